@@ -1,0 +1,105 @@
+# Everything a person does here, one word each. Needs git, make and Python 3.11 or newer; each target makes the
+# environment that it needs, once, from the pinned requirements:
+#   .venv/run  the service alone, no TensorFlow        (requirements/runtime.txt)
+#   .venv/dev  the service, training, tests and tools  (requirements/dev.txt)
+
+PORT ?= 8000
+# Extra arguments of `run`, `test`, `train` and `export`: make test ARGS="-k decode"
+ARGS ?=
+# The images, in the layout Train/ TestA/ TestB/ <Class>/.
+DATA_ROOT ?= $(or $(WBC_DATA_ROOT),$(firstword $(wildcard data/wbc ../shared/data/wbc)),data/wbc)
+
+RUN := .venv/run
+DEV := .venv/dev
+
+# The first of these that is a Python 3.11 or newer; make run PYTHON=/path/to/python3.12 chooses another.
+PYTHONS := python3.11 python3.12 python3.13 python3
+is_new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
+PYTHON ?= $(or $(firstword $(foreach candidate,$(PYTHONS),$(call is_new_enough,$(candidate)))),python3)
+
+# Only wheels, only those of the lock files, each with its hash.
+PIP := -m pip --disable-pip-version-check
+LOCKED := --require-hashes --only-binary :all:
+# The project itself, linked and not copied, so that `wbc` runs what stands here. Its build tool is one of the
+# pinned requirements, so nothing is downloaded.
+PROJECT := --no-index --no-deps --no-build-isolation --quiet --editable .
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this list
+	@echo "White-blood-cell analyzer. For research use only. Not for use in diagnostic procedures."
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  Variables: PORT=$(PORT)  DATA_ROOT=$(DATA_ROOT)  PYTHON=  ARGS="
+
+.PHONY: run
+run: $(RUN)/.installed ## Start the service on PORT (8000)
+	@exec $(RUN)/bin/wbc serve --port $(PORT) $(ARGS)
+
+.PHONY: test
+test: $(DEV)/.installed ## Run every test; at least 85 % of the lines must be covered
+	$(DEV)/bin/python -m pytest --cov --cov-report=term --cov-fail-under=85 $(ARGS)
+
+.PHONY: lint
+lint: $(DEV)/.installed ## Check format, style, types and import contracts
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+.PHONY: check
+check: lint test ## All of it: lint, then test
+
+.PHONY: format
+format: $(DEV)/.installed ## Format the code and mend what can be mended
+	$(DEV)/bin/ruff check --fix-only .
+	$(DEV)/bin/ruff format .
+
+.PHONY: hooks
+hooks: $(DEV)/.installed ## Check format, style and types at every commit (pre-commit)
+	$(DEV)/bin/pre-commit install
+
+.PHONY: train
+train: $(DEV)/.installed ## Train a model on DATA_ROOT
+	$(DEV)/bin/wbc-train train --data-root $(DATA_ROOT) $(ARGS)
+
+.PHONY: export
+export: $(DEV)/.installed ## Write the trained model into model_repository/
+	$(DEV)/bin/wbc-train export $(ARGS)
+
+# Pins stay as they are unless pyproject.toml asks otherwise; make lock ARGS=--upgrade takes the newest.
+COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock" --quiet $(ARGS)
+
+.PHONY: lock
+lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
+	$(COMPILE) --output-file requirements/runtime.txt
+	$(COMPILE) --extra training --extra dev --constraint requirements/runtime.txt \
+		--output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove environments, caches and build output
+	rm -rf .venv build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made anew when its pins change, so that it holds nothing but them.
+$(RUN)/.requirements: requirements/runtime.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
+	@echo "Making $(RUN): about 500 MB, once."
+	$(PYTHON) -m venv --clear $(RUN)
+	$(RUN)/bin/python $(PIP) install $(LOCKED) -r requirements/runtime.txt
+	@touch $@
+
+$(DEV)/.requirements: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("Python 3.11, 3.12 or 3.13 is needed (TensorFlow 2.20 knows no other); %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
+	@echo "Making $(DEV): about 3 GB, once."
+	$(PYTHON) -m venv --clear $(DEV)
+	$(DEV)/bin/python $(PIP) install $(LOCKED) -r requirements/dev.txt
+	@touch $@
+
+.venv/%/.installed: .venv/%/.requirements pyproject.toml
+	.venv/$*/bin/python $(PIP) install $(PROJECT)
+	@touch $@

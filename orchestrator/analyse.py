@@ -1,0 +1,151 @@
+"""One cell, top to bottom: the whole way from the bytes of an image to the answer.
+
+CPU-bound steps hop to a worker thread, one hop before the network and one after it, so that the event loop
+is never blocked. Both edges call :func:`analyse`.
+"""
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator import routing
+from orchestrator.domain import (
+    MIN_FOCUS_RATIO,
+    Analysis,
+    Finding,
+    FocusMap,
+    Language,
+    Overlay,
+    Prediction,
+    ReportRequest,
+    ReviewReason,
+    UInt8Array,
+    ViewBatch,
+)
+from orchestrator.model_server.base import ModelServer
+from orchestrator.profiles import Profile
+from orchestrator.report.base import ReportWriter
+from orchestrator.telemetry import FINDINGS, recorded_timings, stage
+from orchestrator.vision import heatmap, quality, tta
+from orchestrator.vision.decode import DecodeLimits, decode
+from orchestrator.vision.foreground import CellMasks, cell_masks
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat
+from orchestrator.vision.preprocessing import PreprocessedCell, preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an analysis needs, assembled once by :mod:`orchestrator.wiring`."""
+
+    model_server: ModelServer
+    report_writer: ReportWriter
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    default_language: Language
+    decode_limits: DecodeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisOptions:
+    """What a caller chooses. None stands for the service's default."""
+
+    profile: str | None = None
+    language: Language | None = None
+    heatmap: bool = True
+    report: bool = True
+    colour_map: ColourMap = "viridis"
+    overlay_format: OverlayFormat = "png"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    rgb: UInt8Array
+    cell: PreprocessedCell
+    masks: CellMasks
+    views: ViewBatch
+    quality: tuple[ReviewReason, ...]
+
+
+async def analyse(
+    payload: bytes, services: Services, options: AnalysisOptions = AnalysisOptions(), request_id: str = ""
+) -> Analysis:
+    """Analyse one image.
+
+    Raises:
+        InvalidImage: the payload cannot be analysed.
+        Overloaded, ModelServerError: the model server did not answer.
+        KeyError: there is no such profile.
+    """
+    profile = services.profiles[options.profile or services.default_profile]
+    language = options.language or services.default_language
+    with recorded_timings() as timings_ms, stage("total"):
+        prepared = await asyncio.to_thread(_prepare, payload, profile, services.decode_limits)
+
+        with stage("predict"):  # one pass through the network classifies and explains
+            ask = services.model_server.explain if options.heatmap else services.model_server.classify
+            prediction = await ask(prepared.views)
+
+        with stage("route"):
+            finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
+
+        focus, overlay = await asyncio.to_thread(_explain, prepared, prediction, finding, profile, options)
+        finding = _with_focus_reason(finding, focus)
+
+        report = None
+        if options.report:
+            with stage("report"):
+                report = await services.report_writer.write(ReportRequest(finding, focus, language))
+
+    FINDINGS.labels(finding.class_name, profile.name, str(finding.needs_review).lower()).inc()
+    return Analysis(
+        request_id=request_id or str(uuid.uuid4()),
+        finding=finding,
+        model=prediction.model,
+        profile=profile.name,
+        image_size=(prepared.rgb.shape[0], prepared.rgb.shape[1]),
+        focus=focus,
+        overlay=overlay,
+        report=report,
+        timings_ms=timings_ms,
+    )
+
+
+def _prepare(payload: bytes, profile: Profile, limits: DecodeLimits) -> _Prepared:
+    """First hop: bytes to rows for the model server."""
+    with stage("decode"):
+        rgb = decode(payload, limits).rgb
+    with stage("preprocess"):
+        cell = preprocess(rgb, profile.recipe)
+        views = tta.stack(cell.pixels, profile.tta)
+    with stage("quality"):
+        masks = cell_masks(cell.crop)
+        reasons = quality.assess(rgb, cell_size_px=None if cell.cell is None else cell.cell.size)
+    return _Prepared(rgb, cell, masks, views, reasons)
+
+
+def _explain(
+    prepared: _Prepared, prediction: Prediction, finding: Finding, profile: Profile, options: AnalysisOptions
+) -> tuple[FocusMap | None, Overlay | None]:
+    """Second hop: class activation maps to a heatmap in the original frame and its picture."""
+    if prediction.cams is None:
+        return None, None
+    with stage("explain"):
+        cams = prediction.cams[:, finding.class_index]
+        focus = heatmap.assemble(cams, profile.tta, prepared.masks, prepared.cell.window, prepared.rgb.shape)
+        overlay = heatmap.draw_overlay(
+            prepared.rgb, focus.heatmap, options.colour_map, options.overlay_format
+        )
+    return focus, overlay
+
+
+def _with_focus_reason(finding: Finding, focus: FocusMap | None) -> Finding:
+    if focus is None or focus.focus_ratio >= MIN_FOCUS_RATIO:
+        return finding
+    reason = ReviewReason(
+        "background_focus",
+        f"Only {focus.focus_ratio:.0%} of the heatmap lies on the cell: check that the decision does not "
+        "rest on the background.",
+    )
+    return dataclasses.replace(finding, review_reasons=(*finding.review_reasons, reason))

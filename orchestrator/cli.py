@@ -1,0 +1,291 @@
+"""The ``wbc`` command: serve, analyse files, check an installation."""
+
+import asyncio
+import csv
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orchestrator import __version__
+from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.domain import DISCLAIMER, Analysis, Language
+from orchestrator.edge.http_schemas import analysis_document
+from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_services
+from orchestrator.wiring import serve as run_server
+
+app = typer.Typer(
+    help=f"White-blood-cell analysis of blood-smear images. {DISCLAIMER}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+_out = Console()
+_err = Console(stderr=True)
+
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+CONCURRENCY: Final = 4
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    if version:
+        _out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; the settings' where absent.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+) -> None:
+    """Start the service. Every setting is an environment variable, such as WBC_HTTP__PORT."""
+    settings = _settings()
+    chosen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    run_server(settings.model_copy(update={"http": settings.http.model_copy(update=chosen)}))
+
+
+@app.command(name="analyse")
+def analyse_files(
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
+    ],
+    profile: Annotated[str | None, typer.Option(help="Device profile; see `wbc check`.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language of the reports: en or tr.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document per line on stdout.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per image on stdout.")] = False,
+    heatmap_dir: Annotated[
+        Path | None, typer.Option(help="Write each image's heatmap overlay here, as PNG.")
+    ] = None,
+) -> None:
+    """Analyse images: a table in the terminal, or JSON lines, or CSV.
+
+    Exit code 1 when a file failed; the others are done all the same.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    if language not in (None, "en", "tr"):
+        raise typer.BadParameter(f"expected en or tr, received {language!r}", param_hint="--language")
+    chosen_language: Language | None = language  # type: ignore[assignment]
+    services = build_services(_settings())
+    if profile is not None and profile not in services.profiles:
+        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
+    paths = list(_image_files(images))
+    if not paths:
+        raise ConfigurationError("no image file was found in what was given")
+    if heatmap_dir is not None:
+        heatmap_dir.mkdir(parents=True, exist_ok=True)
+    options = AnalysisOptions(profile=profile, language=chosen_language)
+    outcomes = asyncio.run(_analyse_all(paths, services, options, heatmap_dir))
+
+    if as_json:
+        _print_json(outcomes)
+    elif as_csv:
+        _print_csv(outcomes)
+    else:
+        _print_table(outcomes)
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        _err.print(f"[bold red]failed:[/] {outcome.path}: {outcome.error}", highlight=False)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check() -> None:
+    """Check model, settings and environment; exit code 1 where the service could not work."""
+    table = Table("what", "state", "detail", title="wbc check")
+    problems = 0
+
+    def row(what: str, good: bool, detail: str) -> None:
+        nonlocal problems
+        problems += not good
+        table.add_row(what, "[green]good[/]" if good else "[bold red]wrong[/]", detail)
+
+    row("python", sys.version_info >= (3, 11), platform.python_version())
+    row("cores", (os.cpu_count() or 0) >= 2, f"{os.cpu_count()} (at least 2)")
+    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
+    row("disk", free_gib > 1, f"{free_gib:.0f} GiB free (at least 1)")
+    try:
+        settings = Settings()
+        services = build_services(settings)
+        row("settings", True, f"model repository {settings.model_repository}")
+        row("profiles", True, ", ".join(services.profiles))
+        identity = asyncio.run(_start_and_ask(services))
+        row("model", True, identity)
+    except (ValidationError, WbcError) as error:
+        row("service", False, _one_line(error))
+    _out.print(table)
+    _out.print(DISCLAIMER)
+    if problems:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    path: Path
+    analysis: Analysis | None = None
+    error: str = ""
+
+
+async def _analyse_all(
+    paths: Sequence[Path], services: Services, options: AnalysisOptions, heatmap_dir: Path | None
+) -> list[_Outcome]:
+    """Analyse all files, a few at a time, and answer in the order given."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+    names = _heatmap_names(paths)
+    await services.model_server.start()
+    try:
+        with _progress(len(paths)) as advance:
+
+            async def one(path: Path) -> _Outcome:
+                async with limit:
+                    try:
+                        payload = await asyncio.to_thread(path.read_bytes)
+                        analysis = await analyse(payload, services, options)
+                        if heatmap_dir is not None and analysis.overlay is not None:
+                            target = heatmap_dir / names[path]
+                            await asyncio.to_thread(target.write_bytes, analysis.overlay.data)
+                        return _Outcome(path, analysis)
+                    except (WbcError, OSError) as error:
+                        return _Outcome(path, error=_one_line(error))
+                    finally:
+                        advance()
+
+            return list(await asyncio.gather(*(one(path) for path in paths)))
+    finally:
+        await services.model_server.close()
+
+
+async def _start_and_ask(services: Services) -> str:
+    await services.model_server.start()
+    try:
+        identity = await services.model_server.identity()
+    finally:
+        await services.model_server.close()
+    return f"{identity.name} version {identity.version}, sha256 {(identity.sha256 or 'unknown')[:12]}…"
+
+
+def _image_files(given: Iterable[Path]) -> Iterator[Path]:
+    """The files themselves, and every image below the folders; what does not exist fails on its own."""
+    for path in given:
+        if path.is_dir():
+            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        else:
+            yield path
+
+
+def _heatmap_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A PNG name for every file; two files of one name in different folders do not overwrite each other."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        name, number = f"{path.stem}_heatmap.png", 1
+        while name in taken:
+            number += 1
+            name = f"{path.stem}_heatmap_{number}.png"
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    columns = (TextColumn("analysing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, disable=total < 2 or not _err.is_terminal) as progress:
+        task = progress.add_task("analysing", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _print_table(outcomes: Sequence[_Outcome]) -> None:
+    table = Table("file", "class", "confidence", "focus", "review", "report")
+    for path, found in ((o.path, o.analysis) for o in outcomes if o.analysis):
+        table.add_row(
+            path.name,
+            found.finding.class_name,
+            f"{found.finding.confidence:.1%}",
+            "" if found.focus is None else f"{found.focus.focus_ratio:.2f}",
+            "\n".join(reason.code for reason in found.finding.review_reasons),
+            found.report.text if found.report else "",
+        )
+    _out.print(table)
+    _out.print(DISCLAIMER)
+
+
+def _print_json(outcomes: Sequence[_Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.analysis is None:
+            document: dict[str, Any] = {"error": outcome.error, "disclaimer": DISCLAIMER}
+        else:
+            document = analysis_document(outcome.analysis, include_heatmap=False)
+        typer.echo(json.dumps({"file": str(outcome.path), **document}, ensure_ascii=False))
+
+
+def _print_csv(outcomes: Sequence[_Outcome]) -> None:
+    from orchestrator.model_contract import CLASS_NAMES
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(
+        ["file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "error", "disclaimer"]
+    )
+    for outcome in outcomes:
+        found = outcome.analysis
+        if found is None:
+            writer.writerow([outcome.path, *[""] * (len(CLASS_NAMES) + 4), outcome.error, DISCLAIMER])
+            continue
+        writer.writerow(
+            [
+                outcome.path,
+                found.finding.class_name,
+                f"{found.finding.confidence:.4f}",
+                *(f"{p:.4f}" for p in found.finding.probabilities),
+                "" if found.focus is None else f"{found.focus.focus_ratio:.4f}",
+                " ".join(reason.code for reason in found.finding.review_reasons),
+                "",
+                DISCLAIMER,
+            ]
+        )
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from error
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"WBC_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+        )
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
+
+
+def main() -> None:
+    """Run the command; an error that a person can mend is one line and exit code 2."""
+    try:
+        app()
+    except WbcError as error:
+        _err.print(f"[bold red]error:[/] {error}", highlight=False)
+        raise SystemExit(2) from error

@@ -1,0 +1,184 @@
+"""Frozen value types that travel through the service.
+
+Arrays follow the conventions of the project: images are RGB, ``uint8[H, W, 3]``; positions are
+(row, column); maps are ``float32[H, W]`` in [0, 1]. Arrays inside these types are never written to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.model_contract import CLASS_NAMES
+
+UInt8Array = NDArray[np.uint8]
+Float32Array = NDArray[np.float32]
+
+DISCLAIMER: Final = "For research use only. Not for use in diagnostic procedures."
+
+MIN_FOCUS_RATIO: Final = 0.55
+"""Least share of a heatmap on the cell; below it a decision may rest on the background. The threshold of
+the reference system."""
+
+Language = Literal["en", "tr"]
+RoutingMode = Literal["none", "main", "aux"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellImage:
+    """A decoded image.
+
+    ``rgb`` is uint8 ``[H, W, 3]`` with the EXIF orientation applied; ``media_type`` is the type of the
+    payload as found in its bytes (never as claimed by the caller), for example ``image/jpeg``.
+    """
+
+    rgb: UInt8Array
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewReason:
+    """Why a person should look at a result: a stable ``code`` and a sentence in English."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBatch:
+    """The rows of one request to the model server, in the layout of the model contract.
+
+    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``.
+    """
+
+    images: UInt8Array
+    gain: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model answered: its name, version and the SHA-256 of its files (hex; None where a remote
+    server does not tell)."""
+
+    name: str
+    version: int
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model server answers for the N rows of a :class:`ViewBatch`.
+
+    ``main_out`` is float32 ``[N, 5]``, ``aux_out`` is float32 ``[N]``, ``cams`` is float32
+    ``[N, 5, 7, 7]`` or None where no explanation was asked for.
+    """
+
+    main_out: Float32Array
+    aux_out: Float32Array
+    cams: Float32Array | None
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The decision about one cell.
+
+    ``probabilities`` are calibrated, in the order of ``CLASS_NAMES``, and sum to 1 (after routing, so
+    that a class which routing excludes has probability 0). ``aux_neutrophil`` is the auxiliary head's
+    probability for Neutrophil against Lymphocyte. ``decided_by`` names the routing rule that decided.
+    """
+
+    class_index: int
+    probabilities: tuple[float, ...]
+    aux_neutrophil: float
+    decided_by: RoutingMode
+    review_reasons: tuple[ReviewReason, ...] = ()
+
+    @property
+    def class_name(self) -> str:
+        return CLASS_NAMES[self.class_index]
+
+    @property
+    def confidence(self) -> float:
+        return self.probabilities[self.class_index]
+
+    @property
+    def margin(self) -> float:
+        """Top-1 minus top-2 probability."""
+        first, second = sorted(self.probabilities, reverse=True)[:2]
+        return first - second
+
+    @property
+    def needs_review(self) -> bool:
+        return bool(self.review_reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class FocusShares:
+    """Shares of the heatmap's mass, each in [0, 1], together 1, that fall on each region."""
+
+    nucleus: float
+    cytoplasm: float
+    background: float
+
+
+@dataclass(frozen=True, slots=True)
+class FocusMap:
+    """A Grad-CAM explanation in the frame of the original image.
+
+    ``heatmap`` is float32 ``[H, W]`` in [0, 1]; ``focus_ratio`` is rho, the share of the heatmap's mass
+    on the foreground mask, in [0, 1]. Both are measured on the plain Grad-CAM, before anything that is
+    done for display. ``shares`` splits it by region. All-zero heatmaps have a focus ratio of 0.
+    """
+
+    heatmap: Float32Array
+    focus_ratio: float
+    shares: FocusShares
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """The facts, and the only facts, that a report writer may use."""
+
+    finding: Finding
+    focus: FocusMap | None
+    language: Language = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A short text about one result, at most 80 words, and who wrote it."""
+
+    text: str
+    writer: str
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The heatmap drawn over the original image, encoded (``media_type`` image/png or image/jpeg)."""
+
+    data: bytes = field(repr=False)
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The whole answer about one image."""
+
+    request_id: str
+    finding: Finding
+    model: ModelIdentity
+    profile: str
+    image_size: tuple[int, int]
+    """Height and width in pixels of the original image."""
+    focus: FocusMap | None
+    overlay: Overlay | None
+    report: Report | None
+    timings_ms: Mapping[str, float]
+    disclaimer: str = DISCLAIMER

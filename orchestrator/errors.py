@@ -1,0 +1,70 @@
+"""The error tree of the service.
+
+::
+
+    WbcError
+    ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
+    ├ Overloaded                      (knows when to try again)
+    ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
+    ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
+    └ ConfigurationError              (settings or a device profile; raised at start)
+
+Only :mod:`orchestrator.edge.problems` knows which status code belongs to which error.
+Messages are written for the person who can do something about it and never contain file names,
+paths or image content.
+"""
+
+
+class WbcError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class InvalidImage(WbcError):
+    """The payload is not an image that can be analysed."""
+
+
+class UndecodableImage(InvalidImage):
+    """The format is known but the data is truncated, corrupt or empty."""
+
+
+class UnsupportedImage(InvalidImage):
+    """The data is of a format, or of a kind within a format, that is not supported."""
+
+
+class ImageTooLarge(InvalidImage):
+    """The payload has more bytes or more pixels than the settings allow."""
+
+
+class Overloaded(WbcError):
+    """There is more work than may be queued.
+
+    ``retry_after_s`` is the time in seconds after which a caller may try again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelServerError(WbcError):
+    """The model server could not answer."""
+
+
+class ModelServerUnavailable(ModelServerError):
+    """The model server cannot be reached or holds no loaded model."""
+
+
+class ModelServerTimeout(ModelServerError):
+    """The model server did not answer before the deadline."""
+
+
+class ContractViolation(ModelServerError):
+    """The served model is not the one that :mod:`orchestrator.model_contract` describes."""
+
+
+class ReportWriterError(WbcError):
+    """A report writer could not write; the next one speaks."""
+
+
+class ConfigurationError(WbcError):
+    """A setting or a device profile is missing or wrong."""

@@ -1,0 +1,237 @@
+"""Device profiles: everything about the way from pixels to decision that depends on where images come from.
+
+Camera, stain and framing differ between devices, and no preprocessing helps on all of them, so that a
+site chooses a profile and every result states it. A profile is one TOML file; its name is the file's
+name. The built-in ones lie beside this module; a site's own folder adds to them or overrides them::
+
+    description = "What the device is."
+    tta = "light"                # none | light (8 views)
+
+    [preprocessing]
+    version = "v1"               # v1 | v2 | v3 | v4
+    crop_scale = 1.4             # side of the crop in cell sizes, or "whole-frame"
+
+    [preprocessing.reinhard]     # optional: LAB reference, each value 0 to 255
+    mean = [180.0, 140.0, 115.0]
+    std = [40.0, 15.0, 10.0]
+
+    [preprocessing.macenko]      # optional, only for v4
+    first_stain = [0.56, 0.72, 0.41]
+    second_stain = [0.22, 0.80, 0.56]
+    max_concentrations = [1.97, 1.03]
+
+    [routing]
+    mode = "none"                # none | main | aux
+    temperature = 1.0            # optional
+    review_threshold = 0.6
+    review_margin = 0.15         # optional
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+
+from orchestrator.domain import RoutingMode
+from orchestrator.errors import ConfigurationError
+from orchestrator.routing import RoutingPolicy
+from orchestrator.vision.preprocessing import MefVersion, Recipe
+from orchestrator.vision.stain import LabStatistics, MacenkoReference
+from orchestrator.vision.tta import TtaMode
+
+DEFAULT_PROFILE: Final = "default"
+
+_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")  # of pydantic's messages
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How images of one device are prepared, viewed and decided on."""
+
+    name: str
+    description: str
+    recipe: Recipe
+    tta: TtaMode
+    routing: RoutingPolicy
+
+
+def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:
+    """The built-in profiles, then those of ``extra_dir``, which override by name; ordered by name.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` for the first file with an unknown key, a
+    wrong type or a value out of range; it names file, key, expected and received.
+    """
+    profiles = _load_folder(resources.files(__name__))
+    if extra_dir is not None:
+        if not extra_dir.is_dir():
+            raise ConfigurationError(
+                f"profiles: expected a folder, received {extra_dir.name!r}, which is none"
+            )
+        profiles |= _load_folder(extra_dir)
+    return MappingProxyType(dict(sorted(profiles.items())))
+
+
+def _load_folder(folder: Traversable) -> dict[str, Profile]:
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {profile.name: profile for profile in map(_load, files)}
+
+
+def _load(file: Traversable) -> Profile:
+    name = file.name.removesuffix(".toml")
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"profile {file.name}: expected a name of lower-case letters, digits and single hyphens"
+        )
+    try:
+        return _ProfileFile.model_validate(tomllib.loads(file.read_bytes().decode())).to_profile(name)
+    except OSError as error:
+        raise ConfigurationError(f"profile {file.name}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"profile {file.name}: expected TOML in UTF-8, received {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(_problem(e) for e in error.errors(include_url=False))
+        raise ConfigurationError(f"profile {file.name}, {problems}") from error
+    except ConfigurationError as error:  # of RoutingPolicy, which knows its fields and not the file
+        raise ConfigurationError(f"profile {file.name}, routing.{error}") from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One problem as ``key: expected ..., received ...``."""
+    key = ".".join(str(part) for part in error["loc"]) or "file"
+    match error["type"]:
+        case "missing":
+            return f"{key}: expected a value, received none"
+        case "extra_forbidden":
+            return f"{key}: expected no such key, received {_shortened(error['input'])}"
+        case "value_error":  # of a validator below, whose message says what was expected
+            expected = error["msg"].removeprefix("Value error, ")
+        case _:
+            expected = _PREAMBLE.sub("", error["msg"])
+    return f"{key}: expected {expected}, received {_shortened(error['input'])}"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# The layout of a file. Strict: "1.4" is no number and true is none either. Arrays are lists here because
+# TOML knows no tuples; ranges of the routing table are checked by RoutingPolicy itself.
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _crop_scale(value: object) -> float | None:
+    if value == "whole-frame":
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.5 <= value <= 10:
+        return float(value)
+    raise ValueError('"whole-frame" or a number of cell sizes from 0.5 to 10')
+
+
+def _unit_vector(values: list[float]) -> list[float]:
+    if abs(math.hypot(*values) - 1) > 0.02:  # two decimals of a unit vector are still accepted
+        raise ValueError("a vector of length 1")
+    return values
+
+
+_LabMean = Annotated[float, Field(ge=0, le=255)]
+# A standard deviation of 0 would paint every image in one flat colour.
+_LabStd = Annotated[float, Field(gt=0, le=255)]
+_Density = Annotated[float, Field(ge=0, le=1)]
+_Stain = Annotated[list[_Density], Field(min_length=3, max_length=3), AfterValidator(_unit_vector)]
+_Concentration = Annotated[float, Field(gt=0)]
+
+
+class _Reinhard(_Table):
+    mean: list[_LabMean] = Field(min_length=3, max_length=3)
+    std: list[_LabStd] = Field(min_length=3, max_length=3)
+
+    def to_statistics(self) -> LabStatistics:
+        (l_mean, a_mean, b_mean), (l_std, a_std, b_std) = self.mean, self.std
+        return LabStatistics((l_mean, a_mean, b_mean), (l_std, a_std, b_std))
+
+
+class _Macenko(_Table):
+    first_stain: _Stain
+    second_stain: _Stain
+    max_concentrations: list[_Concentration] = Field(min_length=2, max_length=2)
+
+    def to_reference(self) -> MacenkoReference:
+        (r1, g1, b1), (r2, g2, b2), (c1, c2) = self.first_stain, self.second_stain, self.max_concentrations
+        return MacenkoReference((r1, g1, b1), (r2, g2, b2), (c1, c2))
+
+
+class _Preprocessing(_Table):
+    version: MefVersion
+    # Required although the whole frame would be a default: a forgotten key must not change the scale.
+    crop_scale: Annotated[float | None, PlainValidator(_crop_scale)]
+    reinhard: _Reinhard | None = None
+    macenko: _Macenko | None = None
+
+    @field_validator("macenko")
+    @classmethod
+    def _belongs_to_v4(cls, value: _Macenko | None, info: ValidationInfo) -> _Macenko | None:
+        if value is not None and info.data.get("version", "v4") != "v4":
+            raise ValueError('this table only with version = "v4"')
+        return value
+
+    def to_recipe(self) -> Recipe:
+        return Recipe(
+            crop_scale=self.crop_scale,
+            reinhard=self.reinhard.to_statistics() if self.reinhard else None,
+            mef_version=self.version,
+            macenko=self.macenko.to_reference() if self.macenko else None,
+        )
+
+
+class _Routing(_Table):
+    mode: RoutingMode
+    temperature: float = 1.0
+    review_threshold: float
+    review_margin: float = 0.15
+
+    def to_policy(self) -> RoutingPolicy:
+        return RoutingPolicy(
+            self.mode,
+            temperature=self.temperature,
+            review_threshold=self.review_threshold,
+            review_margin=self.review_margin,
+        )
+
+
+class _ProfileFile(_Table):
+    description: str = Field(min_length=1, max_length=300)
+    tta: TtaMode
+    preprocessing: _Preprocessing
+    routing: _Routing
+
+    def to_profile(self, name: str) -> Profile:
+        return Profile(
+            name=name,
+            description=self.description,
+            recipe=self.preprocessing.to_recipe(),
+            tta=self.tta,
+            routing=self.routing.to_policy(),
+        )

@@ -1,0 +1,1 @@
+"""Report writers: a short text about one result, from the facts alone."""

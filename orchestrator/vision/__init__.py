@@ -1,0 +1,1 @@
+"""Image processing on NumPy arrays and OpenCV alone, shared by training, evaluation and serving."""

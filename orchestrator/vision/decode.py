@@ -1,0 +1,175 @@
+"""Turns the bytes of an uploaded file into an RGB image, or says why it cannot.
+
+Two steps: :mod:`orchestrator.vision.containers` reads the file's container strictly, refuses what is too
+large or incomplete and drops all metadata; then Pillow decodes the pixels. Pillow rather than OpenCV,
+because OpenCV fills what a damaged file lacks and writes to stderr. Pillow's format classes are used
+directly: ``Image.open`` would try other formats, import plugins on first use and warn.
+
+Colour profiles are not applied: the model was trained on pixel values as they are stored.
+"""
+
+import io
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from orchestrator.domain import CellImage, UInt8Array
+from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
+from orchestrator.vision.containers import ImageContainer, read_container
+
+# Pillow logs what it finds in files, tag values included; nothing of an image may reach a log.
+logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+
+_PILLOW_PIXEL_LIMIT: Final = 89_478_485
+"""Above this many pixels Pillow itself warns of a decompression bomb (a quarter of a GiB of RGB)."""
+
+_DECODERS: Final[dict[str, type[ImageFile]]] = {
+    "image/jpeg": JpegImageFile,
+    "image/png": PngImageFile,
+    "image/bmp": BmpImageFile,
+    "image/tiff": TiffImageFile,
+    "image/webp": WebPImageFile,
+}
+
+_GREY: Final = ("1", "L")
+_DEEP_GREY: Final = ("I;16", "I;16B")
+_WITH_ALPHA: Final = ("LA", "La", "PA", "RGBA", "P")
+"""``P`` too: a palette may hold transparent colours."""
+_OPAQUE: Final = ("RGB", "CMYK")
+
+_JPEG_GREY: Final = 128
+"""What libjpeg leaves where coefficients are missing."""
+
+_PROBE: Final = b"\x5a\xa5\x3c" * 20
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """How large an image may be: ``max_bytes`` as a file, ``max_pixels`` (width x height) decoded."""
+
+    max_bytes: int = 10 * 2**20
+    max_pixels: int = 25_000_000
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1:
+            raise ValueError(f"max_bytes is {self.max_bytes}; expected at least 1.")
+        if not 1 <= self.max_pixels <= _PILLOW_PIXEL_LIMIT:
+            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {_PILLOW_PIXEL_LIMIT}.")
+
+
+def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
+    """Decode a JPEG, PNG, BMP, TIFF or WebP file to RGB.
+
+    The format is found in the bytes. The EXIF orientation is applied, transparency is composited on
+    white (the colour of an empty slide), grey, palette, 16-bit and CMYK pixels become uint8 RGB. Size
+    is judged from the header, before any pixel is decoded. Safe to call from several threads.
+
+    Returns:
+        The image; ``rgb`` is uint8 ``[H, W, 3]``, C-contiguous and read-only.
+
+    Raises:
+        UndecodableImage: empty, truncated or corrupt data, or an image without pixels.
+        UnsupportedImage: not one of the five formats, animated, of several pages, or of a rare kind.
+        ImageTooLarge: more bytes or pixels than ``limits`` allow.
+    """
+    if len(payload) > limits.max_bytes:
+        raise ImageTooLarge(
+            f"The file has {len(payload)} bytes; at most {limits.max_bytes} bytes are accepted."
+        )
+    container = read_container(payload, limits.max_pixels)
+    rgb = _decode_pixels(container, container.data)
+    if container.media_type == "image/jpeg" and _may_be_incomplete(container, rgb):
+        _require_complete_jpeg(container, rgb)
+    rgb = np.ascontiguousarray(_upright(rgb, container.orientation))
+    rgb.setflags(write=False)
+    return CellImage(rgb, container.media_type)
+
+
+def _decode_pixels(container: ImageContainer, data: bytes) -> UInt8Array:
+    """The pixels as stored, uint8 ``[height, width, 3]``; every foreign exception changes its name here."""
+    try:
+        with _DECODERS[container.media_type](io.BytesIO(data)) as image:
+            if image.size != (container.width, container.height):
+                raise UndecodableImage("The image's headers contradict each other.")
+            if image.mode not in _GREY + _DEEP_GREY + _WITH_ALPHA + _OPAQUE:
+                raise UnsupportedImage(
+                    "This kind of pixel (such as 32-bit or floating point) is not supported."
+                )
+            image.load()
+            return _to_rgb(image, container)
+    except (UndecodableImage, UnsupportedImage, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen types, most of them undocumented.
+        raise UndecodableImage("The image data is truncated or corrupt.") from error
+
+
+def _to_rgb(image: Image.Image, container: ImageContainer) -> UInt8Array:
+    if image.mode in _DEEP_GREY:
+        rgb = _deep_grey_to_rgb(np.asarray(image), container)
+    else:
+        rgb = np.asarray(_to_rgb_mode(image, is_bmp=container.media_type == "image/bmp"))
+    if container.transparent_rgb is not None:
+        transparent = (rgb == container.transparent_rgb).all(axis=-1, keepdims=True)
+        rgb = np.where(transparent, np.uint8(255), rgb)
+    return rgb
+
+
+def _to_rgb_mode(image: Image.Image, *, is_bmp: bool) -> Image.Image:
+    if image.mode in _WITH_ALPHA:
+        with_alpha = image.convert("RGBA")
+        alpha = with_alpha.getchannel("A")
+        if is_bmp and alpha.getextrema() == (0, 0):
+            return image.convert("RGB")  # Many programs write such bitmaps with an unused alpha of 0.
+        on_white = Image.new("RGB", image.size, "white")
+        on_white.paste(with_alpha.convert("RGB"), mask=alpha)
+        return on_white
+    if isinstance(image, JpegImageFile) and image.mode == "CMYK" and "adobe" not in image.info:
+        # Adobe stores CMYK inverted and marks the file; Pillow inverts whether or not it is marked.
+        return ImageChops.invert(image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey_to_rgb(grey: NDArray[np.uint16], container: ImageContainer) -> UInt8Array:
+    """16-bit (or 12-bit) grey to 8 bit: 0 stays 0 and full brightness becomes 255."""
+    scaled = (grey.astype(np.uint32) * 255 + container.max_value // 2) // container.max_value
+    levels = np.minimum(scaled, 255).astype(np.uint8)
+    if container.white_is_zero:
+        levels = 255 - levels
+    return np.repeat(levels[..., np.newaxis], 3, axis=-1)
+
+
+def _may_be_incomplete(container: ImageContainer, rgb: UInt8Array) -> bool:
+    return container.needs_probe or bool((rgb[-1, -8:] == _JPEG_GREY).all())
+
+
+def _require_complete_jpeg(container: ImageContainer, rgb: UInt8Array) -> None:
+    """Refuse a JPEG that was cut and closed with an end marker.
+
+    libjpeg shows what is missing as uniform grey (or, in a progressive file, as blur) without an error.
+    Bytes put before the end marker change nothing in a complete image, since the decoder has stopped
+    reading; in a cut one they take the place of what is missing.
+    """
+    probe = container.data[:-2] + _PROBE + container.data[-2:]
+    if not np.array_equal(rgb, _decode_pixels(container, probe)):
+        raise UndecodableImage("The JPEG data ends early: the file is truncated.")
+
+
+def _upright(rgb: UInt8Array, orientation: int) -> UInt8Array:
+    """Undo an EXIF orientation: 2 mirrored, 3 half a turn, 4 flipped, 5 transposed, 6 and 8 quarter turns."""
+    if orientation >= 5:
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    return rgb

@@ -1,0 +1,99 @@
+"""From the views' class activation maps to one heatmap in the original frame, and its picture.
+
+Grad-CAM: Selvaraju et al. 2017. The reference system multiplies the map by the foreground mask before it
+shows it; here the plain map is measured and shown, because a mask would hide just the shortcut (a model
+that looks at the background) that the map is there to reveal.
+"""
+
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+
+from orchestrator.domain import Float32Array, FocusMap, FocusShares, Overlay, UInt8Array
+from orchestrator.vision.crop import Window, place
+from orchestrator.vision.foreground import CellMasks
+from orchestrator.vision.tta import TtaMode, restore
+
+ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
+OverlayFormat = Literal["png", "jpeg"]
+
+COLOUR_MAPS: Final[dict[ColourMap, int]] = {
+    "viridis": cv2.COLORMAP_VIRIDIS,
+    "inferno": cv2.COLORMAP_INFERNO,
+    "cividis": cv2.COLORMAP_CIVIDIS,
+    "jet": cv2.COLORMAP_JET,
+}
+"""All but JET, the reference's, are perceptually uniform."""
+
+BLUR_SIGMA_PX: Final = 2.0
+MAX_OPACITY: Final = 0.65
+JPEG_QUALITY: Final = 90
+
+
+def assemble(
+    cams: Float32Array, mode: TtaMode, masks: CellMasks, window: Window, shape: tuple[int, ...]
+) -> FocusMap:
+    """Average the views' maps and measure where their mass lies.
+
+    Args:
+        cams: float32 ``[N, h, w]``, non-negative, of the class that was decided on, one per view.
+        mode: which test-time augmentation made the views.
+        masks: where nucleus and cell lie in the window.
+        window: the window of the original frame that the model saw.
+        shape: shape of the original image; only height and width count.
+
+    Each view's map is divided by its maximum first, so that every view has the same say.
+    """
+    size = masks.cell.shape[0]
+    peaks = cams.max(axis=(1, 2), keepdims=True)
+    scaled = np.divide(cams, peaks, out=np.zeros_like(cams), where=peaks > 0)
+    average = restore(scaled, mode).mean(axis=0)
+    heat = cv2.resize(average, (size, size), interpolation=cv2.INTER_CUBIC)
+    heat = np.maximum(cv2.GaussianBlur(heat, (0, 0), BLUR_SIGMA_PX), 0)
+    peak = float(heat.max())
+    if peak > 0:
+        heat = heat / peak
+    ratio = focus_ratio(heat, masks.cell)
+    placed = np.clip(place(heat.astype(np.float32), window, shape), 0, 1)
+    return FocusMap(placed, ratio, focus_shares(heat, masks))
+
+
+def focus_ratio(heat: Float32Array, foreground: Float32Array) -> float:
+    """rho = sum(heat * foreground) / sum(heat), in [0, 1]; 0 for a heatmap of zeros."""
+    total = float(heat.sum())
+    return float((heat * foreground).sum()) / total if total > 0 else 0.0
+
+
+def focus_shares(heat: Float32Array, masks: CellMasks) -> FocusShares:
+    """Shares of the heatmap's mass on nucleus, cytoplasm and background; all 0 for a map of zeros."""
+    total = float(heat.sum())
+    if total <= 0:
+        return FocusShares(0.0, 0.0, 0.0)
+    nucleus = float(heat[masks.nucleus].sum()) / total
+    cell = max(nucleus, float((heat * np.maximum(masks.cell, masks.nucleus)).sum()) / total)
+    return FocusShares(nucleus, cell - nucleus, max(0.0, 1.0 - cell))
+
+
+def draw_overlay(
+    rgb: UInt8Array, heatmap: Float32Array, colour_map: ColourMap = "viridis", encoding: OverlayFormat = "png"
+) -> Overlay:
+    """Draw a heatmap over the original image, in the image's own size and proportions.
+
+    ``rgb`` is uint8 ``[H, W, 3]``, ``heatmap`` float32 ``[H, W]`` in [0, 1]. Opacity grows with the heat,
+    so that where there is none the image stays as it is.
+
+    Raises ``ValueError`` where the two differ in size.
+    """
+    if rgb.shape[:2] != heatmap.shape:
+        raise ValueError(f"expected a heatmap of shape {rgb.shape[:2]}, received {heatmap.shape}")
+    heat_u8 = np.rint(heatmap * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(heat_u8, COLOUR_MAPS[colour_map])
+    opacity = (MAX_OPACITY * np.sqrt(heatmap))[:, :, np.newaxis]
+    bgr = rgb[:, :, ::-1] * (1 - opacity) + colours * opacity
+    pixels = np.rint(bgr).astype(np.uint8)
+    if encoding == "jpeg":
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        return Overlay(data.tobytes(), "image/jpeg")
+    _, data = cv2.imencode(".png", pixels)
+    return Overlay(data.tobytes(), "image/png")

@@ -1,0 +1,184 @@
+"""The Medical Enhanced Filter (MEF) and the way from a decoded image to the pixels the model sees.
+
+MEF v1 is the filter of the reference system: five steps, each uint8 RGB in and out, so that the wire to
+the model server carries bytes. v2 has one CLAHE of 8x8 tiles instead of two scales; v3 adds a top-hat and
+bottom-hat; v4 adds Macenko stain normalisation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from cv2.typing import MatLike
+
+from orchestrator.domain import UInt8Array
+from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
+from orchestrator.vision.stain import (
+    CALIBRATED_MACENKO,
+    LabStatistics,
+    MacenkoReference,
+    macenko,
+    reinhard,
+)
+
+MefVersion = Literal["v1", "v2", "v3", "v4"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a decoded image becomes the model's input; part of a device profile.
+
+    ``crop_scale``: side of the cell-centred square crop in cell sizes; None keeps the whole frame.
+    ``reinhard``: LAB reference that the crop is mapped to; None leaves its colours.
+    ``mef_version``: which filter. ``macenko``: the reference of v4 (the calibrated one where None).
+    """
+
+    crop_scale: float | None = 1.4
+    reinhard: LabStatistics | None = None
+    mef_version: MefVersion = "v1"
+    macenko: MacenkoReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessedCell:
+    """``pixels`` (what the model sees) and ``crop`` (the same window, colours untouched) are uint8
+    ``[224, 224, 3]``; ``window`` is where they lie in the original frame; ``cell`` is None where no cell
+    was found, and the window is then the whole frame."""
+
+    pixels: UInt8Array
+    crop: UInt8Array
+    window: Window
+    cell: CellLocation | None
+
+
+def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
+    """Locate the cell, crop, resize to 224, Reinhard, MEF: in this order, as the recipe says.
+
+    ``rgb`` is uint8 ``[H, W, 3]`` of any size.
+    """
+    cell = locate_cell(rgb)
+    window = cell_window(cell, recipe.crop_scale, rgb.shape)
+    crop = extract(rgb, window, IMAGE_SIZE)
+    return PreprocessedCell(enhance(crop, recipe), crop, window, cell)
+
+
+def enhance(crop: UInt8Array, recipe: Recipe) -> UInt8Array:
+    """Colour normalisation and MEF of an image that is already cropped and resized."""
+    if recipe.reinhard is not None:
+        crop = reinhard(crop, recipe.reinhard)
+    if recipe.mef_version == "v4":
+        crop = macenko(crop, recipe.macenko or CALIBRATED_MACENKO)
+    for step in MEF_STEPS[recipe.mef_version]:
+        crop = step(crop)
+    return crop
+
+
+def percentile_normalise(rgb: UInt8Array) -> UInt8Array:
+    """Step 1: stretch each channel so that its 2nd and 98th percentile become 0 and 255."""
+    channels = [cv2.LUT(channel, _stretch_table(channel)) for channel in cv2.split(rgb)]
+    return _u8(cv2.merge(channels))
+
+
+def dual_scale_clahe(rgb: UInt8Array) -> UInt8Array:
+    """Step 2: CLAHE of lightness at two scales; 4x4 tiles where there are edges (nuclei), 8x8 elsewhere.
+
+    The weight is the blurred Canny(50, 150) edge map of the lightness.
+    """
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    lightness = cv2.extractChannel(lab, 0)
+    coarse = cv2.createCLAHE(3.0, (4, 4)).apply(lightness)
+    fine = cv2.createCLAHE(3.0, (8, 8)).apply(lightness)
+    weight = cv2.GaussianBlur(cv2.Canny(lightness, 50, 150), (7, 7), 0)
+    fused = cv2.blendLinear(
+        coarse.astype(np.float32),
+        fine.astype(np.float32),
+        weight / np.float32(255),
+        1 - weight / np.float32(255),
+    )
+    return _with_lightness(lab, _u8(np.rint(fused)))
+
+
+def single_scale_clahe(rgb: UInt8Array) -> UInt8Array:
+    """Step 2 of v2 and later: one CLAHE of lightness with 8x8 tiles."""
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    return _with_lightness(lab, _u8(cv2.createCLAHE(3.0, (8, 8)).apply(cv2.extractChannel(lab, 0))))
+
+
+def hat_contrast(rgb: UInt8Array) -> UInt8Array:
+    """Of v3 and later: add the 9x9 top-hat and take off the bottom-hat of lightness (granules, chromatin)."""
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    lightness = cv2.extractChannel(lab, 0)
+    bright = cv2.morphologyEx(lightness, cv2.MORPH_TOPHAT, _ELLIPSE_9)
+    dark = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, _ELLIPSE_9)
+    return _with_lightness(lab, _u8(cv2.subtract(cv2.add(lightness, bright), dark)))
+
+
+def smooth_keeping_edges(rgb: UInt8Array) -> UInt8Array:
+    """Step 3: bilateral filter, diameter 9, sigma 65 in colour and 65 px in space."""
+    return _u8(cv2.bilateralFilter(rgb, 9, 65, 65))
+
+
+def enhance_nucleus(rgb: UInt8Array) -> UInt8Array:
+    """Step 4: darken the nucleus' outline by its inner 3x3 and outer 7x7 morphological gradient.
+
+    The inner gradient (image minus erosion) lies on the bright side of an edge, the outer one (dilation
+    minus image) on its dark side; their even blend, at strength 0.3, is taken off the lightness.
+    """
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    lightness = cv2.extractChannel(lab, 0)
+    inner = cv2.subtract(lightness, cv2.erode(lightness, _ELLIPSE_3))
+    outer = cv2.subtract(cv2.dilate(lightness, _ELLIPSE_7), lightness)
+    blend = cv2.addWeighted(inner, 0.5, outer, 0.5, 0)
+    return _with_lightness(lab, _u8(cv2.addWeighted(lightness, 1.0, blend, -0.3, 0)))
+
+
+def sharpen_edges(rgb: UInt8Array) -> UInt8Array:
+    """Step 5: subtract half the Laplacian of Gaussian on edges only; flat regions stay untouched."""
+    lightness = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    edges = cv2.dilate(cv2.Canny(lightness, 50, 150), _ELLIPSE_3)
+    laplacian = cv2.Laplacian(cv2.GaussianBlur(rgb, (3, 3), 0), cv2.CV_16S, ksize=3)
+    sharpened = _u8(cv2.addWeighted(rgb, 1.0, laplacian, -0.5, 0, dtype=cv2.CV_8U))
+    return _u8(cv2.copyTo(sharpened, edges, rgb.copy()))
+
+
+MEF_STEPS: dict[MefVersion, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
+    "v1": (percentile_normalise, dual_scale_clahe, smooth_keeping_edges, enhance_nucleus, sharpen_edges),
+    "v2": (percentile_normalise, single_scale_clahe, smooth_keeping_edges, enhance_nucleus, sharpen_edges),
+    "v3": (
+        percentile_normalise,
+        single_scale_clahe,
+        hat_contrast,
+        smooth_keeping_edges,
+        enhance_nucleus,
+        sharpen_edges,
+    ),
+}
+MEF_STEPS["v4"] = MEF_STEPS["v3"]
+
+_ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
+    cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (3, 7, 9)
+)
+
+
+def _stretch_table(channel: MatLike) -> UInt8Array:
+    """Look-up table of step 1, uint8 ``[256]``. The percentiles interpolate linearly, as NumPy's do."""
+    cumulative = np.cumsum(cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel())
+    position = np.array([0.02, 0.98]) * (channel.size - 1)
+    below = np.searchsorted(cumulative, np.floor(position), side="right")
+    above = np.searchsorted(cumulative, np.ceil(position), side="right")
+    low, high = below + (above - below) * (position - np.floor(position))
+    if high <= low:  # a flat channel has nothing to stretch
+        return np.arange(256, dtype=np.uint8)
+    return _u8(np.clip(np.rint((np.arange(256) - low) * (255 / (high - low))), 0, 255))
+
+
+def _with_lightness(lab: MatLike, lightness: MatLike) -> UInt8Array:
+    cv2.insertChannel(lightness, lab, 0)
+    return _u8(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
+
+
+def _u8(array: object) -> UInt8Array:
+    return np.asarray(array, np.uint8)

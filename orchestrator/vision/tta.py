@@ -1,0 +1,76 @@
+"""Test-time augmentation: eight views of one image, and the way back for their maps.
+
+The views and their order are those of the reference system's "light" TTA. Brightness is a gain that the
+graph applies, so that these views are exact and cost no second rounding.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
+
+TtaMode = Literal["none", "light"]
+
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view: what is done to the first two axes (rows, columns), what undoes it, and the gain."""
+
+    name: str
+    apply: Turn
+    invert: Turn
+    gain: float = 1.0
+
+
+def _identity(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
+def _rotation(quarter_turns: int) -> Turn:
+    return lambda array: np.rot90(array, quarter_turns)
+
+
+_IDENTITY = View("identity", _identity, _identity)
+
+VIEWS: Final[dict[TtaMode, tuple[View, ...]]] = {
+    "none": (_IDENTITY,),
+    "light": (
+        _IDENTITY,
+        View("flip left-right", np.fliplr, np.fliplr),
+        View("flip up-down", np.flipud, np.flipud),
+        View("rotate 90", _rotation(1), _rotation(-1)),
+        View("rotate 180", _rotation(2), _rotation(-2)),
+        View("rotate 270", _rotation(3), _rotation(-3)),
+        View("brightness x1.1", _identity, _identity, gain=1.1),
+        View("brightness x0.9", _identity, _identity, gain=0.9),
+    ),
+}
+
+
+def stack(pixels: UInt8Array, mode: TtaMode) -> ViewBatch:
+    """The views of one image as rows for the model server.
+
+    ``pixels`` is uint8 ``[224, 224, 3]``; N is 1 for ``none`` and 8 for ``light``.
+    """
+    views = VIEWS[mode]
+    return ViewBatch(
+        images=np.stack([view.apply(pixels) for view in views]),
+        gain=np.array([view.gain for view in views], np.float32),
+    )
+
+
+def restore(maps: Float32Array | Sequence[Float32Array], mode: TtaMode) -> Float32Array:
+    """Bring the maps of the views, float32 ``[N, h, w]``, back to the orientation of the first one.
+
+    Raises ``ValueError`` where there are not as many maps as views.
+    """
+    views = VIEWS[mode]
+    if len(maps) != len(views):
+        raise ValueError(f"expected {len(views)} maps for the views of {mode!r}, received {len(maps)}")
+    return np.stack([view.invert(one) for view, one in zip(views, maps, strict=True)])

@@ -1,0 +1,47 @@
+"""What every test may ask for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+# Before the first import of Keras or TensorFlow: the project trains on TensorFlow, whatever a personal
+# Keras configuration says, and a failing test is easier to read without TensorFlow's start-up notes.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# A loaded machine is no failure (no deadline), and every run draws the same examples.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder that holds pyproject.toml."""
+    return PROJECT_ROOT
+
+
+@pytest.fixture(scope="session")
+def wbc_data() -> Path:
+    """The folder of real images, ``<split>/<Class>/*`` with ``manifest.csv``; the test is skipped without it.
+
+    ``WBC_DATA_ROOT`` says where it is; otherwise it is looked for beside the project.
+    """
+    root = Path(os.environ.get("WBC_DATA_ROOT") or PROJECT_ROOT.parent / "shared" / "data" / "wbc")
+    if not (root / "manifest.csv").is_file():
+        pytest.skip(f"no images: {root}/manifest.csv does not exist (set WBC_DATA_ROOT)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def synthetic_cell() -> Callable[..., NDArray[np.uint8]]:
+    """Paints a cell: ``synthetic_cell("Neutrophil", seed=3, size=360)`` is RGB, uint8 ``[360, 360, 3]``."""
+    from tests.synthetic_cells import synthetic_cell as paint
+
+    return paint

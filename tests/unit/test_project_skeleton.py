@@ -1,0 +1,237 @@
+"""The project's own rules: what is pinned, what is packaged, and who may import whom."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+LOCK_FILES = ("requirements/runtime.txt", "requirements/dev.txt")
+ADDRESS = re.compile(r"https?://|git\+|file:|^\s*--?(i|f|(extra-)?index-url|find-links)\b", re.MULTILINE)
+MACHINE_PATH = re.compile(r"(?<![\w.$)}/])/(home|root|work|opt|tmp|Users|mnt|srv)/")
+TRAINING_FRAMEWORKS = {"tensorflow", "tensorflow_serving", "keras", "jax", "torch", "sklearn", "training"}
+
+
+@pytest.fixture(scope="module")
+def pyproject(project_root: Path) -> dict[str, Any]:
+    return tomllib.loads((project_root / "pyproject.toml").read_text())
+
+
+def _pins(lock_file: Path) -> list[Requirement]:
+    """The pinned requirements of a lock file, without their hashes."""
+    logical_lines = lock_file.read_text().replace("\\\n", " ").splitlines()
+    pins = [line.split("--hash")[0] for line in logical_lines if line and not line.lstrip().startswith("#")]
+    return [Requirement(pin) for pin in pins]
+
+
+def _names(pins: list[Requirement]) -> set[str]:
+    return {canonicalize_name(pin.name) for pin in pins}
+
+
+def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    # A make that runs these tests hands its own flags down; the commands under test shall not see them.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}
+    }
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+class TestRequirements:
+    @pytest.mark.parametrize(
+        "name", [*LOCK_FILES, "pyproject.toml", "Makefile", ".ci/run", ".pre-commit-config.yaml"]
+    )
+    def test_tooling_names_no_address_and_no_machine_path(self, project_root: Path, name: str) -> None:
+        text = (project_root / name).read_text()
+        assert ADDRESS.search(text) is None
+        assert MACHINE_PATH.search(text) is None
+        assert str(project_root) not in text
+
+    @pytest.mark.parametrize("name", LOCK_FILES)
+    def test_every_requirement_is_pinned_with_a_hash(self, project_root: Path, name: str) -> None:
+        lock_file = project_root / name
+        for pin in _pins(lock_file):
+            assert [specifier.operator for specifier in pin.specifier] == ["=="], str(pin)
+        entries = re.split(r"^(?=[a-z0-9])", lock_file.read_text(), flags=re.MULTILINE)[1:]
+        without_hash = [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
+        assert len(entries) > 20
+        assert without_hash == []
+
+    def test_development_runs_on_the_versions_of_production(self, project_root: Path) -> None:
+        runtime, dev = ({str(pin) for pin in _pins(project_root / name)} for name in LOCK_FILES)
+        assert runtime - dev == set()
+
+    @pytest.mark.parametrize(
+        ("lock_file", "extras"), [(LOCK_FILES[0], ()), (LOCK_FILES[1], ("training", "dev"))]
+    )
+    def test_lock_file_satisfies_pyproject(
+        self, project_root: Path, pyproject: dict[str, Any], lock_file: str, extras: tuple[str, ...]
+    ) -> None:
+        project = pyproject["project"]
+        wanted = [*project["dependencies"], *pyproject["dependency-groups"]["build"]]
+        for extra in extras:
+            wanted += project["optional-dependencies"][extra]
+        pins = _pins(project_root / lock_file)
+        for requirement in map(Requirement, wanted):
+            versions = [
+                next(iter(pin.specifier)).version
+                for pin in pins
+                if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+            ]
+            assert versions, f"{requirement} is not in {lock_file}: make lock"
+            assert all(map(requirement.specifier.contains, versions)), f"{requirement}, pinned {versions}"
+
+    def test_production_installs_no_training_framework(self, project_root: Path) -> None:
+        unwanted = {
+            "tensorflow",
+            "tensorflow-serving-api",
+            "keras",
+            "jax",
+            "torch",
+            "scikit-learn",
+            "matplotlib",
+        }
+        assert _names(_pins(project_root / LOCK_FILES[0])) & unwanted == set()
+
+
+def _imported_top_levels(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name.split(".")[0], path) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                yield node.module.split(".")[0], path
+
+
+class TestOrchestrator:
+    def test_it_starts_without_tensorflow_and_without_training(self, project_root: Path) -> None:
+        listing = _run(
+            [sys.executable, "-c", "import sys, orchestrator.wiring, orchestrator.cli; print(*sys.modules)"],
+            cwd=project_root,
+        )
+        assert listing.returncode == 0, listing.stderr
+        modules = listing.stdout.split()
+        assert "orchestrator.wiring" in modules
+        assert {module.split(".")[0] for module in modules} & TRAINING_FRAMEWORKS == set()
+
+    def test_whatever_it_imports_is_a_requirement_of_production(self, project_root: Path) -> None:
+        pinned = _names(_pins(project_root / LOCK_FILES[0]))
+        providers = packages_distributions()
+        checked = set()
+        for module, path in _imported_top_levels(project_root / "orchestrator"):
+            if module in sys.stdlib_module_names or module == "orchestrator":
+                continue
+            distributions = {canonicalize_name(name) for name in providers.get(module, [])}
+            assert distributions & pinned, f"{path.name} imports {module}, which runtime.txt does not install"
+            checked.add(module)
+        assert {"numpy", "cv2"} <= checked
+
+
+class TestPackaging:
+    @pytest.mark.parametrize("package", ["orchestrator", "training"])
+    def test_every_data_file_is_packaged(
+        self, project_root: Path, pyproject: dict[str, Any], package: str
+    ) -> None:
+        root = project_root / package
+        patterns = pyproject["tool"]["setuptools"]["package-data"][package]
+        packaged = {path for pattern in patterns for path in root.glob(pattern)}
+        data = {
+            path
+            for path in root.rglob("*")
+            if path.is_file() and path.suffix not in {".py", ".pyi", ".pyc", ".proto"}
+        }
+        assert root / "py.typed" in data
+        assert data - packaged == set()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+class TestMakefile:
+    def test_help_is_the_default_and_names_every_target(self, project_root: Path) -> None:
+        answer = _run(["make", "--no-print-directory"], cwd=project_root)
+        assert answer.returncode == 0, answer.stderr
+        targets = re.findall(r"^\.PHONY: (\w+)$", (project_root / "Makefile").read_text(), re.MULTILINE)
+        assert {"run", "test", "check", "format", "train", "export", "lock"} <= set(targets)
+        for target in targets:
+            assert re.search(rf"^  make {target} +\S", answer.stdout, re.MULTILINE), target
+
+    def test_run_honours_the_port(self, project_root: Path) -> None:
+        answer = _run(["make", "--dry-run", "run", "PORT=9123"], cwd=project_root)
+        assert re.search(r"serve .*--port 9123\b", answer.stdout)
+
+    def test_too_old_a_python_is_refused_with_a_reason(self, project_root: Path, tmp_path: Path) -> None:
+        old_python = tmp_path / "python3.10"
+        source = "import sys; sys.version_info = (3, 10, 4); exec(sys.argv[2])"
+        old_python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{source}' \"$@\"\n")
+        old_python.chmod(0o755)
+        for name in ("Makefile", "pyproject.toml", *LOCK_FILES):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(project_root / name, tmp_path / name)
+        answer = _run(["make", "run", f"PYTHON={old_python}"], cwd=tmp_path)
+        assert answer.returncode != 0
+        assert "Python 3.11 or newer is needed" in answer.stderr
+        assert "is 3.10" in answer.stderr
+        assert not (tmp_path / ".venv").exists()
+
+
+# Each line breaks one rule: the module that is made to import, and what it must not.
+FORBIDDEN_IMPORTS = [
+    ("orchestrator.vision.decode", "fastapi"),
+    ("orchestrator.vision.tta", "orchestrator.routing"),
+    ("orchestrator.routing", "prometheus_client"),
+    ("orchestrator.routing", "orchestrator.telemetry"),
+    ("orchestrator.model_contract", "grpc"),
+    ("orchestrator.model_contract", "openvino"),
+    ("orchestrator.domain", "orchestrator.settings"),
+    ("orchestrator.errors", "orchestrator.domain"),
+    ("orchestrator.analyse", "orchestrator.wiring"),
+    ("orchestrator.analyse", "tensorflow"),
+    ("orchestrator.cli", "training.cli"),
+    ("training.datasets", "orchestrator.analyse"),
+    ("training.datasets", "orchestrator.model_server.base"),
+]
+
+
+@pytest.fixture(scope="module")
+def verdict_on_forbidden_imports(
+    project_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, str]:
+    """The exit status and the words of the import contracts about a copy that breaks every rule above."""
+    copy = tmp_path_factory.mktemp("broken")
+    shutil.copy(project_root / "pyproject.toml", copy)
+    for package in ("orchestrator", "training"):
+        shutil.copytree(project_root / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for importer, imported in FORBIDDEN_IMPORTS:
+        path = (copy / importer.replace(".", "/")).with_suffix(".py")
+        path.write_text(f"{path.read_text()}\nimport {imported}\n")
+    return _lint_imports(copy)
+
+
+def _lint_imports(root: Path) -> tuple[int, str]:
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    answer = _run([sys.executable, "-c", command, "--no-logo", "--no-cache"], cwd=root)
+    return answer.returncode, answer.stdout + answer.stderr
+
+
+class TestImportContracts:
+    def test_the_project_keeps_them(self, project_root: Path) -> None:
+        status, words = _lint_imports(project_root)
+        assert status == 0, words
+
+    @pytest.mark.parametrize(("importer", "imported"), FORBIDDEN_IMPORTS)
+    def test_forbidden_import_is_reported(
+        self, verdict_on_forbidden_imports: tuple[int, str], importer: str, imported: str
+    ) -> None:
+        status, words = verdict_on_forbidden_imports
+        assert status == 1, words
+        assert re.search(rf"{re.escape(importer)} -> {re.escape(imported)}\b", words), words

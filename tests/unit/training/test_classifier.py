@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from training.classifier import build_classifier
+
+
+@pytest.fixture(scope="module")
+def any_size() -> keras.Model:
+    return build_classifier(image_size=None)
+
+
+@pytest.fixture(scope="module")
+def small() -> keras.Model:
+    return build_classifier("MobileNetV2", image_size=64)
+
+
+def test_densenet_with_attention_has_the_reference_parameter_count(any_size: keras.Model) -> None:
+    assert any_size.count_params() == 7_830_509
+
+
+def test_attention_is_what_the_plain_network_lacks() -> None:
+    plain = build_classifier(attention=False)
+
+    assert plain.count_params() == 7_830_509 - 132_259
+    assert plain.get_layer("conv_maps").output.shape == (None, 7, 7, 1024)
+
+
+def test_one_network_takes_several_sizes(any_size: keras.Model) -> None:
+    for size in (64, 96):
+        outputs = any_size(np.full((2, size, size, 3), 0.5, dtype=np.float32))
+
+        assert set(outputs) == {"main_out", "aux_binary_out"}
+        assert outputs["main_out"].shape == (2, 5)
+        assert outputs["aux_binary_out"].shape == (2, 1)
+
+
+def test_outputs_are_probabilities(small: keras.Model) -> None:
+    pixels = np.random.default_rng(0).random((3, 64, 64, 3), dtype=np.float32)
+
+    outputs = small(pixels)
+
+    np.testing.assert_allclose(np.asarray(outputs["main_out"]).sum(axis=1), 1.0, atol=1e-5)
+    assert ((np.asarray(outputs["aux_binary_out"]) > 0) & (np.asarray(outputs["aux_binary_out"]) < 1)).all()
+
+
+def test_conv_maps_are_the_relu_output_of_the_backbone(any_size: keras.Model) -> None:
+    pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+
+    maps = keras.Model(any_size.input, any_size.get_layer("conv_maps").output)(pixels)
+    scaled = any_size.get_layer("backbone_input")(pixels)
+
+    np.testing.assert_array_equal(np.asarray(maps), np.asarray(any_size.get_layer("backbone")(scaled)))
+    assert any_size.get_layer("backbone").layers[-1].name == "relu"
+    assert float(np.asarray(maps).min()) == 0.0
+
+
+def test_the_network_holds_no_random_augmentation(any_size: keras.Model) -> None:
+    names = {layer.__class__.__name__ for layer in any_size.layers}
+
+    assert not {name for name in names if name.startswith("Random")}
+
+
+def test_freezing_the_backbone_leaves_the_head_trainable(small: keras.Model) -> None:
+    small.get_layer("backbone").trainable = False
+    frozen = sum(int(np.prod(weight.shape)) for weight in small.trainable_weights)
+    small.get_layer("backbone").trainable = True
+
+    # Attention 206,259 at 1,280 channels, dense blocks 655,872 + 131,328, norms 1,536, heads 1,542, swish 4.
+    assert frozen == 206_259 + 655_872 + 131_328 + 1_536 + 1_542 + 4
+
+
+@pytest.mark.parametrize("file_name", ["backbone.weights.h5", "classifier.keras"])
+def test_backbone_weights_are_read_from_a_file(small: keras.Model, tmp_path: Path, file_name: str) -> None:
+    path = tmp_path / file_name
+    if path.suffix == ".keras":
+        small.save(path)
+    else:
+        small.get_layer("backbone").save_weights(path)
+
+    fresh = build_classifier("MobileNetV2", backbone_weights=path, image_size=96)
+
+    saved = small.get_layer("backbone").get_weights()
+    for ours, theirs in zip(fresh.get_layer("backbone").get_weights(), saved, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_missing_backbone_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.h5"):
+        build_classifier("MobileNetV2", backbone_weights=tmp_path / "absent.h5", image_size=64)
+
+
+def test_unknown_backbone_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 'AlexNet'"):
+        build_classifier("AlexNet")

@@ -1,0 +1,131 @@
+"""Reading the class folders and splitting off a validation part."""
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import CLASS_NAMES
+from training.datasets import Sample, data_fingerprint, read_split, validation_split
+
+
+def write_image(path, level=100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((24, 24, 3), level, np.uint8))
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    for index, name in enumerate(CLASS_NAMES):
+        for number in range(3):
+            write_image(tmp_path / "Train" / name / f"{number}.png", 20 * index + number)
+    (tmp_path / "Train" / "Basophil" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_samples_carry_the_class_of_their_folder_in_the_contracts_order(data_root):
+    samples = read_split(data_root, "Train")
+
+    assert len(samples) == 15
+    assert all(sample.path.parent.name == CLASS_NAMES[sample.class_index] for sample in samples)
+
+
+def test_device_and_slide_come_from_the_manifest(data_root):
+    (data_root / "manifest.csv").write_text(
+        "path,device,slide\nTrain/Basophil/0.png,raabin,s1\nTrain/Basophil/1.png,raabin,(unknown)\n"
+    )
+
+    samples = {sample.path.name: sample for sample in read_split(data_root, "Train")[:3]}
+
+    assert (samples["0.png"].device, samples["0.png"].slide) == ("raabin", "s1")
+    assert samples["1.png"].slide == "", "a remark in brackets is no slide"
+    assert samples["2.png"].device == "unknown"
+
+
+def test_a_sample_is_decoded_as_rgb(data_root):
+    assert read_split(data_root, "Train")[-1].load()[0, 0].tolist() == [82, 82, 82]
+
+
+def test_a_missing_split_or_an_empty_one_is_said(data_root):
+    with pytest.raises(ConfigurationError, match="TestA"):
+        read_split(data_root, "TestA")
+    (data_root / "TestB").mkdir()
+    with pytest.raises(ConfigurationError, match="found none"):
+        read_split(data_root, "TestB")
+
+
+def test_a_manifest_without_its_columns_is_said(data_root):
+    (data_root / "manifest.csv").write_text("path,label\n")
+
+    with pytest.raises(ConfigurationError, match="device, slide"):
+        read_split(data_root, "Train")
+
+
+def make_samples(groups):
+    """``groups``: (device, class, slide, count)."""
+    return [
+        Sample(path=f"{device}{slide}{cls}{n}", class_index=cls, device=device, slide=slide)
+        for device, cls, slide, count in groups
+        for n in range(count)
+    ]
+
+
+def test_no_slide_is_on_both_sides_and_every_stratum_is_on_both():
+    samples = make_samples(
+        [("a", c, f"s{c}{i}", 5) for c in range(5) for i in range(8)] + [("b", c, "", 30) for c in range(5)]
+    )
+
+    training, validation = validation_split(samples, 0.15, seed=1)
+
+    slides = [{s.slide for s in part if s.slide} for part in (training, validation)]
+    assert not slides[0] & slides[1]
+    assert len(training) + len(validation) == len(samples)
+    for part in (training, validation):
+        assert len(Counter((s.device, s.class_index) for s in part)) == 10
+    assert 0.1 < len(validation) / len(samples) < 0.23
+
+
+def test_a_class_on_one_large_slide_stays_in_training():
+    samples = make_samples([("a", 0, "big", 80), ("a", 1, "", 40)])
+
+    training, _ = validation_split(samples, 0.15, seed=0)
+
+    assert sum(s.class_index == 0 for s in training) == 80
+
+
+def test_the_split_depends_on_the_seed_alone():
+    samples = make_samples([("a", c, "", 20) for c in range(5)])
+
+    assert validation_split(samples, 0.2, 3) == validation_split(samples, 0.2, 3)
+    assert validation_split(samples, 0.2, 3) != validation_split(samples, 0.2, 4)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.6, -1])
+def test_a_senseless_fraction_is_refused(fraction):
+    with pytest.raises(ValueError, match="fraction"):
+        validation_split(make_samples([("a", 0, "", 10)]), fraction, 0)
+
+
+def test_on_the_real_train_split_every_class_of_every_device_is_validated(wbc_data):
+    samples = read_split(wbc_data, "Train")
+
+    training, validation = validation_split(samples, 0.15, 42)
+
+    strata = Counter((s.device, s.class_index) for s in samples)
+    held_out = Counter((s.device, s.class_index) for s in validation)
+    assert set(held_out) == set(strata)
+    assert max(held_out[s] / strata[s] for s in strata) < 0.3
+    assert not {s.slide for s in training if s.slide} & {s.slide for s in validation if s.slide}
+
+
+def test_the_fingerprint_changes_with_a_label_and_with_a_pixel(data_root):
+    before = data_fingerprint(read_split(data_root, "Train"))
+    assert before == data_fingerprint(read_split(data_root, "Train"))
+
+    (data_root / "Train/Basophil/0.png").rename(data_root / "Train/Monocyte/x.png")
+    moved = data_fingerprint(read_split(data_root, "Train"))
+    write_image(data_root / "Train/Monocyte/1.png", 200)
+
+    assert len({before, moved, data_fingerprint(read_split(data_root, "Train"))}) == 3

@@ -1,0 +1,108 @@
+"""Finding the cell, and the geometry of the window around it."""
+
+import csv
+from collections import defaultdict
+
+import cv2
+import numpy as np
+import pytest
+
+from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell, place
+from orchestrator.vision.decode import decode
+from tests.synthetic_cells import synthetic_cell_with_masks
+
+
+@pytest.mark.parametrize("class_name", ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"])
+def test_the_cell_of_a_synthetic_smear_is_found(class_name):
+    for seed in range(4):
+        smear = synthetic_cell_with_masks(class_name, seed=seed)
+        rows, columns = np.nonzero(smear.cell)
+        size = max(np.ptp(rows), np.ptp(columns))
+
+        found = locate_cell(smear.rgb)
+
+        assert found is not None
+        assert np.hypot(found.row - rows.mean(), found.column - columns.mean()) < 0.25 * size
+        assert 0.5 < found.size / size < 1.6
+
+
+def test_on_every_device_the_centre_is_within_a_quarter_of_the_cell_on_98_percent(wbc_data):
+    hits = defaultdict(list)
+    with (wbc_data / "manifest.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["x0"]:
+                continue
+            x0, y0, x1, y1 = (float(row[key]) for key in ("x0", "y0", "x1", "y1"))
+            found = locate_cell(decode((wbc_data / row["path"]).read_bytes()).rgb)
+            error = (
+                np.inf if found is None else np.hypot(found.row - (y0 + y1) / 2, found.column - (x0 + x1) / 2)
+            )
+            hits[row["device"]].append(error <= 0.25 * max(x1 - x0, y1 - y0))
+
+    shares = {device: np.mean(within) for device, within in hits.items()}
+    assert set(shares) == {"raabin", "barcelona", "tecom"}
+    assert min(shares.values()) >= 0.98, shares
+
+
+@pytest.mark.parametrize("level", [0, 128, 240])
+def test_an_empty_field_has_no_cell(level):
+    noise = np.random.default_rng(0).normal(level, 3, (200, 200, 3))
+
+    assert locate_cell(noise.clip(0, 255).astype(np.uint8)) is None
+
+
+def test_without_a_cell_or_a_scale_the_window_is_the_whole_frame():
+    whole = Window(0, 0, 50, 80)
+
+    assert cell_window(None, 1.4, (50, 80, 3)) == whole
+    assert cell_window(CellLocation(20, 30, 10), None, (50, 80, 3)) == whole
+
+
+def test_the_window_is_a_square_of_the_scale_around_the_cell():
+    window = cell_window(CellLocation(row=50, column=80, size=20), 1.5, (100, 160, 3))
+
+    assert window == Window(top=35, left=65, height=30, width=30)
+
+
+def test_the_whole_frame_at_its_own_size_is_extracted_unchanged():
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+    np.testing.assert_array_equal(extract(rgb, Window(0, 0, 64, 64), 64), rgb)
+
+
+def test_outside_the_frame_the_smear_is_mirrored_never_black():
+    rgb = np.full((60, 60, 3), 200, np.uint8)
+
+    assert extract(rgb, Window(-30, -30, 60, 60), 64).min() >= 199
+
+
+@pytest.mark.parametrize(
+    ("window", "shape"),
+    [
+        (Window(20, 40, 100, 100), (200, 300)),
+        (Window(0, 0, 200, 300), (200, 300)),  # squashed
+        (Window(-30, 250, 120, 120), (200, 300)),  # over two edges
+        (Window(10.5, 3.25, 33.3, 33.3), (60, 50)),
+    ],
+)
+def test_a_point_returns_to_where_it_was(window, shape):
+    target = (
+        int(np.clip(window.top + 0.4 * window.height, 5, shape[0] - 6)),
+        int(np.clip(window.left + 0.45 * window.width, 5, shape[1] - 6)),
+    )
+    scene = np.zeros((*shape, 3), np.uint8)
+    cv2.circle(scene, target[::-1], 4, (255, 255, 255), -1)
+
+    seen = extract(scene, window, 224)[..., 0].astype(np.float32)
+    returned = place(seen / 255, window, shape)
+
+    rows, columns = np.nonzero(returned > 0.5)
+    assert abs(rows.mean() - target[0]) < 0.75
+    assert abs(columns.mean() - target[1]) < 0.75
+
+
+def test_a_map_is_zero_outside_its_window():
+    placed = place(np.ones((224, 224), np.float32), Window(50, 50, 40, 40), (200, 200))
+
+    assert placed[:48].max() == placed[:, :48].max() == 0
+    assert placed[55:85, 55:85].min() > 0.99

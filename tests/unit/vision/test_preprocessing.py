@@ -1,0 +1,109 @@
+"""MEF, Reinhard and the way from an image to the model's pixels."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.vision.preprocessing import (
+    MEF_STEPS,
+    Recipe,
+    enhance,
+    percentile_normalise,
+    preprocess,
+    sharpen_edges,
+)
+from orchestrator.vision.stain import LabStatistics, reinhard
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN_REFERENCE = LabStatistics(mean=(180.0, 145.0, 120.0), std=(40.0, 15.0, 18.0))
+
+
+def read_png(name: str) -> np.ndarray:
+    return cv2.cvtColor(cv2.imread(str(GOLDEN / name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
+def test_mef_gives_exactly_the_golden_image(version):
+    enhanced = enhance(read_png("cell.png"), Recipe(mef_version=version))
+
+    np.testing.assert_array_equal(enhanced, read_png(f"cell_mef_{version}.png"))
+
+
+def test_reinhard_gives_exactly_the_golden_image():
+    normalised = reinhard(read_png("cell.png"), GOLDEN_REFERENCE)
+
+    np.testing.assert_array_equal(normalised, read_png("cell_reinhard.png"))
+
+
+def test_mef_v1_has_the_five_steps_of_the_reference_in_their_order():
+    assert [step.__name__ for step in MEF_STEPS["v1"]] == [
+        "percentile_normalise",
+        "dual_scale_clahe",
+        "smooth_keeping_edges",
+        "enhance_nucleus",
+        "sharpen_edges",
+    ]
+
+
+def test_the_variants_differ_from_each_other():
+    cell = read_png("cell.png")
+    results = [enhance(cell, Recipe(mef_version=v)) for v in ("v1", "v2", "v3", "v4")]
+
+    for i, one in enumerate(results):
+        for other in results[i + 1 :]:
+            assert not np.array_equal(one, other)
+
+
+def test_percentile_step_agrees_with_numpys_percentiles():
+    random = np.random.default_rng(3)
+    rgb = random.normal(120, 25, (50, 60, 3)).clip(0, 255).astype(np.uint8)
+
+    stretched = percentile_normalise(rgb)
+
+    low, high = np.percentile(rgb, [2, 98], axis=(0, 1))
+    expected = np.clip(np.rint((rgb - low) * 255 / (high - low)), 0, 255)
+    assert np.abs(stretched.astype(int) - expected).max() <= 1
+
+
+def test_sharpening_leaves_flat_regions_untouched():
+    rgb = np.full((64, 64, 3), 100, np.uint8)
+    rgb[:, 40:] = 200
+
+    sharpened = sharpen_edges(rgb)
+
+    np.testing.assert_array_equal(sharpened[:, :32], rgb[:, :32])
+    assert not np.array_equal(sharpened, rgb)
+
+
+@pytest.mark.parametrize("level", [0, 127, 255])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
+def test_a_flat_image_passes_every_variant(level, version):
+    flat = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), level, np.uint8)
+
+    enhanced = enhance(flat, Recipe(mef_version=version))
+
+    assert enhanced.shape == flat.shape
+    assert enhanced.dtype == np.uint8
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (500, 3), (120, 121), (900, 700)])
+def test_any_size_becomes_the_models_size(shape):
+    rgb = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+    cell = preprocess(rgb, Recipe())
+
+    assert cell.pixels.shape == cell.crop.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+    assert cell.pixels.dtype == np.uint8
+
+
+def test_steps_never_change_their_input():
+    cell = read_png("cell.png")
+    before = cell.copy()
+
+    for version in ("v1", "v2", "v3", "v4"):
+        enhance(cell, Recipe(mef_version=version, reinhard=GOLDEN_REFERENCE))
+
+    np.testing.assert_array_equal(cell, before)

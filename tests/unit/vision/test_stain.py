@@ -1,0 +1,100 @@
+"""Reinhard and Macenko."""
+
+import numpy as np
+import pytest
+
+from orchestrator.vision.stain import (
+    CALIBRATED_MACENKO,
+    UNCALIBRATED_MACENKO,
+    LabStatistics,
+    fit_macenko_reference,
+    fit_reinhard_reference,
+    lab_statistics,
+    macenko,
+    macenko_stains,
+    reinhard,
+)
+from tests.synthetic_cells import synthetic_cell
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return [synthetic_cell(name, seed) for seed in range(2) for name in ("Neutrophil", "Eosinophil")]
+
+
+def test_reinhard_gives_an_image_the_statistics_of_the_reference(cells):
+    reference = LabStatistics(mean=(170.0, 140.0, 118.0), std=(25.0, 8.0, 9.0))
+
+    normalised = lab_statistics(reinhard(cells[0], reference))
+
+    np.testing.assert_allclose(normalised.mean, reference.mean, atol=1.5)
+    np.testing.assert_allclose(normalised.std, reference.std, atol=1.5)
+
+
+def test_reinhard_of_an_image_to_its_own_statistics_changes_almost_nothing(cells):
+    unchanged = reinhard(cells[0], lab_statistics(cells[0]))
+
+    assert np.abs(unchanged.astype(int) - cells[0]).mean() < 1.5
+
+
+def test_the_reinhard_reference_is_the_mean_over_images(cells):
+    reference = fit_reinhard_reference(cells)
+
+    np.testing.assert_allclose(reference.mean, np.mean([lab_statistics(c).mean for c in cells], axis=0))
+    np.testing.assert_allclose(reference.std, np.mean([lab_statistics(c).std for c in cells], axis=0))
+
+
+def test_a_flat_image_survives_reinhard():
+    flat = np.full((20, 20, 3), 90, np.uint8)
+
+    assert reinhard(flat, LabStatistics((200.0, 128.0, 128.0), (10.0, 5.0, 5.0))).std() == 0
+
+
+def test_a_reference_of_no_images_is_refused():
+    with pytest.raises(ValueError, match="at least one image"):
+        fit_reinhard_reference([])
+    with pytest.raises(ValueError, match="two stains"):
+        fit_macenko_reference([np.full((30, 30, 3), 240, np.uint8)])
+
+
+def test_macenko_finds_the_two_stains_that_an_image_was_made_of():
+    blue, pink = np.array([0.65, 0.70, 0.29]), np.array([0.10, 0.95, 0.30])
+    blue, pink = blue / np.linalg.norm(blue), pink / np.linalg.norm(pink)
+    amounts = np.random.default_rng(1).uniform(0.3, 1.6, (10_000, 2))
+    pure = np.random.default_rng(2).random(10_000)
+    amounts[pure < 0.1, 1] = 0.02
+    amounts[pure > 0.9, 0] = 0.02
+    rgb = (
+        (240 * np.exp(-(amounts @ np.stack([blue, pink])))).clip(0, 255).astype(np.uint8).reshape(100, 100, 3)
+    )
+
+    found = macenko_stains(rgb)
+
+    assert found is not None
+    assert np.dot(found.first_stain, blue) > 0.98
+    assert np.dot(found.second_stain, pink) > 0.98
+
+
+def test_macenko_to_an_images_own_stains_nearly_returns_the_image(cells):
+    own = macenko_stains(cells[0])
+    assert own is not None
+
+    assert np.abs(macenko(cells[0], own).astype(int) - cells[0]).mean() < 12
+
+
+def test_an_image_without_two_stains_is_left_as_it_is():
+    blank = np.full((40, 40, 3), 235, np.uint8)
+
+    assert macenko(blank, CALIBRATED_MACENKO) is blank
+
+
+def test_the_calibrated_reference_moves_real_smears_less_than_the_uncalibrated_one(wbc_data):
+    from orchestrator.vision.decode import decode
+
+    paths = sorted((wbc_data / "Train").glob("*/*.jpg"))[::40]
+    images = [decode(path.read_bytes()).rgb for path in paths]
+
+    def change(reference):
+        return np.mean([np.abs(macenko(rgb, reference).astype(int) - rgb).mean() for rgb in images])
+
+    assert change(CALIBRATED_MACENKO) < 0.6 * change(UNCALIBRATED_MACENKO)

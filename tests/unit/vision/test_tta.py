@@ -1,0 +1,46 @@
+"""The eight views and their inverses."""
+
+import numpy as np
+import pytest
+
+from orchestrator.vision.tta import VIEWS, restore, stack
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+
+
+def test_light_tta_has_the_references_views_in_its_order():
+    views = stack(PIXELS, "light")
+
+    expected = [
+        PIXELS,
+        PIXELS[:, ::-1],
+        PIXELS[::-1],
+        np.rot90(PIXELS, 1),
+        np.rot90(PIXELS, 2),
+        np.rot90(PIXELS, 3),
+        PIXELS,
+        PIXELS,
+    ]
+    np.testing.assert_array_equal(views.images, np.stack(expected))
+    np.testing.assert_allclose(views.gain, [1, 1, 1, 1, 1, 1, 1.1, 0.9], rtol=1e-6)
+
+
+def test_without_tta_there_is_one_view():
+    views = stack(PIXELS, "none")
+
+    np.testing.assert_array_equal(views.images, PIXELS[np.newaxis])
+    assert views.gain.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("mode", ["none", "light"])
+def test_every_view_is_undone_by_its_inverse(mode):
+    scene = np.random.default_rng(1).random((7, 7)).astype(np.float32)
+
+    restored = restore([view.apply(scene) for view in VIEWS[mode]], mode)
+
+    np.testing.assert_array_equal(restored, np.stack([scene] * len(VIEWS[mode])))
+
+
+def test_a_missing_map_is_an_error():
+    with pytest.raises(ValueError, match="expected 8 maps"):
+        restore(np.zeros((7, 7, 7), np.float32), "light")

@@ -1,0 +1,154 @@
+"""The network: a backbone, attention, and a head with two outputs.
+
+::
+
+    image [N, S, S, 3] in [0, 1] -> backbone -> conv_maps [N, S/32, S/32, C] -> attention -> mean over space
+      -> (Dense, BatchNorm, MedSwish, Dropout) x 2 -> main_out [N, 5] softmax
+                                                   -> aux_binary_out [N, 1] sigmoid
+
+Augmentation happens in the data loader, not here: random layers carry the state of their seeds, which
+has no place in a served model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import keras
+from keras import layers
+
+from orchestrator.model_contract import AUX_OUT, CONV_MAPS, IMAGE_SIZE, MAIN_OUT, NUM_CLASSES
+from training.layers import BackboneInput, ImageNetScaling, MedSwish, WBCAttentionBlock
+
+BackboneWeights = Literal["imagenet", "none"] | Path
+
+BACKBONE_LAYER: Final = "backbone"
+CONV_MAPS_LAYER: Final = CONV_MAPS.name
+ATTENTION_LAYER: Final = "attention"
+HEAD_UNITS: Final = (512, 256)
+HEAD_DROPOUT: Final = (0.5, 0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A constructor of ``keras.applications`` and the scaling of pixels that its weights expect."""
+
+    build: Callable[..., keras.Model]
+    scaling: ImageNetScaling
+
+
+BACKBONES: Final = {
+    "DenseNet121": Backbone(keras.applications.DenseNet121, "torch"),
+    "EfficientNetB0": Backbone(keras.applications.EfficientNetB0, "raw"),
+    "MobileNetV2": Backbone(keras.applications.MobileNetV2, "tf"),
+    "ResNet50V2": Backbone(keras.applications.ResNet50V2, "tf"),
+    "VGG16": Backbone(keras.applications.VGG16, "caffe"),
+}
+
+
+def build_classifier(
+    backbone: str = "DenseNet121",
+    backbone_weights: BackboneWeights = "none",
+    image_size: int | None = IMAGE_SIZE,
+    attention: bool = True,
+    dropout: tuple[float, float] = HEAD_DROPOUT,
+) -> keras.Model:
+    """Build the classifier.
+
+    Args:
+        backbone: a key of :data:`BACKBONES`.
+        backbone_weights: ``imagenet`` downloads the weights of ``keras.applications``, ``none`` starts
+            from random numbers, a path is read: weights of the backbone (``.h5``, ``.weights.h5``, the
+            files of ``keras.applications`` among them) or a whole saved classifier (``.keras``).
+        image_size: side of the input in pixels; None builds a network for any size, so that one model
+            can be trained at growing sizes.
+        attention: whether the attention block stands between the maps and the pooling.
+        dropout: shares of dropout after the first and the second dense block.
+
+    Returns:
+        A model with the input ``image``, float32 ``[N, S, S, 3]`` RGB in [0, 1], and the outputs
+        ``main_out`` (float32 ``[N, 5]``, softmax) and ``aux_binary_out`` (float32 ``[N, 1]``, sigmoid)
+        as a dict. Its layer ``backbone`` is the backbone; the layer ``conv_maps`` gives the
+        backbone's last maps. 7,830,509 parameters with DenseNet121 and attention.
+
+    Raises:
+        ValueError: the backbone is unknown, or the weights do not fit it or cannot be downloaded.
+        FileNotFoundError: there is no file at the path.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"expected a backbone of {sorted(BACKBONES)}, got {backbone!r}")
+    spec = BACKBONES[backbone]
+    image = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
+    scaled = BackboneInput(spec.scaling, name="backbone_input")(image)
+    features = _build_backbone(spec, backbone_weights, image_size)(scaled)
+    maps = layers.Identity(name=CONV_MAPS_LAYER)(features)
+
+    x = WBCAttentionBlock(name=ATTENTION_LAYER)(maps) if attention else maps
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    for block, (units, rate) in enumerate(zip(HEAD_UNITS, dropout, strict=True), start=1):
+        x = layers.Dense(units, name=f"dense_{block}")(x)
+        x = layers.BatchNormalization(name=f"norm_{block}")(x)
+        x = MedSwish(name=f"med_swish_{block}")(x)
+        x = layers.Dropout(rate, name=f"dropout_{block}")(x)
+    # float32 whatever the policy: half-precision probabilities spoil losses and calibration.
+    main = layers.Dense(NUM_CLASSES, activation="softmax", name=MAIN_OUT.name, dtype="float32")(x)
+    aux = layers.Dense(1, activation="sigmoid", name=AUX_OUT.name, dtype="float32")(x)
+    name = f"wbc_{backbone.lower()}" + ("_attention" if attention else "")
+    return keras.Model(image, {MAIN_OUT.name: main, AUX_OUT.name: aux}, name=name)
+
+
+def with_conv_maps(model: keras.Model) -> keras.Model:
+    """Return the classifier, on the same weights, with ``conv_maps`` as a third output of its dict."""
+    maps = model.get_layer(CONV_MAPS_LAYER).output
+    return keras.Model(model.input, {**model.output, CONV_MAPS.name: maps}, name=model.name)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadBlock:
+    """One ``Dense, BatchNorm, MedSwish`` of the head of a classifier (dropout does nothing in inference)."""
+
+    dense: keras.layers.Dense
+    norm: keras.layers.BatchNormalization
+    swish: MedSwish
+
+
+def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
+    """Return the dense blocks of a classifier's head, from the pooling to the outputs."""
+    return tuple(
+        HeadBlock(*(model.get_layer(f"{kind}_{block}") for kind in ("dense", "norm", "med_swish")))
+        for block in range(1, len(HEAD_UNITS) + 1)
+    )
+
+
+def attention_block(model: keras.Model) -> WBCAttentionBlock | None:
+    """Return a classifier's attention block, or None where it was built without one."""
+    return next((layer for layer in model.layers if layer.name == ATTENTION_LAYER), None)
+
+
+def _build_backbone(spec: Backbone, weights: BackboneWeights, image_size: int | None) -> keras.Model:
+    arguments: dict[str, Any] = {
+        "include_top": False,
+        "input_shape": (image_size, image_size, 3),
+        "name": BACKBONE_LAYER,
+    }
+    if weights == "none":
+        return spec.build(weights=None, **arguments)
+    if weights == "imagenet":
+        try:
+            return spec.build(weights="imagenet", **arguments)
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            raise ValueError(
+                f"the ImageNet weights could not be fetched ({error}); give a path to them, or 'none'"
+            ) from error
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected backbone weights at {path}, found no file")
+    model = spec.build(weights=None, **arguments)
+    if path.suffix == ".keras":
+        model.set_weights(
+            keras.models.load_model(path, compile=False).get_layer(BACKBONE_LAYER).get_weights()
+        )
+    else:
+        model.load_weights(path)
+    return model

@@ -1,0 +1,144 @@
+"""Reading labelled images laid out as ``<root>/{Train,TestA,TestB}/<Class>/*`` and splitting them.
+
+Where the root holds a ``manifest.csv`` (columns ``path``, ``device``, ``slide``), device and slide of each
+image come from it; without one every image counts as its own slide.
+"""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from orchestrator.domain import UInt8Array
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.vision.decode import decode
+
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+UNKNOWN_DEVICE: Final = "unknown"
+
+Stratum = tuple[str, int]
+"""Device and class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image file. ``slide`` is empty where it is not known."""
+
+    path: Path
+    class_index: int
+    device: str = UNKNOWN_DEVICE
+    slide: str = ""
+
+    def load(self) -> UInt8Array:
+        """Decode the file to uint8 ``[H, W, 3]`` RGB by the very code that serves.
+
+        Raises :class:`orchestrator.errors.InvalidImage`.
+        """
+        return decode(self.path.read_bytes()).rgb
+
+
+def read_split(root: Path, split: str) -> list[Sample]:
+    """The samples of ``root/split``, ordered by path.
+
+    Raises :class:`ConfigurationError` where the folder, or every image in it, is missing.
+    """
+    folder = root / split
+    if not folder.is_dir():
+        raise ConfigurationError(f"expected a folder {folder} with one sub-folder per class, found none")
+    manifest = _read_manifest(root)
+    samples = [
+        Sample(path, index, *manifest.get(path.relative_to(root).as_posix(), (UNKNOWN_DEVICE, "")))
+        for index, name in enumerate(CLASS_NAMES)
+        for path in sorted((folder / name).glob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not samples:
+        raise ConfigurationError(
+            f"expected images in {folder}/<Class>/ with classes {', '.join(CLASS_NAMES)}, found none"
+        )
+    return samples
+
+
+def validation_split(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into (training, validation), stratified by device and class, no slide on both sides.
+
+    Whole slides are taken, the neediest stratum (a class of a device) first, while none exceeds its share
+    by more than half; then single images of unknown slides fill each stratum up to its share. A
+    class that lies on one large slide so stays in training, where most of it is needed:
+    scikit-learn's StratifiedGroupKFold may put all of it into validation.
+
+    Raises ``ValueError`` unless 0 < fraction <= 0.5.
+    """
+    if not 0 < fraction <= 0.5:
+        raise ValueError(f"expected a validation fraction in (0, 0.5], received {fraction}")
+    strata = [(sample.device, sample.class_index) for sample in samples]
+    share = {stratum: max(1, round(fraction * n)) for stratum, n in Counter(strata).items()}
+    slides: dict[tuple[str, str], Counter[Stratum]] = {}
+    for sample, stratum in zip(samples, strata, strict=True):
+        if sample.slide:
+            slides.setdefault((sample.device, sample.slide), Counter())[stratum] += 1
+    occurrences = Counter(stratum for members in slides.values() for stratum in members)
+    random = np.random.default_rng(seed)
+    lot = dict(zip(slides, random.permutation(len(slides)), strict=True))
+    taken: Counter[Stratum] = Counter()
+
+    def urgency(slide: tuple[str, str]) -> tuple[float, int, int]:
+        """Least filled stratum first, and of equals the one with the fewest slides to choose from."""
+        return min((taken[s] / share[s], occurrences[s], int(lot[slide])) for s in slides[slide])
+
+    chosen = set()
+    for _ in range(len(slides)):
+        fitting = [
+            slide
+            for slide, members in slides.items()
+            if slide not in chosen
+            and all(taken[s] + n <= 1.5 * share[s] for s, n in members.items())
+            and any(taken[s] < share[s] for s in members)
+        ]
+        if not fitting:
+            break
+        slide = min(fitting, key=urgency)
+        chosen.add(slide)
+        taken += slides[slide]
+    validation = {i for i, s in enumerate(samples) if s.slide and (s.device, s.slide) in chosen}
+    for index in random.permutation(len(samples)):
+        stratum = strata[index]
+        if not samples[index].slide and taken[stratum] < share[stratum]:
+            validation.add(int(index))
+            taken[stratum] += 1
+    return (
+        [sample for index, sample in enumerate(samples) if index not in validation],
+        [sample for index, sample in enumerate(samples) if index in validation],
+    )
+
+
+def data_fingerprint(samples: Sequence[Sample]) -> str:
+    """SHA-256 (hex) over the bytes and labels of the samples: says which data a run has seen."""
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(f"{sample.path.parent.name}/{sample.path.name}\0".encode())
+        digest.update(hashlib.sha256(sample.path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _read_manifest(root: Path) -> dict[str, tuple[str, str]]:
+    path = root / "manifest.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        missing = {"path", "device", "slide"} - set(rows.fieldnames or ())
+        if missing:
+            raise ConfigurationError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
+        # A remark in brackets says why the slide is not known; it is no slide.
+        return {
+            row["path"]: (row["device"], "" if row["slide"].startswith("(") else row["slide"]) for row in rows
+        }

@@ -1,0 +1,110 @@
+"""Whether a SavedModel on disk is the model that was meant, and keeps the contract."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from orchestrator.domain import Float32Array, UInt8Array
+from orchestrator.errors import ContractViolation
+from orchestrator.model_contract import (
+    CAMS,
+    CONV_MAPS,
+    GAIN,
+    IMAGE_SIZE,
+    IMAGES,
+    INPUTS,
+    SIGNATURES,
+    TensorSpec,
+)
+from training.classifier import with_conv_maps
+from training.gradcam import autodiff_class_activation_maps
+
+PROBABILITY_TOLERANCE: Final = 1e-5
+"""Largest allowed difference of a probability."""
+
+MAP_TOLERANCE: Final = 1e-5
+"""Largest allowed difference of a map, as a share of the largest value of all maps."""
+
+CHECK_GAINS: Final = (1.0, 1.1, 0.9)
+
+
+def check_export(version_dir: Path, model: keras.Model, images: UInt8Array | None = None) -> None:
+    """Load the SavedModel in ``version_dir`` with TensorFlow and compare it with ``model``.
+
+    Checked are the signatures' names, dtypes and shapes against the contract; every output of every
+    signature against the Keras model, and Grad-CAM against automatic differentiation, on ``images``
+    (uint8 ``[N, 224, 224, 3]``, or synthetic ones) at several gains; and that each parameter is stored
+    exactly once.
+
+    Raises:
+        ContractViolation: with what was expected and what was received.
+    """
+    _check_stored_once(version_dir, model)
+    saved = tf.saved_model.load(str(version_dir))
+    if set(saved.signatures) != set(SIGNATURES):
+        raise ContractViolation(
+            f"expected the signatures {sorted(SIGNATURES)}, received {sorted(saved.signatures)}"
+        )
+    for name, outputs in SIGNATURES.items():
+        function = saved.signatures[name]
+        _check_specs(f"inputs of {name}", INPUTS, function.structured_input_signature[1])
+        _check_specs(f"outputs of {name}", outputs, function.structured_outputs)
+
+    rows = synthetic_images() if images is None else images
+    gain = np.resize(np.asarray(CHECK_GAINS, dtype=np.float32), len(rows))
+    feed = {IMAGES.name: tf.constant(rows), GAIN.name: tf.constant(gain)}
+    expected = _keras_answers(model, rows, gain)
+    for name in SIGNATURES:
+        answers = {key: value.numpy() for key, value in saved.signatures[name](**feed).items()}
+        if CONV_MAPS.name in answers:
+            # On the very maps that the graph saw: this compares the two gradients and nothing else.
+            reference = autodiff_class_activation_maps(model, answers[CONV_MAPS.name])
+            _check_close(f"{name}: {CAMS.name} against autodiff", answers[CAMS.name], reference)
+        for key, value in answers.items():
+            _check_close(f"{name}: {key}", value, expected[key])
+
+
+def synthetic_images(count: int = 3, seed: int = 0) -> UInt8Array:
+    """Coarse colour patterns, uint8 ``[N, 224, 224, 3]``: unlike noise, they reach the deep layers."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+    return tiles.repeat(IMAGE_SIZE // 14, axis=1).repeat(IMAGE_SIZE // 14, axis=2)
+
+
+def _keras_answers(model: keras.Model, images: UInt8Array, gain: Float32Array) -> dict[str, Float32Array]:
+    pixels = np.clip(images.astype(np.float32) / 255.0 * gain[:, None, None, None], 0.0, 1.0)
+    outputs = with_conv_maps(model)(pixels, training=False)
+    answers = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+    answers[CAMS.name] = autodiff_class_activation_maps(model, answers[CONV_MAPS.name])
+    return answers
+
+
+def _check_specs(where: str, expected: tuple[TensorSpec, ...], received: Mapping[str, tf.TensorSpec]) -> None:
+    wanted = {spec.name: (spec.dtype, spec.shape) for spec in expected}
+    got = {name: (spec.dtype.name, tuple(spec.shape)) for name, spec in received.items()}
+    if wanted != got:
+        raise ContractViolation(f"{where}: expected {wanted}, received {got}")
+
+
+def _check_close(where: str, received: Float32Array, expected: Float32Array) -> None:
+    is_map = expected.ndim > 2
+    tolerance = MAP_TOLERANCE * float(np.abs(expected).max()) if is_map else PROBABILITY_TOLERANCE
+    difference = float(np.abs(received - expected).max())
+    # Not "difference > tolerance": that is false of NaN.
+    if not difference <= tolerance:
+        raise ContractViolation(
+            f"{where}: expected at most {tolerance:.3g} of difference to the model, received {difference:.3g}"
+        )
+
+
+def _check_stored_once(version_dir: Path, model: keras.Model) -> None:
+    stored = sum(
+        int(np.prod(shape))
+        for name, shape in tf.train.list_variables(str(version_dir / "variables" / "variables"))
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
+    )
+    if stored != model.count_params():
+        raise ContractViolation(f"expected {model.count_params()} stored parameters, received {stored}")

@@ -1,0 +1,172 @@
+"""Layers of the classifier that Keras does not ship.
+
+Written in ``keras.ops`` alone, so that a model trains on any Keras backend, and registered under the
+package ``wbc``, so that a saved model loads without ``custom_objects``.
+"""
+
+from typing import Any, Final, Literal, TypeAlias
+
+import keras
+from keras import ops
+
+PACKAGE: Final = "wbc"
+
+Tensor: TypeAlias = Any
+"""A tensor of whichever backend Keras runs on."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+
+ImageNetScaling = Literal["torch", "tf", "caffe", "raw"]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MedSwish(keras.layers.Layer):
+    """Swish with a learnable slope and a learnable, bounded gain.
+
+    ``f(x) = x * sigmoid(beta * x) * (1 + alpha * tanh(x))`` with two scalars, ``alpha`` (0.1 at the
+    start) and ``beta`` (1.0 at the start). Any shape, element by element. With ``alpha = 0`` it is the
+    Swish of Ramachandran et al. 2017 (arXiv:1710.05941).
+    """
+
+    def __init__(self, alpha: float = 0.1, beta: float = 1.0, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.initial_alpha = alpha
+        self.initial_beta = beta
+        self.supports_masking = True
+
+    def build(self, input_shape: Shape) -> None:  # noqa: ARG002 - Keras passes it by name
+        """Create the two scalars."""
+        constant = keras.initializers.Constant
+        self.alpha = self.add_weight(name="alpha", shape=(), initializer=constant(self.initial_alpha))
+        self.beta = self.add_weight(name="beta", shape=(), initializer=constant(self.initial_beta))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return ``f(inputs)``, in the shape of ``inputs``."""
+        return inputs * ops.sigmoid(self.beta * inputs) * (1.0 + self.alpha * ops.tanh(inputs))
+
+    def derivative(self, inputs: Tensor) -> Tensor:
+        """Return ``f'(inputs)``, in the shape of ``inputs``.
+
+        With ``s = sigmoid(beta x)`` and ``t = tanh(x)``::
+
+            f'(x) = s (1 + alpha t) (1 + beta x (1 - s)) + alpha x s (1 - t^2)
+        """
+        s = ops.sigmoid(self.beta * inputs)
+        t = ops.tanh(inputs)
+        slope = 1.0 + self.beta * inputs * (1.0 - s)
+        return s * (1.0 + self.alpha * t) * slope + self.alpha * inputs * s * (1.0 - t * t)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return ``input_shape``."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "alpha": self.initial_alpha, "beta": self.initial_beta}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class WBCAttentionBlock(keras.layers.Layer):
+    """Channel attention, then spatial attention (CBAM, Woo et al. 2018, arXiv:1807.06521).
+
+    For maps ``A``, float32 ``[N, H, W, C]``::
+
+        s = sigmoid(mlp(mean_hw A) + mlp(max_hw A))          [N, C], mlp: C -> C/reduction, relu -> C
+        B = A * s
+        m = sigmoid(conv([mean_c B, max_c B]))               [N, H, W, 1]
+        output = B * m                                       [N, H, W, C]
+
+    The two passes through ``mlp`` share their weights. At C = 1024 the block has 132,259 parameters.
+    """
+
+    def __init__(self, reduction: int = 16, kernel_size: int = 7, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.reduction = reduction
+        self.kernel_size = kernel_size
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the shared MLP and the convolution.
+
+        Raises:
+            ValueError: the number of channels is unknown or smaller than ``reduction``.
+        """
+        channels = input_shape[-1]
+        if channels is None or channels < self.reduction:
+            raise ValueError(
+                f"WBCAttentionBlock needs at least {self.reduction} channels (its reduction), got {channels}"
+            )
+        squeezed = channels // self.reduction
+        # Built by hand: these layers are called on tensors of two ranks, and Keras would otherwise
+        # build them inside call(), too late for loading weights.
+        self.squeeze = keras.layers.Dense(
+            squeezed,
+            activation="relu",
+            kernel_initializer="he_normal",
+            name="squeeze",
+            dtype=self.dtype_policy,
+        )
+        self.squeeze.build((input_shape[0], channels))
+        self.excite = keras.layers.Dense(
+            channels, kernel_initializer="he_normal", name="excite", dtype=self.dtype_policy
+        )
+        self.excite.build((input_shape[0], squeezed))
+        self.spatial = keras.layers.Conv2D(
+            1,
+            self.kernel_size,
+            padding="same",
+            kernel_initializer="he_normal",
+            name="spatial",
+            dtype=self.dtype_policy,
+        )
+        self.spatial.build((*input_shape[:-1], 2))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the weighted maps, in the shape of ``inputs``."""
+        mean = self.excite(self.squeeze(ops.mean(inputs, axis=(1, 2))))
+        peak = self.excite(self.squeeze(ops.max(inputs, axis=(1, 2))))
+        channel_scale = ops.sigmoid(mean + peak)[:, None, None, :]
+        weighted = inputs * channel_scale
+        summary = ops.concatenate(
+            [ops.mean(weighted, axis=-1, keepdims=True), ops.max(weighted, axis=-1, keepdims=True)], axis=-1
+        )
+        return weighted * ops.sigmoid(self.spatial(summary))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return ``input_shape``."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "reduction": self.reduction, "kernel_size": self.kernel_size}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BackboneInput(keras.layers.Layer):
+    """Pixels in [0, 1] to the range that a backbone of ``keras.applications`` was made for.
+
+    float ``[N, H, W, 3]``, RGB. ``scaling`` is one of the three conventions of ``keras.applications``
+    (``torch``: ImageNet mean and deviation; ``tf``: [-1, 1]; ``caffe``: BGR less the ImageNet mean) or
+    ``raw`` ([0, 255], for the backbones that scale themselves). Part of the model, so that weights and
+    the scaling which they expect are never separated. No parameters.
+    """
+
+    def __init__(self, scaling: ImageNetScaling, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.scaling = scaling
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the scaled pixels, in the shape of ``inputs``."""
+        pixels = inputs * 255.0
+        if self.scaling == "raw":
+            return pixels
+        return keras.applications.imagenet_utils.preprocess_input(
+            pixels, data_format="channels_last", mode=self.scaling
+        )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return ``input_shape``."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "scaling": self.scaling}
