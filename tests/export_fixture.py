@@ -1,12 +1,11 @@
-"""A model repository with an untrained DenseNet121, exported once for all tests that ask for it."""
+"""Model repositories with untrained networks, each exported once for all tests that ask for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -19,26 +18,65 @@ class ExportedModel:
 
     model: "keras.Model"
     repository: Path
-    version_dir: Path
-    holder: TemporaryDirectory[str]
+
+    @property
+    def model_dir(self) -> Path:
+        """The folder that holds the versions."""
+        return self.repository / "wbc"
+
+    @property
+    def version_dir(self) -> Path:
+        return self.model_dir / "1"
 
 
-@cache
-def _export() -> ExportedModel:
-    # Imported here: most tests need neither TensorFlow nor its seconds.
-    from tests.random_weights import randomise
-    from training.classifier import build_classifier
-    from training.export import export_model
-
-    model = randomise(build_classifier(image_size=None))
-    holder = TemporaryDirectory(prefix="wbc-repository-")
-    repository = Path(holder.name) / "model_repository"
-    return ExportedModel(model, repository, export_model(model, repository, version=1), holder)
+_EXPORTS: dict[str, ExportedModel] = {}
 
 
 @pytest.fixture(scope="session")
-def exported_model() -> Iterator[ExportedModel]:
-    """The Keras model and its export; takes about half a minute the first time."""
-    exported = _export()
-    yield exported
-    exported.holder.cleanup()
+def exported_model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
+    """DenseNet121 with attention, as it is served; takes half a minute the first time."""
+    from training.classifier import build_classifier
+
+    return _exported("densenet", lambda: build_classifier(image_size=None), tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def small_exported_model(tmp_path_factory: pytest.TempPathFactory) -> ExportedModel:
+    """A network of two convolutions that keeps the contract; for tests that need no DenseNet121."""
+    return _exported("small", small_classifier, tmp_path_factory)
+
+
+def small_classifier() -> "keras.Model":
+    """Build two convolutions (1,024 maps of 7 x 7 at 224 pixels) and the usual head."""
+    # Imported here and below: most tests need neither TensorFlow nor its seconds.
+    import keras
+
+    from training.classifier import assemble_classifier
+
+    backbone = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.AveragePooling2D(4),
+            keras.layers.Conv2D(16, 4, strides=4, activation="relu"),
+            keras.layers.Conv2D(1024, 2, strides=2),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+        ],
+        name="backbone",
+    )
+    return assemble_classifier(backbone, "torch")
+
+
+def _exported(
+    key: str, build: Callable[[], "keras.Model"], tmp_path_factory: pytest.TempPathFactory
+) -> ExportedModel:
+    if key not in _EXPORTS:
+        from tests.random_weights import calibrate, randomise, varied_images
+        from training.export import export_model
+
+        model = randomise(build())
+        calibrate(model, varied_images(24, 96, seed=1).astype(np.float32) / np.float32(255.0))
+        repository = tmp_path_factory.mktemp(key) / "model_repository"
+        export_model(model, repository, version=1, check_images=varied_images(3, 224, seed=2))
+        _EXPORTS[key] = ExportedModel(model, repository)
+    return _EXPORTS[key]

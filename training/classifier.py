@@ -79,9 +79,24 @@ def build_classifier(
     if backbone not in BACKBONES:
         raise ValueError(f"expected a backbone of {sorted(BACKBONES)}, got {backbone!r}")
     spec = BACKBONES[backbone]
-    image = keras.Input((image_size, image_size, 3), name="image", dtype="float32")
-    scaled = BackboneInput(spec.scaling, name="backbone_input")(image)
-    features = _build_backbone(spec, backbone_weights, image_size)(scaled)
+    network = _build_backbone(spec, backbone_weights, image_size)
+    name = f"wbc_{backbone.lower()}" + ("_attention" if attention else "")
+    return assemble_classifier(network, spec.scaling, attention, dropout, name)
+
+
+def assemble_classifier(
+    backbone: keras.Model,
+    scaling: ImageNetScaling,
+    attention: bool = True,
+    dropout: tuple[float, float] = HEAD_DROPOUT,
+    name: str = "wbc",
+) -> keras.Model:
+    """Put attention and head onto a backbone; see :func:`build_classifier`.
+
+    ``backbone`` is named ``backbone`` and turns pixels, scaled by ``scaling``, into maps after a ReLU.
+    """
+    image = keras.Input(backbone.input_shape[1:], name="image", dtype="float32")
+    features = backbone(BackboneInput(scaling, name="backbone_input")(image))
     maps = layers.Identity(name=CONV_MAPS_LAYER)(features)
 
     x = WBCAttentionBlock(name=ATTENTION_LAYER)(maps) if attention else maps
@@ -94,7 +109,6 @@ def build_classifier(
     # float32 whatever the policy: half-precision probabilities spoil losses and calibration.
     main = layers.Dense(NUM_CLASSES, activation="softmax", name=MAIN_OUT.name, dtype="float32")(x)
     aux = layers.Dense(1, activation="sigmoid", name=AUX_OUT.name, dtype="float32")(x)
-    name = f"wbc_{backbone.lower()}" + ("_attention" if attention else "")
     return keras.Model(image, {MAIN_OUT.name: main, AUX_OUT.name: aux}, name=name)
 
 

@@ -6,11 +6,9 @@ here instead of through a model server.
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
@@ -25,7 +23,7 @@ from orchestrator.routing import AveragedPrediction, average, route
 from orchestrator.vision import tta
 from orchestrator.vision.preprocessing import preprocess
 from training.datasets import Sample, read_split
-from training.metrics import Interval, accuracy, balanced_accuracy, bootstrap_interval, macro_f1
+from training.metrics import SplitScores, score
 
 _stderr = Console(stderr=True)
 
@@ -39,17 +37,6 @@ class ScoredCell:
     sample: Sample
     averaged: AveragedPrediction
     finding: Finding
-
-
-@dataclass(frozen=True, slots=True)
-class SplitScores:
-    """Figures over ``n`` images with 95 % intervals; the class-averaged ones over the classes present."""
-
-    name: str
-    n: int
-    accuracy: Interval
-    balanced_accuracy: Interval
-    macro_f1: Interval
 
 
 def saved_model_predictor(version_dir: Path) -> Predictor:
@@ -69,33 +56,21 @@ def saved_model_predictor(version_dir: Path) -> Predictor:
     return predict
 
 
-def score_cells(
+def evaluate_cells(
     predict: Predictor, samples: Sequence[Sample], profile: Profile, description: str = "evaluating"
 ) -> list[ScoredCell]:
     """Run every sample through the profile's pipeline, in the order given, with a progress bar."""
-
-    def prepare(sample: Sample) -> ViewBatch:
-        return tta.stack(preprocess(sample.load(), profile.recipe).pixels, profile.tta)
-
     scored = []
-    with ThreadPoolExecutor(2) as pool:
-        views = _ahead(pool, prepare, samples)
-        steps = track(zip(samples, views, strict=True), description, total=len(samples), console=_stderr)
-        for sample, batch in steps:
-            averaged = average(predict(batch))
-            scored.append(ScoredCell(sample, averaged, route(averaged, profile.routing)))
+    for sample in track(samples, description, console=_stderr):
+        views = tta.stack(preprocess(sample.load(), profile.recipe).pixels, profile.tta)
+        averaged = average(predict(views))
+        scored.append(ScoredCell(sample, averaged, route(averaged, profile.routing)))
     return scored
 
 
-def score_split(name: str, cells: Sequence[ScoredCell]) -> SplitScores:
-    """The figures of merit of a set of scored cells, with bootstrap intervals."""
-    truth = [cell.sample.class_index for cell in cells]
-    predicted = [cell.finding.class_index for cell in cells]
-    return SplitScores(
-        name,
-        len(cells),
-        *(bootstrap_interval(metric, truth, predicted) for metric in (accuracy, balanced_accuracy, macro_f1)),
-    )
+def score_cells(cells: Sequence[ScoredCell]) -> SplitScores:
+    """The figures of merit of a set of evaluated cells, with bootstrap intervals."""
+    return score([cell.sample.class_index for cell in cells], [cell.finding.class_index for cell in cells])
 
 
 def by_device(name: str, cells: Sequence[ScoredCell]) -> Iterator[tuple[str, list[ScoredCell]]]:
@@ -138,26 +113,12 @@ def write_predictions(path: Path, cells: Sequence[ScoredCell]) -> None:
             )
 
 
-def scores_table(scores: Sequence[SplitScores], title: str) -> Table:
+def scores_table(scores: Mapping[str, SplitScores], title: str) -> Table:
     """A table for the terminal."""
     table = Table("split", "n", "balanced accuracy", "macro-F1", "accuracy", title=title)
-    for row in scores:
-        table.add_row(row.name, str(row.n), str(row.balanced_accuracy), str(row.macro_f1), str(row.accuracy))
+    for name, row in scores.items():
+        table.add_row(name, str(row.n), str(row.balanced_accuracy), str(row.macro_f1), str(row.accuracy))
     return table
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, prepare: Any, samples: Sequence[Sample], depth: int = 8
-) -> Iterator[Any]:
-    """Results in order, computed at most ``depth`` ahead of the consumer."""
-    pending = [pool.submit(prepare, sample) for sample in samples[:depth]]
-    for sample in [*samples[depth:], None]:
-        while pending and (sample is None or len(pending) >= depth):
-            yield pending.pop(0).result()
-            if sample is not None:
-                break
-        if sample is not None:
-            pending.append(pool.submit(prepare, sample))
 
 
 def evaluate_splits(
@@ -169,7 +130,7 @@ def evaluate_splits(
     *,
     tta_mode: tta.TtaMode | None = None,
     limit: int | None = None,
-) -> list[SplitScores]:
+) -> dict[str, SplitScores]:
     """Score whole splits and write ``<split>/predictions.csv`` and ``metrics.json`` below ``output_dir``.
 
     Raises :class:`ConfigurationError` where the model, the profile or a split is missing.
@@ -180,17 +141,18 @@ def evaluate_splits(
         )
     profile = chosen_profile(profile_name, tta_mode)
     predict = saved_model_predictor(version_dir)
-    scores = []
+    scores: dict[str, SplitScores] = {}
     for split in splits:
-        cells = score_cells(predict, read_split(data_root, split)[:limit], profile, split)
+        cells = evaluate_cells(predict, read_split(data_root, split)[:limit], profile, split)
         folder = output_dir / split
         folder.mkdir(parents=True, exist_ok=True)
         write_predictions(folder / "predictions.csv", cells)
-        parts = [score_split(name, part) for name, part in by_device(split, cells)]
+        parts = {name: score_cells(part) for name, part in by_device(split, cells)}
         (folder / "metrics.json").write_text(
-            json.dumps([asdict(part) for part in parts], indent=2) + "\n", encoding="utf-8"
+            json.dumps({name: asdict(part) for name, part in parts.items()}, indent=2) + "\n",
+            encoding="utf-8",
         )
-        scores += parts
+        scores |= parts
     return scores
 
 

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import ops
 
 from orchestrator.domain import UInt8Array
+from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
     CAMS,
     CONV_MAPS,
@@ -31,7 +32,7 @@ from orchestrator.model_contract import (
     SIGNATURES,
     TensorSpec,
 )
-from training.classifier import BACKBONE_LAYER, with_conv_maps
+from training.classifier import BACKBONE_LAYER, CONV_MAPS_LAYER, with_conv_maps
 from training.export_check import check_export
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
@@ -71,7 +72,8 @@ def export_model(
     Raises:
         ValueError: ``version`` is not positive, or the model does not compute in float32.
         FileExistsError: the version is there and ``force`` is not set.
-        ContractViolation: what was written does not answer as the model and its contract say.
+        ContractViolation: the model, or what was written, is not what the contract says, or what was
+            written answers otherwise than the model.
         RuntimeError: Keras does not run on TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
@@ -84,6 +86,9 @@ def export_model(
     dtypes = {layer.compute_dtype for layer in (*model.layers, *model.get_layer(BACKBONE_LAYER).layers)}
     if dtypes != {"float32"}:
         raise ValueError(f"expected a model that computes in float32, got {sorted(dtypes)}")
+    maps = model.get_layer(CONV_MAPS_LAYER).output.shape
+    if maps[-1] != CONV_MAPS.shape[-1]:
+        raise ContractViolation(f"expected maps of {CONV_MAPS.shape[-1]} channels, received {maps[-1]}")
     version_dir = repository / MODEL_NAME / str(version)
     if version_dir.exists() and not force:
         raise FileExistsError(f"version {version} of {MODEL_NAME} is there already; choose another or force")

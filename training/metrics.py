@@ -57,3 +57,21 @@ def bootstrap_interval(
         figures.append(metric(true_classes[drawn], predicted_classes[drawn]))
     low, high = np.percentile(figures, [2.5, 97.5])
     return Interval(metric(true_classes, predicted_classes), float(low), float(high))
+
+
+@dataclass(frozen=True, slots=True)
+class SplitScores:
+    """Figures over ``n`` images with 95 % intervals; the class-averaged ones over the classes present."""
+
+    n: int
+    balanced_accuracy: Interval
+    macro_f1: Interval
+    accuracy: Interval
+
+
+def score(truth: ArrayLike, predicted: ArrayLike) -> SplitScores:
+    """All figures of merit for integer classes ``[N]``."""
+    return SplitScores(
+        len(np.asarray(truth)),
+        *(bootstrap_interval(metric, truth, predicted) for metric in (balanced_accuracy, macro_f1, accuracy)),
+    )

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 import tensorflow as tf
-from google.protobuf.message import Message
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from orchestrator.model_contract import ALLOWED_BATCH_SIZES, GAIN, IMAGES, MODEL_NAME, SIGNATURES, TensorSpec
+from orchestrator.model_contract import ALLOWED_BATCH_SIZES, GAIN, IMAGES, MODEL_NAME, SIGNATURES
 
 WARMUP_FILE: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 
@@ -31,15 +30,9 @@ def _warmup_log(signature: str, rows: int) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = MODEL_NAME
     request.model_spec.signature_name = signature
-    request.inputs[IMAGES.name].CopyFrom(_filled(IMAGES, rows, 128))
-    request.inputs[GAIN.name].CopyFrom(_filled(GAIN, rows, 1.0))
+    for spec, value in ((IMAGES, 128), (GAIN, 1.0)):
+        # One value for all elements: where a typed field has fewer values than the shape has elements,
+        # TensorFlow repeats the last. A grey batch of 32 images takes 30 bytes instead of 4.8 MB.
+        filled = tf.make_tensor_proto(value, dtype=spec.dtype, shape=(rows, *spec.shape[1:]))
+        request.inputs[spec.name].CopyFrom(filled)
     return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
-
-
-def _filled(spec: TensorSpec, rows: int, value: float) -> Message:
-    """Return the TensorProto of ``rows`` rows that all hold ``value``.
-
-    It carries the value once: where a typed field has fewer values than the shape has elements,
-    TensorFlow repeats the last. A grey batch of 32 images takes 30 bytes instead of 4.8 MB.
-    """
-    return tf.make_tensor_proto(value, dtype=spec.dtype, shape=(rows, *spec.shape[1:]))

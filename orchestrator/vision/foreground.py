@@ -89,44 +89,71 @@ def _central_component(mask: UInt8Array) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, slots=True)
 class CellMasks:
-    """``nucleus`` is bool ``[H, W]``; ``cell``, the soft foreground, is float32 ``[H, W]`` in [0, 1]."""
+    """``nucleus`` is bool ``[H, W]``; ``cell`` is the soft mask of the whole cell, float32 ``[H, W]`` in
+    [0, 1]."""
 
     nucleus: NDArray[np.bool_]
     cell: Float32Array
 
 
-def cell_masks(rgb: UInt8Array) -> CellMasks:
-    """Nucleus and soft cell mask of an image, at the image's own size."""
-    nucleus = nucleus_component(rgb)
-    size = (rgb.shape[1], rgb.shape[0])
-    if nucleus is None:
-        at_size = np.zeros(rgb.shape[:2], np.bool_)
-    else:
-        at_size = cv2.resize(nucleus.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    return CellMasks(at_size, soft_foreground(rgb))
+REACH = 0.25
+"""How far cytoplasm is looked for around the nucleus, in diameters of its convex hull."""
+
+BACKGROUND_DISTANCE = 0.2
+"""Least distance from the field's colour, as a share of the nucleus' distance, of what belongs to a cell."""
+
+SOFT_EDGE_SIGMA_PX = 3.0
 
 
-def soft_foreground(rgb: UInt8Array) -> Float32Array:
-    """The reference system's soft mask of the cell, float32 ``[H, W]`` in [0, 1].
+def cell_masks(crop: UInt8Array) -> CellMasks:
+    """Nucleus and soft mask of the whole cell in a cell-centred crop, at the crop's own size.
 
-    Not white (saturation over its 60th percentile, at least 20; or value under its 85th, at most 245) or
-    hinting at a nucleus (LAB a over its 60th and b under its 45th percentile); closed twice and opened
-    once with 5x5; the largest contour where it is over 1 % of the area; blurred with sigma 6. All ones
-    where that covers less than 5 %.
+    The cell is what lies around the nucleus and differs from the colour of the empty field; red cells are
+    kept out by the reach. ``REACH`` and ``BACKGROUND_DISTANCE`` are chosen by the boxes of the Train split
+    (mean intersection over union of box and mask's box 0.77); Dice with the true masks of the Tecom set,
+    which chose nothing, is 0.91 for the cell and 0.91 for the nucleus. Both masks are empty where there
+    is no nucleus: a heatmap can then lie on no cell.
     """
-    _, saturation, value = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV))
-    _, a, b = cv2.split(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
-    coloured = saturation > max(20.0, float(np.percentile(saturation, 60)))
-    dark = value < min(245.0, float(np.percentile(value, 85)))
-    nuclear = (a > np.percentile(a, 60)) & (b < np.percentile(b, 45))
-    mask = (coloured | dark | nuclear).astype(np.uint8)
-    kernel = np.ones((5, 5), np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel, iterations=2)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel, iterations=1)
+    found = nucleus_component(crop)
+    if found is None:
+        return CellMasks(np.zeros(crop.shape[:2], np.bool_), np.zeros(crop.shape[:2], np.float32))
+    size = (crop.shape[1], crop.shape[0])
+    nucleus = np.asarray(cv2.resize(found.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
+    hull = _convex_hull(nucleus)
+    diameter = float(np.sqrt(4 / np.pi * hull.sum()))
+    near = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5) <= REACH * diameter
+    stained = _distance_from_field(crop, nucleus > 0) > BACKGROUND_DISTANCE
+    mask = _opened((near & stained).astype(np.uint8) | hull, diameter) | hull
+    _, labels = cv2.connectedComponents(mask)
+    connected = (labels == labels[hull > 0][0]).astype(np.float32)
+    soft = cv2.GaussianBlur(connected, (0, 0), SOFT_EDGE_SIGMA_PX)
+    return CellMasks(nucleus > 0, np.minimum(soft, np.float32(1)))  # the kernel sums to 1 up to rounding
+
+
+def _convex_hull(mask: UInt8Array) -> UInt8Array:
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    largest = max(contours, key=cv2.contourArea, default=None)
-    if largest is not None and cv2.contourArea(largest) > 0.01 * mask.size:
-        mask = cv2.drawContours(np.zeros_like(mask), [largest], -1, 1, cv2.FILLED)
-    if float(mask.mean()) < 0.05:
-        return np.ones(mask.shape, np.float32)
-    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 6), np.float32)
+    return np.asarray(
+        cv2.fillConvexPoly(np.zeros_like(mask), cv2.convexHull(np.vstack(contours)), (1,)), np.uint8
+    )
+
+
+def _distance_from_field(rgb: UInt8Array, nucleus: NDArray[np.bool_]) -> Float32Array:
+    """LAB distance from the median of the brightest fifth; the nucleus' median colour has 1.
+
+    Lightness counts less than colour: shading and vignetting are lightness.
+    """
+    lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab *= np.float32([0.7, 1.0, 1.0])
+    field = np.median(lab[lab[:, :, 0] >= np.percentile(lab[:, :, 0], 80)], axis=0)
+    distance = np.linalg.norm(lab - field, axis=-1)
+    reference = float(np.linalg.norm(np.median(lab[nucleus], axis=0) - field))
+    return np.asarray(distance / max(reference, 1.0), np.float32)
+
+
+def _opened(mask: UInt8Array, diameter: float) -> UInt8Array:
+    """Small gaps closed, bridges to neighbours cut; kernels are shares of the nucleus' diameter."""
+    for operation, share in ((cv2.MORPH_CLOSE, 0.08), (cv2.MORPH_OPEN, 0.13)):
+        side = 2 * max(1, round(share * diameter / 2)) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        mask = np.asarray(cv2.morphologyEx(mask, operation, kernel), np.uint8)
+    return mask

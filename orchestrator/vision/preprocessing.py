@@ -78,8 +78,8 @@ def enhance(crop: UInt8Array, recipe: Recipe) -> UInt8Array:
 
 def percentile_normalise(rgb: UInt8Array) -> UInt8Array:
     """Step 1: stretch each channel so that its 2nd and 98th percentile become 0 and 255."""
-    channels = [cv2.LUT(channel, _stretch_table(channel)) for channel in cv2.split(rgb)]
-    return _u8(cv2.merge(channels))
+    tables = np.stack([_stretch_table(rgb, channel) for channel in range(3)], axis=-1)
+    return _u8(cv2.LUT(rgb, tables.reshape(256, 1, 3)))
 
 
 def dual_scale_clahe(rgb: UInt8Array) -> UInt8Array:
@@ -92,13 +92,11 @@ def dual_scale_clahe(rgb: UInt8Array) -> UInt8Array:
     coarse = cv2.createCLAHE(3.0, (4, 4)).apply(lightness)
     fine = cv2.createCLAHE(3.0, (8, 8)).apply(lightness)
     weight = cv2.GaussianBlur(cv2.Canny(lightness, 50, 150), (7, 7), 0)
-    fused = cv2.blendLinear(
-        coarse.astype(np.float32),
-        fine.astype(np.float32),
-        weight / np.float32(255),
-        1 - weight / np.float32(255),
+    fused = cv2.add(
+        cv2.multiply(coarse, weight, scale=1 / 255),
+        cv2.multiply(fine, cv2.bitwise_not(weight), scale=1 / 255),
     )
-    return _with_lightness(lab, _u8(np.rint(fused)))
+    return _with_lightness(lab, fused)
 
 
 def single_scale_clahe(rgb: UInt8Array) -> UInt8Array:
@@ -163,10 +161,10 @@ _ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
 )
 
 
-def _stretch_table(channel: MatLike) -> UInt8Array:
+def _stretch_table(rgb: UInt8Array, channel: int) -> UInt8Array:
     """Look-up table of step 1, uint8 ``[256]``. The percentiles interpolate linearly, as NumPy's do."""
-    cumulative = np.cumsum(cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel())
-    position = np.array([0.02, 0.98]) * (channel.size - 1)
+    cumulative = np.cumsum(cv2.calcHist([rgb], [channel], None, [256], [0, 256]).ravel())
+    position = np.array([0.02, 0.98]) * (rgb.shape[0] * rgb.shape[1] - 1)
     below = np.searchsorted(cumulative, np.floor(position), side="right")
     above = np.searchsorted(cumulative, np.ceil(position), side="right")
     low, high = below + (above - below) * (position - np.floor(position))

@@ -1,0 +1,366 @@
+"""What the HTTP edge receives and answers, as typed documents, and how an analysis becomes one."""
+
+import base64
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.analyse import Services
+from orchestrator.domain import (
+    DISCLAIMER,
+    Analysis,
+    Finding,
+    FocusMap,
+    Language,
+    ModelIdentity,
+    Overlay,
+    Report,
+    RoutingMode,
+)
+from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
+from orchestrator.profiles import Profile
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat
+from orchestrator.vision.preprocessing import MefVersion
+from orchestrator.vision.tta import TtaMode
+
+_EXAMPLE_ID: Final = "3f1c9a52-6f0b-4c83-9d61-0c5d6a3c7d11"
+_EXAMPLE_SHA256: Final = "0" * 64
+_EXAMPLE_PROBABILITIES: Final = dict(zip(CLASS_NAMES, (0.001, 0.004, 0.002, 0.009, 0.984), strict=True))
+_EXAMPLE_REPORT: Final = (
+    "Classified as a neutrophil with very high confidence (98.4 %). The heatmap lies mainly on the nucleus, "
+    "where this class is recognised by three to five lobes joined by filaments."
+)
+
+ClassName = Annotated[str, Field(json_schema_extra={"enum": list(CLASS_NAMES)}, examples=[CLASS_NAMES[-1]])]
+# Described and not checked: a sum of float32 may exceed 1 in its last digit, which is no reason to fail.
+Probability = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+Share = Probability
+ProfileName = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Device profile; `GET /v1/model` lists them. The service's default where absent.",
+        examples=["default"],
+    ),
+]
+ReportLanguage = Annotated[
+    Language | None, Field(description="Language of the report. The service's default where absent.")
+]
+
+
+class PredictParameters(BaseModel):
+    """What may be chosen at ``POST /predict``; anything else in the form is ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profile: ProfileName = None
+    language: ReportLanguage = None
+
+
+class AnalysisParameters(BaseModel):
+    """What may be chosen at ``POST /v1/analyses``, in the query or in the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: ProfileName = None
+    language: Annotated[
+        Language | None,
+        Field(description="Language of the report. That of `Accept-Language`, or the service's default."),
+    ] = None
+    heatmap: Annotated[bool, Field(description="Explain the decision by a Grad-CAM heatmap.")] = True
+    heatmap_format: Annotated[OverlayFormat, Field(description="File format of the heatmap.")] = "png"
+    colour_map: Annotated[
+        ColourMap, Field(description="Colours of the heatmap; all but jet are perceptually uniform.")
+    ] = "viridis"
+    report: Annotated[Literal["none", "inline"], Field(description="Whether to write a report.")] = "inline"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, validate_by_name=True, validate_by_alias=True, allow_inf_nan=False)
+
+
+class Model(_Document):
+    """Which model answered."""
+
+    name: str = Field(examples=["wbc"])
+    version: int = Field(examples=[1])
+    sha256: str | None = Field(
+        examples=[_EXAMPLE_SHA256], description="Of its files; absent where a server does not tell."
+    )
+
+    @classmethod
+    def of(cls, identity: ModelIdentity) -> Self:
+        return cls(name=identity.name, version=identity.version, sha256=identity.sha256)
+
+
+class PredictResult(_Document):
+    """The answer of ``POST /predict``: the five fields of the reference system, and what was added."""
+
+    class_name: ClassName = Field(alias="class")
+    confidence: Probability = Field(examples=[0.984])
+    all_probabilities: dict[str, Probability] = Field(examples=[_EXAMPLE_PROBABILITIES])
+    gradcam_image: str = Field(
+        description="The heatmap over the image: a JPEG in base64.", examples=["/9j/4AAQSkZJRgABAQ..."]
+    )
+    llm_report: str = Field(examples=[_EXAMPLE_REPORT])
+    request_id: str = Field(examples=[_EXAMPLE_ID])
+    needs_review: bool = Field(description="Whether a person should look at this result.")
+    review_reasons: list[str] = Field(examples=[[]], description="Why, as codes.")
+    focus_ratio: Share | None = Field(examples=[0.91], description="Share of the heatmap on the cell.")
+    model: Model
+    profile: str = Field(examples=["default"])
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def of(cls, analysis: Analysis, overlay: Overlay, report: Report) -> Self:
+        finding = analysis.finding
+        return cls(
+            class_name=finding.class_name,
+            confidence=finding.confidence,
+            all_probabilities=_by_class(finding),
+            gradcam_image=_base64(overlay.data),
+            llm_report=report.text,
+            request_id=analysis.request_id,
+            needs_review=finding.needs_review,
+            review_reasons=[reason.code for reason in finding.review_reasons],
+            focus_ratio=None if analysis.focus is None else analysis.focus.focus_ratio,
+            model=Model.of(analysis.model),
+            profile=analysis.profile,
+            disclaimer=analysis.disclaimer,
+        )
+
+
+class Image(_Document):
+    """The image as it was analysed: upright, in pixels."""
+
+    height: int = Field(ge=1, examples=[575])
+    width: int = Field(ge=1, examples=[575])
+
+
+class Decision(_Document):
+    """The decision, and the rule of the profile's routing that made it."""
+
+    class_name: ClassName = Field(alias="class")
+    confidence: Probability = Field(examples=[0.984], description="Calibrated probability of the class.")
+    margin: Probability = Field(examples=[0.975], description="Confidence less that of the second class.")
+    decided_by: RoutingMode
+
+
+class Reason(_Document):
+    """One reason for a review: a stable code and a sentence."""
+
+    code: str = Field(examples=["low_confidence"])
+    message: str
+
+
+class Review(_Document):
+    """Whether a person should look at this result, and why."""
+
+    needed: bool
+    reasons: list[Reason] = Field(examples=[[]])
+
+
+class Shares(_Document):
+    """Shares of the heatmap by region; together 1, or all 0 where the heatmap is empty."""
+
+    nucleus: Share = Field(examples=[0.62])
+    cytoplasm: Share = Field(examples=[0.29])
+    background: Share = Field(examples=[0.09])
+
+
+class Focus(_Document):
+    """Where the heatmap lies."""
+
+    ratio: Share = Field(examples=[0.91], description="Share of the heatmap on the cell.")
+    shares: Shares
+
+    @classmethod
+    def of(cls, focus: FocusMap) -> Self:
+        shares = focus.shares
+        return cls(
+            ratio=focus.focus_ratio,
+            shares=Shares(nucleus=shares.nucleus, cytoplasm=shares.cytoplasm, background=shares.background),
+        )
+
+
+class Heatmap(_Document):
+    """The heatmap drawn over the image, in the image's own size."""
+
+    media_type: Literal["image/png", "image/jpeg"]
+    colour_map: ColourMap
+    data: str = Field(
+        json_schema_extra={"contentEncoding": "base64"}, examples=["iVBORw0KGgoAAAANSUhEUgAA..."]
+    )
+
+
+class WrittenReport(_Document):
+    """A short text about the result, at most 80 words, and who wrote it. Never a diagnosis."""
+
+    text: str = Field(examples=[_EXAMPLE_REPORT])
+    writer: str = Field(examples=["rule-based"])
+    language: Language
+
+
+class AnalysisResult(_Document):
+    """The answer of ``POST /v1/analyses``."""
+
+    request_id: str = Field(examples=[_EXAMPLE_ID])
+    model: Model
+    profile: str = Field(examples=["default"])
+    image: Image
+    decision: Decision
+    review: Review
+    probabilities: dict[str, Probability] = Field(
+        examples=[_EXAMPLE_PROBABILITIES], description="Calibrated, after routing; they sum to 1."
+    )
+    aux_neutrophil_probability: Probability = Field(
+        examples=[0.998], description="The auxiliary head's probability of Neutrophil against Lymphocyte."
+    )
+    focus: Focus | None
+    heatmap: Heatmap | None
+    report: WrittenReport | None
+    timings_ms: dict[str, float] = Field(
+        examples=[{"decode": 2.1, "preprocess": 9.8, "predict": 88.0, "total": 118.4}]
+    )
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def of(cls, analysis: Analysis, colour_map: ColourMap = "viridis") -> Self:
+        """``colour_map`` is the one that the analysis was asked to draw with."""
+        finding, report = analysis.finding, analysis.report
+        height, width = analysis.image_size
+        return cls(
+            request_id=analysis.request_id,
+            model=Model.of(analysis.model),
+            profile=analysis.profile,
+            image=Image(height=height, width=width),
+            decision=Decision(
+                class_name=finding.class_name,
+                confidence=finding.confidence,
+                margin=finding.margin,
+                decided_by=finding.decided_by,
+            ),
+            review=Review(
+                needed=finding.needs_review,
+                reasons=[Reason(code=r.code, message=r.message) for r in finding.review_reasons],
+            ),
+            probabilities=_by_class(finding),
+            aux_neutrophil_probability=finding.aux_neutrophil,
+            focus=None if analysis.focus is None else Focus.of(analysis.focus),
+            heatmap=None if analysis.overlay is None else _heatmap(analysis.overlay, colour_map),
+            report=report and WrittenReport(text=report.text, writer=report.writer, language=report.language),
+            timings_ms={name: round(duration, 3) for name, duration in analysis.timings_ms.items()},
+            disclaimer=analysis.disclaimer,
+        )
+
+
+def analysis_document(analysis: Analysis, *, include_heatmap: bool = True) -> dict[str, Any]:
+    """An analysis as ``POST /v1/analyses`` answers it, ready for :func:`json.dumps`."""
+    document = AnalysisResult.of(analysis).model_dump(mode="json", by_alias=True)
+    if not include_heatmap:
+        del document["heatmap"]
+    return document
+
+
+class ProfileDescription(_Document):
+    """A device profile: how images of one device are prepared and decided on."""
+
+    name: str = Field(examples=["default"])
+    description: str
+    default: bool = Field(description="Whether requests that name no profile get this one.")
+    preprocessing: MefVersion
+    crop_scale: float | None = Field(description="Side of the crop in cell sizes; null for the whole frame.")
+    reinhard: bool = Field(description="Whether colours are normalised after Reinhard.")
+    tta: TtaMode
+    routing: RoutingMode
+    temperature: float
+    review_threshold: float
+    review_margin: float
+
+    @classmethod
+    def of(cls, profile: Profile, *, default: bool) -> Self:
+        recipe, routing = profile.recipe, profile.routing
+        return cls(
+            name=profile.name,
+            description=profile.description,
+            default=default,
+            preprocessing=recipe.mef_version,
+            crop_scale=recipe.crop_scale,
+            reinhard=recipe.reinhard is not None,
+            tta=profile.tta,
+            routing=routing.mode,
+            temperature=routing.temperature,
+            review_threshold=routing.review_threshold,
+            review_margin=routing.review_margin,
+        )
+
+
+class ModelDescription(_Document):
+    """The answer of ``GET /v1/model``."""
+
+    model: Model
+    class_names: list[str] = Field(examples=[list(CLASS_NAMES)])
+    input_size: int = Field(examples=[IMAGE_SIZE], description="Side in pixels of what the model sees.")
+    signatures: dict[str, list[str]] = Field(
+        examples=[{"classify": ["main_out", "aux_binary_out"]}], description="Their outputs, by name."
+    )
+    profiles: list[ProfileDescription]
+    disclaimer: str = DISCLAIMER
+
+    @classmethod
+    def of(cls, identity: ModelIdentity, services: Services) -> Self:
+        return cls(
+            model=Model.of(identity),
+            class_names=list(CLASS_NAMES),
+            input_size=IMAGE_SIZE,
+            signatures={name: [tensor.name for tensor in outputs] for name, outputs in SIGNATURES.items()},
+            profiles=[
+                ProfileDescription.of(profile, default=name == services.default_profile)
+                for name, profile in services.profiles.items()
+            ],
+        )
+
+
+class Health(_Document):
+    """The answer of the probes."""
+
+    status: Literal["live", "ready"]
+    disclaimer: str = DISCLAIMER
+
+
+def _by_class(finding: Finding) -> dict[str, float]:
+    return dict(zip(CLASS_NAMES, finding.probabilities, strict=True))
+
+
+def _heatmap(overlay: Overlay, colour_map: ColourMap) -> Heatmap:
+    return Heatmap.model_validate(
+        {"media_type": overlay.media_type, "colour_map": colour_map, "data": _base64(overlay.data)}
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def form_schema(parameters: type[BaseModel], file_field: str) -> Mapping[str, Any]:
+    """OpenAPI's description of a form with one image and these parameters."""
+    properties = parameters.model_json_schema()["properties"]
+    image = {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "One cell: JPEG, PNG, BMP, TIFF or WebP.",
+    }
+    return {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [file_field],
+                    "properties": {file_field: image, **properties},
+                }
+            }
+        },
+    }
