@@ -81,7 +81,7 @@ def build_app(settings: Settings, services: Services | None = None) -> FastAPI:
     return create_app(services or build_services(settings))
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, services: Services | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then let open requests end, for at most the drain timeout.
 
     Raises:
@@ -90,7 +90,7 @@ def serve(settings: Settings) -> None:
         SystemExit: with code 1, where the port cannot be listened on; the reason is one line on stderr.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    services = build_services(settings)
+    services = services or build_services(settings)
     listener = _listen(settings.http)
     with listener:
         server = _Server(

@@ -71,7 +71,8 @@ def _exported(
     key: str, build: Callable[[], "keras.Model"], tmp_path_factory: pytest.TempPathFactory
 ) -> ExportedModel:
     if key not in _EXPORTS:
-        from tests.random_weights import calibrate, randomise, varied_images
+        from tests.random_images import varied_images
+        from tests.random_weights import calibrate, randomise
         from training.export import export_model
 
         model = randomise(build())

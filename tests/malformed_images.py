@@ -108,10 +108,32 @@ def _corrupt() -> Iterator[tuple[str, bytes]]:
     yield "jpeg with two frames", jpeg[:frame] + jpeg[frame : frame + 19] + jpeg[frame:]
     yield "jpeg with a segment of length 0", jpeg[:4] + bytes(2) + jpeg[6:]
     yield "jpeg of a hundred thousand scans", jpeg[:-2] + jpeg[scan : scan + 16] * 100_000 + b"\xff\xd9"
+    yield "jpeg with a second start", jpeg[:2] + jpeg
+    yield "jpeg whose fields end early", jpeg[: frame + 2] + bytes((0, 4)) + jpeg[frame + 4 :]
+    yield "png whose header is not first", png[:8] + png_chunk(b"gAMA", bytes(4)) + png[8:]
+    yield "png with two headers", png[:33] + png[8:33] + png[33:]
+    yield "png with an unknown critical chunk", png[:33] + png_chunk(b"CELL", b"") + png[33:]
     yield "bmp whose pixels start behind its end", bmp[:10] + struct.pack("<I", 2**31) + bmp[14:]
     yield "bmp whose pixels start in its header", bmp[:10] + struct.pack("<I", 1) + bmp[14:]
     yield "tiff whose directory lies behind its end", tiff[:4] + struct.pack("<I", 2**31) + tiff[8:]
     yield "tiff whose directory is its header", tiff[:4] + bytes(4) + tiff[8:]
+    tags = {256: 64, 257: 64, 258: 8, 259: 1, 262: 1, 273: 8, 278: 64, 279: 4096}
+    grey = {tag: (4, 1, value) for tag, value in tags.items()}
+    pixels = bytes(4096)
+    yield "tiff with strips of no rows", tiff_file({**grey, 278: (4, 1, 0)}, pixels)
+    yield "tiff with an empty strip", tiff_file({**grey, 279: (4, 1, 0)}, pixels)
+    yield "tiff with half a strip", tiff_file({**grey, 279: (4, 1, 2048)}, pixels)
+    yield "tiff with fewer strips than rows need", tiff_file({**grey, 278: (4, 1, 8)}, pixels)
+    yield "tiff without strips", tiff_file({256: grey[256], 257: grey[257]}, pixels)
+    yield "tiff with a fraction for a width", tiff_file({**grey, 256: (5, 1, 8)}, pixels)
+    tile = {322: (4, 1, 5), 323: (4, 1, 5), 324: (4, 1, 8), 325: (4, 1, 25)}
+    yield "tiff with tiles of 5 x 5", tiff_file({**grey, **tile}, pixels)
+    twice = tiff_file(grey, pixels)
+    yield "tiff that gives its width twice", twice[:4118] + struct.pack("<H", 256) + twice[4120:]
+    webp_parts = webp[12:]
+    twisted = b"WEBP" + webp_parts + webp_parts[:14] + struct.pack("<HH", 8, 8) + webp_parts[18:]
+    yield "webp of two sizes", b"RIFF" + struct.pack("<I", len(twisted)) + twisted
+    yield "webp whose frame lacks its start code", webp[:23] + bytes(3) + webp[26:]
     yield "webp whose size field is too large", webp[:4] + struct.pack("<I", 2**31) + webp[8:]
     yield "webp without an image", b"RIFF" + struct.pack("<I", 4) + b"WEBP"
     yield "webp with noise for pixels", webp[:32] + bytes(reversed(webp[32:]))
@@ -174,8 +196,8 @@ def _too_large() -> Iterator[tuple[str, bytes]]:
 
 def _several_images() -> Iterator[tuple[str, bytes]]:
     frames = [Image.fromarray(synthetic_cell("Monocyte", seed, 64)) for seed in range(2)]
-    for name, options in {"PNG": {}, "WEBP": {}, "TIFF": {}, "GIF": {}}.items():
-        payload = _encoded(frames[0], name, save_all=True, append_images=frames[1:], **options)
+    for name in ("PNG", "WEBP", "TIFF", "GIF"):
+        payload = _encoded(frames[0], name, save_all=True, append_images=frames[1:])
         yield f"{name.lower()} of two frames", payload
 
 
@@ -220,7 +242,10 @@ def _rare_kinds() -> Iterator[tuple[str, bytes]]:
     yield "run-length encoded bmp", bmp[:30] + struct.pack("<I", 1) + bmp[34:]
     yield "bmp of 7 bits", bmp[:28] + struct.pack("<H", 7) + bmp[30:]
     yield "floating-point tiff", _encoded(Image.new("F", (64, 64)), "TIFF")
-    yield "32-bit tiff", _encoded(Image.new("I", (64, 64)), "TIFF")
+    deep = {256: 4, 257: 4, 258: 32, 259: 1, 262: 1, 273: 8, 279: 64}
+    unsigned = tiff_file({tag: (4, 1, value) for tag, value in deep.items()}, bytes(64))
+    yield "unsigned 32-bit tiff", unsigned
+    yield "signed 32-bit tiff", _encoded(Image.new("I", (64, 64)), "TIFF")
     yield "lab tiff", _encoded(Image.new("LAB", (64, 64)), "TIFF")
     yield "lzma tiff", _encoded(Image.new("RGB", (64, 64)), "TIFF", compression="lzma")
     yield "fax tiff", _encoded(Image.new("1", (64, 64)), "TIFF", compression="group4")

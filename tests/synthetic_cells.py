@@ -67,7 +67,7 @@ def synthetic_cell_with_masks(class_name: str, seed: int = 0, size: int = 360) -
 
     rim = cv2.morphologyEx(cell.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     canvas[rim] *= 0.9
-    canvas = cv2.GaussianBlur(canvas, (0, 0), size / 330)
+    canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), size / 330), np.float32)
     canvas += random.normal(0, 2.5, canvas.shape)
     light = np.linspace(-4, 4, size, dtype=np.float32)
     canvas += light[np.newaxis, :, np.newaxis]

@@ -133,6 +133,13 @@ def main() -> None:
     """Run the command; an error that a person can mend is one line and exit code 2."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        _console.print(
+            f"[bold red]error:[/] {error.name} is missing: this environment serves only. Install the extra "
+            "`training`, or use .venv/dev that `make test` makes.",
+            highlight=False,
+        )
+        raise SystemExit(2) from error
     except (ConfigurationError, InvalidImage, FileNotFoundError, ValueError) as error:
         _console.print(f"[bold red]error:[/] {error}", highlight=False)
         raise SystemExit(2) from error

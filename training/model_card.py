@@ -12,7 +12,7 @@ from typing import Final
 from orchestrator.domain import DISCLAIMER
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, MODEL_NAME
 from orchestrator.model_server.fingerprint import model_sha256
-from training.metrics import Interval
+from training.metrics import SplitScores
 
 CARD_NAME: Final = "MODEL_CARD.md"
 
@@ -64,16 +64,6 @@ LIMITS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class SplitResult:
-    """Figures on one split of ``n`` images, each with its 95 % bootstrap interval."""
-
-    n: int
-    balanced_accuracy: Interval
-    macro_f1: Interval
-    accuracy: Interval
-
-
-@dataclass(frozen=True, slots=True)
 class ModelCardFacts:
     """What a model card says beyond what is true of every version.
 
@@ -83,7 +73,7 @@ class ModelCardFacts:
     """
 
     training: Mapping[str, object]
-    results: Mapping[str, SplitResult]
+    results: Mapping[str, SplitScores]
     environment: Mapping[str, str]
     procedure: str = ""
     notes: Sequence[str] = field(default=())
@@ -130,7 +120,7 @@ def render_model_card(version: str, sha256: str, facts: ModelCardFacts) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _results_table(results: Mapping[str, SplitResult]) -> str:
+def _results_table(results: Mapping[str, SplitScores]) -> str:
     return _table(
         ("Split", "Images", "Balanced accuracy", "Macro-F1", "Accuracy"),
         [

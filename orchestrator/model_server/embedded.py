@@ -109,7 +109,12 @@ class EmbeddedModelServer:
     def _load(self) -> tuple[ModelIdentity, OpenVinoNetwork, float]:
         started_s = time.perf_counter()
         version_dir = find_version(self._model_dir, self._version)
-        sha256 = model_sha256(version_dir)
+        try:
+            sha256 = model_sha256(version_dir)
+        except OSError as error:
+            raise ModelServerUnavailable(
+                f"version {version_dir.name} holds no readable SavedModel"
+            ) from error
         network = OpenVinoNetwork.load(
             version_dir,
             precision=self._precision,

@@ -14,7 +14,7 @@ import openvino as ov
 
 from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable
-from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, INPUTS, MAIN_OUT, SIGNATURES, TensorSpec
+from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGE_SIZE, IMAGES, INPUTS, MAIN_OUT, SIGNATURES
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -91,12 +91,17 @@ class OpenVinoNetwork:
         """
         bounds = np.linspace(0, len(views), min(len(views), len(self._requests)) + 1).astype(int)
         running = []
-        for request, (first, last) in zip(self._requests, pairwise(bounds), strict=False):
-            images, gain = views.images[first:last], views.gain[first:last]
-            request.start_async({IMAGES.name: images, GAIN.name: gain})
-            running.append(request)
-        for request in running:
-            request.wait()
+        try:
+            for request, (first, last) in zip(self._requests, pairwise(bounds), strict=False):
+                request.start_async(
+                    {IMAGES.name: views.images[first:last], GAIN.name: views.gain[first:last]}
+                )
+                running.append(request)
+        finally:
+            # All of them, whatever one of them says: a request that still runs cannot be started again.
+            failures = [failure for request in running if (failure := _wait(request))]
+        if failures:
+            raise failures[0]
         main, aux, cams = (
             np.concatenate([request.get_tensor(spec.name).data for request in running])
             for spec in (MAIN_OUT, AUX_OUT, CAMS)
@@ -110,11 +115,19 @@ class OpenVinoNetwork:
             ContractViolation: the answers are no probabilities.
         """
         rows = len(self._requests)
-        blank: UInt8Array = np.full((rows, *IMAGES.shape[1:]), 128, dtype=np.uint8)
+        blank: UInt8Array = np.full((rows, IMAGE_SIZE, IMAGE_SIZE, 3), 128, dtype=np.uint8)
         main, _, _ = self.run(ViewBatch(blank, np.ones(rows, dtype=np.float32)))
         if not np.allclose(main.sum(axis=1), 1.0, atol=1e-2):
             raise ContractViolation(f"expected probabilities that sum to 1, received {main[0].tolist()}")
         return rows
+
+
+def _wait(request: ov.InferRequest) -> RuntimeError | None:
+    try:
+        request.wait()
+    except RuntimeError as error:
+        return error
+    return None
 
 
 def available_cores() -> int:

@@ -9,6 +9,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
@@ -130,7 +131,7 @@ def cell_masks(crop: UInt8Array) -> CellMasks:
     return CellMasks(nucleus > 0, np.minimum(soft, np.float32(1)))  # the kernel sums to 1 up to rounding
 
 
-def _convex_hull(mask: UInt8Array) -> UInt8Array:
+def _convex_hull(mask: MatLike) -> UInt8Array:
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return np.asarray(
         cv2.fillConvexPoly(np.zeros_like(mask), cv2.convexHull(np.vstack(contours)), (1,)), np.uint8
@@ -143,7 +144,7 @@ def _distance_from_field(rgb: UInt8Array, nucleus: NDArray[np.bool_]) -> Float32
     Lightness counts less than colour: shading and vignetting are lightness.
     """
     lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab *= np.float32([0.7, 1.0, 1.0])
+    lab = lab * np.array([0.7, 1.0, 1.0], np.float32)
     field = np.median(lab[lab[:, :, 0] >= np.percentile(lab[:, :, 0], 80)], axis=0)
     distance = np.linalg.norm(lab - field, axis=-1)
     reference = float(np.linalg.norm(np.median(lab[nucleus], axis=0) - field))

@@ -11,8 +11,8 @@ from orchestrator.errors import UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers.base import ImageContainer, SizeCheck
 from orchestrator.vision.containers.tiff_directory import exif_orientation
 
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
-"""The next marker other than a restart marker: 0xFF, any fill bytes, a code that is not stuffing."""
+_JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""The next marker other than a restart marker: 0xFF and a code that is neither stuffing nor fill."""
 
 _JPEG_MAX_SCANS: Final = 64
 """Encoders write about 10. Each scan is a pass over the whole image: thousands of tiny ones would keep

@@ -106,8 +106,8 @@ def read_directory(data: bytes) -> TiffDirectory:
 def exif_orientation(exif: bytes) -> int:
     """The orientation, 1 to 8, that an EXIF block gives; 1 where it gives none or is damaged.
 
-    ``exif`` is the block with or without its ``Exif\\0\\0`` prefix. Damaged metadata is no reason to
-    refuse a readable image, so this never raises.
+    ``exif`` is the block with or without the prefix that JPEG puts before it. Damaged metadata is no
+    reason to refuse a readable image, so this never raises.
     """
     try:
         orientation = read_directory(exif.removeprefix(b"Exif\0\0")).integer(ORIENTATION, 1)

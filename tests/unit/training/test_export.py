@@ -13,7 +13,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import ALLOWED_BATCH_SIZES, INPUTS, MAX_BATCH_SIZE, MODEL_NAME, SIGNATURES
 from tests.export_fixture import ExportedModel, small_classifier
-from tests.random_weights import varied_images
+from tests.random_images import varied_images
 from training.classifier import build_classifier, with_conv_maps
 from training.export import export_model
 from training.export_check import check_export

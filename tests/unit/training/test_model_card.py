@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.model_server.fingerprint import model_sha256
-from training.metrics import Interval
-from training.model_card import ModelCardFacts, SplitResult, write_model_card
+from training.metrics import Interval, SplitScores
+from training.model_card import ModelCardFacts, write_model_card
 
 FACTS = ModelCardFacts(
     training={"epochs": 40, "augmentation": "flip|rotate"},
     results={
-        "TestA": SplitResult(
+        "TestA": SplitScores(
             n=213,
             balanced_accuracy=Interval(0.871, 0.82, 0.91),
             macro_f1=Interval(0.865, 0.81, 0.905),

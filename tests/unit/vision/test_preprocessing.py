@@ -21,7 +21,7 @@ from tests.golden.write import REINHARD_REFERENCE
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
-def read_png(name: str) -> np.ndarray:
+def read_png(name):
     return cv2.cvtColor(cv2.imread(str(GOLDEN / name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
