@@ -68,7 +68,7 @@ train: $(DEV)/.installed ## Train a model on DATA_ROOT
 
 .PHONY: export
 export: $(DEV)/.installed ## Write the trained model into model_repository/
-	$(DEV)/bin/wbc-train export $(ARGS)
+	$(DEV)/bin/wbc-train export --data-root $(DATA_ROOT) $(ARGS)
 
 # Pins stay as they are unless pyproject.toml asks otherwise; make lock ARGS=--upgrade takes the newest.
 COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \

@@ -121,7 +121,12 @@ def _prepare(payload: bytes, profile: Profile, limits: DecodeLimits) -> _Prepare
         views = tta.stack(cell.pixels, profile.tta)
     with stage("quality"):
         masks = cell_masks(cell.crop)
-        reasons = quality.assess(rgb, cell_size_px=None if cell.cell is None else cell.cell.size)
+        found = cell.cell
+        reasons = quality.assess(
+            rgb,
+            cell_size_px=found.size if found else None,
+            cell_centre=(found.row, found.column) if found else None,
+        )
     return _Prepared(rgb, cell, masks, views, reasons)
 
 

@@ -38,6 +38,10 @@ class EmbeddedSettings(_Section):
 
     precision: Literal["f32", "bf16", "f16"] = "f32"
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores where unset.")
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Keeps the compiled network for faster starts; writable by this service's user alone.",
+    )
     max_queue_rows: int = Field(default=256, ge=8)
     batch_window_ms: float = Field(default=2.0, ge=0, le=1000)
 

@@ -70,6 +70,7 @@ def _embedded_model_server(settings: Settings) -> ModelServer:
         version=settings.model_version,
         precision=embedded.precision,
         threads=embedded.threads,
+        cache_dir=embedded.cache_dir,
         max_queue_rows=embedded.max_queue_rows,
         batch_window_s=embedded.batch_window_ms / 1000,
         observer=ModelServerMetrics(),

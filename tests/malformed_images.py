@@ -134,6 +134,10 @@ def _corrupt() -> Iterator[tuple[str, bytes]]:
     twisted = b"WEBP" + webp_parts + webp_parts[:14] + struct.pack("<HH", 8, 8) + webp_parts[18:]
     yield "webp of two sizes", b"RIFF" + struct.pack("<I", len(twisted)) + twisted
     yield "webp whose frame lacks its start code", webp[:23] + bytes(3) + webp[26:]
+    for packing in ("tiff_lzw", "tiff_deflate", "jpeg"):
+        packed = whole_image("TIFF", compression=packing)
+        scrambled = packed[:8] + bytes(reversed(packed[8:600])) + packed[600:]
+        yield f"tiff with scrambled {packing} data", scrambled
     yield "webp whose size field is too large", webp[:4] + struct.pack("<I", 2**31) + webp[8:]
     yield "webp without an image", b"RIFF" + struct.pack("<I", 4) + b"WEBP"
     yield "webp with noise for pixels", webp[:32] + bytes(reversed(webp[32:]))

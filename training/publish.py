@@ -5,15 +5,17 @@ validation part of the run, the figures from the very files that were written.
 """
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
 from rich.console import Console
 
 from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from training.calibrate import expected_calibration_error, fit_temperature
 from training.datasets import data_fingerprint, read_split, validation_split
@@ -31,6 +33,8 @@ from training.metrics import SplitScores
 from training.model_card import ModelCardFacts, write_model_card
 
 console = Console()
+
+_TESTS: Final = ("TestA", "TestB")
 
 
 def publish(
@@ -71,7 +75,6 @@ def publish(
 
     held_out = evaluate_cells(predict, validation, profile, "validation")
     temperature = fit_temperature(*_probabilities_and_truth(held_out))
-    profile = replace(profile, routing=replace(profile.routing, temperature=temperature))
     tested = {
         split: evaluate_cells(predict, read_split(data_root, split), profile, split) for split in _TESTS
     }
@@ -84,7 +87,7 @@ def publish(
     for split, cells in tested.items():
         results |= dict(_rows(split, cells))
     for split, cells in without_tta.items():
-        results[f"{split}, without TTA"] = score_cells(cells)
+        results |= dict(_rows(f"{split}, without TTA", cells))
     facts = ModelCardFacts(
         training={key: value for key, value in config.items() if key not in ("data_root", "run_dir")},
         results=results,
@@ -94,15 +97,24 @@ def publish(
     )
     card = write_model_card(version_dir, facts)
     console.print(scores_table(results, f"{version_dir}, profile {profile.name}"))
-    console.print(f"temperature {temperature:.3f}: write it into the profiles; card: {card}")
+    console.print(f"temperature {temperature:.3f}: for the profiles of the devices trained on; card: {card}")
     return version_dir
 
 
-_TESTS = ("TestA", "TestB")
+MIN_CLASS_SIZE: Final = 5
+"""A class with fewer images in a split moves a mean over classes without saying anything."""
 
 
 def _rows(name: str, cells: list[ScoredCell]) -> list[tuple[str, SplitScores]]:
-    return [(part_name, score_cells(part)) for part_name, part in by_device(name, cells)]
+    """The scores of a split, of its devices, and without the classes that it hardly holds."""
+    rows = [(part_name, score_cells(part)) for part_name, part in by_device(name, cells)]
+    sizes = Counter(cell.sample.class_index for cell in cells)
+    rare = sorted(index for index, size in sizes.items() if size < MIN_CLASS_SIZE)
+    if rare and len(rare) < len(sizes):
+        rest = [cell for cell in cells if cell.sample.class_index not in rare]
+        left_out = ", ".join(f"{sizes[index]} {CLASS_NAMES[index]}" for index in rare)
+        rows.append((f"{name} without its {left_out}", score_cells(rest)))
+    return rows
 
 
 def _probabilities_and_truth(cells: list[ScoredCell]) -> tuple[Any, Any]:
@@ -135,7 +147,8 @@ def _notes(profile: Profile, temperature: float, tested: dict[str, list[ScoredCe
         f"Measured by TensorFlow on the exported files through the whole pipeline of profile "
         f"`{profile.name}` (crop scale {profile.recipe.crop_scale}, MEF {profile.recipe.mef_version}, TTA "
         f"{profile.tta}, routing {profile.routing.mode}).",
-        f"Temperature {temperature:.3f}, fitted on the validation part.",
+        f"Temperature {temperature:.3f}, fitted on the validation part, for profiles of the devices in it; "
+        f"profile `{profile.name}` has {profile.routing.temperature}.",
     ]
     for split, cells in tested.items():
         probabilities = [cell.finding.probabilities for cell in cells]

@@ -115,7 +115,7 @@ class EmbeddedModelServer:
             raise ModelServerUnavailable(
                 f"version {version_dir.name} holds no readable SavedModel"
             ) from error
-        network = OpenVinoNetwork.load(
+        network = OpenVinoNetwork(
             version_dir,
             precision=self._precision,
             threads=self._threads,

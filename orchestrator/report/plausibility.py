@@ -24,7 +24,7 @@ def place_of(focus: FocusMap) -> Place:
     shares = focus.shares
     if shares.nucleus + shares.cytoplasm + shares.background <= 0:
         return "nowhere"
-    if focus.focus_ratio < MIN_FOCUS_RATIO or shares.background >= MAJORITY:
+    if focus.focus_ratio < MIN_FOCUS_RATIO:
         return "background"
     if shares.nucleus >= MAJORITY:
         return "nucleus"

@@ -8,6 +8,8 @@ directly: ``Image.open`` would try other formats, import plugins on first use an
 Colour profiles are not applied: the model was trained on pixel values as they are stored.
 """
 
+import contextlib
+import ctypes
 import io
 import logging
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -29,6 +31,12 @@ from orchestrator.vision.containers import ImageContainer, read_container
 
 # Pillow logs what it finds in files, tag values included; nothing of an image may reach a log.
 logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+
+# The libtiff inside Pillow prints its errors to stderr, which is a log too. Pillow reports the same
+# errors as exceptions, so libtiff can be told to be silent; where it is linked in a way that hides the
+# call, it goes on printing, and nothing else changes.
+with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 _PILLOW_PIXEL_LIMIT: Final = 89_478_485
 """Above this many pixels Pillow itself warns of a decompression bomb (a quarter of a GiB of RGB)."""

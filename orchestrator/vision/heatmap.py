@@ -43,11 +43,14 @@ def assemble(
         window: the window of the original frame that the model saw.
         shape: shape of the original image; only height and width count.
 
-    Each view's map is divided by its maximum first, so that every view has the same say.
+    Each view's map is first stretched from its minimum and maximum to 0 and 1, so that every view has the
+    same say. A guided map has a floor everywhere (all its weights are positive) that says nothing about
+    where the model looks.
     """
     size = masks.cell.shape[0]
-    peaks = cams.max(axis=(1, 2), keepdims=True)
-    scaled = np.divide(cams, peaks, out=np.zeros_like(cams), where=peaks > 0)
+    floors = cams.min(axis=(1, 2), keepdims=True)
+    spans = cams.max(axis=(1, 2), keepdims=True) - floors
+    scaled = np.divide(cams - floors, spans, out=np.zeros_like(cams), where=spans > 0)
     average = restore(scaled, mode).mean(axis=0)
     heat = cv2.resize(average, (size, size), interpolation=cv2.INTER_CUBIC)
     heat = np.maximum(cv2.GaussianBlur(heat, (0, 0), BLUR_SIGMA_PX), 0)

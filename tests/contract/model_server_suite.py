@@ -106,7 +106,7 @@ class ModelServerSuite:
                 r"expected images as uint8\[1, 224, 224, 3\], received uint8\[1, 200, 224, 3\]",
             ),
             (
-                ViewBatch(np.zeros((1, 224, 224, 3), np.float32), np.ones(1, np.float32)),  # type: ignore[arg-type]
+                ViewBatch(np.zeros((1, 224, 224, 3), np.float32), np.ones(1, np.float32)),
                 r"expected images as uint8\[1, 224, 224, 3\], received float32",
             ),
             (

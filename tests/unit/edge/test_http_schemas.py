@@ -91,7 +91,8 @@ def test_what_was_not_asked_for_is_null(analysis):
 
 def test_a_sum_that_exceeds_one_in_its_last_digit_is_answered(analysis):
     focus = FocusMap(analysis.focus.heatmap, 1.0000001, FocusShares(1.0000001, 0.0, 0.0))
-    assert AnalysisResult.of(dataclasses.replace(analysis, focus=focus)).focus.ratio == pytest.approx(1)
+    document = analysis_document(dataclasses.replace(analysis, focus=focus))
+    assert document["focus"]["ratio"] == pytest.approx(1)
 
 
 def test_a_result_that_is_no_number_is_never_answered(analysis):

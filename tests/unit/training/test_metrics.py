@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from training.calibrate import expected_calibration_error, fit_temperature, negative_log_likelihood
 from training.metrics import accuracy, balanced_accuracy, bootstrap_interval, macro_f1
@@ -14,6 +15,16 @@ def test_always_answering_the_frequent_class_has_the_balanced_accuracy_of_chance
     assert accuracy(truth, predicted) == pytest.approx(0.9)
     assert balanced_accuracy(truth, predicted) == pytest.approx(0.5)
     assert macro_f1(truth, predicted) == pytest.approx((2 * 0.9 / 1.9) / 2)
+
+
+def test_figures_are_those_of_scikit_learn():
+    random = np.random.default_rng(5)
+    truth = random.integers(0, 5, 300)
+    predicted = np.where(random.random(300) < 0.7, truth, random.integers(0, 5, 300))
+
+    assert accuracy(truth, predicted) == pytest.approx(accuracy_score(truth, predicted))
+    assert balanced_accuracy(truth, predicted) == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert macro_f1(truth, predicted) == pytest.approx(f1_score(truth, predicted, average="macro"))
 
 
 def test_a_class_absent_from_the_truth_counts_neither_way():

@@ -1,0 +1,284 @@
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+
+from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.errors import ModelServerError, ModelServerUnavailable, Overloaded
+from orchestrator.model_server.batching import Batcher
+
+IDENTITY = ModelIdentity("wbc", 1, None)
+
+
+def views_of(*values: float) -> ViewBatch:
+    """Rows that can be told apart by their gain."""
+    return ViewBatch(np.zeros((len(values), 2, 2, 3), np.uint8), np.array(values, dtype=np.float32))
+
+
+class GatedNetwork:
+    """Answers each row with its gain, when told to; fails on a negative gain."""
+
+    def __init__(self, *, is_open: bool = True) -> None:
+        self.batches: list[list[float]] = []
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        if is_open:
+            self.gate.set()
+
+    def __call__(self, views: ViewBatch) -> Prediction:
+        self.batches.append(views.gain.tolist())
+        self.entered.set()
+        assert self.gate.wait(timeout=30)
+        if (views.gain < 0).any():
+            raise ValueError("a negative gain")
+        main = np.repeat(views.gain[:, None], 5, axis=1)
+        return Prediction(main, views.gain, main[..., None, None], IDENTITY)
+
+    async def working(self) -> None:
+        """Return when a batch is with the network."""
+        assert await asyncio.to_thread(self.entered.wait, 30)
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.executed: list[int] = []
+        self.depths: list[int] = []
+
+    def batch_executed(self, rows: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.executed.append(rows)
+
+    def queue_depth(self, rows: int) -> None:
+        self.depths.append(rows)
+
+
+MakeBatcher = Callable[..., Batcher]
+
+
+@pytest.fixture
+async def make_batcher() -> AsyncIterator[MakeBatcher]:
+    opened: list[tuple[Batcher, GatedNetwork]] = []
+
+    def make(network: GatedNetwork, **changes: object) -> Batcher:
+        arguments = {
+            "max_batch_rows": 4,
+            "max_queue_rows": 6,
+            "window_s": 0.0,
+            "seconds_per_row": 0.5,
+            **changes,
+        }
+        batcher = Batcher(network, **arguments)  # type: ignore[arg-type]
+        opened.append((batcher, network))
+        return batcher
+
+    yield make
+    for batcher, network in opened:
+        network.gate.set()
+        await batcher.close()
+
+
+def submitted(batcher: Batcher, *values: float) -> asyncio.Task[Prediction]:
+    return asyncio.create_task(batcher.submit(views_of(*values)))
+
+
+async def settled() -> None:
+    """Let every task that can run do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_requests_that_arrive_together_share_a_batch(make_batcher: MakeBatcher) -> None:
+    network, notes = GatedNetwork(), Notes()
+    batcher = make_batcher(network, window_s=5.0, observer=notes)
+
+    answers = await asyncio.gather(*(submitted(batcher, value) for value in (1, 2, 3, 4)))
+
+    assert network.batches == [[1, 2, 3, 4]]
+    assert [answer.aux_out.tolist() for answer in answers] == [[1], [2], [3], [4]]
+    assert notes.executed == [4]
+
+
+async def test_a_full_batch_does_not_wait_for_the_window(make_batcher: MakeBatcher) -> None:
+    batcher = make_batcher(GatedNetwork(), window_s=60.0)
+
+    async with asyncio.timeout(10):
+        answer = await batcher.submit(views_of(1, 2, 3, 4))
+
+    assert answer.main_out.shape == (4, 5)
+
+
+async def test_a_lone_request_waits_no_longer_than_the_window(make_batcher: MakeBatcher) -> None:
+    batcher = make_batcher(GatedNetwork(), window_s=0.01)
+
+    async with asyncio.timeout(10):
+        assert (await batcher.submit(views_of(7))).aux_out.tolist() == [7]
+
+
+async def test_what_gathers_while_the_network_works_goes_next_and_never_beyond_the_limit(
+    make_batcher: MakeBatcher,
+) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network)
+
+    first = submitted(batcher, 1)
+    await network.working()
+    later = [submitted(batcher, 2, 3), submitted(batcher, 4), submitted(batcher, 5, 6)]
+    await settled()
+    network.gate.set()
+    answers = await asyncio.gather(first, *later)
+
+    assert network.batches == [[1], [2, 3, 4], [5, 6]]
+    assert [answer.aux_out.tolist() for answer in answers] == [[1], [2, 3], [4], [5, 6]]
+    assert [answer.cams.shape for answer in answers if answer.cams is not None] == [
+        (rows, 5, 1, 1) for rows in (1, 2, 1, 2)
+    ]
+
+
+async def test_the_loop_is_free_while_the_network_works(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network)
+
+    task = submitted(batcher, 1)
+    await network.working()
+
+    assert not task.done()  # and this line ran: the loop was not blocked
+    network.gate.set()
+    await task
+
+
+async def test_a_full_queue_refuses_and_says_when_to_come_back(make_batcher: MakeBatcher) -> None:
+    network, notes = GatedNetwork(is_open=False), Notes()
+    batcher = make_batcher(network, observer=notes)
+    running = submitted(batcher, 1)
+    await network.working()
+    waiting = [submitted(batcher, 2, 2, 2, 2), submitted(batcher, 3)]
+    await settled()
+
+    with pytest.raises(Overloaded, match="5 of 6 rows wait") as refusal:
+        await batcher.submit(views_of(4, 4))
+    fitting = submitted(batcher, 5)
+
+    assert refusal.value.retry_after_s == pytest.approx(5 * 0.5)
+    await settled()
+    network.gate.set()
+    answers = await asyncio.gather(running, *waiting, fitting)
+    assert [len(answer.aux_out) for answer in answers] == [1, 4, 1, 1]
+    assert max(notes.depths) == 6
+    assert notes.depths[-1] == 0
+
+
+async def test_a_request_larger_than_the_queue_is_taken_when_nobody_waits(make_batcher: MakeBatcher) -> None:
+    batcher = make_batcher(GatedNetwork(), max_queue_rows=2)
+
+    assert len((await batcher.submit(views_of(1, 2, 3))).aux_out) == 3
+
+
+async def test_advice_on_coming_back_follows_the_speed_of_the_network(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork()
+    batcher = make_batcher(network, seconds_per_row=1000.0)
+    for _ in range(60):
+        await batcher.submit(views_of(1))
+    network.gate.clear()
+    network.entered.clear()
+    running = submitted(batcher, 1)
+    await network.working()
+    waiting = submitted(batcher, *[2.0] * 6)
+    await settled()
+
+    with pytest.raises(Overloaded) as refusal:
+        await batcher.submit(views_of(3))
+
+    assert refusal.value.retry_after_s < 60
+    network.gate.set()
+    await asyncio.gather(running, waiting)
+
+
+async def test_a_cancelled_request_leaves_the_queue(make_batcher: MakeBatcher) -> None:
+    network, notes = GatedNetwork(is_open=False), Notes()
+    batcher = make_batcher(network, observer=notes)
+    running = submitted(batcher, 1)
+    await network.working()
+    cancelled, kept = submitted(batcher, 2, 2), submitted(batcher, 3)
+    await settled()
+
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+    assert notes.depths[-1] == 1
+    network.gate.set()
+    await asyncio.gather(running, kept)
+    assert network.batches == [[1], [3]]
+
+
+async def test_cancelling_the_only_request_leaves_a_batcher_that_still_answers(
+    make_batcher: MakeBatcher,
+) -> None:
+    network = GatedNetwork()
+    batcher = make_batcher(network, window_s=0.05)
+    task = submitted(batcher, 1)
+    await settled()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await batcher.submit(views_of(2))).aux_out.tolist() == [2]
+    assert network.batches == [[2]]
+
+
+async def test_a_request_cancelled_within_a_batch_does_not_disturb_the_others(
+    make_batcher: MakeBatcher,
+) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network, window_s=5.0)
+    cancelled, kept = submitted(batcher, 1, 1), submitted(batcher, 2, 2)
+    await network.working()
+
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    network.gate.set()
+
+    assert (await kept).aux_out.tolist() == [2, 2]
+
+
+async def test_a_failure_reaches_every_waiter_of_its_batch_and_nobody_else(
+    make_batcher: MakeBatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network, window_s=5.0)
+    failing = [submitted(batcher, 1, 1), submitted(batcher, -1), submitted(batcher, 2)]
+    await network.working()
+    after = submitted(batcher, 3)
+    await settled()
+    network.gate.set()
+
+    errors = await asyncio.gather(*failing, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ModelServerError] * 3
+    assert len({id(error) for error in errors}) == 3
+    assert all(isinstance(error, Exception) and isinstance(error.__cause__, ValueError) for error in errors)
+    assert (await after).aux_out.tolist() == [3]
+    assert "failed on a batch of 4 rows" in caplog.text
+
+
+async def test_closing_answers_those_who_wait_and_refuses_others(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network)
+    running = submitted(batcher, 1)
+    await network.working()
+    waiting = submitted(batcher, 2)
+    await settled()
+
+    closing = asyncio.create_task(batcher.close())
+    await settled()
+    with pytest.raises(ModelServerUnavailable, match="shutting down"):
+        await batcher.submit(views_of(3))
+    assert not closing.done()
+    network.gate.set()
+    await closing
+
+    assert (await running).aux_out.tolist() == [1]
+    assert (await waiting).aux_out.tolist() == [2]
