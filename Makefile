@@ -37,7 +37,8 @@ help: ## Show this list
 
 .PHONY: run
 run: $(RUN)/.installed ## Start the service on PORT (8000)
-	@exec $(RUN)/bin/wbc serve --port $(PORT) $(ARGS)
+	@WBC_EMBEDDED__CACHE_DIR="$${WBC_EMBEDDED__CACHE_DIR:-$(RUN)/cache}" \
+		exec $(RUN)/bin/wbc serve --port $(PORT) $(ARGS)
 
 .PHONY: test
 test: $(DEV)/.installed ## Run every test; at least 85 % of the lines must be covered

@@ -15,7 +15,11 @@ REINHARD_REFERENCE = LabStatistics(mean=(180.0, 145.0, 120.0), std=(40.0, 15.0, 
 def golden_images() -> dict[str, UInt8Array]:
     """Name to uint8 ``[224, 224, 3]``: the input and what each step makes of it."""
     cell = np.ascontiguousarray(synthetic_cell("Neutrophil")[68:292, 68:292])
-    images = {"cell": cell, "cell_reinhard": reinhard(cell, REINHARD_REFERENCE)}
+    images = {
+        "example": synthetic_cell("Eosinophil"),
+        "cell": cell,
+        "cell_reinhard": reinhard(cell, REINHARD_REFERENCE),
+    }
     return images | {
         f"cell_mef_{version}": enhance(cell, Recipe(mef_version=version))
         for version in ("v1", "v2", "v3", "v4")

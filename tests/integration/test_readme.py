@@ -26,8 +26,8 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service") as client,
     ):
-        image = (project_root / "tests/golden/cell.png").read_bytes()
-        response = await client.post("/predict", files={"file": ("cell.png", image)})
+        image = (project_root / "tests/golden/example.png").read_bytes()
+        response = await client.post("/predict", files={"file": ("example.png", image)})
 
     answered = response.json()
     assert response.status_code == 200
