@@ -91,12 +91,9 @@ def dual_scale_clahe(rgb: UInt8Array) -> UInt8Array:
     lightness = cv2.extractChannel(lab, 0)
     coarse = cv2.createCLAHE(3.0, (4, 4)).apply(lightness)
     fine = cv2.createCLAHE(3.0, (8, 8)).apply(lightness)
-    weight = cv2.GaussianBlur(cv2.Canny(lightness, 50, 150), (7, 7), 0)
-    fused = cv2.add(
-        cv2.multiply(coarse, weight, scale=1 / 255),
-        cv2.multiply(fine, cv2.bitwise_not(weight), scale=1 / 255),
-    )
-    return _with_lightness(lab, fused)
+    weight = cv2.GaussianBlur(cv2.Canny(lightness, 50, 150), (7, 7), 0) / np.float32(255)
+    fused = cv2.blendLinear(coarse.astype(np.float32), fine.astype(np.float32), weight, 1 - weight)
+    return _with_lightness(lab, _u8(np.rint(fused)))
 
 
 def single_scale_clahe(rgb: UInt8Array) -> UInt8Array:
