@@ -24,6 +24,7 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import DISCLAIMER, Analysis, Language
 from orchestrator.edge.http_schemas import analysis_document
 from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_services
 from orchestrator.wiring import serve as run_server
@@ -240,8 +241,6 @@ def _print_json(outcomes: Sequence[_Outcome]) -> None:
 
 
 def _print_csv(outcomes: Sequence[_Outcome]) -> None:
-    from orchestrator.model_contract import CLASS_NAMES
-
     writer = csv.writer(sys.stdout)
     writer.writerow(
         ["file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "error", "disclaimer"]

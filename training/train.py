@@ -190,8 +190,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._started_s = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Score, save, and write down the epoch; the state is written last, so that a kill at any
-        moment leaves a pair of files that belong together."""
+        """Score, save, and write down the epoch.
+
+        The state is written last: after a kill in between, the epoch is trained once more.
+        """
         seconds = time.perf_counter() - self._started_s
         outputs = self.model.predict(self._image, batch_size=self._batch_size, verbose=0)
         predicted = np.argmax(outputs[MAIN_OUT.name], axis=1)
