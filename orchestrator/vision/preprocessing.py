@@ -91,9 +91,8 @@ def dual_scale_clahe(rgb: UInt8Array) -> UInt8Array:
     lightness = cv2.extractChannel(lab, 0)
     coarse = cv2.createCLAHE(3.0, (4, 4)).apply(lightness)
     fine = cv2.createCLAHE(3.0, (8, 8)).apply(lightness)
-    weight = cv2.GaussianBlur(cv2.Canny(lightness, 50, 150), (7, 7), 0) / np.float32(255)
-    fused = cv2.blendLinear(coarse.astype(np.float32), fine.astype(np.float32), weight, 1 - weight)
-    return _with_lightness(lab, _u8(np.rint(fused)))
+    weight = cv2.blur(cv2.Canny(lightness, 50, 150), (7, 7)) / np.float32(255)
+    return _with_lightness(lab, _u8(cv2.blendLinear(coarse, fine, weight, 1 - weight)))
 
 
 def single_scale_clahe(rgb: UInt8Array) -> UInt8Array:
@@ -120,14 +119,15 @@ def enhance_nucleus(rgb: UInt8Array) -> UInt8Array:
     """Step 4: darken the nucleus' outline by its inner 3x3 and outer 7x7 morphological gradient.
 
     The inner gradient (image minus erosion) lies on the bright side of an edge, the outer one (dilation
-    minus image) on its dark side; their even blend, at strength 0.3, is taken off the lightness.
+    minus image) on its dark side; their even blend, at strength 0.3, is taken off all three channels
+    alike, which darkens and keeps the differences between them: a round trip through LAB would cost
+    twice as much as all the rest of the step.
     """
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    lightness = cv2.extractChannel(lab, 0)
+    lightness = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     inner = cv2.subtract(lightness, cv2.erode(lightness, _ELLIPSE_3))
     outer = cv2.subtract(cv2.dilate(lightness, _ELLIPSE_7), lightness)
-    blend = cv2.addWeighted(inner, 0.5, outer, 0.5, 0)
-    return _with_lightness(lab, _u8(cv2.addWeighted(lightness, 1.0, blend, -0.3, 0)))
+    darkening = cv2.addWeighted(inner, 0.15, outer, 0.15, 0)
+    return _u8(cv2.subtract(rgb, cv2.merge([darkening, darkening, darkening])))
 
 
 def sharpen_edges(rgb: UInt8Array) -> UInt8Array:
