@@ -5,14 +5,12 @@ is never blocked. Both edges call :func:`analyse`.
 """
 
 import asyncio
-import dataclasses
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import routing
 from orchestrator.domain import (
-    MIN_FOCUS_RATIO,
     Analysis,
     Finding,
     FocusMap,
@@ -91,7 +89,7 @@ async def analyse(
             finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
 
         focus, overlay = await asyncio.to_thread(_explain, prepared, prediction, finding, profile, options)
-        finding = _with_focus_reason(finding, focus)
+        finding = routing.with_focus_reason(finding, focus)
 
         report = None
         if options.report:
@@ -143,14 +141,3 @@ def _explain(
             prepared.rgb, focus.heatmap, options.colour_map, options.overlay_format
         )
     return focus, overlay
-
-
-def _with_focus_reason(finding: Finding, focus: FocusMap | None) -> Finding:
-    if focus is None or focus.focus_ratio >= MIN_FOCUS_RATIO:
-        return finding
-    reason = ReviewReason(
-        "background_focus",
-        f"Only {focus.focus_ratio:.0%} of the heatmap lies on the cell: check that the decision does not "
-        "rest on the background.",
-    )
-    return dataclasses.replace(finding, review_reasons=(*finding.review_reasons, reason))

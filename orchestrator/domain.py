@@ -25,7 +25,7 @@ MIN_FOCUS_RATIO: Final = 0.35
 rim of the cell). The 0.55 of the reference system is a limit for the mean over images while training."""
 
 Language = Literal["en", "tr"]
-RoutingMode = Literal["none", "main", "aux"]
+RoutingMode = Literal["none", "main", "aux", "prior"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,14 @@ class ModelIdentity:
 class Prediction:
     """What a model server answers for the N rows of a :class:`ViewBatch`.
 
-    ``main_out`` is float32 ``[N, 5]``, ``aux_out`` is float32 ``[N]``, ``cams`` is float32
-    ``[N, 5, 7, 7]`` or None where no explanation was asked for.
+    ``main_out`` is float32 ``[N, 5]``, ``aux_out`` is float32 ``[N]``, ``logits`` is float32 ``[N, 5]``
+    (``main_out`` before its softmax), ``cams`` is float32 ``[N, 5, 7, 7]`` or None where no explanation
+    was asked for.
     """
 
     main_out: Float32Array
     aux_out: Float32Array
+    logits: Float32Array
     cams: Float32Array | None
     model: ModelIdentity
 
@@ -92,12 +94,15 @@ class Finding:
 
     ``probabilities`` are calibrated, in the order of ``CLASS_NAMES``, and sum to 1 (after routing, so
     that a class which routing excludes has probability 0). ``aux_neutrophil`` is the auxiliary head's
-    probability for Neutrophil against Lymphocyte. ``decided_by`` names the routing rule that decided.
+    probability for Neutrophil against Lymphocyte. ``energy`` is the energy score of the image (Liu et al.
+    2020; see :mod:`orchestrator.routing`): the higher, the less the image is like what the model was trained
+    on. ``decided_by`` names the routing rule that decided.
     """
 
     class_index: int
     probabilities: tuple[float, ...]
     aux_neutrophil: float
+    energy: float
     decided_by: RoutingMode
     review_reasons: tuple[ReviewReason, ...] = ()
 

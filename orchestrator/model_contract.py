@@ -17,6 +17,9 @@ Outputs:
 
 ``main_out``
     float32 ``[N, 5]``, softmax over :data:`CLASS_NAMES`.
+``logits``
+    float32 ``[N, 5]``, what ``main_out`` is the softmax of. The softmax forgets their common level, which the
+    energy score of out-of-distribution detection needs.
 ``aux_binary_out``
     float32 ``[N, 1]``, sigmoid; 1 speaks for Neutrophil, 0 for Lymphocyte.
 ``cams``
@@ -58,6 +61,7 @@ GAIN: Final = TensorSpec("gain", "float32", (None,))
 INPUTS: Final = (IMAGES, GAIN)
 
 MAIN_OUT: Final = TensorSpec("main_out", "float32", (None, NUM_CLASSES))
+LOGITS: Final = TensorSpec("logits", "float32", (None, NUM_CLASSES))
 AUX_OUT: Final = TensorSpec("aux_binary_out", "float32", (None, 1))
 CAMS: Final = TensorSpec("cams", "float32", (None, NUM_CLASSES, CAM_SIZE, CAM_SIZE))
 CONV_MAPS: Final = TensorSpec("conv_maps", "float32", (None, CAM_SIZE, CAM_SIZE, CONV_CHANNELS))
@@ -66,9 +70,9 @@ SIGNATURES: Final = MappingProxyType(
     {
         "main": (MAIN_OUT,),
         "aux": (AUX_OUT,),
-        "classify": (MAIN_OUT, AUX_OUT),
-        "gradcam": (MAIN_OUT, AUX_OUT, CAMS, CONV_MAPS),
-        "serving_default": (MAIN_OUT, AUX_OUT, CAMS),
+        "classify": (MAIN_OUT, AUX_OUT, LOGITS),
+        "gradcam": (MAIN_OUT, AUX_OUT, LOGITS, CAMS, CONV_MAPS),
+        "serving_default": (MAIN_OUT, AUX_OUT, LOGITS, CAMS),
     }
 )
 """Signature name -> its outputs. ``serving_default`` is what the embedded server reads."""

@@ -2,15 +2,24 @@
 
 A request's views are averaged, the average is calibrated by one temperature, and a routing rule of the
 device profile decides: ``none`` takes the most probable class; ``main`` and ``aux`` decide only between
-Lymphocyte and Neutrophil, by the softmax head or by the auxiliary head. The last two suit a site that
-knows that nothing else can occur in its images; a result always names the rule that decided, and is
-marked for review where the rule shut out what the model saw.
+Lymphocyte and Neutrophil, by the softmax head or by the auxiliary head; ``prior`` weighs each class by how
+often it occurs where the images come from. ``main`` and ``aux`` suit a site that knows that nothing else can
+occur in its images; ``prior`` is the way for a site that knows, or has estimated from its cells, how often
+each class does. A result always names the rule that decided, and is marked for review where the rule shut
+out what the model saw.
+
+Whatever the rule, an image that is unlike those that the model was trained on is told by its energy, which
+the softmax head cannot see: a softmax may be sure of an image of anything.
 
 References
 ----------
 Guo et al. 2017, "On calibration of modern neural networks", ICML (temperature scaling).
+Liu et al. 2020, "Energy-based out-of-distribution detection", NeurIPS.
+Saerens et al. 2002, "Adjusting the outputs of a classifier to new a priori probabilities: a simple
+procedure", Neural Computation 14(1):21-41.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -19,9 +28,24 @@ from typing import Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.domain import Finding, Prediction, ReviewReason, RoutingMode
+from orchestrator.domain import (
+    MIN_FOCUS_RATIO,
+    Finding,
+    FocusMap,
+    Prediction,
+    ReviewReason,
+    RoutingMode,
+)
 from orchestrator.errors import ConfigurationError, ContractViolation
-from orchestrator.model_contract import AUX_OUT, CLASS_NAMES, LYMPHOCYTE, MAIN_OUT, NEUTROPHIL, NUM_CLASSES
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CLASS_NAMES,
+    LOGITS,
+    LYMPHOCYTE,
+    MAIN_OUT,
+    NEUTROPHIL,
+    NUM_CLASSES,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +58,9 @@ OUTSIDE_MASS: Final = 0.5
 # A softmax computed in bfloat16 (8 bits of mantissa) misses 1 by up to about 0.4 %.
 _SUM_TOLERANCE: Final = 0.02
 
+_PRIOR_SUM_TOLERANCE: Final = 1e-3
+"""Five shares written with four decimals may miss 1 by as much."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoutingPolicy:
@@ -41,7 +68,9 @@ class RoutingPolicy:
 
     ``temperature`` > 0 calibrates the softmax head (1.0 leaves it as it is; the auxiliary head has none).
     A result whose confidence is under ``review_threshold``, or whose two best classes lie closer together
-    than ``review_margin`` (both in [0, 1]), is marked for review.
+    than ``review_margin`` (both in [0, 1]), or whose energy is over ``max_energy`` (None: never), is marked
+    for review. ``prior`` and ``training_prior``, for mode ``prior`` and for no other, are the shares of the
+    classes among the site's cells and among the images that the model was trained on.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names the field.
     """
@@ -51,6 +80,9 @@ class RoutingPolicy:
     temperature: float = 1.0
     review_threshold: float
     review_margin: float = 0.15
+    max_energy: float | None = None
+    prior: tuple[float, ...] | None = None
+    training_prior: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(RoutingMode):
@@ -66,6 +98,18 @@ class RoutingPolicy:
         ):
             if not 0 <= value <= 1:  # also false for NaN
                 raise ConfigurationError(f"{name}: expected a number from 0 to 1, received {value!r}")
+        if self.max_energy is not None and not math.isfinite(self.max_energy):
+            raise ConfigurationError(f"max_energy: expected a finite number, received {self.max_energy!r}")
+        for name, shares in (("prior", self.prior), ("training_prior", self.training_prior)):
+            if shares is None:
+                if self.mode == "prior":
+                    raise ConfigurationError(f'{name}: expected a value with mode = "prior", received none')
+            elif self.mode != "prior":
+                raise ConfigurationError(f'{name}: expected only with mode = "prior", received {shares!r}')
+            elif not _are_shares(shares):
+                raise ConfigurationError(
+                    f"{name}: expected {NUM_CLASSES} numbers over 0 that sum to 1, received {shares!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +117,33 @@ class AveragedPrediction:
     """What the views of one cell say together.
 
     ``probabilities`` follow ``CLASS_NAMES`` and sum to 1; they are not calibrated yet. ``aux_neutrophil``
-    is in [0, 1].
+    is in [0, 1]. ``energy`` is the mean of the views' :func:`energy`.
     """
 
     probabilities: tuple[float, ...]
     aux_neutrophil: float
+    energy: float
 
 
 def average(prediction: Prediction) -> AveragedPrediction:
-    """The mean over the N views of one cell, of ``main_out`` and of ``aux_out``.
+    """The mean over the N views of one cell, of ``main_out``, of ``aux_out`` and of the energy.
 
     Raises :class:`~orchestrator.errors.ContractViolation` where the arrays do not have the shapes of the
-    contract (with at least one row), or hold anything but probabilities.
+    contract (with at least one row), or hold anything but probabilities and finite logits.
     """
     main = np.asarray(prediction.main_out, np.float64)
     aux = np.asarray(prediction.aux_out, np.float64)
+    logits = np.asarray(prediction.logits, np.float64)
     if main.ndim != 2 or main.shape[1] != NUM_CLASSES or len(main) == 0:
         raise ContractViolation(
             f"{MAIN_OUT.name}: expected shape [N >= 1, {NUM_CLASSES}], received {main.shape}"
         )
     if aux.shape != (len(main),):
         raise ContractViolation(f"{AUX_OUT.name}: expected shape ({len(main)},), received {aux.shape}")
+    if logits.shape != main.shape:
+        raise ContractViolation(f"{LOGITS.name}: expected shape {main.shape}, received {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ContractViolation(f"{LOGITS.name}: expected finite numbers, received {logits.tolist()}")
     for name, values in ((MAIN_OUT.name, main), (AUX_OUT.name, aux)):
         # Comparisons with NaN are false, so that this also catches NaN.
         if not ((values >= 0) & (values <= 1 + _SUM_TOLERANCE)).all():
@@ -109,7 +159,21 @@ def average(prediction: Prediction) -> AveragedPrediction:
     return AveragedPrediction(
         probabilities=tuple(float(p) for p in mean / mean.sum()),
         aux_neutrophil=min(float(aux.mean()), 1.0),
+        energy=float(energy(logits).mean()),
     )
+
+
+def energy(logits: NDArray[np.floating]) -> FloatArray:
+    """The energy score, -logsumexp(logits) along the last axis; float ``[..., C]`` in, float64 ``[...]`` out.
+
+    Liu et al. 2020 at their temperature of 1: low for images like those that the model was trained on, higher
+    for others. Its level is a property of one model; compare it with a limit found on held-out images
+    (``training.calibrate.energy_limit``), never between models.
+    """
+    z = np.asarray(logits, np.float64)
+    highest = z.max(axis=-1, keepdims=True)
+    total = np.log(np.exp(z - highest).sum(axis=-1))
+    return np.asarray(-(highest[..., 0] + total), np.float64)
 
 
 def calibrate(probabilities: NDArray[np.floating], temperature: float) -> FloatArray:
@@ -138,14 +202,14 @@ def route(
 ) -> Finding:
     """Decide on a class, and on whether a person should look at it.
 
-    ``quality_reasons`` (of the image) stand before the reasons found here: ``outside_routed_classes``,
-    ``low_confidence``, ``close_call``.
+    ``quality_reasons`` (of the image) stand before the reasons found here: ``out_of_distribution``,
+    ``outside_routed_classes``, ``low_confidence``, ``close_call``.
     """
     uncalibrated = np.array(averaged.probabilities)
     calibrated = calibrate(uncalibrated, policy.temperature)
     class_index, probabilities = _decide(uncalibrated, calibrated, averaged.aux_neutrophil, policy)
-    reasons = [*quality_reasons]
-    if policy.mode != "none":
+    reasons = [*quality_reasons, *_out_of_distribution(averaged.energy, policy.max_energy)]
+    if policy.mode in ("main", "aux"):
         reasons += _outside_routed_classes(calibrated)
     reasons += _low_confidence(float(probabilities[class_index]), policy.review_threshold)
     reasons += _close_call(probabilities, policy.review_margin)
@@ -153,8 +217,94 @@ def route(
         class_index=class_index,
         probabilities=tuple(float(p) for p in probabilities),
         aux_neutrophil=averaged.aux_neutrophil,
+        energy=averaged.energy,
         decided_by=policy.mode,
         review_reasons=tuple(reasons),
+    )
+
+
+def with_focus_reason(finding: Finding, focus: FocusMap | None) -> Finding:
+    """The finding, marked for review where too little of its heatmap lies on the cell
+    (``background_focus``); as it is where there is no heatmap."""
+    if focus is None or focus.focus_ratio >= MIN_FOCUS_RATIO:
+        return finding
+    reason = ReviewReason(
+        "background_focus",
+        f"Only {focus.focus_ratio:.0%} of the heatmap lies on the cell: check that the decision does not "
+        "rest on the background.",
+    )
+    return dataclasses.replace(finding, review_reasons=(*finding.review_reasons, reason))
+
+
+def with_prior(
+    probabilities: NDArray[np.floating], prior: Sequence[float], training_prior: Sequence[float]
+) -> FloatArray:
+    """The posterior under another class prior, p(k) prior(k) / training_prior(k), normalised.
+
+    ``probabilities`` are float ``[..., C]``, calibrated, of a model trained where the classes occurred in the
+    shares ``training_prior``; the answer is float64 ``[..., C]``. Equation 2.4 of Saerens et al. 2002: right
+    where only the shares of the classes differ, and each class looks as it did in training.
+
+    Raises ``ValueError`` unless every share is over 0, and for rows that are no distribution.
+    """
+    new, old = np.asarray(prior, np.float64), np.asarray(training_prior, np.float64)
+    p = np.asarray(probabilities, np.float64)
+    if not ((new > 0).all() and (old > 0).all()):
+        raise ValueError(f"expected shares over 0, received {new.tolist()} and {old.tolist()}")
+    _require_distributions(p)
+    return _reweighted(p, new / old)
+
+
+def estimate_prior(
+    probabilities: NDArray[np.floating],
+    training_prior: Sequence[float],
+    *,
+    max_iterations: int = 1000,
+    tolerance: float = 1e-6,
+) -> FloatArray:
+    """The shares of the classes among N unlabelled cells, by expectation-maximisation; float64 ``[C]``.
+
+    ``probabilities`` are float ``[N, C]``, the calibrated answers of a model trained where the classes
+    occurred in the shares ``training_prior``. Each round weighs the answers by the shares found so far and
+    takes their mean for the next (Saerens et al. 2002, section 2.2), until no share moves by more than
+    ``tolerance``. It climbs to the maximum of the likelihood, which for a class that does not occur is 0:
+    smooth the shares before a single cell is decided on by them.
+
+    Raises ``ValueError`` for no cell, a training share that is not over 0, and rows that are no distribution.
+    """
+    p, old = np.asarray(probabilities, np.float64), np.asarray(training_prior, np.float64)
+    if p.ndim != 2 or len(p) == 0:
+        raise ValueError(f"expected the answers for at least one cell, [N, C], received shape {p.shape}")
+    if not (old > 0).all():
+        raise ValueError(f"expected training shares over 0, received {old.tolist()}")
+    _require_distributions(p)
+    prior: FloatArray = old / old.sum()
+    for _ in range(max_iterations):
+        following = np.asarray(_reweighted(p, prior / old).mean(axis=0), np.float64)
+        moved = float(np.abs(following - prior).max())
+        prior = following
+        if moved <= tolerance:
+            break
+    return prior
+
+
+def _reweighted(p: FloatArray, weights: FloatArray) -> FloatArray:
+    weighted = p * weights
+    sums = weighted.sum(axis=-1, keepdims=True)
+    # A row whose whole mass lies on classes of share 0 keeps its answer: it is evidence against that share.
+    return np.asarray(np.where(sums > 0, weighted / np.where(sums > 0, sums, 1.0), p), np.float64)
+
+
+def _require_distributions(p: FloatArray) -> None:
+    if not ((p >= 0).all() and (np.abs(p.sum(axis=-1) - 1) <= _SUM_TOLERANCE).all()):
+        raise ValueError("expected rows of probabilities that sum to 1")
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    return (
+        len(values) == NUM_CLASSES
+        and all(math.isfinite(value) and value > 0 for value in values)
+        and abs(math.fsum(values) - 1) <= _PRIOR_SUM_TOLERANCE
     )
 
 
@@ -164,6 +314,9 @@ def _decide(
     """The class and the distribution that stands behind it."""
     if policy.mode == "none":
         return int(calibrated.argmax()), calibrated
+    if policy.prior is not None and policy.training_prior is not None:  # mode "prior", and no other
+        weighed = with_prior(calibrated, policy.prior, policy.training_prior)
+        return int(weighed.argmax()), weighed
     routed = np.zeros(NUM_CLASSES)
     if policy.mode == "aux":
         routed[[LYMPHOCYTE, NEUTROPHIL]] = 1 - aux_neutrophil, aux_neutrophil
@@ -174,6 +327,16 @@ def _decide(
     # Softmax of a subset is the renormalised softmax; calibrating the pair by itself cannot underflow.
     routed = calibrate(routed, policy.temperature)
     return int(routed.argmax()), routed
+
+
+def _out_of_distribution(value: float, limit: float | None) -> list[ReviewReason]:
+    if limit is None or value <= limit:
+        return []
+    message = (
+        f"The image is unlike those that the model was trained on (energy {value:.2f}, limit {limit:.2f}): "
+        "check that it shows one white cell, stained and photographed as usual."
+    )
+    return [ReviewReason("out_of_distribution", message)]
 
 
 def _outside_routed_classes(calibrated: FloatArray) -> list[ReviewReason]:

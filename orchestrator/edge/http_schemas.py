@@ -218,6 +218,11 @@ class AnalysisResult(_Document):
     aux_neutrophil_probability: Probability = Field(
         examples=[0.998], description="The auxiliary head's probability of Neutrophil against Lymphocyte."
     )
+    energy: float = Field(
+        examples=[-5.21],
+        description="The higher, the less the image is like those that the model was trained on. Over the "
+        "profile's `max_energy`, the result is marked for review as `out_of_distribution`.",
+    )
     focus: Focus | None
     heatmap: Heatmap | None
     report: WrittenReport | None
@@ -248,6 +253,7 @@ class AnalysisResult(_Document):
             ),
             probabilities=_by_class(finding),
             aux_neutrophil_probability=finding.aux_neutrophil,
+            energy=finding.energy,
             focus=None if analysis.focus is None else Focus.of(analysis.focus),
             heatmap=None if analysis.overlay is None else _heatmap(analysis.overlay, colour_map),
             report=report and WrittenReport(text=report.text, writer=report.writer, language=report.language),
@@ -278,6 +284,15 @@ class ProfileDescription(_Document):
     temperature: float
     review_threshold: float
     review_margin: float
+    max_energy: float | None = Field(
+        examples=[-4.0], description="Energy from which on a result is marked for review; null for never."
+    )
+    prior: list[float] | None = Field(
+        examples=[None], description="Shares of the classes that routing `prior` weighs by; null without it."
+    )
+    training_prior: list[float] | None = Field(
+        examples=[None], description="Shares of the classes in training; null without routing `prior`."
+    )
 
     @classmethod
     def of(cls, profile: Profile, *, default: bool) -> Self:
@@ -294,6 +309,9 @@ class ProfileDescription(_Document):
             temperature=routing.temperature,
             review_threshold=routing.review_threshold,
             review_margin=routing.review_margin,
+            max_energy=routing.max_energy,
+            prior=None if routing.prior is None else list(routing.prior),
+            training_prior=None if routing.training_prior is None else list(routing.training_prior),
         )
 
 
@@ -304,7 +322,8 @@ class ModelDescription(_Document):
     class_names: list[str] = Field(examples=[list(CLASS_NAMES)])
     input_size: int = Field(examples=[IMAGE_SIZE], description="Side in pixels of what the model sees.")
     signatures: dict[str, list[str]] = Field(
-        examples=[{"classify": ["main_out", "aux_binary_out"]}], description="Their outputs, by name."
+        examples=[{"classify": ["main_out", "aux_binary_out", "logits"]}],
+        description="Their outputs, by name.",
     )
     profiles: list[ProfileDescription]
     disclaimer: str = DISCLAIMER

@@ -193,6 +193,7 @@ def _rows(prediction: Prediction, first: int, last: int) -> Prediction:
     return Prediction(
         prediction.main_out[first:last],
         prediction.aux_out[first:last],
+        prediction.logits[first:last],
         None if cams is None else cams[first:last],
         prediction.model,
     )

@@ -66,8 +66,10 @@ class EmbeddedModelServer:
         identity, network, seconds_per_row = await asyncio.to_thread(self._load)
 
         def predict(views: ViewBatch) -> Prediction:
-            main, aux, cams = network.run(views)
-            return Prediction(main, aux[:, 0], cams, identity)
+            answer = network.run(views)
+            return Prediction(
+                answer.main_out, answer.aux_binary_out[:, 0], answer.logits, answer.cams, identity
+            )
 
         self._identity = identity
         self._batcher = Batcher(

@@ -9,13 +9,23 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 
 from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable
-from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGE_SIZE, IMAGES, INPUTS, MAIN_OUT, SIGNATURES
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CAMS,
+    GAIN,
+    IMAGE_SIZE,
+    IMAGES,
+    INPUTS,
+    LOGITS,
+    MAIN_OUT,
+    SIGNATURES,
+)
 
 # Importing openvino sends a usage event to a third party, under an identity that it stores in the home
 # folder, unless the package that does this is missing; openvino then does without. A hospital's machine
@@ -32,6 +42,15 @@ SIGNATURE: Final = "serving_default"
 
 VIEWS_PER_IMAGE: Final = 8
 """Rows of the test-time augmentation: what one request usually brings."""
+
+
+class NetworkAnswer(NamedTuple):
+    """The outputs for N rows, float32: ``[N, 5]``, ``[N, 1]``, ``[N, 5]`` and ``[N, 5, 7, 7]``."""
+
+    main_out: Float32Array
+    aux_binary_out: Float32Array
+    logits: Float32Array
+    cams: Float32Array
 
 
 class OpenVinoNetwork:
@@ -94,8 +113,8 @@ class OpenVinoNetwork:
     def _requests_of(self, compiled: ov.CompiledModel) -> list[ov.InferRequest]:
         return [compiled.create_infer_request() for _ in range(self._streams)]
 
-    def run(self, views: ViewBatch) -> tuple[Float32Array, Float32Array, Float32Array]:
-        """Return ``main_out`` ``[N, 5]``, ``aux_binary_out`` ``[N, 1]`` and ``cams`` ``[N, 5, 7, 7]``.
+    def run(self, views: ViewBatch) -> NetworkAnswer:
+        """Return the outputs for the rows of ``views``, in their order.
 
         Raises:
             RuntimeError: OpenVINO failed; the next call compiles the network anew.
@@ -118,11 +137,12 @@ class OpenVinoNetwork:
             # A stream in which a run failed may fail on every run after it.
             self._requests = []
             raise failures[0]
-        main, aux, cams = (
-            np.concatenate([request.get_tensor(spec.name).data for request in running])
-            for spec in (MAIN_OUT, AUX_OUT, CAMS)
+        return NetworkAnswer(
+            *(
+                np.concatenate([request.get_tensor(spec.name).data for request in running])
+                for spec in (MAIN_OUT, AUX_OUT, LOGITS, CAMS)
+            )
         )
-        return main, aux, cams
 
     def warm_up(self) -> int:
         """Run one blank row on each stream, so that the first caller does not; return the number of rows.
@@ -134,11 +154,12 @@ class OpenVinoNetwork:
         rows = len(self._requests)
         blank: UInt8Array = np.full((rows, IMAGE_SIZE, IMAGE_SIZE, 3), 128, dtype=np.uint8)
         try:
-            main, _, _ = self.run(ViewBatch(blank, np.ones(rows, dtype=np.float32)))
+            answer = self.run(ViewBatch(blank, np.ones(rows, dtype=np.float32)))
         except RuntimeError as error:
             raise ModelServerUnavailable("the model fails on a blank image") from error
-        if not np.allclose(main.sum(axis=1), 1.0, atol=1e-2):
-            raise ContractViolation(f"expected probabilities that sum to 1, received {main[0].tolist()}")
+        if not np.allclose(answer.main_out.sum(axis=1), 1.0, atol=1e-2):
+            received = answer.main_out[0].tolist()
+            raise ContractViolation(f"expected probabilities that sum to 1, received {received}")
         return rows
 
 

@@ -8,7 +8,7 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     tta = "light"                # none | light (8 views)
 
     [preprocessing]
-    version = "v1"               # v1 | v2 | v3 | v4
+    version = "v1"               # v1 | v2 | v3 | v4 | v5
     crop_scale = 1.4             # side of the crop in cell sizes, or "whole-frame"
 
     [preprocessing.reinhard]     # optional: LAB reference, each value 0 to 255
@@ -21,10 +21,15 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     max_concentrations = [1.97, 1.03]
 
     [routing]
-    mode = "none"                # none | main | aux
+    mode = "none"                # none | main | aux | prior
     temperature = 1.0            # optional
     review_threshold = 0.6
     review_margin = 0.15         # optional
+    max_energy = -4.0            # optional: review above it (out of distribution); belongs to one model
+    # Only with mode = "prior", in the order of the class names: shares of the classes among the site's
+    # cells, and among the images that the model was trained on.
+    prior = [0.01, 0.03, 0.30, 0.06, 0.60]
+    training_prior = [0.2, 0.2, 0.2, 0.2, 0.2]
 """
 
 import math
@@ -211,6 +216,9 @@ class _Routing(_Table):
     temperature: float = 1.0
     review_threshold: float
     review_margin: float = 0.15
+    max_energy: float | None = None
+    prior: list[float] | None = None
+    training_prior: list[float] | None = None
 
     def to_policy(self) -> RoutingPolicy:
         return RoutingPolicy(
@@ -218,6 +226,9 @@ class _Routing(_Table):
             temperature=self.temperature,
             review_threshold=self.review_threshold,
             review_margin=self.review_margin,
+            max_energy=self.max_energy,
+            prior=None if self.prior is None else tuple(self.prior),
+            training_prior=None if self.training_prior is None else tuple(self.training_prior),
         )
 
 

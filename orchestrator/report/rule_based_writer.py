@@ -55,7 +55,13 @@ def compose(finding: Finding, focus: FocusMap | None, language: Language) -> str
 def _decision(finding: Finding, wording: Wording, language: Language) -> str:
     first, second = (MORPHOLOGY[CLASS_NAMES[i]].label[language] for i in (LYMPHOCYTE, NEUTROPHIL))
     level = next(level for least, level in CONFIDENCE_LEVELS if finding.confidence >= least)
-    template = wording.decision if finding.decided_by == "none" else wording.decision_between
+    match finding.decided_by:
+        case "none":
+            template = wording.decision
+        case "prior":
+            template = wording.decision_with_prior
+        case "main" | "aux":
+            template = wording.decision_between
     return template.format(
         first=first,
         second=second,

@@ -28,6 +28,7 @@ class Wording:
     confidence: Mapping[Confidence, str]
     decision: str
     decision_between: str
+    decision_with_prior: str
     place: Mapping[Region, str]
     where: str
     place_spread: str
@@ -48,6 +49,7 @@ class Wording:
 
 REASONS_BY_WEIGHT: Final = (
     "no_cell",
+    "out_of_distribution",
     "outside_routed_classes",
     "background_focus",
     "close_call",
@@ -71,6 +73,10 @@ _EN: Final = Wording(
     decision="The model classifies this cell as {label} with {confidence} ({percent}).",
     decision_between=(
         "Deciding only between {first} and {second}, the model chooses {label} with {confidence} ({percent})."
+    ),
+    decision_with_prior=(
+        "Weighed by the class shares of the device profile, this cell is classified as {label} "
+        "with {confidence} ({percent})."
     ),
     place={
         "nucleus": (
@@ -103,6 +109,7 @@ _EN: Final = Wording(
     review="Please review this result: {reasons}.",
     review_reasons={
         "no_cell": "no cell found",
+        "out_of_distribution": "image unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
         "background_focus": "attention largely outside the cell",
         "close_call": "two classes close together",
@@ -128,6 +135,10 @@ _TR: Final = Wording(
     decision="Model bu hücreyi {confidence} ({percent}) {label} olarak sınıflandırdı.",
     decision_between=(
         "Yalnızca {first} ile {second} arasında seçim yapan model, bu hücreyi {confidence} ({percent}) "
+        "{label} olarak sınıflandırdı."
+    ),
+    decision_with_prior=(
+        "Cihaz profilindeki sınıf oranlarını da hesaba katan model, bu hücreyi {confidence} ({percent}) "
         "{label} olarak sınıflandırdı."
     ),
     place={
@@ -163,6 +174,7 @@ _TR: Final = Wording(
     review="Lütfen bu sonucu gözden geçirin: {reasons}.",
     review_reasons={
         "no_cell": "hücre bulunamadı",
+        "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
         "background_focus": "modelin dikkati büyük ölçüde hücrenin dışında",
         "close_call": "iki sınıf birbirine çok yakın",

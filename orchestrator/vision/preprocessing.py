@@ -2,7 +2,8 @@
 
 MEF v1 is the filter of the reference system: five steps, each uint8 RGB in and out, so that the wire to
 the model server carries bytes. v2 has one CLAHE of 8x8 tiles instead of two scales; v3 adds a top-hat and
-bottom-hat; v4 adds Macenko stain normalisation.
+bottom-hat; v4 adds Macenko stain normalisation. v5 is our own: the stain anchored at field and nucleus
+(:mod:`orchestrator.vision.stain_anchor`) in place of percentiles and CLAHE.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from cv2.typing import MatLike
 from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
+from orchestrator.vision.foreground import cell_masks
 from orchestrator.vision.stain import (
     CALIBRATED_MACENKO,
     LabStatistics,
@@ -23,8 +25,9 @@ from orchestrator.vision.stain import (
     macenko,
     reinhard,
 )
+from orchestrator.vision.stain_anchor import anchor_stain, fade_field
 
-MefVersion = Literal["v1", "v2", "v3", "v4"]
+MefVersion = Literal["v1", "v2", "v3", "v4", "v5"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,15 @@ def hat_contrast(rgb: UInt8Array) -> UInt8Array:
     return _with_lightness(lab, _u8(cv2.subtract(cv2.add(lightness, bright), dark)))
 
 
+def anchored_cell(rgb: UInt8Array) -> UInt8Array:
+    """All of v5: the empty field white, the nucleus of a reference density, the surroundings faded.
+
+    The two steps share the masks of the image as it came.
+    """
+    masks = cell_masks(rgb)
+    return fade_field(anchor_stain(rgb, masks), masks)
+
+
 def smooth_keeping_edges(rgb: UInt8Array) -> UInt8Array:
     """Step 3: bilateral filter, diameter 9, sigma 65 in colour and 65 px in space."""
     return _u8(cv2.bilateralFilter(rgb, 9, 65, 65))
@@ -152,6 +164,7 @@ MEF_STEPS: dict[MefVersion, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
     ),
 }
 MEF_STEPS["v4"] = MEF_STEPS["v3"]
+MEF_STEPS["v5"] = (anchored_cell,)
 
 _ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
     cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (3, 7, 9)

@@ -22,7 +22,7 @@ def golden_images() -> dict[str, UInt8Array]:
     }
     return images | {
         f"cell_mef_{version}": enhance(cell, Recipe(mef_version=version))
-        for version in ("v1", "v2", "v3", "v4")
+        for version in ("v1", "v2", "v3", "v4", "v5")
     }
 
 

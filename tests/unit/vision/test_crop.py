@@ -106,3 +106,25 @@ def test_a_map_is_zero_outside_its_window():
 
     assert placed[:48].max() == placed[:, :48].max() == 0
     assert placed[55:85, 55:85].min() > 0.99
+
+
+def test_a_field_of_red_cells_alone_has_no_cell():
+    """Red cells are the darkest thing there, and much less dense in green than any nucleus."""
+    field = np.full((240, 240, 3), (233, 226, 222), np.uint8)
+    for row, column in np.random.default_rng(4).integers(20, 220, (14, 2)):
+        cv2.circle(field, (int(column), int(row)), 17, (206, 148, 152), -1)
+        cv2.circle(field, (int(column), int(row)), 7, (222, 180, 180), -1)
+    field = cv2.GaussianBlur(field, (0, 0), 1.5)
+
+    assert locate_cell(field) is None
+
+
+@pytest.mark.parametrize("colour", [(40, 40, 40), (120, 30, 20), (90, 60, 30), (20, 110, 40)])
+def test_a_dark_thing_that_is_not_purple_is_no_cell(colour):
+    """A photograph, print, or pigment: as dense as a nucleus, of another hue."""
+    field = np.random.default_rng(1).normal(235, 3, (200, 200, 3)).clip(0, 255).astype(np.uint8)
+    cv2.circle(field, (100, 100), 40, colour, -1)
+    assert locate_cell(field) is None
+
+    cv2.circle(field, (100, 100), 40, (95, 45, 130), -1)
+    assert locate_cell(field) is not None

@@ -25,7 +25,7 @@ def read_png(name):
     return cv2.cvtColor(cv2.imread(str(GOLDEN / name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])
 def test_mef_gives_exactly_the_golden_image(version):
     enhanced = enhance(read_png("cell.png"), Recipe(mef_version=version))
 
@@ -50,7 +50,7 @@ def test_mef_v1_has_the_five_steps_of_the_reference_in_their_order():
 
 def test_the_variants_differ_from_each_other():
     cell = read_png("cell.png")
-    results = [enhance(cell, Recipe(mef_version=v)) for v in ("v1", "v2", "v3", "v4")]
+    results = [enhance(cell, Recipe(mef_version=v)) for v in ("v1", "v2", "v3", "v4", "v5")]
 
     for i, one in enumerate(results):
         for other in results[i + 1 :]:
@@ -79,7 +79,7 @@ def test_sharpening_leaves_flat_regions_untouched():
 
 
 @pytest.mark.parametrize("level", [0, 127, 255])
-@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])
 def test_a_flat_image_passes_every_variant(level, version):
     flat = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), level, np.uint8)
 
@@ -103,7 +103,7 @@ def test_steps_never_change_their_input():
     cell = read_png("cell.png")
     before = cell.copy()
 
-    for version in ("v1", "v2", "v3", "v4"):
+    for version in ("v1", "v2", "v3", "v4", "v5"):
         enhance(cell, Recipe(mef_version=version, reinhard=REINHARD_REFERENCE))
 
     np.testing.assert_array_equal(cell, before)

@@ -1,0 +1,79 @@
+"""Stain normalisation anchored at two things that every smear shows: the empty field and the nucleus.
+
+The colour of light that met no cell, ``I0``, is taken from the field around the cell; by Beer-Lambert the
+optical density ``-ln(I / I0)`` no longer knows the lamp, the white balance and the camera's gain. One factor
+then makes the nucleus as dense as a reference nucleus, which takes away how long the slide was stained and
+how contrasty the camera is. Hues stay as they are: mapping the nucleus' hue as well cost eosinophils of the
+other device most of their recall (MODEL_CARD.md of the served model has the table).
+
+MEF v1's percentiles, by contrast, stretch each channel by what lies in the crop, so that one red cell more
+turns the whole image green, and its CLAHE makes texture out of each camera's noise.
+"""
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from orchestrator.domain import Float32Array, UInt8Array
+from orchestrator.vision.foreground import CellMasks
+
+FIELD_INTENSITY: Final = 240.0
+"""What the empty field is mapped to, in every channel."""
+
+NUCLEUS_DENSITY: Final = 1.1
+"""Mean optical density over R, G, B that the nucleus' median is brought to; Barcelona's median nucleus."""
+
+DENSITY_FACTORS: Final = (0.4, 3.0)
+"""Limits of the factor: what lies outside is no stain but a mistaken nucleus."""
+
+FADE: Final = 0.9
+"""How much of what is not the cell fades."""
+
+MIN_FIELD_PIXELS: Final = 500
+MIN_NUCLEUS_PIXELS: Final = 50
+_FIELD_PERCENTILE: Final = 70
+_MIN_FIELD_COLOUR: Final = 30.0
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def anchor_stain(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
+    """Map field and nucleus of a cell-centred crop to the reference, uint8 ``[H, W, 3]`` in and out.
+
+    ``masks`` are those of this crop. Where there is no nucleus only the field is mapped.
+    """
+    field = field_colour(rgb, masks)
+    intensity = np.arange(256, dtype=np.float32)[:, np.newaxis] * (FIELD_INTENSITY / field)
+    # Densities below 0 are brighter than the field; above 4 lies the sensor's noise.
+    density = -np.log(np.clip(intensity, 4.0, 250.0) / FIELD_INTENSITY)
+    if int(masks.nucleus.sum()) >= MIN_NUCLEUS_PIXELS:
+        pixels = rgb[masks.nucleus]
+        nucleus = np.median(np.mean([density[pixels[:, c], c] for c in range(3)], axis=0))
+        density *= np.clip(NUCLEUS_DENSITY / max(float(nucleus), 0.1), *DENSITY_FACTORS)
+    table = np.clip(np.rint(FIELD_INTENSITY * np.exp(-density)), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(rgb, table.reshape(256, 1, 3)), np.uint8)
+
+
+def fade_field(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
+    """Fade what is not the cell into the empty field, uint8 ``[H, W, 3]`` in and out.
+
+    Red cells, platelets and the field say which slide this is and not which cell: of the Raabin basophils,
+    all from four slides, a network learns the background. A tenth is left, so that a cell whose mask is cut
+    too close still shows. Where no cell was found nothing fades.
+    """
+    if not masks.cell.any():
+        return rgb
+    kept = (1 - FADE * (1 - masks.cell))[:, :, np.newaxis]
+    return np.asarray(np.rint(rgb * kept + FIELD_INTENSITY * (1 - kept)), np.uint8)
+
+
+def field_colour(rgb: UInt8Array, masks: CellMasks) -> Float32Array:
+    """Colour of the empty field, float32 ``[3]``: the median of the brightest 30 % outside the cell.
+
+    Over the whole crop where hardly anything lies outside the cell.
+    """
+    outside = masks.cell < 0.1
+    pixels = rgb[outside] if int(outside.sum()) >= MIN_FIELD_PIXELS else rgb.reshape(-1, 3)
+    luma = pixels.astype(np.float32) @ _LUMA
+    bright = pixels[luma >= np.percentile(luma, _FIELD_PERCENTILE)]
+    return np.asarray(np.maximum(np.median(bright, axis=0), _MIN_FIELD_COLOUR), np.float32)
