@@ -1,22 +1,37 @@
 """Random variations of a training image: what differs between cells, slides, stains and cameras.
 
 Everything up to the colours happens before normalisation and MEF, as differences between microscopes do;
-orientation and flips come with the crop.
+orientation and flips come with the crop. Foreground crop, background randomisation, LAB jitter and the
+scales by class are the reference system's; the others are what another device asks for.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 from orchestrator.domain import UInt8Array
-from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.model_contract import IMAGE_SIZE, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract
 from orchestrator.vision.preprocessing import Recipe, enhance
 
 # RGB optical density of haematoxylin-like (azure), eosin-like and residual stain: Ruifrok and Johnston 2001.
 _HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+
+_DENSITY_OF_LEVEL: Final = -np.log((np.arange(256) + 1) / 256).astype(np.float32)
+
+FOREGROUND_MARGIN: Final = 0.22
+"""Added on every side of the cell's box by a foreground crop, as a share of the box."""
+
+FOREGROUND_JITTER: Final = 0.03
+"""Largest shift of a foreground crop's centre, and change of its side, as a share of the box."""
+
+BACKGROUND_BLUR_SIGMA_PX: Final = (2.5, 6.5)
+BACKGROUND_TINT: Final = (0.08, 0.22)
+BACKGROUND_GREY: Final = (175.0, 235.0)
+BACKGROUND_NOISE_SIGMA: Final = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +41,11 @@ class AugmentationConfig:
     ``crop_scale_jitter``: factor range of the window's side; ``shift_jitter``: its offset in cell sizes;
     ``stain_jitter``: standard deviation of each stain's strength (relative) in optical density;
     ``lab_jitter``: largest shift of L, a, b (the reference's 8, 6, 6); ``gamma``: its range.
+
+    ``crop_prob``: a crop by the cell's mask takes the place of the cell's window;
+    ``bg_randomization_prob``: what is not cell is blurred, tinted and made noisy, and mixed in at
+    ``bg_randomization_strength``. Both probabilities are multiplied by ``neutrophil_aug_scale`` for
+    Neutrophils and by ``lymphocyte_aug_scale`` for Lymphocytes.
     """
 
     crop_scale_jitter: tuple[float, float] = (0.8, 1.3)
@@ -36,24 +56,68 @@ class AugmentationConfig:
     stain_jitter_prob: float = 0.8
     lab_jitter: tuple[float, float, float] = (8.0, 6.0, 6.0)
     gamma: tuple[float, float] = (0.75, 1.35)
+    sharpen_prob: float = 0.4
     defocus_prob: float = 0.4
     resolution_prob: float = 0.4
     noise_prob: float = 0.25
     jpeg_prob: float = 0.3
+    crop_prob: float = 0.2
+    bg_randomization_prob: float = 0.15
+    bg_randomization_strength: float = 0.35
+    neutrophil_aug_scale: float = 0.3
+    lymphocyte_aug_scale: float = 0.6
+
+    def class_scale(self, class_index: int | None) -> float:
+        """What the probabilities of crop and background are multiplied by for a class."""
+        if class_index == NEUTROPHIL:
+            return self.neutrophil_aug_scale
+        return self.lymphocyte_aug_scale if class_index == LYMPHOCYTE else 1.0
 
 
-def augmented_pixels(
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A window of the frame and how it is turned: one geometry for pixels and masks.
+
+    ``degrees`` turns by any angle; where it is None, ``quarter_turns`` turns without resampling.
+    """
+
+    window: Window
+    degrees: float | None
+    quarter_turns: int
+    mirrored: bool
+
+    def apply(self, frame: UInt8Array) -> UInt8Array:
+        """Cut uint8 ``[H, W, 3]`` or ``[H, W]`` to the side 224."""
+        if self.degrees is not None:
+            crop = _rotated(frame, self.window, self.degrees)
+        else:
+            crop = np.rot90(extract(frame, self.window, IMAGE_SIZE), self.quarter_turns)
+        return np.ascontiguousarray(crop[:, ::-1] if self.mirrored else crop)
+
+
+def augmented_cell(
     rgb: UInt8Array,
     cell: CellLocation | None,
     recipe: Recipe,
     config: AugmentationConfig,
     random: Generator,
-) -> UInt8Array:
-    """One random variation of an image as model input, uint8 ``[224, 224, 3]``."""
-    crop = random_crop(rgb, cell, recipe, config, random)
+    *,
+    class_index: int | None = None,
+    mask: UInt8Array | None = None,
+) -> tuple[UInt8Array, UInt8Array | None]:
+    """One random variation of an image as model input, uint8 ``[224, 224, 3]``, and the mask cut alike.
+
+    ``mask`` is the soft mask of the whole cell in the frame, uint8 ``[H, W]``, 255 on the cell. Without
+    one, there is neither foreground crop nor background randomisation.
+    """
+    scale = config.class_scale(class_index)
+    cut = random_cut(rgb.shape, cell, recipe, config, random, mask=mask, class_scale=scale)
+    crop = cut.apply(rgb)
+    if mask is not None and random.random() < config.bg_randomization_prob * scale:
+        crop = random_background(crop, cut.apply(mask), config, random)
     crop = random_stain(crop, config, random)
     crop = random_camera(crop, config, random)
-    return enhance(crop, recipe)
+    return enhance(crop, recipe), None if mask is None else cut.apply(mask)
 
 
 def random_crop(
@@ -64,46 +128,104 @@ def random_crop(
     random: Generator,
 ) -> UInt8Array:
     """The cell's window with jittered scale and centre, any rotation, mirrored half of the time."""
-    window = cell_window(cell, recipe.crop_scale, rgb.shape)
-    if cell is not None and recipe.crop_scale is not None:
-        side = window.height * random.uniform(*config.crop_scale_jitter)
-        row, column = np.array([cell.row, cell.column]) + random.normal(0, config.shift_jitter * cell.size, 2)
-        window = Window(row - side / 2, column - side / 2, side, side)
+    return random_cut(rgb.shape, cell, recipe, config, random).apply(rgb)
+
+
+def random_cut(
+    shape: tuple[int, ...],
+    cell: CellLocation | None,
+    recipe: Recipe,
+    config: AugmentationConfig,
+    random: Generator,
+    *,
+    mask: UInt8Array | None = None,
+    class_scale: float = 1.0,
+) -> Cut:
+    """The geometry of :func:`random_crop`; with a mask, a foreground crop at its probability."""
+    window = None
+    if mask is not None and random.random() < config.crop_prob * class_scale:
+        window = foreground_window(mask, random)
+    if window is None:
+        window = cell_window(cell, recipe.crop_scale, shape)
+        if cell is not None and recipe.crop_scale is not None:
+            side = window.height * random.uniform(*config.crop_scale_jitter)
+            row, column = np.array([cell.row, cell.column]) + random.normal(
+                0, config.shift_jitter * cell.size, 2
+            )
+            window = Window(row - side / 2, column - side / 2, side, side)
+    degrees, quarter_turns = None, 0
     if random.random() < config.rotation_prob:
-        crop = _rotated(rgb, window, random.uniform(0, 360))
+        degrees = random.uniform(0, 360)
     else:
-        crop = np.rot90(extract(rgb, window, IMAGE_SIZE), int(random.integers(4)))
-    if random.random() < 0.5:
-        crop = crop[:, ::-1]
-    return np.ascontiguousarray(crop)
+        quarter_turns = int(random.integers(4))
+    return Cut(window, degrees, quarter_turns, mirrored=bool(random.random() < 0.5))
+
+
+def foreground_window(mask: UInt8Array, random: Generator) -> Window | None:
+    """The square around the mask's box with its margin, jittered; None where the mask is empty.
+
+    ``mask`` is uint8 ``[H, W]``; 128 and above is cell. A square, and not the box itself: a cell that is
+    squashed to the model's input has lost its shape.
+    """
+    left, top, width, height = cv2.boundingRect((mask >= 128).astype(np.uint8))
+    if width == 0 or height == 0:
+        return None
+    box = max(width, height)
+    shift_row, shift_column, growth = random.uniform(-FOREGROUND_JITTER, FOREGROUND_JITTER, 3) * box
+    side = box * (1 + 2 * FOREGROUND_MARGIN) + growth
+    return Window(
+        top + height / 2 + shift_row - side / 2, left + width / 2 + shift_column - side / 2, side, side
+    )
+
+
+def random_background(
+    rgb: UInt8Array, mask: UInt8Array, config: AugmentationConfig, random: Generator
+) -> UInt8Array:
+    """Blur, tint and noise where there is no cell, so that the background tells nothing about the class.
+
+    ``rgb`` is uint8 ``[H, W, 3]``, ``mask`` uint8 ``[H, W]``; pixels with a mask of 255 stay as they are.
+    """
+    changed = cv2.GaussianBlur(rgb, (0, 0), random.uniform(*BACKGROUND_BLUR_SIGMA_PX)).astype(np.float32)
+    tint, grey = np.float32(random.uniform(*BACKGROUND_TINT)), np.float32(random.uniform(*BACKGROUND_GREY))
+    noise = random.standard_normal(rgb.shape, dtype=np.float32) * np.float32(BACKGROUND_NOISE_SIGMA)
+    changed = changed * (1 - tint) + grey * tint + noise
+    weight = np.float32(config.bg_randomization_strength) * (1 - mask.astype(np.float32) / 255)
+    mixed = rgb + weight[:, :, np.newaxis] * (changed - rgb)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
 def random_stain(rgb: UInt8Array, config: AugmentationConfig, random: Generator) -> UInt8Array:
-    """Vary the strength of each stain in optical density (Tellez et al. 2018), then LAB and gamma."""
-    pixels = rgb.astype(np.float32)
+    """Vary the strength of each stain in optical density (Tellez et al. 2018), then LAB and gamma.
+
+    By OpenCV's table look-ups and 3x3 transforms: a matrix product of NumPy would start the threads of
+    its linear algebra library in every worker of the loader.
+    """
     if random.random() < config.stain_prob:
-        density = -np.log((pixels + 1) / 256)
         strength = random.normal(1, config.stain_jitter, 3).clip(0.4, 1.8)
         base = random.normal(0, 0.03, 3)
         mixing = np.linalg.inv(_HED) @ np.diag(strength) @ _HED
-        pixels = 256 * np.exp(-(density @ mixing.astype(np.float32) + (base @ _HED).astype(np.float32))) - 1
         low, high = config.gamma
         gamma = np.exp(random.uniform(np.log(low), np.log(high)))
-        pixels = 255 * (np.clip(pixels, 0, 255) / 255) ** np.float32(gamma)
-    jittered = np.clip(pixels, 0, 255).astype(np.uint8)
+        density = cv2.LUT(rgb, _DENSITY_OF_LEVEL)
+        negative = cv2.transform(density, -np.hstack([mixing.T, (base @ _HED)[:, np.newaxis]]))
+        transmitted = np.clip(cv2.exp(negative) * np.float32(256 / 255) - np.float32(1 / 255), 0, 1)
+        rgb = (cv2.pow(transmitted, float(gamma)) * np.float32(255)).astype(np.uint8)
     if random.random() < config.stain_jitter_prob:
-        lab = cv2.cvtColor(jittered, cv2.COLOR_RGB2LAB).astype(np.float32)
         shift = random.uniform(-1, 1, 3) * np.array(config.lab_jitter)
         scale = random.uniform(0.85, 1.15, 3)
-        lab = (lab - 128) * scale.astype(np.float32) + 128 + shift.astype(np.float32)
-        jittered = np.asarray(
-            cv2.cvtColor(np.clip(lab, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), np.uint8
-        )
-    return jittered
+        table = (np.arange(256)[:, np.newaxis] - 128) * scale + 128 + shift
+        table_u8 = np.clip(table, 0, 255).astype(np.uint8).reshape(256, 1, 3)
+        lab = cv2.LUT(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), table_u8)
+        rgb = np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+    return rgb
 
 
 def random_camera(rgb: UInt8Array, config: AugmentationConfig, random: Generator) -> UInt8Array:
-    """Defocus, a coarser sensor, noise and JPEG: what optics and cameras do to the same cell."""
+    """Sharpening, defocus, a coarser sensor, noise and JPEG: what optics and cameras do to the same cell."""
+    if random.random() < config.sharpen_prob:
+        soft = cv2.GaussianBlur(rgb, (0, 0), random.uniform(0.8, 2.5))
+        amount = random.uniform(0.5, 2.5)
+        rgb = np.asarray(cv2.addWeighted(rgb, 1 + amount, soft, -amount, 0), np.uint8)
     if random.random() < config.defocus_prob:
         rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), random.uniform(0.5, 2.2)), np.uint8)
     if random.random() < config.resolution_prob:
@@ -111,7 +233,8 @@ def random_camera(rgb: UInt8Array, config: AugmentationConfig, random: Generator
         small = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA)
         rgb = np.asarray(cv2.resize(small, rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
     if random.random() < config.noise_prob:
-        noise = random.normal(0, random.uniform(1, 6), rgb.shape)
+        sigma = np.float32(random.uniform(1, 6))
+        noise = random.standard_normal(rgb.shape, dtype=np.float32) * sigma
         rgb = np.clip(rgb + noise, 0, 255).astype(np.uint8)
     if random.random() < config.jpeg_prob:
         _, data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(40, 95))])
@@ -119,12 +242,12 @@ def random_camera(rgb: UInt8Array, config: AugmentationConfig, random: Generator
     return rgb
 
 
-def _rotated(rgb: UInt8Array, window: Window, degrees: float) -> UInt8Array:
+def _rotated(frame: UInt8Array, window: Window, degrees: float) -> UInt8Array:
     """The window turned about its centre: cut wider by the diagonal, turned, cut to size."""
     diagonal = float(np.sqrt(2))
     wide_size = round(IMAGE_SIZE * diagonal)
     wide = extract(
-        rgb,
+        frame,
         Window(
             window.top - window.height * (diagonal - 1) / 2,
             window.left - window.width * (diagonal - 1) / 2,

@@ -2,7 +2,7 @@
 
 ::
 
-    image [N, S, S, 3] in [0, 1] -> backbone -> conv_maps [N, S/32, S/32, C] -> attention -> mean over space
+    image [N, S, S, 3] in [0, 1] -> backbone -> attention -> conv_maps [N, h, w, C] -> mean over space
       -> (Dense, BatchNorm, MedSwish, Dropout) x 2 -> main_out [N, 5] softmax
                                                    -> aux_binary_out [N, 1] sigmoid
 
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from orchestrator.model_contract import AUX_OUT, CONV_MAPS, IMAGE_SIZE, MAIN_OUT, NUM_CLASSES
-from training.layers import BackboneInput, ImageNetScaling, MedSwish, WBCAttentionBlock
+from orchestrator.model_contract import AUX_OUT, CONV_MAPS, IMAGE_SIZE, LOGITS, MAIN_OUT, NUM_CLASSES
+from training.compact_backbone import compact_backbone
+from training.layers import BackboneInput, ImageNetScaling, MedSwish, Tensor, WBCAttentionBlock
 
 BackboneWeights = Literal["imagenet", "none"] | Path
 
@@ -40,6 +41,7 @@ class Backbone:
 
 BACKBONES: Final = {
     "DenseNet121": Backbone(keras.applications.DenseNet121, "torch"),
+    "Compact": Backbone(compact_backbone, "torch"),
     "EfficientNetB0": Backbone(keras.applications.EfficientNetB0, "raw"),
     "MobileNetV2": Backbone(keras.applications.MobileNetV2, "tf"),
     "ResNet50V2": Backbone(keras.applications.ResNet50V2, "tf"),
@@ -70,7 +72,7 @@ def build_classifier(
         A model with the input ``image``, float32 ``[N, S, S, 3]`` RGB in [0, 1], and the outputs
         ``main_out`` (float32 ``[N, 5]``, softmax) and ``aux_binary_out`` (float32 ``[N, 1]``, sigmoid)
         as a dict. Its layer ``backbone`` is the backbone; the layer ``conv_maps`` gives the
-        backbone's last maps. 7,830,509 parameters with DenseNet121 and attention.
+        maps that the head pools, after the attention. 7,830,509 parameters with DenseNet121 and attention.
 
     Raises:
         ValueError: the backbone is unknown, or the weights do not fit it or cannot be downloaded.
@@ -97,10 +99,12 @@ def assemble_classifier(
     """
     image = keras.Input(backbone.input_shape[1:], name="image", dtype="float32")
     features = backbone(BackboneInput(scaling, name="backbone_input")(image))
+    if attention:
+        features, _ = WBCAttentionBlock(name=ATTENTION_LAYER)(features)
+    # The maps that the head pools: what attention has dimmed explains nothing either.
     maps = layers.Identity(name=CONV_MAPS_LAYER)(features)
 
-    x = WBCAttentionBlock(name=ATTENTION_LAYER)(maps) if attention else maps
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(maps)
     for block, (units, rate) in enumerate(zip(HEAD_UNITS, dropout, strict=True), start=1):
         x = layers.Dense(units, name=f"dense_{block}")(x)
         x = layers.BatchNormalization(name=f"norm_{block}")(x)
@@ -116,6 +120,23 @@ def with_conv_maps(model: keras.Model) -> keras.Model:
     """Return the classifier, on the same weights, with ``conv_maps`` as a third output of its dict."""
     maps = model.get_layer(CONV_MAPS_LAYER).output
     return keras.Model(model.input, {**model.output, CONV_MAPS.name: maps}, name=model.name)
+
+
+def with_served_outputs(model: keras.Model) -> keras.Model:
+    """Return the classifier, on the same weights, with ``conv_maps`` and ``logits`` in its dict as well."""
+    outputs = with_conv_maps(model).output
+    logits = main_logits(model, model.get_layer(MAIN_OUT.name).input)
+    return keras.Model(model.input, {**outputs, LOGITS.name: logits}, name=model.name)
+
+
+def main_logits(model: keras.Model, features: Tensor) -> Tensor:
+    """Return what ``main_out`` is the softmax of, ``[N, 5]``, from its input, ``features`` ``[N, 256]``.
+
+    By the weights of ``main_out`` itself: a layer of its own for the logits would change which saved models
+    can be loaded, and the logarithm of the probabilities lacks their normaliser.
+    """
+    output = model.get_layer(MAIN_OUT.name)
+    return ops.matmul(features, output.kernel) + output.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +156,20 @@ def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
     )
 
 
-def attention_block(model: keras.Model) -> WBCAttentionBlock | None:
-    """Return a classifier's attention block, or None where it was built without one."""
-    return next((layer for layer in model.layers if layer.name == ATTENTION_LAYER), None)
+def with_attention(model: keras.Model) -> keras.Model:
+    """Return the classifier, on the same weights, with the spatial attention as an output ``attention``.
+
+    float32 ``[N, h, w, 1]`` in [0, 1]: what the loss of the attention is taken from.
+
+    Raises:
+        ValueError: the classifier was built without attention.
+    """
+    if ATTENTION_LAYER in model.output:
+        return model
+    block = next((layer for layer in model.layers if layer.name == ATTENTION_LAYER), None)
+    if block is None:
+        raise ValueError("expected a classifier with attention, received one without")
+    return keras.Model(model.input, {**model.output, ATTENTION_LAYER: block.output[1]}, name=model.name)
 
 
 def _build_backbone(spec: Backbone, weights: BackboneWeights, image_size: int | None) -> keras.Model:

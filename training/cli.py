@@ -8,9 +8,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import typer
 from rich.console import Console
 
-from orchestrator.errors import ConfigurationError, InvalidImage
+from orchestrator.errors import WbcError
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.profile import profile
 from training.commands.train import train
 
 app = typer.Typer(
@@ -18,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, export):
+for command in (train, evaluate, export, profile):
     app.command()(command)
 _console = Console(stderr=True)
 
@@ -34,6 +35,6 @@ def main() -> None:
             highlight=False,
         )
         raise SystemExit(2) from error
-    except (ConfigurationError, InvalidImage, FileNotFoundError, ValueError) as error:
+    except (WbcError, FileNotFoundError, ValueError) as error:
         _console.print(f"[bold red]error:[/] {error}", highlight=False)
         raise SystemExit(2) from error

@@ -1,7 +1,7 @@
 """Reading labelled images laid out as ``<root>/{Train,TestA,TestB}/<Class>/*`` and splitting them.
 
-Where the root holds a ``manifest.csv`` (columns ``path``, ``device``, ``slide``), device and slide of each
-image come from it; without one every image counts as its own slide.
+Where the root holds a ``manifest.csv`` (columns ``path``, ``device``, ``slide``, and ``mask`` where there are
+true masks), device and slide of each image come from it; without one every image counts as its own slide.
 """
 
 import csv
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 
 from orchestrator.domain import UInt8Array
@@ -28,12 +29,16 @@ Stratum = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled image file. ``slide`` is empty where it is not known."""
+    """One labelled image file. ``slide`` is empty where it is not known.
+
+    ``mask`` is an image of the same size, drawn by a person: 0 background, 128 cytoplasm, 255 nucleus.
+    """
 
     path: Path
     class_index: int
     device: str = UNKNOWN_DEVICE
     slide: str = ""
+    mask: Path | None = None
 
     def load(self) -> UInt8Array:
         """Decode the file to uint8 ``[H, W, 3]`` RGB by the very code that serves.
@@ -41,6 +46,23 @@ class Sample:
         Raises :class:`orchestrator.errors.InvalidImage`.
         """
         return decode(self.path.read_bytes()).rgb
+
+    def load_true_mask(self) -> UInt8Array | None:
+        """Decode the true mask, uint8 ``[H, W]`` with the levels 0, 128 and 255; None where there is none.
+
+        Raises :class:`ConfigurationError` where the manifest names a file that is missing or no image.
+        """
+        if self.mask is None:
+            return None
+        levels = None
+        if self.mask.is_file():
+            data = np.frombuffer(self.mask.read_bytes(), np.uint8)
+            levels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+        if levels is None:
+            raise ConfigurationError(
+                f"expected an image with the mask of {self.path.name} at {self.mask}, found none"
+            )
+        return np.asarray(levels, np.uint8)
 
 
 def read_split(root: Path, split: str) -> list[Sample]:
@@ -53,7 +75,7 @@ def read_split(root: Path, split: str) -> list[Sample]:
         raise ConfigurationError(f"expected a folder {folder} with one sub-folder per class, found none")
     manifest = _read_manifest(root)
     samples = [
-        Sample(path, index, *manifest.get(path.relative_to(root).as_posix(), (UNKNOWN_DEVICE, "")))
+        Sample(path, index, *manifest.get(path.relative_to(root).as_posix(), (UNKNOWN_DEVICE, "", None)))
         for index, name in enumerate(CLASS_NAMES)
         for path in sorted((folder / name).glob("*"))
         if path.suffix.lower() in IMAGE_SUFFIXES
@@ -63,6 +85,41 @@ def read_split(root: Path, split: str) -> list[Sample]:
             f"expected images in {folder}/<Class>/ with classes {', '.join(CLASS_NAMES)}, found none"
         )
     return samples
+
+
+def read_run_samples(
+    root: Path, split: str, devices: Sequence[str] = (), validate_device: str | None = None
+) -> list[Sample]:
+    """The samples that a run has to do with: of ``devices`` and of the held-out one, of all where empty.
+
+    Raises :class:`ConfigurationError` where there is none, or a named device has none.
+    """
+    samples = read_split(root, split)
+    known = {sample.device for sample in samples}
+    named = {*devices, *([validate_device] if validate_device else [])}
+    if not named <= known:
+        raise ConfigurationError(
+            f"expected devices of manifest.csv ({', '.join(sorted(known))}), received "
+            f"{', '.join(sorted(named))}"
+        )
+    return [sample for sample in samples if not devices or sample.device in named]
+
+
+def split_parts(
+    samples: Sequence[Sample], fraction: float, seed: int, validate_device: str | None = None
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into (training, validation): by a whole device where one is named, else :func:`validation_split`.
+
+    Raises :class:`ConfigurationError` where nothing would be left to train on.
+    """
+    if validate_device is None:
+        return validation_split(samples, fraction, seed)
+    training = [sample for sample in samples if sample.device != validate_device]
+    if not training:
+        raise ConfigurationError(
+            f"expected images of another device than {validate_device!r} to train on, found none"
+        )
+    return training, [sample for sample in samples if sample.device == validate_device]
 
 
 def validation_split(
@@ -129,7 +186,8 @@ def data_fingerprint(samples: Sequence[Sample]) -> str:
     return digest.hexdigest()
 
 
-def _read_manifest(root: Path) -> dict[str, tuple[str, str]]:
+def _read_manifest(root: Path) -> dict[str, tuple[str, str, Path | None]]:
+    """Device, slide and mask of each path."""
     path = root / "manifest.csv"
     if not path.is_file():
         return {}
@@ -138,7 +196,12 @@ def _read_manifest(root: Path) -> dict[str, tuple[str, str]]:
         missing = {"path", "device", "slide"} - set(rows.fieldnames or ())
         if missing:
             raise ConfigurationError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-        # A remark in brackets says why the slide is not known; it is no slide.
         return {
-            row["path"]: (row["device"], "" if row["slide"].startswith("(") else row["slide"]) for row in rows
+            row["path"]: (
+                row["device"],
+                # A remark in brackets says why the slide is not known; it is no slide.
+                "" if row["slide"].startswith("(") else row["slide"],
+                root / row["mask"] if row.get("mask") else None,
+            )
+            for row in rows
         }

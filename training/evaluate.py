@@ -1,168 +1,301 @@
-"""Scores of a saved model over labelled images, by the very steps that serving takes.
+"""An evaluation: whole splits judged, in this process or by a running service, and written down.
 
-Preprocessing, views, averaging and routing are those of :mod:`orchestrator`; only the network is asked
-here instead of through a model server.
+The steps of one cell are in :mod:`training.cells`, the figures in :mod:`training.cell_scores`, the files in
+:mod:`training.evaluation_files`.
 """
 
-import csv
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Final, Literal
 
-import tensorflow as tf
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+import numpy as np
 
-from orchestrator.domain import Finding, ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import RoutingMode, UInt8Array
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import AUX_OUT, CLASS_NAMES, GAIN, IMAGES, MAIN_OUT, MODEL_NAME
+from orchestrator.model_contract import IMAGE_SIZE, NUM_CLASSES
 from orchestrator.profiles import Profile, load_profiles
-from orchestrator.routing import AveragedPrediction, average, route
-from orchestrator.vision import tta
-from orchestrator.vision.preprocessing import preprocess
+from orchestrator.routing import RoutingPolicy, calibrate
+from orchestrator.vision.crop import cell_window, extract, locate_cell
+from orchestrator.vision.preprocessing import MefVersion
+from orchestrator.vision.stain import LabStatistics, fit_reinhard_reference
+from orchestrator.vision.tta import TtaMode
+from training.cell_scores import RESAMPLES, CellScores, full_scores, score_cells, scores_table, trust_table
+from training.cells import (
+    JudgedCell,
+    ScoredCell,
+    SeenCell,
+    averaged_views,
+    by_device,
+    evaluate_cells,
+    judge,
+    look,
+)
 from training.datasets import Sample, read_split
-from training.metrics import SplitScores, score
+from training.device_profile import EQUAL_SHARES, smoothed_prior
+from training.endpoint import Endpoint
+from training.evaluation_files import write_evaluation
+from training.predictors import (
+    Predictor,
+    Runtime,
+    model_identity,
+    open_predictor,
+    saved_model_predictor,
+)
+from training.true_masks import read_mask_paths
 
-_stderr = Console(stderr=True)
+__all__ = [  # what publishing a model needs stands here, wherever it is written
+    "EvaluationSettings",
+    "Predictor",
+    "ScoredCell",
+    "by_device",
+    "chosen_profile",
+    "evaluate_cells",
+    "evaluate_splits",
+    "evaluate_through",
+    "full_scores",
+    "saved_model_predictor",
+    "score_cells",
+    "scores_table",
+    "trust_table",
+]
 
-Predictor = Callable[[ViewBatch], Prediction]
+COMBINED: Final = "combined"
+UNSEEN_DEVICE_SPLIT: Final = "TestB"
+"""The split that ``testb_binary_mode`` is about."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredCell:
-    """One labelled image, what the network said over its views, and the decision."""
+class EvaluationSettings:
+    """What is evaluated and how; None leaves the profile's own.
 
-    sample: Sample
-    averaged: AveragedPrediction
-    finding: Finding
-
-
-def saved_model_predictor(version_dir: Path) -> Predictor:
-    """The ``classify`` signature of an exported SavedModel, run by TensorFlow."""
-    signature = tf.saved_model.load(str(version_dir)).signatures["classify"]
-    identity = ModelIdentity(MODEL_NAME, int(version_dir.name) if version_dir.name.isdigit() else 0, None)
-
-    def predict(views: ViewBatch) -> Prediction:
-        answer = signature(**{IMAGES.name: tf.constant(views.images), GAIN.name: tf.constant(views.gain)})
-        return Prediction(
-            main_out=answer[MAIN_OUT.name].numpy(),
-            aux_out=answer[AUX_OUT.name].numpy()[:, 0],
-            cams=None,
-            model=identity,
-        )
-
-    return predict
-
-
-def evaluate_cells(
-    predict: Predictor, samples: Sequence[Sample], profile: Profile, description: str = "evaluating"
-) -> list[ScoredCell]:
-    """Run every sample through the profile's pipeline, in the order given, with a progress bar."""
-    scored = []
-    for sample in track(samples, description, console=_stderr):
-        views = tta.stack(preprocess(sample.load(), profile.recipe).pixels, profile.tta)
-        averaged = average(predict(views))
-        scored.append(ScoredCell(sample, averaged, route(averaged, profile.routing)))
-    return scored
-
-
-def score_cells(cells: Sequence[ScoredCell]) -> SplitScores:
-    """The figures of merit of a set of evaluated cells, with bootstrap intervals."""
-    return score([cell.sample.class_index for cell in cells], [cell.finding.class_index for cell in cells])
-
-
-def by_device(name: str, cells: Sequence[ScoredCell]) -> Iterator[tuple[str, list[ScoredCell]]]:
-    """The whole set, then its part of each device where there are several."""
-    yield name, list(cells)
-    devices = sorted({cell.sample.device for cell in cells})
-    if len(devices) > 1:
-        for device in devices:
-            yield f"{name} / {device}", [cell for cell in cells if cell.sample.device == device]
-
-
-def write_predictions(path: Path, cells: Sequence[ScoredCell]) -> None:
-    """One CSV row per image: file, truth, decision, confidence, review, probabilities, auxiliary head."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                "file",
-                "device",
-                "true_class",
-                "class",
-                "confidence",
-                "needs_review",
-                *CLASS_NAMES,
-                "aux_neutrophil",
-            ]
-        )
-        for cell in cells:
-            writer.writerow(
-                [
-                    cell.sample.path.name,
-                    cell.sample.device,
-                    CLASS_NAMES[cell.sample.class_index],
-                    cell.finding.class_name,
-                    f"{cell.finding.confidence:.6f}",
-                    cell.finding.needs_review,
-                    *(f"{p:.6f}" for p in cell.finding.probabilities),
-                    f"{cell.finding.aux_neutrophil:.6f}",
-                ]
-            )
-
-
-def scores_table(scores: Mapping[str, SplitScores], title: str) -> Table:
-    """A table for the terminal."""
-    table = Table("split", "n", "balanced accuracy", "macro-F1", "accuracy", title=title)
-    for name, row in scores.items():
-        table.add_row(name, str(row.n), str(row.balanced_accuracy), str(row.macro_f1), str(row.accuracy))
-    return table
-
-
-def evaluate_splits(
-    version_dir: Path,
-    data_root: Path,
-    splits: Sequence[str],
-    profile_name: str,
-    output_dir: Path,
-    *,
-    tta_mode: tta.TtaMode | None = None,
-    limit: int | None = None,
-) -> dict[str, SplitScores]:
-    """Score whole splits and write ``<split>/predictions.csv`` and ``metrics.json`` below ``output_dir``.
-
-    Raises :class:`ConfigurationError` where the model, the profile or a split is missing.
+    ``limit`` images of a split are drawn by ``seed``, as are the images of the Reinhard reference.
+    ``resamples`` of the cells make the intervals. ``testb_binary_mode`` is the routing of the split TestB
+    alone. ``batch_size`` counts images.
     """
-    if not (version_dir / "saved_model.pb").is_file():
+
+    data_root: Path
+    output_dir: Path
+    splits: tuple[str, ...] = ("TestA", "TestB")
+    model_path: Path = Path("model_repository/wbc/1")
+    runtime: Runtime = "embedded"
+    profile: str = "default"
+    profiles_dir: Path | None = None
+    batch_size: int = 4
+    limit: int | None = None
+    tta: TtaMode | None = None
+    testb_binary_mode: RoutingMode | None = None
+    color_normalization: Literal["none", "reinhard"] | None = None
+    normalization_reference_split: str = "Train"
+    normalization_reference_samples: int = 1200
+    preprocessing: MefVersion | None = None
+    seed: int = 42
+    focus: bool = False
+    resamples: int = RESAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSplits:
+    """The cells of each split, the profile that judged them, and the routing of each split."""
+
+    cells: dict[str, list[ScoredCell]]
+    profile: Profile
+    routings: dict[str, RoutingPolicy]
+
+
+def evaluate_splits(settings: EvaluationSettings) -> dict[str, CellScores]:
+    """Judge whole splits in this process; write a folder for each, and one for all together.
+
+    Raises as :func:`judge_splits`.
+    """
+    judged = judge_splits(settings)
+    evaluated = {
+        "way": f"in this process, runtime {settings.runtime}",
+        "model": asdict(model_identity(settings.model_path)),
+        "profile": judged.profile.name,
+        "preprocessing": asdict(judged.profile.recipe),
+        "tta": judged.profile.tta,
+        "routing": {split: asdict(policy) for split, policy in judged.routings.items()},
+    }
+    return _write(settings, judged.cells, evaluated)
+
+
+def judge_splits(settings: EvaluationSettings) -> JudgedSplits:
+    """Judge whole splits in this process; nothing is written.
+
+    Raises:
+        ConfigurationError: the model, the profile or a split is missing.
+        InvalidImage: an image cannot be decoded.
+        ModelServerError: the runtime cannot read the model, or finds another one than the contract's.
+    """
+    predict = open_predictor(settings.model_path, settings.runtime, explain=settings.focus)
+    profile = adapted_profile(settings)
+    masks = read_mask_paths(settings.data_root) if settings.focus else None
+    judged = JudgedSplits({}, profile, {})
+    for split, samples in chosen_samples(settings).items():
+        seen = list(
+            look(
+                predict,
+                samples,
+                profile.recipe,
+                profile.tta,
+                split,
+                batch_size=settings.batch_size,
+                mask_paths=masks,
+            )
+        )
+        policy = _routing(settings, profile, split, seen)
+        judged.routings[split] = policy
+        judged.cells[split] = [judge(cell, profile.tta, policy) for cell in seen]
+    return judged
+
+
+def evaluate_through(endpoint: Endpoint, settings: EvaluationSettings) -> dict[str, CellScores]:
+    """The same through a running service, whose own profile decides; see :class:`Endpoint` for errors.
+
+    Raises :class:`ConfigurationError` besides where a setting asks for what a caller of the service cannot
+    choose.
+    """
+    not_a_callers = {
+        "--tta": settings.tta,
+        "--testb-binary-mode": settings.testb_binary_mode,
+        "--color-normalization": settings.color_normalization,
+        "--preprocessing": settings.preprocessing,
+        "--profiles-dir": settings.profiles_dir,
+    }
+    if asked := [option for option, value in not_a_callers.items() if value is not None]:
         raise ConfigurationError(
-            f"expected a SavedModel in {version_dir}, found none; see `wbc-train export`"
+            f"--endpoint: the profile of the service decides, so leave out {', '.join(asked)}; start the "
+            "service with another profile (WBC_PROFILES_DIR) and name it with --profile"
         )
-    profile = chosen_profile(profile_name, tta_mode)
-    predict = saved_model_predictor(version_dir)
-    scores: dict[str, SplitScores] = {}
-    for split in splits:
-        cells = evaluate_cells(predict, read_split(data_root, split)[:limit], profile, split)
-        folder = output_dir / split
-        folder.mkdir(parents=True, exist_ok=True)
-        write_predictions(folder / "predictions.csv", cells)
-        parts = {name: score_cells(part) for name, part in by_device(split, cells)}
-        (folder / "metrics.json").write_text(
-            json.dumps({name: asdict(part) for name, part in parts.items()}, indent=2) + "\n",
-            encoding="utf-8",
+    judged, models = {}, set()
+    for split, samples in chosen_samples(settings).items():
+        answered = endpoint.evaluate(samples, settings.profile, split, focus=settings.focus)
+        judged[split] = answered.cells
+        models.add(answered.model)
+    if len(models) != 1:
+        raise ConfigurationError(
+            f"expected one model for all splits, {endpoint.url} answered with {len(models)}"
         )
-        scores |= parts
+    evaluated = {
+        "way": f"POST {endpoint.url}/v1/analyses",
+        "model": asdict(models.pop()),
+        "profile": settings.profile,
+    }
+    return _write(settings, judged, evaluated)
+
+
+def _write(
+    settings: EvaluationSettings, judged: Mapping[str, Sequence[JudgedCell]], evaluated: Mapping[str, Any]
+) -> dict[str, CellScores]:
+    sets = dict(judged)
+    if len(judged) > 1:
+        sets[COMBINED] = [cell for cells in judged.values() for cell in cells]
+    about = {
+        **evaluated,
+        "splits": list(judged),
+        "limit": settings.limit,
+        "seed": settings.seed,
+        "review": "by quality of the image, energy, confidence and margin"
+        + (", and where the heatmap lies" if settings.focus else "; the heatmap was not asked for"),
+    }
+    scores: dict[str, CellScores] = {}
+    for name, cells in sets.items():
+        scores |= write_evaluation(settings.output_dir / name, name, cells, about, settings.resamples)
     return scores
 
 
-def chosen_profile(name: str, tta_mode: tta.TtaMode | None = None) -> Profile:
-    """A built-in profile, with another test-time augmentation where one is named.
+def chosen_samples(settings: EvaluationSettings) -> dict[str, list[Sample]]:
+    """The samples of each split, at most ``limit`` of them.
+
+    Raises :class:`ConfigurationError` where a split is missing.
+    """
+    chosen = {}
+    for split in settings.splits:
+        samples = read_split(settings.data_root, split)
+        chosen[split] = _drawn(samples, settings.limit, settings.seed)
+    return chosen
+
+
+def _drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """``limit`` samples drawn by ``seed``, in their order; samples lie by class, so that the first few would
+    be of one class."""
+    if limit is None or len(samples) <= limit:
+        return list(samples)
+    indices = np.random.default_rng(seed).choice(len(samples), limit, replace=False)
+    return [samples[index] for index in sorted(indices)]
+
+
+def chosen_profile(name: str, tta_mode: TtaMode | None = None, profiles_dir: Path | None = None) -> Profile:
+    """A built-in profile or one of ``profiles_dir``, with another test-time augmentation where one is named.
 
     Raises :class:`ConfigurationError` where there is no such profile.
     """
-    profiles = load_profiles()
+    profiles = load_profiles(profiles_dir)
     if name not in profiles:
         raise ConfigurationError(f"no profile {name!r}; there are {', '.join(profiles)}")
     profile = profiles[name]
     return profile if tta_mode is None else replace(profile, tta=tta_mode)
+
+
+def adapted_profile(settings: EvaluationSettings) -> Profile:
+    """The profile with what the settings change of it, routing apart.
+
+    Raises :class:`ConfigurationError` where the profile or the split of the Reinhard reference is missing.
+    """
+    profile = chosen_profile(settings.profile, settings.tta, settings.profiles_dir)
+    recipe = profile.recipe
+    if settings.preprocessing is not None and settings.preprocessing != recipe.mef_version:
+        recipe = replace(recipe, mef_version=settings.preprocessing, macenko=None)
+    if settings.color_normalization == "none":
+        recipe = replace(recipe, reinhard=None)
+    elif settings.color_normalization == "reinhard":
+        recipe = replace(recipe, reinhard=reinhard_reference(settings, recipe.crop_scale))
+    return replace(profile, recipe=recipe)
+
+
+def reinhard_reference(settings: EvaluationSettings, crop_scale: float | None) -> LabStatistics:
+    """Mean LAB statistics of the reference split's images, cut out as the model's input is."""
+
+    def crops() -> Iterator[UInt8Array]:
+        samples = read_split(settings.data_root, settings.normalization_reference_split)
+        for sample in _drawn(samples, settings.normalization_reference_samples, settings.seed):
+            rgb = sample.load()
+            yield extract(rgb, cell_window(locate_cell(rgb), crop_scale, rgb.shape), IMAGE_SIZE)
+
+    return fit_reinhard_reference(crops())
+
+
+def training_shares(settings: EvaluationSettings) -> tuple[float, ...]:
+    """Shares of the classes in the reference split, which the model was trained on; equal ones without it."""
+    if not (settings.data_root / settings.normalization_reference_split).is_dir():
+        return EQUAL_SHARES
+    samples = read_split(settings.data_root, settings.normalization_reference_split)
+    counts = Counter(sample.class_index for sample in samples)
+    if len(counts) < NUM_CLASSES:
+        return EQUAL_SHARES
+    return tuple(counts[index] / len(samples) for index in range(NUM_CLASSES))
+
+
+def prior_policy(
+    seen: Sequence[SeenCell], mode: TtaMode, policy: RoutingPolicy, training_prior: tuple[float, ...]
+) -> RoutingPolicy:
+    """The policy with routing ``prior``, by the shares of the classes among these very cells, without labels.
+
+    Saerens et al. 2002 (see :mod:`orchestrator.routing`). The cells count as one specimen.
+    """
+    answers = np.array([averaged_views(cell, mode).probabilities for cell in seen])
+    shares = smoothed_prior(calibrate(answers, policy.temperature), training_prior)
+    return replace(policy, mode="prior", prior=shares, training_prior=training_prior)
+
+
+def _routing(
+    settings: EvaluationSettings, profile: Profile, split: str, seen: Sequence[SeenCell]
+) -> RoutingPolicy:
+    mode = settings.testb_binary_mode
+    if mode is None or split != UNSEEN_DEVICE_SPLIT:
+        return profile.routing
+    if mode == "prior":
+        return prior_policy(seen, profile.tta, profile.routing, training_shares(settings))
+    return replace(profile.routing, mode=mode, prior=None, training_prior=None)

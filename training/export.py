@@ -32,7 +32,7 @@ from orchestrator.model_contract import (
     SIGNATURES,
     TensorSpec,
 )
-from training.classifier import BACKBONE_LAYER, CONV_MAPS_LAYER, with_conv_maps
+from training.classifier import BACKBONE_LAYER, CONV_MAPS_LAYER, with_served_outputs
 from training.export_check import check_export
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
@@ -124,7 +124,7 @@ def _network(model: keras.Model) -> Callable[[Tensor, Tensor], Outputs]:
 
     TensorFlow and OpenVINO inline it and drop what a signature does not return.
     """
-    outputs = with_conv_maps(model)
+    outputs = with_served_outputs(model)
 
     def network(images: Tensor, gain: Tensor) -> Outputs:
         pixels = ops.cast(images, "float32") / 255.0 * gain[:, None, None, None]

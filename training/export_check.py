@@ -19,15 +19,19 @@ from orchestrator.model_contract import (
     IMAGE_SIZE,
     IMAGES,
     INPUTS,
+    LOGITS,
     MAIN_OUT,
     SIGNATURES,
     TensorSpec,
 )
-from training.classifier import with_conv_maps
+from training.classifier import with_served_outputs
 from training.gradcam import autodiff_class_activation_maps
 
 PROBABILITY_TOLERANCE: Final = 1e-5
 """Largest allowed difference of a probability."""
+
+LOGIT_TOLERANCE: Final = 1e-5
+"""Largest allowed difference of a logit, as a share of the largest logit (of 1 where all are smaller)."""
 
 MAP_TOLERANCE: Final = 1e-5
 """Largest allowed difference of a map, as a share of the largest value of all maps."""
@@ -79,6 +83,7 @@ def check_export(version_dir: Path, model: keras.Model, images: UInt8Array | Non
     tolerances = {
         MAIN_OUT.name: PROBABILITY_TOLERANCE,
         AUX_OUT.name: PROBABILITY_TOLERANCE,
+        LOGITS.name: LOGIT_TOLERANCE * max(1.0, float(np.abs(expected[LOGITS.name]).max())),
         CONV_MAPS.name: MAP_TOLERANCE * float(expected[CONV_MAPS.name].max()),
         CAMS.name: CAM_TOLERANCE * largest,
     }
@@ -101,7 +106,7 @@ def _answers(saved: Any, signature: str, feed: Mapping[str, tf.Tensor]) -> dict[
 
 def _keras_answers(model: keras.Model, images: UInt8Array, gain: Float32Array) -> dict[str, Float32Array]:
     pixels = np.clip(images.astype(np.float32) / 255.0 * gain[:, None, None, None], 0.0, 1.0)
-    outputs = with_conv_maps(model)(pixels, training=False)
+    outputs = with_served_outputs(model)(pixels, training=False)
     return {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
 
 

@@ -7,8 +7,8 @@ arXiv:1610.02391; guided as in Springenberg et al. 2015, arXiv:1412.6806)::
     w_kc  = mean over space of g_k where g_k > 0 and A > 0    [N, C]
     cam_k = relu(sum over c of w_kc A_c)                      [N, H, W]
 
-Between ``A`` and the logits stands only the small head, so ``g_k`` is written out here by the chain
-rule. A served graph then needs no gradient operations, which OpenVINO cannot read, and TensorFlow
+``A`` are the maps after the attention, those that the head pools, so that between them and the logits
+stands only the small head and ``g_k`` is written out here by the chain rule. A served graph then needs no gradient operations, which OpenVINO cannot read, and TensorFlow
 Serving and OpenVINO compute the same. :func:`autodiff_class_activation_maps` is the reference that the
 tests and the export check it against. Maps are not normalised: their scale says how strong the
 evidence is. Dropout is off and batch normalisation uses its moving statistics, as in inference.
@@ -22,8 +22,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from orchestrator.model_contract import MAIN_OUT
-from training.classifier import attention_block, head_blocks
-from training.layers import Tensor, WBCAttentionBlock
+from training.classifier import head_blocks, main_logits
+from training.layers import Tensor
 
 Float32Array: TypeAlias = NDArray[np.float32]
 
@@ -37,17 +37,10 @@ def class_activation_maps(model: keras.Model, conv_maps: Tensor) -> Tensor:
     shape = ops.shape(conv_maps)
     height, width, channels = shape[1], shape[2], conv_maps.shape[-1]
     maps = ops.reshape(conv_maps, (-1, height * width, channels))
-
-    block = attention_block(model)
-    if block is None:
-        pooled = ops.mean(maps, axis=1)
-        gradient = _pooled_gradient(model, pooled)[:, :, None, :] / _count(maps)
-    else:
-        gradient = _attention_gradient(model, block, maps, height, width)
-
-    # gradient is [N, K, P, C] (P positions), or [N, K, 1, C] where it is the same at each position.
-    positive = ops.cast(maps > 0, maps.dtype)[:, None]
-    weights = ops.mean(ops.relu(gradient) * positive, axis=2)
+    # The maps are averaged over space before the head: the gradient is the same at each position.
+    gradient = _pooled_gradient(model, ops.mean(maps, axis=1)) / _count(maps)  # [N, K, C]
+    active = ops.mean(ops.cast(maps > 0, maps.dtype), axis=1)[:, None]
+    weights = ops.relu(gradient) * active
     cams = ops.relu(ops.matmul(weights, ops.transpose(maps, (0, 2, 1))))
     return ops.reshape(cams, (-1, cams.shape[1], height, width))
 
@@ -72,73 +65,6 @@ def _pooled_gradient(model: keras.Model, pooled: Tensor) -> Tensor:
     return gradient
 
 
-def _attention_gradient(
-    model: keras.Model, block: WBCAttentionBlock, maps: Tensor, height: int, width: int
-) -> Tensor:
-    """Return d logit / d maps, ``[N, K, P, C]``, for maps ``A``, ``[N, P, C]``.
-
-    Names are those of :class:`training.layers.WBCAttentionBlock`.
-
-    Forward: ``s = sigmoid(mlp(mean A) + mlp(max A))``, ``B = A s``, ``m = sigmoid(conv(mean_c B, max_c B))``,
-    ``pooled = mean_p (B m)``. Backward, each line the adjoint of one line of the forward pass.
-    """
-    positions, channels = _count(maps), maps.shape[-1]
-
-    mean, peak = ops.mean(maps, axis=1), ops.max(maps, axis=1)
-    hidden_mean, hidden_peak = block.squeeze(mean), block.squeeze(peak)
-    s = ops.sigmoid(block.excite(hidden_mean) + block.excite(hidden_peak))[:, None, :]  # [N, 1, C]
-    b = maps * s
-    b_mean, b_peak = ops.mean(b, axis=2), ops.max(b, axis=2)  # [N, P]
-    summary = ops.reshape(ops.stack([b_mean, b_peak], axis=-1), (-1, height, width, 2))
-    m = ops.reshape(ops.sigmoid(block.spatial(summary)), (-1, height * width, 1))  # [N, P, 1]
-    pooled = ops.mean(b * m, axis=1)
-
-    d_product = _pooled_gradient(model, pooled) / positions  # d/d(B m), the same at each position: [N, K, C]
-    d_m = ops.matmul(d_product, ops.transpose(b, (0, 2, 1)))  # [N, K, P]
-    m_row = ops.transpose(m, (0, 2, 1))
-    d_mean_peak = _convolution_adjoint(block, d_m * m_row * (1.0 - m_row), height, width)  # [N, K, P, 2]
-    d_b = (
-        d_product[:, :, None, :] * m[:, None]
-        + d_mean_peak[..., 0:1] / channels
-        + d_mean_peak[..., 1:2] * _shares_of_maximum(b, b_peak[:, :, None], axis=2)[:, None]
-    )
-    d_s = ops.sum(d_b * maps[:, None], axis=2)  # [N, K, C]
-    d_logit_of_s = d_s * s * (1.0 - s)
-    d_mean = _squeeze_excite_adjoint(block, d_logit_of_s, hidden_mean)
-    d_peak = _squeeze_excite_adjoint(block, d_logit_of_s, hidden_peak)
-    return (
-        d_b * s[:, None]
-        + d_mean[:, :, None, :] / positions
-        + d_peak[:, :, None, :] * _shares_of_maximum(maps, peak[:, None, :], axis=1)[:, None]
-    )
-
-
-def _convolution_adjoint(block: WBCAttentionBlock, gradient: Tensor, height: int, width: int) -> Tensor:
-    """``[N, K, P]`` at the output of the spatial convolution to ``[N, K, P, 2]`` at its input.
-
-    The adjoint of a convolution of stride 1 and padding "same" with an odd kernel is the convolution
-    with the kernel turned by 180 degrees.
-    """
-    classes = gradient.shape[1]
-    kernel = ops.transpose(ops.flip(ops.flip(block.spatial.kernel, axis=0), axis=1), (0, 1, 3, 2))
-    rows = ops.reshape(gradient, (-1, height, width, 1))
-    return ops.reshape(ops.conv(rows, kernel, padding="same"), (-1, classes, height * width, 2))
-
-
-def _squeeze_excite_adjoint(block: WBCAttentionBlock, gradient: Tensor, hidden: Tensor) -> Tensor:
-    """``[N, K, C]`` at the output of the shared MLP to the same at its input; ``hidden`` after its ReLU."""
-    d_hidden = ops.matmul(gradient, ops.transpose(block.excite.kernel))
-    active = ops.cast(hidden > 0, hidden.dtype)[:, None, :]
-    return ops.matmul(d_hidden * active, ops.transpose(block.squeeze.kernel))
-
-
-def _shares_of_maximum(values: Tensor, maximum: Tensor, axis: int) -> Tensor:
-    """Return d max / d values along ``axis``: ties share equally, the convention of TensorFlow and JAX."""
-    at_maximum = ops.cast(ops.equal(values, maximum), values.dtype)
-    # A runtime that rounds the two sides differently may find no maximum: no share then, and no NaN.
-    return at_maximum / ops.maximum(ops.sum(at_maximum, axis=axis, keepdims=True), 1.0)
-
-
 def _count(maps: Tensor) -> Tensor:
     return ops.cast(ops.shape(maps)[1], maps.dtype)
 
@@ -161,13 +87,10 @@ def autodiff_class_activation_maps(model: keras.Model, conv_maps: Tensor) -> Flo
 
 
 def _logits(model: keras.Model, conv_maps: Tensor) -> Tensor:
-    block = attention_block(model)
-    x = conv_maps if block is None else block(conv_maps)
-    x = ops.mean(x, axis=(1, 2))
+    x = ops.mean(conv_maps, axis=(1, 2))
     for head in head_blocks(model):
         x = head.swish(head.norm(head.dense(x), training=False))
-    output = model.get_layer(MAIN_OUT.name)
-    return ops.matmul(x, output.kernel) + output.bias
+    return main_logits(model, x)
 
 
 def _autodiff_gradients(model: keras.Model, maps: Tensor) -> list[Float32Array]:

@@ -74,9 +74,10 @@ class WBCAttentionBlock(keras.layers.Layer):
         s = sigmoid(mlp(mean_hw A) + mlp(max_hw A))          [N, C], mlp: C -> C/reduction, relu -> C
         B = A * s
         m = sigmoid(conv([mean_c B, max_c B]))               [N, H, W, 1]
-        output = B * m                                       [N, H, W, C]
+        output = B * m, m                                    [N, H, W, C], [N, H, W, 1]
 
-    The two passes through ``mlp`` share their weights. At C = 1024 the block has 132,259 parameters.
+    ``m`` is given out as well, so that training can teach it where the cell is. The two passes through
+    ``mlp`` share their weights. At C = 1024 the block has 132,259 parameters.
     """
 
     def __init__(self, reduction: int = 16, kernel_size: int = 7, **kwargs: object) -> None:
@@ -120,8 +121,8 @@ class WBCAttentionBlock(keras.layers.Layer):
         )
         self.spatial.build((*input_shape[:-1], 2))
 
-    def call(self, inputs: Tensor) -> Tensor:
-        """Return the weighted maps, in the shape of ``inputs``."""
+    def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted maps, in the shape of ``inputs``, and the spatial weights in [0, 1]."""
         mean = self.excite(self.squeeze(ops.mean(inputs, axis=(1, 2))))
         peak = self.excite(self.squeeze(ops.max(inputs, axis=(1, 2))))
         channel_scale = ops.sigmoid(mean + peak)[:, None, None, :]
@@ -129,11 +130,12 @@ class WBCAttentionBlock(keras.layers.Layer):
         summary = ops.concatenate(
             [ops.mean(weighted, axis=-1, keepdims=True), ops.max(weighted, axis=-1, keepdims=True)], axis=-1
         )
-        return weighted * ops.sigmoid(self.spatial(summary))
+        spatial = ops.sigmoid(self.spatial(summary))
+        return weighted * spatial, spatial
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return ``input_shape``."""
-        return input_shape
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
+        """Return ``input_shape`` and the same with one channel."""
+        return input_shape, (*input_shape[:-1], 1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that rebuild this layer."""

@@ -1,42 +1,76 @@
 """Batches for ``model.fit``: images decoded and located once, varied anew in every epoch.
 
-A :class:`keras.utils.PyDataset`, so that the same loader feeds every Keras backend; its worker threads run
-OpenCV, which lets go of the interpreter's lock.
+A :class:`keras.utils.PyDataset`, so that the same loader feeds every Keras backend. Its workers are threads:
+nearly all of their time is spent in OpenCV, which lets go of the interpreter's lock. Processes make 4 %
+more with four workers (18 % with one), and would need copies of the images and pickled batches;
+``python -m loadtests.loader_benchmark`` measures both.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, TypeAlias
 
 import cv2
 import keras
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.model_contract import AUX_OUT, IMAGE_SIZE, LYMPHOCYTE, MAIN_OUT, NEUTROPHIL, NUM_CLASSES
-from orchestrator.vision.crop import CellLocation, cell_window, extract, locate_cell
+from orchestrator.vision.crop import cell_window, extract
 from orchestrator.vision.preprocessing import Recipe, enhance
-from training.augmentation import AugmentationConfig, augmented_pixels
+from training.augmentation import AugmentationConfig, augmented_cell
+from training.classifier import ATTENTION_LAYER
 from training.datasets import Sample
+from training.image_cache import ImageCache
+from training.images import LoadedImage, load_image
 
-LONGEST_SIDE = 600
-"""Images are kept in memory no larger than this; a crop of a larger one would be shrunk anyway."""
+__all__ = ["AugmentedBatches", "LoadedImage", "load_images", "model_input", "plain_pixels", "targets"]
 
+Batch: TypeAlias = tuple[Float32Array, dict[str, Any], dict[str, Any]]
+"""Images, labels and sample weights."""
 
-@dataclass(frozen=True, slots=True)
-class LoadedImage:
-    """A decoded training image with its cell and label."""
-
-    rgb: UInt8Array
-    cell: CellLocation | None
-    class_index: int
+BATCHES_AHEAD: Final = 8
+"""How many batches are made before they are asked for."""
 
 
-def load_images(samples: Sequence[Sample]) -> list[LoadedImage]:
-    """Decode all samples and find their cells, in parallel, in the order given."""
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(_load, samples))
+def load_images(
+    samples: Sequence[Sample],
+    *,
+    cache_dir: Path | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> list[LoadedImage]:
+    """Decode all samples and find their cells, in parallel, in the order given.
+
+    Args:
+        samples: what to load.
+        cache_dir: where the outcome is kept and looked for; None decodes anew.
+        workers: number of threads; None: as many as there are processors to use.
+        console: where to show the progress; None shows none.
+
+    Raises:
+        InvalidImage: a file cannot be decoded.
+        ConfigurationError: a true mask does not fit its image, or the cache's folder cannot be used.
+    """
+    load: Callable[[Sample], LoadedImage] = load_image if cache_dir is None else ImageCache(cache_dir).load
+    with ThreadPoolExecutor(workers or usable_processors()) as pool:
+        loaded = pool.map(load, samples)
+        if console is None:
+            return list(loaded)
+        return list(track(loaded, "decoding, finding cells", total=len(samples), console=console))
+
+
+def usable_processors() -> int:
+    """How many processors this process may use; fewer than there are where a container limits it."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
 
 
 def plain_pixels(images: Sequence[LoadedImage], recipe: Recipe) -> UInt8Array:
@@ -58,12 +92,23 @@ def model_input(pixels: UInt8Array, image_size: int) -> Float32Array:
     return pixels.astype(np.float32) / np.float32(255)
 
 
+ATTENTION_STRIDE: Final = 32
+"""Pixels of the input to a position of the attention: all backbones shrink by as much."""
+
+
 class AugmentedBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches ``(image, labels, sample weights)``.
 
     Labels are a dict of ``main_out`` (one-hot float32 ``[N, 5]``) and ``aux_binary_out`` (float32
     ``[N, 1]``); the auxiliary weight is 0 for classes other than Neutrophil and Lymphocyte. Order and
     augmentation depend on ``seed``, the epoch and the image alone, not on the number of workers.
+
+    With ``attention`` the labels hold where the cell is as well (:func:`attention_targets`).
+
+    The workers are the batches' own and not those of Keras, which stop at the end of an epoch: here the
+    first batches of the next epoch are made while the model is scored and saved. ``workers`` None asks
+    the machine. A batch that was asked for stays until the next but one, because Keras asks for the
+    first two twice.
     """
 
     def __init__(
@@ -75,9 +120,12 @@ class AugmentedBatches(keras.utils.PyDataset):
         image_size: int,
         seed: int,
         epoch: int = 0,
-        workers: int = 2,
+        workers: int | None = None,
+        aux_classes: tuple[int, int] = (NEUTROPHIL, LYMPHOCYTE),
+        attention: bool = False,
+        ahead: int = BATCHES_AHEAD,
     ) -> None:
-        super().__init__(workers=workers, max_queue_size=8)
+        super().__init__(workers=1)
         self._images = images
         self._recipe = recipe
         self._augmentation = augmentation
@@ -85,40 +133,76 @@ class AugmentedBatches(keras.utils.PyDataset):
         self._image_size = image_size
         self._seed = seed
         self._epoch = epoch
-        self._order = self._shuffled()
+        self._aux_classes = aux_classes
+        self._attention = attention
+        self._ahead = ahead
+        self._pool = ThreadPoolExecutor(workers or usable_processors(), "batches")
+        self._lock = Lock()
+        self._batches: dict[tuple[int, int], Future[Batch]] = {}
 
     def __len__(self) -> int:
         """Full batches in an epoch: a last small batch would spoil the batch statistics."""
         return max(1, len(self._images) // self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Float32Array, dict[str, Any], dict[str, Any]]:
-        """Batch ``index`` of the current epoch."""
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        pixels = np.stack([self._augmented(int(position)) for position in chosen])
-        classes = np.array([self._images[int(position)].class_index for position in chosen])
-        labels, weights = targets(classes)
-        return model_input(pixels, self._image_size), labels, weights
+    def __getitem__(self, index: int) -> Batch:
+        """Batch ``index`` of the current epoch; it waits where the workers have not made it yet."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"expected a batch below {len(self)}, received {index}")
+        asked = self._epoch * len(self) + index
+        numbers = range(asked, asked + self._ahead + 1)  # first the one that is waited for
+        wanted = [divmod(number, len(self)) for number in numbers]
+        with self._lock:
+            for key in self._batches.keys() - {*wanted, divmod(asked - 1, len(self))}:
+                self._batches.pop(key).cancel()
+            for key in wanted:
+                if key not in self._batches:
+                    self._batches[key] = self._pool.submit(self._make, *key)
+            batch = self._batches[wanted[0]]
+        return batch.result()
 
     def on_epoch_end(self) -> None:
         """Move on to the next epoch's order."""
         self._epoch += 1
-        self._order = self._shuffled()
 
-    def _shuffled(self) -> Any:
-        return np.random.default_rng((self._seed, self._epoch)).permutation(len(self._images))
+    def close(self) -> None:
+        """Give up what was made ahead and let the workers go; no batch can be had any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _augmented(self, position: int) -> UInt8Array:
+    def _make(self, epoch: int, index: int) -> Batch:
+        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._images))
+        chosen = order[index * self._batch_size : (index + 1) * self._batch_size]
+        pixels, masks = zip(*(self._augmented(epoch, int(position)) for position in chosen), strict=True)
+        classes = np.array([self._images[int(position)].class_index for position in chosen])
+        labels, weights = targets(classes, self._aux_classes)
+        if self._attention:
+            side = self._image_size // ATTENTION_STRIDE
+            labels[ATTENTION_LAYER], weights[ATTENTION_LAYER] = attention_targets(masks, side)
+        return model_input(np.stack(pixels), self._image_size), labels, weights
+
+    def _augmented(self, epoch: int, position: int) -> tuple[UInt8Array, UInt8Array | None]:
         image = self._images[position]
-        random = np.random.default_rng((self._seed, self._epoch, position))
-        return augmented_pixels(image.rgb, image.cell, self._recipe, self._augmentation, random)
+        return augmented_cell(
+            image.rgb,
+            image.cell,
+            self._recipe,
+            self._augmentation,
+            np.random.default_rng((self._seed, epoch, position)),
+            class_index=image.class_index,
+            mask=image.mask,
+        )
 
 
-def targets(classes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Labels and sample weights of both heads for integer classes ``[N]``."""
-    relevant = np.isin(classes, (LYMPHOCYTE, NEUTROPHIL))
+def targets(
+    classes: Any, aux_classes: tuple[int, int] = (NEUTROPHIL, LYMPHOCYTE)
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Labels and sample weights of both heads for integer classes ``[N]``.
+
+    The auxiliary label is 1 for the first of ``aux_classes``; classes that are neither weigh nothing there.
+    """
+    relevant = np.isin(classes, aux_classes)
     labels = {
         MAIN_OUT.name: np.eye(NUM_CLASSES, dtype=np.float32)[classes],
-        AUX_OUT.name: (classes == NEUTROPHIL).astype(np.float32)[:, np.newaxis],
+        AUX_OUT.name: (classes == aux_classes[0]).astype(np.float32)[:, np.newaxis],
     }
     weights = {
         MAIN_OUT.name: np.ones(len(classes), np.float32),
@@ -127,9 +211,16 @@ def targets(classes: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return labels, weights
 
 
-def _load(sample: Sample) -> LoadedImage:
-    rgb = sample.load()
-    scale = LONGEST_SIDE / max(rgb.shape[:2])
-    if scale < 1:
-        rgb = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    return LoadedImage(rgb, locate_cell(rgb), sample.class_index)
+def attention_targets(masks: Sequence[UInt8Array | None], side: int) -> tuple[Float32Array, Float32Array]:
+    """Share of each position that is cell, float32 ``[N, side, side, 1]`` in [0, 1], and its weights.
+
+    ``masks`` are uint8, 255 on the cell; an image without one weighs nothing, float32 ``[N, side, side]``.
+    """
+    shares = np.zeros((len(masks), side, side, 1), np.float32)
+    weights = np.zeros((len(masks), side, side), np.float32)
+    for index, mask in enumerate(masks):
+        if mask is not None:
+            small = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
+            shares[index, :, :, 0] = small.astype(np.float32) / 255
+            weights[index] = 1
+    return shares, weights

@@ -4,7 +4,7 @@ Balanced accuracy and macro-F1 run over the classes that occur in the truth: a s
 says nothing about basophils.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,14 +69,21 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap (Efron 1979), resampled within each class so that none disappears."""
     true_classes, predicted_classes = np.asarray(truth), np.asarray(predicted)
-    random = np.random.default_rng(seed)
-    members = [np.flatnonzero(true_classes == value) for value in np.unique(true_classes)]
-    figures = []
-    for _ in range(resamples):
-        drawn = np.concatenate([random.choice(group, len(group)) for group in members])
-        figures.append(metric(true_classes[drawn], predicted_classes[drawn]))
+    figures = [
+        metric(true_classes[drawn], predicted_classes[drawn])
+        for drawn in class_resamples(true_classes, resamples, seed)
+    ]
     low, high = np.percentile(figures, [2.5, 97.5])
     return Interval(metric(true_classes, predicted_classes), float(low), float(high))
+
+
+def class_resamples(truth: ArrayLike, resamples: int = 2000, seed: int = 42) -> Iterator[IntArray]:
+    """The rows of each resample of N images, int ``[N]``, drawn with replacement within each class."""
+    true_classes = np.asarray(truth)
+    random = np.random.default_rng(seed)
+    members = [np.flatnonzero(true_classes == value) for value in np.unique(true_classes)]
+    for _ in range(resamples):
+        yield np.concatenate([random.choice(group, len(group)) for group in members])
 
 
 @dataclass(frozen=True, slots=True)

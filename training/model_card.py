@@ -68,7 +68,8 @@ class ModelCardFacts:
     """What a model card says beyond what is true of every version.
 
     ``training`` holds the settings of the run, ``results`` the figures by split, ``environment`` the
-    versions of what it ran with; ``procedure`` is prose about the training, ``notes`` are remarks on the
+    versions of what it ran with; ``procedure`` is prose about the training, ``experiments`` Markdown about what
+    else was tried, ``notes`` are remarks on the
     figures or the run.
     """
 
@@ -76,6 +77,7 @@ class ModelCardFacts:
     results: Mapping[str, SplitScores]
     environment: Mapping[str, str]
     procedure: str = ""
+    experiments: str = ""
     notes: Sequence[str] = field(default=())
 
 
@@ -112,6 +114,7 @@ def render_model_card(version: str, sha256: str, facts: ModelCardFacts) -> str:
         "## Training",
         *([facts.procedure] if facts.procedure else []),
         _table(("Setting", "Value"), [(key, f"`{value}`") for key, value in facts.training.items()]),
+        *(["## What was tried", facts.experiments.strip()] if facts.experiments else []),
         "## Environment",
         _table(("What", "Version"), list(facts.environment.items())),
         "## Limits",

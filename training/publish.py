@@ -5,7 +5,6 @@ validation part of the run, the figures from the very files that were written.
 """
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,28 +12,35 @@ from typing import Any, Final
 import keras
 import numpy as np
 from rich.console import Console
+from rich.progress import track
 
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
-from training.calibrate import expected_calibration_error, fit_temperature
-from training.datasets import data_fingerprint, read_split, validation_split
-from training.evaluate import (
-    ScoredCell,
-    by_device,
-    chosen_profile,
-    evaluate_cells,
-    saved_model_predictor,
-    score_cells,
-    scores_table,
-)
+from training.calibrate import energy_limit, expected_calibration_error, fit_temperature
+from training.cell_scores import score_cells, scores_table
+from training.cells import ScoredCell, evaluate_cells, parts
+from training.datasets import data_fingerprint, read_run_samples, read_split, split_parts
+from training.evaluate import chosen_profile
 from training.export import export_model
 from training.metrics import SplitScores
 from training.model_card import ModelCardFacts, write_model_card
+from training.negatives import has_boxes, real_negatives, review_rates
+from training.predictors import saved_model_predictor
+from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
+from training.serving_path import served_finding
 
 console = Console()
 
+EXPERIMENTS: Final = Path(__file__).parent / "experiments.md"
+"""What led to the shipped settings; a section of every card."""
+
 _TESTS: Final = ("TestA", "TestB")
+
+REVIEW_SHARE: Final = 0.1
+"""Share of a split that goes to a person where the accuracy of the rest is told."""
+
+ENERGY_REVIEW_SHARE: Final = 0.03
+"""Share of the validation images that the limit of the energy would send to review."""
 
 
 def publish(
@@ -45,8 +51,11 @@ def publish(
     profile_name: str = "default",
     *,
     force: bool = False,
+    negatives_per_kind: int = 60,
 ) -> Path:
     """Export the best checkpoint of a run, measure the export, write its card; return the version's folder.
+
+    ``negatives_per_kind`` images without a white cell, of each kind, are sent the whole way of serving.
 
     Raises:
         ConfigurationError: the run, the data or the profile is missing, or the data is not the run's.
@@ -58,16 +67,13 @@ def publish(
         raise ConfigurationError(f"expected best.keras and run.json in {run_dir}; train first")
     manifest: dict[str, Any] = json.loads(manifest_path.read_text(encoding="utf-8"))
     config = manifest["config"]
-    samples = [
-        sample
-        for sample in read_split(data_root, config["train_split"])
-        if not config["devices"] or sample.device in config["devices"]
-    ]
+    validate_device = config.get("validate_device")
+    samples = read_run_samples(data_root, config["train_split"], config["devices"], validate_device)
     if data_fingerprint(samples) != manifest["data_sha256"]:
         raise ConfigurationError(
             f"{data_root}/{config['train_split']} is not the data that the run was trained on"
         )
-    _, validation = validation_split(samples, config["val_fraction"], config["seed"])
+    _, validation = split_parts(samples, config["val_fraction"], config["seed"], validate_device)
     profile = chosen_profile(profile_name)
 
     version_dir = export_model(keras.models.load_model(checkpoint), repository, version, force=force)
@@ -75,6 +81,8 @@ def publish(
 
     held_out = evaluate_cells(predict, validation, profile, "validation")
     temperature = fit_temperature(*_probabilities_and_truth(held_out))
+    max_energy = energy_limit([cell.averaged.energy for cell in held_out], ENERGY_REVIEW_SHARE)
+    ranking = fit_review_ranking(*_doubts(held_out), _right(held_out))
     tested = {
         split: evaluate_cells(predict, read_split(data_root, split), profile, split) for split in _TESTS
     }
@@ -93,28 +101,25 @@ def publish(
         results=results,
         environment=manifest["versions"],
         procedure=_procedure(manifest, len(samples) - len(validation), len(validation)),
-        notes=_notes(profile, temperature, tested),
+        experiments=EXPERIMENTS.read_text(encoding="utf-8"),
+        notes=[
+            *_notes(profile, temperature, tested),
+            *_review_notes(ranking, tested),
+            *_negative_notes(version_dir, data_root, profile, max_energy, negatives_per_kind),
+        ],
     )
     card = write_model_card(version_dir, facts)
     console.print(scores_table(results, f"{version_dir}, profile {profile.name}"))
-    console.print(f"temperature {temperature:.3f}: for the profiles of the devices trained on; card: {card}")
+    console.print(
+        f"temperature {temperature:.3f}: for the profiles of the devices trained on; "
+        f"max_energy {max_energy:.3f}: for every profile; card: {card}"
+    )
     return version_dir
-
-
-MIN_CLASS_SIZE: Final = 5
-"""A class with fewer images in a split moves a mean over classes without saying anything."""
 
 
 def _rows(name: str, cells: list[ScoredCell]) -> list[tuple[str, SplitScores]]:
     """The scores of a split, of its devices, and without the classes that it hardly holds."""
-    rows = [(part_name, score_cells(part)) for part_name, part in by_device(name, cells)]
-    sizes = Counter(cell.sample.class_index for cell in cells)
-    rare = sorted(index for index, size in sizes.items() if size < MIN_CLASS_SIZE)
-    if rare and len(rare) < len(sizes):
-        rest = [cell for cell in cells if cell.sample.class_index not in rare]
-        left_out = ", ".join(f"{sizes[index]} {CLASS_NAMES[index]}" for index in rare)
-        rows.append((f"{name} without its {left_out}", score_cells(rest)))
-    return rows
+    return [(part_name, score_cells(part)) for part_name, part in parts(name, cells)]
 
 
 def _probabilities_and_truth(cells: list[ScoredCell]) -> tuple[Any, Any]:
@@ -157,7 +162,61 @@ def _notes(profile: Profile, temperature: float, tested: dict[str, list[ScoredCe
         right = sum(cell.finding.class_index == cell.sample.class_index for cell in accepted)
         share = 1 - len(accepted) / len(cells)
         notes.append(
-            f"{split}: expected calibration error {error:.3f}; {share:.0%} sent to review by confidence and "
-            f"margin, accuracy of the rest {right / max(1, len(accepted)):.3f}."
+            f"{split}: expected calibration error {error:.3f}; {share:.0%} sent to review by quality of the "
+            f"image, energy, confidence and margin, accuracy of the rest {right / max(1, len(accepted)):.3f}."
         )
+    return notes
+
+
+def _doubts(cells: list[ScoredCell]) -> tuple[list[float], list[float]]:
+    """Confidences and energies."""
+    return [cell.finding.confidence for cell in cells], [cell.averaged.energy for cell in cells]
+
+
+def _right(cells: list[ScoredCell]) -> list[bool]:
+    return [cell.finding.class_index == cell.sample.class_index for cell in cells]
+
+
+def _review_notes(ranking: ReviewRanking, tested: dict[str, list[ScoredCell]]) -> list[str]:
+    notes = [
+        f"Review by rank: doubt is {1 - ranking.energy_weight:.0%} the rank of the confidence and "
+        f"{ranking.energy_weight:.0%} that of the energy, the mixture with the least area under the curve of "
+        "risk over coverage on the validation part."
+    ]
+    for split, cells in tested.items():
+        rest = accuracy_of_the_rest(ranking.doubt(*_doubts(cells)), _right(cells), REVIEW_SHARE)
+        notes.append(
+            f"{split}: with the {REVIEW_SHARE:.0%} of most doubt sent to review, accuracy of the rest "
+            f"{rest:.3f} (of all {np.mean(_right(cells)):.3f})."
+        )
+    return notes
+
+
+def _negative_notes(
+    version_dir: Path, data_root: Path, profile: Profile, max_energy: float, per_kind: int
+) -> list[str]:
+    """How many images without a white cell are marked for review, for whatever reason."""
+    notes = [
+        f"Energy limit {max_energy:.3f}, for `max_energy` of the profiles: {1 - ENERGY_REVIEW_SHARE:.0%} of "
+        "the validation images lie under it."
+    ]
+    negatives = real_negatives(data_root, per_device=per_kind) if has_boxes(data_root) else []
+    if not negatives:
+        return [
+            *notes,
+            "No image without a white cell was at hand to measure how many are marked for review.",
+        ]
+    limited = replace(profile, routing=replace(profile.routing, max_energy=max_energy))
+    predict = saved_model_predictor(version_dir, explain=True)
+    rates = review_rates(
+        track(negatives, "negatives", console=console), lambda rgb: served_finding(rgb, limited, predict)
+    )
+    flagged, total = sum(rate.flagged for rate in rates.values()), len(negatives)
+    notes.append(
+        f"Images without a white cell, the whole way of profile `{profile.name}` with this limit: {flagged} "
+        f"of {total} ({flagged / total:.1%}) marked for review."
+    )
+    for kind, rate in rates.items():
+        why = ", ".join(f"{code} {count}" for code, count in rate.reasons.items()) or "for no reason"
+        notes.append(f"{kind}: {rate.flagged} of {rate.total} ({rate.share:.0%}) marked for review; {why}.")
     return notes

@@ -41,6 +41,22 @@ class ModelServerSuite:
         assert ((prediction.aux_out >= 0) & (prediction.aux_out <= 1)).all()
         assert prediction.cams is None
 
+    async def test_logits_are_what_the_probabilities_are_the_softmax_of(self, server: ModelServer) -> None:
+        views = views_of(3)
+
+        classified, explained = await server.classify(views), await server.explain(views)
+
+        assert classified.logits.shape == (3, 5)
+        assert classified.logits.dtype == np.float32
+        exponentials = np.exp(classified.logits - classified.logits.max(axis=1, keepdims=True))
+        softmax = exponentials / exponentials.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(softmax, classified.main_out, atol=1e-4)
+        np.testing.assert_allclose(explained.logits, classified.logits, atol=1e-3)
+        # Not the logarithm of the probabilities: their common level is the model's own, of each row.
+        level = np.log(np.exp(classified.logits).sum(axis=1))
+        assert np.abs(level).min() > 1e-2
+        assert np.ptp(level) > 1e-3
+
     async def test_explains_every_class_and_classifies_alike(self, server: ModelServer) -> None:
         views = views_of(2)
 
@@ -90,6 +106,7 @@ class ModelServerSuite:
         for one, other in zip(together, alone, strict=True):
             np.testing.assert_allclose(one.main_out, other.main_out, atol=1e-4)
             np.testing.assert_allclose(one.aux_out, other.aux_out, atol=1e-4)
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-3)
 
     async def test_takes_the_largest_batch(self, server: ModelServer) -> None:
         prediction = await server.classify(views_of(MAX_BATCH_SIZE))

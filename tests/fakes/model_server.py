@@ -1,5 +1,7 @@
 """A model server without a model: colours decide."""
 
+import dataclasses
+
 import numpy as np
 
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
@@ -47,13 +49,13 @@ class FakeModelServer:
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         main = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
         aux = (1.0 / (1.0 + np.exp(logits[:, 2] - logits[:, 4]))).astype(np.float32)
-        return Prediction(main, aux, None, self._identity)
+        return Prediction(main, aux, logits.astype(np.float32), None, self._identity)
 
     async def explain(self, views: ViewBatch) -> Prediction:
         prediction = await self.classify(views)
         cams = np.moveaxis(_tiles(views) @ _DIRECTIONS.T, -1, 1)
         assert cams.shape == (len(views), NUM_CLASSES, CAM_SIZE, CAM_SIZE)
-        return Prediction(prediction.main_out, prediction.aux_out, cams, self._identity)
+        return dataclasses.replace(prediction, cams=cams)
 
     def _require_open(self) -> None:
         if not self._open:

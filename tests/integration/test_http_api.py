@@ -149,6 +149,7 @@ async def test_an_analysis_is_answered_whole(client, cell):
     assert decision["decided_by"] == "none"
     assert answer["review"]["needed"] == bool(answer["review"]["reasons"])
     assert 0 <= answer["aux_neutrophil_probability"] <= 1
+    assert -20 < answer["energy"] < 0  # of a handful of logits from 0 to 8
     assert sum(answer["focus"]["shares"].values()) == pytest.approx(1, abs=1e-3)
     assert answer["heatmap"]["media_type"] == "image/png"
     assert answer["heatmap"]["colour_map"] == "viridis"
@@ -438,6 +439,58 @@ async def test_results_are_not_to_be_stored_or_guessed_about(client, cell):
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
+SITE_PROFILE = """
+description = "A site that knows how often each class occurs."
+tta = "none"
+[preprocessing]
+version = "v1"
+crop_scale = 1.4
+[routing]
+mode = "prior"
+review_threshold = 0.0
+review_margin = 0.0
+max_energy = -15.0
+prior = [0.96, 0.01, 0.01, 0.01, 0.01]
+training_prior = [0.2, 0.2, 0.2, 0.2, 0.2]
+"""
+
+
+async def test_a_site_profile_weighs_by_its_shares_and_marks_what_is_unlike_the_training_images(
+    tmp_path, cell
+):
+    (tmp_path / "site.toml").write_text(SITE_PROFILE)
+    without_shares = [
+        line for line in SITE_PROFILE.splitlines() if not line.startswith(("prior", "training"))
+    ]
+    lenient_text = "\n".join(without_shares).replace('"prior"', '"none"').replace("-15.0", "0.0")
+    (tmp_path / "lenient.toml").write_text(lenient_text)
+    settings = Settings(profiles_dir=tmp_path)
+    services = build_services(settings, model_server=FakeModelServer())
+    async with client_of(build_app(settings, services)) as client:
+        answers = {
+            name: (await client.post("/v1/analyses", params={"profile": name}, files={"file": cell})).json()
+            for name in ("site", "lenient")
+        }
+        described = {p["name"]: p for p in (await client.get("/v1/model")).json()["profiles"]}
+
+    site, lenient = answers["site"], answers["lenient"]
+    assert (site["decision"]["decided_by"], lenient["decision"]["decided_by"]) == ("prior", "none")
+    assert site["decision"]["class"] == "Basophil" != lenient["decision"]["class"]
+    weighed = {
+        name: p * (0.96 if name == "Basophil" else 0.01) for name, p in lenient["probabilities"].items()
+    }
+    expected = {name: p / sum(weighed.values()) for name, p in weighed.items()}
+    assert site["probabilities"] == pytest.approx(expected, abs=1e-6)
+    assert site["energy"] == lenient["energy"]
+    assert "out_of_distribution" in [reason["code"] for reason in site["review"]["reasons"]]
+    assert "out_of_distribution" not in [reason["code"] for reason in lenient["review"]["reasons"]]
+    assert "unlike the training images" in site["report"]["text"]
+    assert "Weighed by the class shares" in site["report"]["text"]
+    assert described["site"]["max_energy"] == -15.0
+    assert described["site"]["prior"] == [0.96, 0.01, 0.01, 0.01, 0.01]
+    assert described["default"]["prior"] is None
+
+
 # Operation
 
 
@@ -445,7 +498,7 @@ async def test_the_model_tells_of_itself(client):
     answer = (await client.get("/v1/model")).json()
     assert answer["class_names"] == list(CLASS_NAMES)
     assert answer["input_size"] == 224
-    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out"]
+    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits"]
     assert {"name", "version", "sha256"} == set(answer["model"])
     profiles = {profile["name"]: profile for profile in answer["profiles"]}
     assert [name for name, profile in profiles.items() if profile["default"]] == ["default"]

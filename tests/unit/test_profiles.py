@@ -97,6 +97,18 @@ def test_optional_keys_have_the_defaults_of_the_policy(tmp_path: Path) -> None:
     assert load_profiles(write(tmp_path, text))["site"].routing == RoutingPolicy("aux", review_threshold=0.7)
 
 
+def test_an_energy_limit_and_the_shares_of_the_classes_are_read(tmp_path: Path) -> None:
+    text = VALID.replace(
+        'mode = "aux"',
+        'mode = "prior"\nmax_energy = -4\nprior = [0.01, 0.03, 0.3, 0.06, 0.6]\n'
+        "training_prior = [0.2, 0.2, 0.2, 0.2, 0.2]",
+    )
+    routing = load_profiles(write(tmp_path, text))["site"].routing
+    assert routing.max_energy == -4.0
+    assert routing.prior == (0.01, 0.03, 0.3, 0.06, 0.6)
+    assert routing.training_prior == (0.2,) * 5
+
+
 def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
     text = VALID.replace("crop_scale = 2", 'crop_scale = "whole-frame"')
     assert load_profiles(write(tmp_path, text))["site"].recipe.crop_scale is None
@@ -109,7 +121,7 @@ def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
         ('tta = "none"', 'tta = "none"\nttta = 1', "ttta", "no such key", "1"),
         ('description = "A site\'s own camera."', "", "description", "a value", "none"),
         ('description = "A site\'s own camera."', 'description = ""', "description", "at least 1 char", "''"),
-        ('version = "v4"', 'version = "v5"', "preprocessing.version", "'v4'", "'v5'"),
+        ('version = "v4"', 'version = "v6"', "preprocessing.version", "'v5'", "'v6'"),
         ('version = "v4"', 'version = "v1"', "preprocessing.macenko", 'version = "v4"', "first_stain"),
         ("crop_scale = 2", "", "preprocessing.crop_scale", "a value", "none"),
         ("crop_scale = 2", "crop_scale = 0", "preprocessing.crop_scale", "from 0.5 to 10", "0"),
@@ -121,7 +133,7 @@ def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
         ("std = [40.0,", "std = [0.0,", "preprocessing.reinhard.std.0", "greater than 0", "0.0"),
         ("mean = [180, 140.5, 115.0]", "", "preprocessing.reinhard.mean", "a value", "none"),
         ("[0.56, 0.72, 0.41]", "[0.9, 0.9, 0.9]", "preprocessing.macenko.first_stain", "length 1", "0.9"),
-        ('mode = "aux"', 'mode = "prior"', "routing.mode", "'none', 'main' or 'aux'", "'prior'"),
+        ('mode = "aux"', 'mode = "best"', "routing.mode", "'none', 'main', 'aux' or 'prior'", "'best'"),
         ("temperature = 1.5", "temperature = 0", "routing.temperature", "over 0", "0"),
         ("temperature = 1.5", "temperature = true", "routing.temperature", "valid number", "True"),
         ("temperature = 1.5", "temperature = inf", "routing.temperature", "finite", "inf"),
@@ -129,6 +141,30 @@ def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
         ("review_threshold = 0.7", "review_threshold = 70", "routing.review_threshold", "from 0 to 1", "70"),
         ("review_threshold = 0.7", "review_treshold = 0.7", "routing.review_threshold", "a value", "none"),
         ("review_margin = 0.1", "review_margin = -0.1", "routing.review_margin", "from 0 to 1", "-0.1"),
+        ("review_margin = 0.1", "max_energy = inf", "routing.max_energy", "finite", "inf"),
+        ("review_margin = 0.1", 'max_energy = "low"', "routing.max_energy", "valid number", "'low'"),
+        (
+            "review_margin = 0.1",
+            "prior = [0.2, 0.2, 0.2, 0.2, 0.2]",
+            "routing.prior",
+            'mode = "prior"',
+            "0.2",
+        ),
+        ('mode = "aux"', 'mode = "prior"', "routing.prior", "a value", "none"),
+        (
+            'mode = "aux"',
+            'mode = "prior"\nprior = [0.2, 0.2, 0.2, 0.2, 0.3]\ntraining_prior = [0.2, 0.2, 0.2, 0.2, 0.2]',
+            "routing.prior",
+            "5 numbers over 0 that sum to 1",
+            "0.3",
+        ),
+        (
+            'mode = "aux"',
+            'mode = "prior"\nprior = [0.2, 0.2, 0.2, 0.2, 0.2]\ntraining_prior = [0.5, 0.5]',
+            "routing.training_prior",
+            "5 numbers over 0 that sum to 1",
+            "0.5",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_file_key_expected_and_received(

@@ -8,13 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from orchestrator.domain import Finding, ModelIdentity, Prediction, ReviewReason, RoutingMode
+from orchestrator.domain import (
+    Finding,
+    FocusMap,
+    FocusShares,
+    ModelIdentity,
+    Prediction,
+    ReviewReason,
+    RoutingMode,
+)
 from orchestrator.errors import ConfigurationError, ContractViolation
 from orchestrator.model_contract import CLASS_NAMES, LYMPHOCYTE, NEUTROPHIL, NUM_CLASSES
-from orchestrator.routing import AveragedPrediction, RoutingPolicy, average, calibrate, route
+from orchestrator.routing import (
+    AveragedPrediction,
+    RoutingPolicy,
+    average,
+    calibrate,
+    energy,
+    estimate_prior,
+    route,
+    with_focus_reason,
+    with_prior,
+)
 
 BASOPHIL, EOSINOPHIL, MONOCYTE = (CLASS_NAMES.index(n) for n in ("Basophil", "Eosinophil", "Monocyte"))
-MODES: tuple[RoutingMode, ...] = ("none", "main", "aux")
+MODES: tuple[RoutingMode, ...] = ("none", "main", "aux", "prior")
+EQUAL = (0.2,) * NUM_CLASSES
 
 unit = st.floats(0, 1)
 temperatures = st.floats(1e-3, 1e3)
@@ -30,15 +49,32 @@ def distributions(draw: st.DrawFn) -> tuple[float, ...]:
     return tuple(float(p) for p in weights / weights.sum())
 
 
+def policy_of(mode: RoutingMode, **changes: object) -> RoutingPolicy:
+    """A policy, with equal shares where the mode needs some."""
+    shares = {"prior": EQUAL, "training_prior": EQUAL} if mode == "prior" else {}
+    return RoutingPolicy(mode, **{"review_threshold": 0.6, **shares, **changes})  # type: ignore[arg-type]
+
+
+energies = st.floats(-50, 50)
 policies = st.builds(
-    RoutingPolicy, modes, temperature=temperatures, review_threshold=unit, review_margin=unit
+    policy_of,
+    modes,
+    temperature=temperatures,
+    review_threshold=unit,
+    review_margin=unit,
+    max_energy=st.none() | energies,
 )
-averaged_predictions = st.builds(AveragedPrediction, distributions(), unit)
+averaged_predictions = st.builds(AveragedPrediction, distributions(), unit, energies)
 
 
-def prediction(main_out: object, aux_out: object) -> Prediction:
+def prediction(main_out: object, aux_out: object, logits: object = None) -> Prediction:
+    main = np.asarray(main_out, np.float32)
     return Prediction(
-        np.asarray(main_out, np.float32), np.asarray(aux_out, np.float32), None, ModelIdentity("wbc", 1, None)
+        main,
+        np.asarray(aux_out, np.float32),
+        np.zeros_like(main) if logits is None else np.asarray(logits, np.float32),
+        None,
+        ModelIdentity("wbc", 1, None),
     )
 
 
@@ -49,10 +85,13 @@ def decide(
     threshold: float = 0.6,
     margin: float = 0.15,
     temperature: float = 1.0,
+    **changes: object,
 ) -> Finding:
     full = tuple(probabilities.get(i, 0.0) for i in range(NUM_CLASSES))
-    policy = RoutingPolicy(mode, temperature=temperature, review_threshold=threshold, review_margin=margin)
-    return route(AveragedPrediction(full, aux), policy)
+    policy = policy_of(
+        mode, temperature=temperature, review_threshold=threshold, review_margin=margin, **changes
+    )
+    return route(AveragedPrediction(full, aux, energy=-5.0), policy)
 
 
 def codes(finding: Finding) -> list[str]:
@@ -73,8 +112,31 @@ class TestRoutingPolicy:
             RoutingPolicy("none", review_threshold=0.6, review_margin=value)
 
     def test_unknown_mode_is_refused(self) -> None:
-        with pytest.raises(ConfigurationError, match="none, main, aux, received 'best'"):
+        with pytest.raises(ConfigurationError, match="none, main, aux, prior, received 'best'"):
             RoutingPolicy("best", review_threshold=0.6)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf])
+    def test_an_energy_limit_is_finite(self, limit: float) -> None:
+        with pytest.raises(ConfigurationError, match="max_energy: expected a finite number"):
+            RoutingPolicy("none", review_threshold=0.6, max_energy=limit)
+
+    @pytest.mark.parametrize("name", ["prior", "training_prior"])
+    @pytest.mark.parametrize(
+        "shares",
+        [(0.5, 0.5), (0.3,) * 5, (0.0, 0.25, 0.25, 0.25, 0.25), (-0.2, 0.3, 0.3, 0.3, 0.3), (math.nan,) * 5],
+    )
+    def test_shares_of_classes_are_positive_and_sum_to_one(
+        self, name: str, shares: tuple[float, ...]
+    ) -> None:
+        with pytest.raises(ConfigurationError, match=f"^{name}: expected 5 numbers over 0 that sum to 1"):
+            policy_of("prior", **{name: shares})
+
+    @pytest.mark.parametrize("name", ["prior", "training_prior"])
+    def test_shares_of_classes_belong_to_mode_prior_and_to_no_other(self, name: str) -> None:
+        with pytest.raises(ConfigurationError, match=f"^{name}: expected a value with mode"):
+            policy_of("prior", **{name: None})
+        with pytest.raises(ConfigurationError, match=f"^{name}: expected only with mode"):
+            policy_of("main", **{name: EQUAL})
 
 
 class TestAverage:
@@ -112,6 +174,24 @@ class TestAverage:
     def test_logits_instead_of_probabilities_violate_the_contract(self) -> None:
         with pytest.raises(ContractViolation, match="sum to 1"):
             average(prediction([[0.9, 0.9, 0.1, 0.1, 0.1]], [0.5]))
+
+    def test_the_energy_is_the_mean_of_the_views_energies(self) -> None:
+        logits = [[0.0, 0, 0, 0, 0], [3.0, -1, 0, 0, 1]]
+        averaged = average(prediction(np.full((2, 5), 0.2), [0.5, 0.5], logits))
+        expected = -np.mean([math.log(5), math.log(math.exp(3) + math.exp(-1) + 2 + math.exp(1))])
+        assert averaged.energy == pytest.approx(expected)
+
+    @pytest.mark.parametrize("shape", [(5,), (2, 4), (1, 5), (3, 5)])
+    def test_wrong_shape_of_logits_violates_the_contract(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ContractViolation, match="logits: expected shape"):
+            average(prediction(np.full((2, 5), 0.2), np.zeros(2), np.zeros(shape)))
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_a_logit_that_is_not_finite_violates_the_contract(self, bad: float) -> None:
+        logits = np.zeros((2, 5))
+        logits[1, 3] = bad
+        with pytest.raises(ContractViolation, match="logits: expected finite"):
+            average(prediction(np.full((2, 5), 0.2), np.zeros(2), logits))
 
     @given(
         hnp.arrays(np.float64, (8, 5), elements=st.floats(1e-6, 1)), hnp.arrays(np.float64, 8, elements=unit)
@@ -184,6 +264,22 @@ class TestRoute:
         finding = route(averaged, policy)
         assert ("low_confidence" in codes(finding)) == (finding.confidence < policy.review_threshold)
         assert ("close_call" in codes(finding)) == (finding.margin < policy.review_margin)
+
+    @given(averaged_predictions, policies)
+    def test_review_says_out_of_distribution_exactly_where_the_energy_is_over_the_limit(
+        self, averaged: AveragedPrediction, policy: RoutingPolicy
+    ) -> None:
+        finding = route(averaged, policy)
+        over = policy.max_energy is not None and averaged.energy > policy.max_energy
+        assert ("out_of_distribution" in codes(finding)) == over
+        assert finding.energy == averaged.energy
+
+    def test_an_energy_over_the_limit_is_named_with_the_limit(self) -> None:
+        sure: dict[int, float] = {NEUTROPHIL: 1.0}
+        finding = decide(sure, max_energy=-5.5)
+        assert codes(finding) == ["out_of_distribution"]
+        assert "energy -5.00, limit -5.50" in finding.review_reasons[0].message
+        assert codes(decide(sure, max_energy=-5.0)) == []
 
     @given(averaged_predictions, unit, temperatures)
     def test_none_takes_the_most_probable_class_whatever_the_temperature(
@@ -267,10 +363,123 @@ class TestRoute:
     @pytest.mark.parametrize("mode", MODES)
     def test_quality_reasons_are_kept_and_stand_first(self, mode: RoutingMode) -> None:
         blurred = ReviewReason("blurred", "The image is blurred.")
-        averaged = AveragedPrediction((0.2,) * 5, 0.5)
-        finding = route(averaged, RoutingPolicy(mode, review_threshold=0.6), [blurred])
+        averaged = AveragedPrediction((0.2,) * 5, 0.5, 0.0)
+        finding = route(averaged, policy_of(mode, max_energy=-1.0), [blurred])
         assert finding.review_reasons[0] is blurred
         assert len(finding.review_reasons) > 1
 
     def test_a_sure_finding_of_a_good_image_needs_no_review(self) -> None:
         assert not decide({NEUTROPHIL: 0.97, MONOCYTE: 0.03}).needs_review
+
+    def test_prior_weighs_the_calibrated_probabilities_and_says_that_it_decided(self) -> None:
+        prior = (0.01, 0.04, 0.3, 0.05, 0.6)
+        finding = decide(
+            {MONOCYTE: 0.5, NEUTROPHIL: 0.4, LYMPHOCYTE: 0.1}, "prior", temperature=2.0, prior=prior
+        )
+        calibrated = calibrate(np.array([0, 0, 0.1, 0.5, 0.4]), 2.0)
+        assert finding.probabilities == pytest.approx(with_prior(calibrated, prior, EQUAL))
+        assert finding.class_name == "Neutrophil"
+        assert finding.decided_by == "prior"
+
+    def test_equal_shares_here_and_in_training_change_nothing(self) -> None:
+        probabilities = {MONOCYTE: 0.7, NEUTROPHIL: 0.3}
+        assert decide(probabilities, "prior").probabilities == pytest.approx(
+            decide(probabilities, "none").probabilities
+        )
+
+
+class TestEnergy:
+    @given(hnp.arrays(np.float64, (3, 5), elements=st.floats(-30, 30)))
+    def test_is_the_negative_logarithm_of_the_sum_of_exponentials(self, logits: np.ndarray) -> None:
+        assert energy(logits) == pytest.approx(-np.log(np.exp(logits).sum(axis=1)))
+
+    def test_huge_logits_neither_overflow_nor_vanish(self) -> None:
+        assert energy(np.array([1e4, 0, 0, 0, 0])) == pytest.approx(-1e4)
+        assert energy(np.full(5, -1e4)) == pytest.approx(1e4 - math.log(5))
+
+    def test_tells_apart_what_the_softmax_cannot(self) -> None:
+        strong, weak = np.array([9.0, 4, 0, 0, 0]), np.array([9.0, 4, 0, 0, 0]) - 8
+        assert energy(weak) == pytest.approx(energy(strong) + 8)
+
+
+class TestPrior:
+    TRAINING = (0.1, 0.2, 0.2, 0.2, 0.3)
+
+    @given(distributions(), st.lists(st.floats(1e-3, 1), min_size=5, max_size=5))
+    def test_another_prior_and_back_is_where_it_began(self, p: tuple[float, ...], prior: list[float]) -> None:
+        there = with_prior(np.array(p), prior, self.TRAINING)
+        assert there.sum() == pytest.approx(1)
+        assert with_prior(there, self.TRAINING, prior) == pytest.approx(np.array(p), abs=1e-9)
+
+    def test_is_bayes_rule(self) -> None:
+        likelihood = np.array([0.3, 0.1, 0.8, 0.2, 0.4])
+        prior = np.array([0.05, 0.05, 0.3, 0.1, 0.5])
+        trained = likelihood * self.TRAINING / (likelihood * self.TRAINING).sum()
+        there = likelihood * prior / (likelihood * prior).sum()
+        assert with_prior(trained, list(prior), self.TRAINING) == pytest.approx(there)
+
+    @pytest.mark.parametrize("shares", [(0.0, 0.25, 0.25, 0.25, 0.25), (math.nan,) * 5])
+    def test_a_share_that_is_not_positive_is_refused(self, shares: tuple[float, ...]) -> None:
+        with pytest.raises(ValueError, match="shares over 0"):
+            with_prior(np.array(EQUAL), shares, self.TRAINING)
+        with pytest.raises(ValueError, match="shares over 0"):
+            with_prior(np.array(EQUAL), self.TRAINING, shares)
+        with pytest.raises(ValueError, match="training shares over 0"):
+            estimate_prior(np.array([EQUAL]), shares)
+
+    def test_rows_that_are_no_distribution_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="sum to 1"):
+            with_prior(np.full(5, 0.3), EQUAL, EQUAL)
+        with pytest.raises(ValueError, match="sum to 1"):
+            estimate_prior(np.full((2, 5), 0.3), EQUAL)
+        for shape in ((0, 5), (5,)):
+            with pytest.raises(ValueError, match="at least one cell"):
+                estimate_prior(np.full(shape, 0.2), EQUAL)
+
+    def test_expectation_maximisation_finds_the_shares_of_a_specimen(self) -> None:
+        # Gaussian features of five classes: the model's answers are exact for the training shares.
+        rng = np.random.default_rng(7)
+        true = np.array([0.02, 0.05, 0.3, 0.08, 0.55])
+        classes = rng.choice(5, 4000, p=true)
+        features = np.eye(5)[classes] * 2.0 + rng.normal(size=(4000, 5))
+        posterior = np.exp(2.0 * features) * self.TRAINING
+        posterior /= posterior.sum(axis=1, keepdims=True)
+
+        found = estimate_prior(posterior, self.TRAINING)
+
+        assert found.dtype == np.float64
+        assert found.sum() == pytest.approx(1)
+        assert np.abs(found - true).max() < 0.02
+        # The mean answer, which counts as if the specimen were the training set, is far off.
+        assert np.abs(posterior.mean(axis=0) - true).max() > 0.05
+        right_before = (posterior.argmax(axis=1) == classes).mean()
+        right_after = (with_prior(posterior, list(found), self.TRAINING).argmax(axis=1) == classes).mean()
+        assert right_after > right_before + 0.02
+
+    def test_answers_as_in_training_leave_the_training_shares(self) -> None:
+        sure = np.repeat(np.eye(5), [1, 2, 2, 2, 3], axis=0)
+        assert estimate_prior(sure, self.TRAINING) == pytest.approx(np.array(self.TRAINING))
+
+    def test_iterations_and_tolerance_bound_the_work(self) -> None:
+        p = np.array([[0.6, 0.1, 0.1, 0.1, 0.1]])
+        assert estimate_prior(p, EQUAL, max_iterations=0) == pytest.approx(np.array(EQUAL))
+        assert estimate_prior(p, EQUAL, max_iterations=1) == pytest.approx(p[0])
+        assert estimate_prior(p, EQUAL, tolerance=1.0) == pytest.approx(p[0])
+        assert estimate_prior(p, EQUAL)[0] > 0.999
+
+
+class TestFocusReason:
+    FINDING = Finding(NEUTROPHIL, (0, 0, 0, 0, 1), 1.0, -5.0, "none", (ReviewReason("blurred", "Blurred."),))
+
+    @staticmethod
+    def focus(ratio: float) -> FocusMap:
+        return FocusMap(np.zeros((2, 2), np.float32), ratio, FocusShares(ratio, 0.0, 1 - ratio))
+
+    def test_a_heatmap_beside_the_cell_is_marked_after_the_other_reasons(self) -> None:
+        marked = with_focus_reason(self.FINDING, self.focus(0.34))
+        assert codes(marked) == ["blurred", "background_focus"]
+        assert "34%" in marked.review_reasons[1].message
+
+    def test_a_heatmap_on_the_cell_and_no_heatmap_change_nothing(self) -> None:
+        assert with_focus_reason(self.FINDING, self.focus(0.35)) is self.FINDING
+        assert with_focus_reason(self.FINDING, None) is self.FINDING

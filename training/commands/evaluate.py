@@ -1,29 +1,177 @@
 """``wbc-train evaluate``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from orchestrator.errors import ConfigurationError
 from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_REPOSITORY, DataRoot
+
+if TYPE_CHECKING:
+    from training.evaluate import EvaluationSettings
+
+_WHAT, _WAY, _SERVICE = "What is evaluated", "The way to a decision", "Through a running service"
+
+
+def _option(text: str, panel: str, *names: str, **limits: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **limits)
 
 
 def evaluate(
     data_root: DataRoot = DEFAULT_DATA_ROOT,
     model_path: Annotated[
-        Path, typer.Option(help="A version folder of the model repository (a SavedModel).")
+        Path, _option("A version folder of the model repository (a SavedModel).", _WHAT)
     ] = DEFAULT_REPOSITORY / "wbc" / "1",
-    output_dir: Annotated[Path, typer.Option(help="Where predictions and metrics go.")] = Path("outputs"),
-    split: Annotated[list[str] | None, typer.Option(help="Repeatable; TestA and TestB where absent.")] = None,
-    profile: Annotated[str, typer.Option(help="Device profile: preprocessing, TTA, routing.")] = "default",
-    tta: Annotated[Literal["none", "light"] | None, typer.Option(help="Instead of the profile's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of a split.")] = None,
+    output_dir: Annotated[
+        Path, _option("Gets a folder per split, and one for all splits together.", _WHAT)
+    ] = Path("outputs"),
+    split: Annotated[list[str] | None, _option("Repeatable; TestA and TestB where absent.", _WHAT)] = None,
+    limit: Annotated[
+        int | None, _option("At most this many images of a split, drawn by --seed.", _WHAT, min=1)
+    ] = None,
+    seed: Annotated[int, _option("Of --limit and of the Reinhard reference's images.", _WHAT)] = 42,
+    resamples: Annotated[int, _option("Of the bootstrap that makes the intervals.", _WHAT, min=10)] = 2000,
+    ablation: Annotated[
+        bool,
+        _option(
+            "Instead: the adaptation table and the preprocessing table (ablation.csv, ablation.md).",
+            _WHAT,
+            "--ablation",
+        ),
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        _option(
+            "Of the ablation's row; where absent, fitted on the validation part of the reference split.",
+            _WHAT,
+            min=0.01,
+        ),
+    ] = None,
+    focus: Annotated[
+        bool,
+        _option(
+            "Measure the share of the heatmap on the cell: by the true masks of manifest.csv where there are "
+            "any, otherwise by our own.",
+            _WHAT,
+            "--focus",
+        ),
+    ] = False,
+    profile: Annotated[str, _option("Device profile: preprocessing, TTA, routing.", _WAY)] = "default",
+    profiles_dir: Annotated[
+        Path | None, _option("Folder of your own profiles, such as `wbc-train profile` writes.", _WAY)
+    ] = None,
+    preprocessing: Annotated[
+        Literal["v1", "v2", "v3", "v4", "v5"] | None,
+        _option("Version of the Medical Enhanced Filter instead of the profile's.", _WAY),
+    ] = None,
+    color_normalization: Annotated[
+        Literal["none", "reinhard"] | None, _option("Instead of the profile's.", _WAY)
+    ] = None,
+    normalization_reference_split: Annotated[
+        str, _option("Split that the Reinhard reference and the training shares come from.", _WAY)
+    ] = "Train",
+    normalization_reference_samples: Annotated[
+        int, _option("At most this many of its images make the Reinhard reference.", _WAY, min=1)
+    ] = 1200,
+    tta: Annotated[Literal["none", "light"] | None, _option("Instead of the profile's.", _WAY)] = None,
+    testb_binary_mode: Annotated[
+        Literal["none", "main", "aux", "prior"] | None,
+        _option(
+            "Routing of TestB instead of the profile's. main and aux presume that it holds only lymphocytes "
+            "and neutrophils; prior estimates from its cells how often each class occurs.",
+            _WAY,
+        ),
+    ] = None,
+    runtime: Annotated[
+        Literal["embedded", "tensorflow"],
+        _option("What runs the network: OpenVINO, as the service does, or TensorFlow.", _WAY),
+    ] = "embedded",
+    batch_size: Annotated[
+        int, _option("Images (of 1 or 8 views) that go through the network at once.", _WAY, min=1)
+    ] = 4,
+    endpoint: Annotated[
+        str | None,
+        _option("Root URL of a running service, such as http://localhost:8000: let it judge.", _SERVICE),
+    ] = None,
+    concurrency: Annotated[
+        int, _option("Images under way at the service at once.", _SERVICE, min=1, max=64)
+    ] = 4,
+    timeout_s: Annotated[
+        float, _option("How long an answer of the service may take.", _SERVICE, min=1.0)
+    ] = 60.0,
 ) -> None:
-    """Score a model with 95 % intervals; writes predictions.csv and metrics.json per split."""
-    from training.evaluate import evaluate_splits, scores_table
+    """Score a model, with 95 % intervals: how right, how honest about it, and what a review is worth.
 
-    scores = evaluate_splits(
-        model_path, data_root, split or ["TestA", "TestB"], profile, output_dir, tta_mode=tta, limit=limit
+    Each split's folder gets classification_report.txt, confusion_matrix.png, predictions.csv, reliability.png
+    and metrics.json. Options that are left out leave the way as the device profile has it, which is the way
+    of the service; --endpoint asks a running service and, with the same model and profile, gives the very
+    same predictions.csv.
+    For research use only. Not for use in diagnostic procedures.
+    """
+    from training.evaluate import (
+        EvaluationSettings,
+        evaluate_splits,
+        evaluate_through,
+        scores_table,
+        trust_table,
     )
-    Console().print(scores_table(scores, f"{model_path}, profile {profile}"))
+
+    settings = EvaluationSettings(
+        data_root=data_root,
+        output_dir=output_dir,
+        splits=tuple(dict.fromkeys(split or ("TestA", "TestB"))),
+        model_path=model_path,
+        runtime=runtime,
+        profile=profile,
+        profiles_dir=profiles_dir,
+        batch_size=batch_size,
+        limit=limit,
+        tta=tta,
+        testb_binary_mode=testb_binary_mode,
+        color_normalization=color_normalization,
+        normalization_reference_split=normalization_reference_split,
+        normalization_reference_samples=normalization_reference_samples,
+        preprocessing=preprocessing,
+        seed=seed,
+        focus=focus,
+        resamples=resamples,
+    )
+    console = Console()
+    if temperature is not None and not ablation:
+        raise ConfigurationError("--temperature belongs to --ablation; a profile's stands in its file")
+    if ablation:
+        if endpoint is not None:
+            raise ConfigurationError(
+                "--ablation changes what a service does not let a caller change: leave out --endpoint"
+            )
+        _ablation(settings, temperature, console)
+        return
+    if endpoint is None:
+        scores = evaluate_splits(settings)
+        judged_by = f"{model_path}, {runtime}"
+    else:
+        from training.endpoint import Endpoint
+
+        scores = evaluate_through(Endpoint(endpoint, concurrency, timeout_s), settings)
+        judged_by = endpoint
+    console.print(scores_table(scores, f"{judged_by}, profile {profile}"))
+    console.print(trust_table(scores))
+    console.print(f"written: {output_dir}", highlight=False)
+
+
+def _ablation(settings: "EvaluationSettings", temperature: float | None, console: Console) -> None:
+    from training.ablation import run_ablation
+    from training.ablation_tables import markdown, terminal_tables, write_csv
+    from training.predictors import model_identity
+
+    rows = run_ablation(settings, temperature)
+    folder = settings.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "ablation.csv", rows)
+    text = markdown(rows, model_identity(settings.model_path))
+    (folder / "ablation.md").write_text(text, encoding="utf-8")
+    for table in terminal_tables(rows):
+        console.print(table)
+    console.print(f"written: {folder / 'ablation.csv'}, {folder / 'ablation.md'}", highlight=False)

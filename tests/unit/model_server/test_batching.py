@@ -34,7 +34,7 @@ class GatedNetwork:
         if (views.gain < 0).any():
             raise ValueError("a negative gain")
         main = np.repeat(views.gain[:, None], 5, axis=1)
-        return Prediction(main, views.gain, main[..., None, None], IDENTITY)
+        return Prediction(main, views.gain, main + 1, main[..., None, None], IDENTITY)
 
     async def working(self) -> None:
         """Return when a batch is with the network."""
@@ -131,6 +131,7 @@ async def test_what_gathers_while_the_network_works_goes_next_and_never_beyond_t
 
     assert network.batches == [[1], [2, 3, 4], [5, 6]]
     assert [answer.aux_out.tolist() for answer in answers] == [[1], [2, 3], [4], [5, 6]]
+    assert [answer.logits[:, 0].tolist() for answer in answers] == [[2], [3, 4], [5], [6, 7]]
     assert [answer.cams.shape for answer in answers if answer.cams is not None] == [
         (rows, 5, 1, 1) for rows in (1, 2, 1, 2)
     ]

@@ -18,7 +18,7 @@ from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork
 from tests.export_fixture import ExportedModel
 from tests.random_images import varied_images
-from training.classifier import with_conv_maps
+from training.classifier import with_served_outputs
 from training.gradcam import autodiff_class_activation_maps
 
 
@@ -44,7 +44,7 @@ async def test_answers_and_explains_as_keras_does(exported_model: ExportedModel)
     gain = np.array([1.0, 1.1, 0.9] * 3, dtype=np.float32)
     pixels = np.clip(images / np.float32(255.0) * gain[:, None, None, None], 0.0, 1.0)
     expected = {
-        name: np.asarray(value) for name, value in with_conv_maps(exported_model.model)(pixels).items()
+        name: np.asarray(value) for name, value in with_served_outputs(exported_model.model)(pixels).items()
     }
     cams = autodiff_class_activation_maps(exported_model.model, expected["conv_maps"])
 
@@ -55,6 +55,9 @@ async def test_answers_and_explains_as_keras_does(exported_model: ExportedModel)
 
     np.testing.assert_allclose(prediction.main_out, expected["main_out"], atol=1e-3)
     np.testing.assert_allclose(prediction.aux_out, expected["aux_binary_out"][:, 0], atol=1e-3)
+    np.testing.assert_allclose(
+        prediction.logits, expected["logits"], atol=1e-3 * np.abs(expected["logits"]).max()
+    )
     assert prediction.cams is not None
     # Guiding has kinks: a gradient that rounding moves across zero counts or does not.
     np.testing.assert_allclose(prediction.cams, cams, atol=1e-2 * cams.max())
@@ -218,7 +221,8 @@ class TestRefusals:
                 + keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))[:, None] * 0
             )
             cams = keras.ops.reshape(keras.ops.repeat(zero, 5 * 7 * 7, axis=1), (-1, 5, 7, 7))
-            return {"main_out": keras.ops.repeat(zero, 5, axis=1), "aux_binary_out": zero, "cams": cams}
+            zeros = keras.ops.repeat(zero, 5, axis=1)
+            return {"main_out": zeros, "aux_binary_out": zero, "logits": zeros + 0.0, "cams": cams}
 
         archive = keras.export.ExportArchive()
         specs = [keras.InputSpec(shape=spec.shape, dtype=spec.dtype, name=spec.name) for spec in INPUTS]
@@ -232,14 +236,14 @@ class TestRefusals:
 def test_a_batch_that_fails_leaves_a_network_that_answers(small_exported_model: ExportedModel) -> None:
     network = OpenVinoNetwork(small_exported_model.version_dir, threads=2)
     good = views_of(4)
-    before, _, _ = network.run(good)
+    before = network.run(good)
 
     with pytest.raises(RuntimeError):
         network.run(ViewBatch(good.images, good.gain[:1]))
     # Whichever stream takes the rows.
     for _ in range(4):
-        after, _, _ = network.run(good)
-        np.testing.assert_array_equal(before, after)
+        after = network.run(good)
+        np.testing.assert_array_equal(before.main_out, after.main_out)
 
 
 SERVE_ONCE = """

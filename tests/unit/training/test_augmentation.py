@@ -1,16 +1,21 @@
 """Random variations of training images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.vision.crop import CellLocation, locate_cell
 from orchestrator.vision.preprocessing import Recipe
 from training.augmentation import (
     AugmentationConfig,
-    augmented_pixels,
+    augmented_cell,
+    foreground_window,
+    random_background,
     random_camera,
     random_crop,
+    random_cut,
     random_stain,
 )
 
@@ -26,7 +31,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_one_others(cell_image):
     cell = locate_cell(cell_image)
 
     def pixels(seed):
-        return augmented_pixels(cell_image, cell, Recipe(), CONFIG, np.random.default_rng(seed))
+        return augmented_cell(cell_image, cell, Recipe(), CONFIG, np.random.default_rng(seed))[0]
 
     assert pixels(1).shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
     assert pixels(1).dtype == np.uint8
@@ -56,7 +61,13 @@ def test_without_a_cell_the_whole_frame_is_used(cell_image):
 
 def test_stain_and_camera_can_be_switched_off(cell_image):
     off = AugmentationConfig(
-        stain_prob=0, stain_jitter_prob=0, defocus_prob=0, resolution_prob=0, noise_prob=0, jpeg_prob=0
+        stain_prob=0,
+        stain_jitter_prob=0,
+        sharpen_prob=0,
+        defocus_prob=0,
+        resolution_prob=0,
+        noise_prob=0,
+        jpeg_prob=0,
     )
     random = np.random.default_rng(0)
 
@@ -76,7 +87,7 @@ def test_stain_variation_changes_colour_but_not_structure(cell_image):
 
 
 def test_camera_variation_loses_detail(cell_image):
-    blurred = AugmentationConfig(defocus_prob=1, resolution_prob=1, noise_prob=0, jpeg_prob=0)
+    blurred = AugmentationConfig(sharpen_prob=0, defocus_prob=1, resolution_prob=1, noise_prob=0, jpeg_prob=0)
 
     result = random_camera(cell_image, blurred, np.random.default_rng(1))
 
@@ -89,6 +100,170 @@ def test_camera_variation_loses_detail(cell_image):
 def test_the_cell_may_lie_at_the_edge(cell_image):
     at_edge = CellLocation(row=5, column=5, size=100)
 
-    pixels = augmented_pixels(cell_image, at_edge, Recipe(), CONFIG, np.random.default_rng(0))
+    pixels, _ = augmented_cell(cell_image, at_edge, Recipe(), CONFIG, np.random.default_rng(0))
 
     assert pixels.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
+
+
+@pytest.fixture(scope="module")
+def disc_mask():
+    """255 on a disc of radius 50 around row 100, column 130, in a frame of 224; soft at its edge."""
+    rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
+    distance = np.hypot(rows - 100, columns - 130)
+    return np.rint(255 * np.clip((55 - distance) / 5, 0, 1)).astype(np.uint8)
+
+
+def test_a_new_background_leaves_the_cell_as_it_is_and_changes_the_rest(synthetic_cell, disc_mask):
+    rgb = synthetic_cell("Monocyte", seed=1, size=IMAGE_SIZE)
+
+    changed = random_background(rgb, disc_mask, CONFIG, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(changed[disc_mask == 255], rgb[disc_mask == 255])
+    outside = disc_mask == 0
+    difference = np.abs(changed[outside].astype(int) - rgb[outside])
+    assert (difference.max(axis=1) > 0).mean() > 0.8
+    assert 1 < difference.mean() < 30
+
+
+def test_the_strength_says_how_much_of_the_new_background_is_mixed_in(cell_image):
+    nowhere = np.zeros(cell_image.shape[:2], np.uint8)
+
+    def change(strength):
+        config = replace(CONFIG, bg_randomization_strength=strength)
+        changed = random_background(cell_image, nowhere, config, np.random.default_rng(3))
+        return np.abs(changed.astype(float) - cell_image).mean()
+
+    assert change(0.0) == 0
+    assert change(0.7) == pytest.approx(2 * change(0.35), rel=0.1)
+
+
+def test_a_new_background_is_blurred_tinted_grey_and_noisy():
+    """At full strength on a field of stripes, what is left are the noise and a paler mean."""
+    stripes = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    stripes[::2] = 100
+    config = replace(CONFIG, bg_randomization_strength=1.0)
+
+    for seed in range(5):
+        changed = random_background(
+            stripes, np.zeros(stripes.shape[:2], np.uint8), config, np.random.default_rng(seed)
+        ).astype(float)
+        # A tint of 8 to 22 % with a grey of 175 to 235 moves the mean from 50 to 60 .. 90.7.
+        assert 58 < changed.mean() < 92
+        assert changed.std() == pytest.approx(7, abs=1), "the stripes are gone, the noise is there"
+
+
+def test_a_foreground_crop_is_the_masks_box_with_its_margin(disc_mask):
+    windows = [foreground_window(disc_mask, np.random.default_rng(seed)) for seed in range(50)]
+
+    box = 105  # of what is at least half cell
+    sides = np.array([window.height for window in windows])
+    centres = np.array([(w.top + w.height / 2, w.left + w.width / 2) for w in windows])
+    assert all(window.height == window.width for window in windows)
+    assert np.abs(sides / box - 1.44).max() < 0.05
+    assert np.ptp(sides) > 0.03 * box
+    assert np.abs(centres - (100.5, 130.5)).max() < 0.03 * box + 1.5
+    assert np.ptp(centres, axis=0).min() > 0.03 * box
+    assert foreground_window(np.zeros_like(disc_mask), np.random.default_rng(0)) is None
+
+
+def test_pixels_and_mask_are_cut_alike(disc_mask):
+    """The mask as an image must give the cut of the image, whatever the turn and the mirror."""
+    as_image = np.repeat(disc_mask[:, :, np.newaxis], 3, axis=2)
+    cell = CellLocation(100, 130, 110)
+
+    for seed in range(12):
+        cut = random_cut(disc_mask.shape, cell, Recipe(), CONFIG, np.random.default_rng(seed), mask=disc_mask)
+        np.testing.assert_array_equal(cut.apply(disc_mask), cut.apply(as_image)[:, :, 0])
+        assert cut.apply(disc_mask).max() == 255
+
+
+def foreground_crops(class_index, mask, tries=400):
+    """How often the geometry is that of the mask, and not that of the cell, which lies elsewhere."""
+    config, elsewhere = replace(CONFIG, crop_prob=0.5), CellLocation(20, 20, 30)
+    scale = config.class_scale(class_index)
+    tops = [
+        random_cut(
+            mask.shape,
+            elsewhere,
+            Recipe(),
+            config,
+            np.random.default_rng(seed),
+            mask=mask,
+            class_scale=scale,
+        ).window.height
+        for seed in range(tries)
+    ]
+    return float(np.mean(np.array(tops) > 100))
+
+
+def test_neutrophils_and_lymphocytes_are_cropped_by_the_mask_less_often(disc_mask):
+    """Within four standard errors of the expected frequency (0.1 at 400 tries)."""
+    frequencies = [foreground_crops(index, disc_mask) for index in range(len(CLASS_NAMES))]
+
+    expected = [0.5] * len(CLASS_NAMES)
+    expected[NEUTROPHIL], expected[LYMPHOCYTE] = 0.5 * 0.3, 0.5 * 0.6
+    np.testing.assert_allclose(frequencies, expected, atol=0.1)
+    assert frequencies[NEUTROPHIL] < frequencies[LYMPHOCYTE] < min(frequencies[:2])
+
+
+STILL = replace(
+    AugmentationConfig(),
+    crop_scale_jitter=(1.0, 1.0),
+    shift_jitter=0.0,
+    rotation_prob=0.0,
+    stain_prob=0.0,
+    stain_jitter_prob=0.0,
+    sharpen_prob=0.0,
+    defocus_prob=0.0,
+    resolution_prob=0.0,
+    noise_prob=0.0,
+    jpeg_prob=0.0,
+    crop_prob=0.0,
+    bg_randomization_prob=0.0,
+)
+
+
+def test_backgrounds_change_as_often_as_the_class_asks_for(synthetic_cell, disc_mask):
+    """All else is off, so that only the eight turns and mirrors, or a new background, give other pixels."""
+    rgb = synthetic_cell("Neutrophil", seed=0, size=IMAGE_SIZE)
+    config = replace(STILL, bg_randomization_prob=1.0)
+    unchanged = {
+        augmented_cell(rgb, None, Recipe(), STILL, np.random.default_rng(seed), mask=disc_mask)[0].tobytes()
+        for seed in range(60)
+    }
+    assert len(unchanged) == 8
+
+    def frequency(class_index):
+        return np.mean(
+            [
+                augmented_cell(
+                    rgb,
+                    None,
+                    Recipe(),
+                    config,
+                    np.random.default_rng(seed),
+                    class_index=class_index,
+                    mask=disc_mask,
+                )[0].tobytes()
+                not in unchanged
+                for seed in range(60)
+            ]
+        )
+
+    assert frequency(0) == 1.0
+    assert frequency(None) == 1.0
+    assert frequency(NEUTROPHIL) == pytest.approx(0.3, abs=0.2)
+    assert frequency(LYMPHOCYTE) == pytest.approx(0.6, abs=0.2)
+
+
+def test_without_a_mask_nothing_is_known_of_the_background(cell_image):
+    cell = locate_cell(cell_image)
+    always = replace(CONFIG, crop_prob=1.0, bg_randomization_prob=1.0)
+    never = replace(CONFIG, crop_prob=0.0, bg_randomization_prob=0.0)
+
+    pixels = [
+        augmented_cell(cell_image, cell, Recipe(), config, np.random.default_rng(5), class_index=0)[0]
+        for config in (always, never)
+    ]
+
+    np.testing.assert_array_equal(*pixels)

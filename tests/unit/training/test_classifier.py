@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from training.classifier import build_classifier
+from tests.export_fixture import small_classifier
+from tests.random_weights import randomise
+from training.classifier import build_classifier, main_logits, with_served_outputs
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,39 @@ def test_conv_maps_are_the_relu_output_of_the_backbone(any_size: keras.Model) ->
     np.testing.assert_array_equal(np.asarray(maps), np.asarray(any_size.get_layer("backbone")(scaled)))
     assert any_size.get_layer("backbone").layers[-1].name == "relu"
     assert float(np.asarray(maps).min()) == 0.0
+
+
+def test_logits_are_what_main_out_is_the_softmax_of_also_in_a_saved_model(tmp_path: Path) -> None:
+    model = randomise(small_classifier())
+    model.save(tmp_path / "best.keras")
+    loaded = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    pixels = np.random.default_rng(0).random((3, 64, 64, 3), dtype=np.float32)
+
+    served = {name: np.asarray(value) for name, value in with_served_outputs(loaded)(pixels).items()}
+
+    assert set(served) == {"main_out", "aux_binary_out", "conv_maps", "logits"}
+    exponentials = np.exp(served["logits"])
+    np.testing.assert_allclose(
+        exponentials / exponentials.sum(axis=1, keepdims=True), served["main_out"], rtol=1e-4
+    )
+    np.testing.assert_allclose(served["main_out"], np.asarray(model(pixels)["main_out"]), atol=1e-5)
+    # The level that the softmax forgets is there: a bias on all classes moves every logit.
+    loaded.get_layer("main_out").bias.assign_add([2.0] * 5)
+    moved = with_served_outputs(loaded)(pixels)
+    np.testing.assert_allclose(np.asarray(moved["logits"]), served["logits"] + 2.0, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(moved["main_out"]), served["main_out"], atol=1e-5)
+    assert with_served_outputs(loaded).count_params() == model.count_params()
+
+
+def test_logits_of_given_features_are_those_of_the_dense_layer(small: keras.Model) -> None:
+    features = np.random.default_rng(1).normal(size=(2, 256)).astype(np.float32)
+    layer = small.get_layer("main_out")
+
+    logits = np.asarray(main_logits(small, keras.ops.convert_to_tensor(features)))
+
+    np.testing.assert_allclose(
+        logits, features @ np.asarray(layer.kernel) + np.asarray(layer.bias), atol=1e-5
+    )
 
 
 def test_the_network_holds_no_random_augmentation(any_size: keras.Model) -> None:

@@ -44,6 +44,26 @@ def test_device_and_slide_come_from_the_manifest(data_root):
     assert samples["2.png"].device == "unknown"
 
 
+def test_true_masks_come_from_the_manifest(data_root):
+    levels = np.array([[0, 128], [255, 0]], np.uint8)
+    (data_root / "masks").mkdir()
+    cv2.imwrite(str(data_root / "masks/0.png"), levels)
+    (data_root / "manifest.csv").write_text(
+        "path,device,slide,mask\n"
+        "Train/Basophil/0.png,raabin,,masks/0.png\nTrain/Basophil/1.png,raabin,,\n"
+        "Train/Basophil/2.png,raabin,,masks/none.png\n"
+    )
+
+    with_mask, without, lost = read_split(data_root, "Train")[:3]
+
+    assert with_mask.mask == data_root / "masks/0.png"
+    np.testing.assert_array_equal(with_mask.load_true_mask(), levels)
+    assert without.mask is None
+    assert without.load_true_mask() is None
+    with pytest.raises(ConfigurationError, match=r"2\.png at .*none\.png"):
+        lost.load_true_mask()
+
+
 def test_a_sample_is_decoded_as_rgb(data_root):
     assert read_split(data_root, "Train")[-1].load()[0, 0].tolist() == [82, 82, 82]
 

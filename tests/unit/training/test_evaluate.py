@@ -2,38 +2,43 @@
 
 import csv
 import json
+import re
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
-from orchestrator.domain import ModelIdentity, Prediction
+from orchestrator.domain import DISCLAIMER, ModelIdentity, Prediction
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.routing import estimate_prior
+from orchestrator.vision.stain import fit_reinhard_reference
+from tests.painted_splits import paint_splits
+from training.cell_scores import full_scores
+from training.cells import parts
 from training.datasets import data_fingerprint, read_split
 from training.evaluate import (
+    EvaluationSettings,
+    adapted_profile,
     by_device,
     chosen_profile,
+    chosen_samples,
     evaluate_cells,
     evaluate_splits,
+    judge_splits,
+    reinhard_reference,
     score_cells,
     scores_table,
-    write_predictions,
+    training_shares,
 )
+from training.evaluation_files import report_text, write_predictions
+from training.metrics import score
 from training.publish import publish
 
 
 @pytest.fixture(scope="module")
-def data_root(tmp_path_factory, synthetic_cell):
-    root = tmp_path_factory.mktemp("cells")
-    for split, seeds in (("Train", 3), ("TestA", 1), ("TestB", 1)):
-        for name in CLASS_NAMES:
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for seed in range(seeds):
-                rgb = synthetic_cell(name, seed=len(split) * 10 + seed, size=200)
-                cv2.imwrite(str(folder / f"{name}_{seed}.png"), rgb[:, :, ::-1])
-    return root
+def data_root(tmp_path_factory):
+    return paint_splits(tmp_path_factory.mktemp("cells"), {"Train": 3, "TestA": 1, "TestB": 1})
 
 
 class OneClassPredictor:
@@ -47,7 +52,8 @@ class OneClassPredictor:
         self.batches.append(views)
         main = np.full((len(views), 5), 0.02, np.float32)
         main[:, self.class_index] = 0.92
-        return Prediction(main, np.full(len(views), 0.5, np.float32), None, ModelIdentity("wbc", 1, None))
+        aux = np.full(len(views), 0.5, np.float32)
+        return Prediction(main, aux, np.log(main), None, ModelIdentity("wbc", 1, None))
 
 
 def test_every_image_passes_the_profiles_pipeline(data_root):
@@ -110,20 +116,185 @@ def test_scores_are_split_by_device_where_there_are_several(data_root):
     assert table.row_count == 4
 
 
-def test_a_saved_model_is_evaluated_from_its_files(data_root, small_exported_model, tmp_path):
-    scores = evaluate_splits(
-        small_exported_model.version_dir, data_root, ["TestA"], "default", tmp_path, tta_mode="none", limit=3
+def test_several_images_share_a_pass_and_keep_their_answers(data_root):
+    class Brightness:
+        """Says of each row how bright it is, so that no two images get the same answer."""
+
+        def __init__(self):
+            self.rows = []
+
+        def __call__(self, views):
+            self.rows.append(len(views))
+            bright = views.images.mean(axis=(1, 2, 3)) / 255
+            main = np.stack([bright / 4] * 4 + [1 - bright], axis=1).astype(np.float32)
+            ones = np.ones(len(views), np.float32)
+            return Prediction(main, ones / 2, np.log(main), None, ModelIdentity("wbc", 1, None))
+
+    samples, profile = read_split(data_root, "TestA"), chosen_profile("default")
+    alone, together = Brightness(), Brightness()
+
+    one_by_one = evaluate_cells(alone, samples, profile)
+    batched = evaluate_cells(together, samples, profile, batch_size=2)
+
+    assert alone.rows == [8] * 5
+    assert together.rows == [16, 16, 8]
+    assert batched == one_by_one
+    assert len({cell.averaged.probabilities for cell in batched}) == 5
+
+
+def test_classes_with_hardly_an_image_are_left_out_of_one_row(data_root):
+    cells = evaluate_cells(
+        OneClassPredictor(0), read_split(data_root, "Train"), chosen_profile("default", "none")
+    )
+    many = [cell for cell in cells if cell.sample.class_index < 3] * 2 + cells[-3:]
+
+    names = {name: len(part) for name, part in parts("Some", many)}
+
+    assert names == {"Some": 21, "Some without its 3 Neutrophil": 18}
+    assert [name for name, _ in parts("All", cells)] == ["All"]  # where every class is rare, none is
+
+
+def test_full_scores_agree_with_the_plain_ones_and_add_what_is_not_measured_as_none(data_root):
+    cells = evaluate_cells(
+        OneClassPredictor(2), read_split(data_root, "Train"), chosen_profile("default", "none")
     )
 
-    assert scores["TestA"].n == 3
-    written = json.loads((tmp_path / "TestA" / "metrics.json").read_text())
-    assert written["TestA"]["accuracy"]["value"] == scores["TestA"].accuracy.value
-    assert (tmp_path / "TestA" / "predictions.csv").is_file()
+    scores = full_scores(cells, 2000)
+
+    plain = score([cell.sample.class_index for cell in cells], [2] * len(cells))
+    assert (scores.balanced_accuracy, scores.macro_f1, scores.accuracy) == (
+        plain.balanced_accuracy,
+        plain.macro_f1,
+        plain.accuracy,
+    )
+    assert scores.ece.value == pytest.approx(0.92 - 0.2, abs=1e-6)
+    assert scores.nll.value == pytest.approx(-(0.8 * np.log(0.02) + 0.2 * np.log(0.92)), abs=1e-6)
+    assert scores.focus_ratio is None
+    assert scores.focus_masks == {}
+
+
+def test_every_split_and_all_together_get_their_files(data_root, small_exported_model, tmp_path):
+    settings = EvaluationSettings(
+        data_root, tmp_path, model_path=small_exported_model.version_dir, tta="none", focus=True, resamples=50
+    )
+
+    scores = evaluate_splits(settings)
+
+    assert {name: row.n for name, row in scores.items()} == {"TestA": 5, "TestB": 5, "combined": 10}
+    for folder in ("TestA", "TestB", "combined"):
+        written = {path.name for path in (tmp_path / folder).iterdir()}
+        assert written == {
+            "classification_report.txt",
+            "confusion_matrix.png",
+            "metrics.json",
+            "predictions.csv",
+            "reliability.png",
+        }
+        document = json.loads((tmp_path / folder / "metrics.json").read_text())
+        assert document["notice"] == DISCLAIMER
+        assert document["scores"][folder]["accuracy"]["value"] == scores[folder].accuracy.value
+        assert 0 <= document["scores"][folder]["focus_ratio"]["value"] <= 1
+        assert document["scores"][folder]["focus_masks"] == {"own": scores[folder].n}
+        assert len(document["evaluated"]["model"]["sha256"]) == 64
+
+
+def test_both_runtimes_say_the_same(data_root, small_exported_model, tmp_path):
+    settings = EvaluationSettings(
+        data_root, tmp_path, splits=("TestA",), model_path=small_exported_model.version_dir, limit=3
+    )
+
+    embedded, tensorflow = (
+        judge_splits(replace(settings, runtime=runtime)).cells["TestA"]
+        for runtime in ("embedded", "tensorflow")
+    )
+
+    assert len(embedded) == 3
+    for one, other in zip(embedded, tensorflow, strict=True):
+        assert one.sample == other.sample
+        assert one.averaged.probabilities == pytest.approx(other.averaged.probabilities, abs=1e-3)
+        assert one.averaged.aux_neutrophil == pytest.approx(other.averaged.aux_neutrophil, abs=1e-3)
+        assert one.averaged.energy == pytest.approx(other.averaged.energy, abs=1e-2)
+
+
+@pytest.mark.parametrize("mode", ["main", "aux", "prior"])
+def test_the_binary_mode_decides_on_testb_alone(data_root, small_exported_model, tmp_path, mode):
+    plain = EvaluationSettings(data_root, tmp_path, model_path=small_exported_model.version_dir, tta="none")
+
+    judged = judge_splits(replace(plain, testb_binary_mode=mode))
+
+    assert {cell.finding.decided_by for cell in judged.cells["TestA"]} == {"none"}
+    assert {cell.finding.decided_by for cell in judged.cells["TestB"]} == {mode}
+    if mode == "prior":
+        answers = [cell.averaged.probabilities for cell in judged.cells["TestB"]]
+        expected = (estimate_prior(np.array(answers), [0.2] * 5) * 5 + 1) / 10
+        assert judged.routings["TestB"].prior == pytest.approx(expected, abs=1e-4)
+    else:
+        assert {cell.finding.class_name for cell in judged.cells["TestB"]} <= {"Lymphocyte", "Neutrophil"}
+
+
+def test_a_limit_draws_from_all_classes_and_the_same_again(data_root, tmp_path):
+    settings = EvaluationSettings(data_root, tmp_path, splits=("Train",), limit=8)
+
+    drawn = chosen_samples(settings)["Train"]
+
+    assert len(drawn) == len({sample.path for sample in drawn}) == 8
+    assert len({sample.class_index for sample in drawn}) >= 3
+    assert drawn == chosen_samples(settings)["Train"]
+    assert drawn == sorted(drawn, key=lambda sample: (sample.class_index, sample.path))
+
+
+def test_the_settings_change_the_profiles_recipe(data_root, tmp_path):
+    plain = chosen_profile("default").recipe
+    settings = EvaluationSettings(
+        data_root,
+        tmp_path,
+        color_normalization="reinhard",
+        preprocessing="v3",
+        normalization_reference_samples=4,
+    )
+
+    recipe = adapted_profile(settings).recipe
+
+    assert (recipe.mef_version, recipe.crop_scale) == ("v3", plain.crop_scale)
+    assert recipe.reinhard == reinhard_reference(settings, plain.crop_scale)
+    everything = EvaluationSettings(data_root, tmp_path)
+    whole = fit_reinhard_reference(sample.load() for sample in read_split(data_root, "Train"))
+    assert reinhard_reference(everything, None).mean == pytest.approx(whole.mean, abs=1.0)
+    assert adapted_profile(everything) == chosen_profile("default")
+    assert (
+        adapted_profile(EvaluationSettings(data_root, tmp_path, color_normalization="none")).recipe.reinhard
+        is None
+    )
+
+
+def test_training_shares_are_those_of_the_reference_split_and_equal_without_it(data_root, tmp_path):
+    assert training_shares(EvaluationSettings(data_root, tmp_path)) == (0.2,) * 5
+    uneven = paint_splits(tmp_path / "uneven", {"Train": 1})
+    extra = uneven / "Train" / "Monocyte" / "copy.png"
+    extra.write_bytes((uneven / "Train" / "Monocyte" / "Monocyte_0.png").read_bytes())
+    shares = training_shares(EvaluationSettings(uneven, tmp_path))
+    assert shares == pytest.approx((1 / 6, 1 / 6, 1 / 6, 2 / 6, 1 / 6))
+    absent = EvaluationSettings(data_root, tmp_path, normalization_reference_split="TestC")
+    assert training_shares(absent) == (0.2,) * 5
+
+
+def test_the_report_averages_over_the_classes_present_and_names_the_absent(data_root):
+    cells = evaluate_cells(
+        OneClassPredictor(0), read_split(data_root, "TestA"), chosen_profile("default", "none")
+    )
+
+    text = report_text("TestA", [cell for cell in cells if cell.sample.class_index >= 2])
+
+    assert re.search(r"macro avg +0\.000 +0\.000 +0\.000 +3", text)
+    assert "Not present: Basophil; answered 3 times." in text
+    assert "Not present: Eosinophil; answered 0 times." in text
+    assert "0 of 3 right" in text
+    assert text.endswith(DISCLAIMER + "\n")
 
 
 def test_a_missing_model_is_said(data_root, tmp_path):
     with pytest.raises(ConfigurationError, match="expected a SavedModel"):
-        evaluate_splits(tmp_path, data_root, ["TestA"], "default", tmp_path)
+        evaluate_splits(EvaluationSettings(data_root, tmp_path, model_path=tmp_path))
 
 
 @pytest.fixture
@@ -156,7 +327,12 @@ def run_dir(data_root, small_exported_model, tmp_path):
 
 
 def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data_root, tmp_path):
-    version_dir = publish(run_dir, data_root, tmp_path / "repository", 3)
+    manifest = "path,device,slide,x0,y0,x1,y1\nTestA/Monocyte/Monocyte_0.png,painted,,80,80,160,160\n"
+    (data_root / "manifest.csv").write_text(manifest)
+    try:
+        version_dir = publish(run_dir, data_root, tmp_path / "repository", 3, negatives_per_kind=1)
+    finally:
+        (data_root / "manifest.csv").unlink()
 
     card = (version_dir / "MODEL_CARD.md").read_text()
     assert version_dir.name == "3"
@@ -165,6 +341,9 @@ def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data
     assert "10 images of Train (2 epochs at 112 px, then 1 epochs at 224 px); 5 images" in card
     assert "Temperature" in card
     assert "expected calibration error" in card
+    assert "for `max_energy` of the profiles" in card
+    assert "with the 10% of most doubt sent to review, accuracy of the rest" in card
+    assert re.search(r"painted field without a white cell: [01] of 1 \(", card)
     for path in ("somewhere", "elsewhere", str(tmp_path)):
         assert path not in card
 

@@ -14,7 +14,7 @@ from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import ALLOWED_BATCH_SIZES, INPUTS, MAX_BATCH_SIZE, MODEL_NAME, SIGNATURES
 from tests.export_fixture import ExportedModel, small_classifier
 from tests.random_images import varied_images
-from training.classifier import build_classifier, with_conv_maps
+from training.classifier import build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
 from training.gradcam import autodiff_class_activation_maps
@@ -45,7 +45,8 @@ class TestTheServedNetwork:
         gain = np.array([1.0, 1.1, 0.9], dtype=np.float32)
         pixels = np.clip(images / np.float32(255.0) * gain[:, None, None, None], 0.0, 1.0)
         expected = {
-            name: np.asarray(value) for name, value in with_conv_maps(exported_model.model)(pixels).items()
+            name: np.asarray(value)
+            for name, value in with_served_outputs(exported_model.model)(pixels).items()
         }
 
         signatures = tf.saved_model.load(str(exported_model.version_dir)).signatures
@@ -53,6 +54,9 @@ class TestTheServedNetwork:
 
         for name in ("main_out", "aux_binary_out"):
             np.testing.assert_allclose(answers[name].numpy(), expected[name], atol=1e-5)
+        largest = np.abs(expected["logits"]).max()
+        np.testing.assert_allclose(answers["logits"].numpy(), expected["logits"], atol=1e-5 * largest)
+        np.testing.assert_allclose(tf.nn.softmax(answers["logits"]).numpy(), expected["main_out"], atol=1e-5)
         cams = autodiff_class_activation_maps(exported_model.model, answers["conv_maps"])
         assert np.abs(answers["cams"].numpy() - cams).max() <= 1e-5 * cams.max()
         # Rows and classes differ by far more than the tolerance: an exchange would show.
@@ -125,6 +129,16 @@ class TestTheCheck:
         other.get_layer("aux_binary_out").bias.assign_add([0.001])
 
         with pytest.raises(ContractViolation, match="aux: aux_binary_out: expected at most 1e-05"):
+            check_export(small_exported_model.version_dir, other, varied_images(2, 224))
+
+    def test_logits_of_another_level_are_found_out_although_the_probabilities_agree(
+        self, small_exported_model: ExportedModel
+    ) -> None:
+        other = keras.models.clone_model(small_exported_model.model)
+        other.set_weights(small_exported_model.model.get_weights())
+        other.get_layer("main_out").bias.assign_add([0.01] * 5)
+
+        with pytest.raises(ContractViolation, match="classify: logits: expected at most"):
             check_export(small_exported_model.version_dir, other, varied_images(2, 224))
 
     def test_a_missing_signature_is_found_out(

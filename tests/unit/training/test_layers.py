@@ -15,7 +15,9 @@ def sigmoid(x: NDArray[np.floating]) -> NDArray[np.floating]:
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def attention_by_numpy(maps: NDArray[np.float32], block: WBCAttentionBlock) -> NDArray[np.floating]:
+def attention_by_numpy(
+    maps: NDArray[np.float32], block: WBCAttentionBlock
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """The docstring's formula, one output pixel at a time."""
     squeeze_kernel, squeeze_bias, excite_kernel, excite_bias, spatial_kernel, spatial_bias = (
         np.asarray(weight) for weight in block.get_weights()
@@ -33,7 +35,7 @@ def attention_by_numpy(maps: NDArray[np.float32], block: WBCAttentionBlock) -> N
         for column in range(maps.shape[2]):
             window = padded[:, row : row + 7, column : column + 7]
             mask[:, row, column, 0] = (window * spatial_kernel[..., 0]).sum(axis=(1, 2, 3)) + spatial_bias[0]
-    return weighted * sigmoid(mask)
+    return weighted * sigmoid(mask), sigmoid(mask)
 
 
 def test_med_swish_follows_its_formula() -> None:
@@ -71,7 +73,8 @@ def test_attention_follows_its_formula() -> None:
     block.build(maps.shape)
     block.set_weights([rng.normal(size=weight.shape, scale=0.3) for weight in block.get_weights()])
 
-    np.testing.assert_allclose(np.asarray(block(maps)), attention_by_numpy(maps, block), atol=1e-5)
+    for ours, expected in zip(block(maps), attention_by_numpy(maps, block), strict=True):
+        np.testing.assert_allclose(np.asarray(ours), expected, atol=1e-5)
 
 
 def test_attention_has_the_reference_parameter_count() -> None:
@@ -106,7 +109,7 @@ def test_backbone_input_scales_as_the_backbone_expects(scaling: str, expected: l
 def test_layers_survive_saving_without_custom_objects(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     image = keras.Input((8, 8, 32))
-    x = WBCAttentionBlock(reduction=4, kernel_size=3)(image)
+    x, _ = WBCAttentionBlock(reduction=4, kernel_size=3)(image)
     model = keras.Model(image, MedSwish(alpha=0.2, beta=0.7)(BackboneInput("tf")(x[..., :3])))
     model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
     pixels = rng.random((2, 8, 8, 32), dtype=np.float32)
@@ -126,7 +129,7 @@ maps = arrays["maps"]
 block, swish = WBCAttentionBlock(reduction=4), MedSwish(0.4, 1.3)
 block.build(maps.shape)
 block.set_weights([arrays[f"weight_{i}"] for i in range(6)])
-out = [block(maps), swish(maps), swish.derivative(maps), BackboneInput("torch")(maps[..., :3])]
+out = [*block(maps), swish(maps), swish.derivative(maps), BackboneInput("torch")(maps[..., :3])]
 np.savez(sys.argv[2], *[np.asarray(o) for o in out])
 """
 
@@ -140,7 +143,7 @@ def test_layers_give_the_same_numbers_on_jax(tmp_path: Path) -> None:
     block.set_weights([rng.normal(size=weight.shape) for weight in block.get_weights()])
     weights = {f"weight_{i}": weight for i, weight in enumerate(block.get_weights())}
     np.savez(tmp_path / "inputs.npz", maps=maps, **weights)
-    here = [block(maps), swish(maps), swish.derivative(maps), BackboneInput("torch")(maps[..., :3])]
+    here = [*block(maps), swish(maps), swish.derivative(maps), BackboneInput("torch")(maps[..., :3])]
 
     root = Path(__file__).parents[3]
     subprocess.run(

@@ -1,5 +1,8 @@
 """Batches for the network."""
 
+import time
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,14 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe, preprocess
 from training.augmentation import AugmentationConfig
 from training.datasets import read_split
-from training.loader import AugmentedBatches, load_images, model_input, plain_pixels, targets
+from training.loader import (
+    AugmentedBatches,
+    attention_targets,
+    load_images,
+    model_input,
+    plain_pixels,
+    targets,
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +94,101 @@ def test_model_input_scales_to_one_and_to_the_asked_for_size():
 
     assert model_input(white, 224).max() == 1.0
     assert model_input(white, 112).shape == (2, 112, 112, 3)
+
+
+def epoch_of(loader):
+    return [loader[index][0] for index in range(len(loader))]
+
+
+def test_the_number_of_workers_changes_nothing(images):
+    alone, many = (batches(images, batch_size=3, workers=workers) for workers in (1, 4))
+
+    for _ in range(2):
+        np.testing.assert_array_equal(epoch_of(alone), epoch_of(many))
+        alone.on_epoch_end()
+        many.on_epoch_end()
+
+
+def test_batches_asked_for_out_of_turn_and_again_are_the_same(images):
+    loader = batches(images, batch_size=3, ahead=1)
+    in_turn = epoch_of(loader)
+
+    for index in (2, 0, 1, 1, 0):
+        np.testing.assert_array_equal(loader[index][0], in_turn[index])
+    with pytest.raises(IndexError, match="below 3"):
+        loader[3]
+
+
+class CountedImages(list):
+    """Images that count how often one was taken."""
+
+    taken = 0
+
+    def __getitem__(self, position):
+        self.taken += 1
+        return super().__getitem__(position)
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_batches_are_made_ahead_across_the_end_of_an_epoch_and_only_once(images):
+    """Ten images in two batches of five; each is taken for its pixels and for its label."""
+    counted = CountedImages(images)
+    loader = batches(counted, batch_size=5, image_size=32, ahead=2, workers=2)
+
+    loader[1]  # the last of the epoch: two of the next epoch are made too, while the model is scored
+    wait_until(lambda: counted.taken == 3 * 5 * 2)
+    loader.on_epoch_end()
+    loader[0]
+    loader[0]
+
+    wait_until(lambda: counted.taken == 4 * 5 * 2)
+    time.sleep(0.3)
+    assert counted.taken == 4 * 5 * 2, "what was made ahead is used, and only the batch after it is new"
+
+
+def test_a_failure_of_a_worker_reaches_the_caller(images):
+    broken = [replace(image, rgb=np.zeros((0, 0, 3), np.uint8)) for image in images]
+
+    with pytest.raises(cv2.error):
+        batches(broken)[0]
+
+
+def test_a_closed_loader_gives_no_more_batches(images):
+    loader = batches(images)
+    loader.close()
+
+    with pytest.raises(RuntimeError):
+        loader[0]
+
+
+def test_the_mask_and_the_class_of_an_image_reach_its_augmentation(images):
+    """Only with a mask can the background change, and neutrophils can be spared it."""
+    always = replace(AugmentationConfig(), bg_randomization_prob=1.0, neutrophil_aug_scale=0.0)
+    never = replace(always, bg_randomization_prob=0.0)
+    random_draws_alike = replace(always, crop_prob=0.0), replace(never, crop_prob=0.0)
+
+    def pixels(chosen, config):
+        return batches(chosen, augmentation=config, batch_size=2)[0][0]
+
+    neutrophils = [image for image in images if image.class_index == 4]
+    others = [image for image in images if image.class_index == 0]
+    assert all(image.mask is not None for image in neutrophils + others)
+    np.testing.assert_array_equal(*(pixels(neutrophils, config) for config in random_draws_alike))
+    assert not np.array_equal(*(pixels(others, config) for config in random_draws_alike))
+
+
+def test_attention_is_taught_where_the_cell_is_and_not_where_that_is_unknown():
+    mask = np.zeros((224, 224), np.uint8)
+    mask[:, :112] = 255
+
+    shares, weights = attention_targets([mask, None], 7)
+
+    assert shares.shape == (2, 7, 7, 1)
+    np.testing.assert_allclose(shares[0, :, :, 0], np.tile([1, 1, 1, 0.5, 0, 0, 0], (7, 1)), atol=0.01)
+    np.testing.assert_array_equal(weights, [np.ones((7, 7)), np.zeros((7, 7))])

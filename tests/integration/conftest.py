@@ -1,0 +1,3 @@
+from tests.export_fixture import small_exported_model
+
+__all__ = ["small_exported_model"]

@@ -1,0 +1,149 @@
+"""Images that hold no white cell, and whether they are marked for review.
+
+Five classes are all that the model can answer, so that an image of anything else must at least be marked.
+Two sources, neither of which a model is trained on: parts of real frames away from the cell, and painted
+red cells, platelets, empty fields and photographs of other things.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.random import Generator
+
+from orchestrator.domain import Finding, UInt8Array
+from orchestrator.errors import ConfigurationError
+from orchestrator.vision.decode import decode
+from orchestrator.vision.quality import MIN_SIDE_PX
+
+MANIFEST: Final = "manifest.csv"
+BOX: Final = ("x0", "y0", "x1", "y1")
+_HAS_BOXES: Final = frozenset({"path", "device", *BOX})
+
+MIN_CELL_SHARE: Final = 0.5
+"""Least side of a window in cell sizes. A frame is often too narrow for a whole cell size beside its cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """An image without a white cell, uint8 ``[H, W, 3]``, and what it is, for example ``red cells``."""
+
+    kind: str
+    rgb: UInt8Array
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRate:
+    """How many of ``total`` images were marked for review, and how often for which reason (codes)."""
+
+    flagged: int
+    total: int
+    reasons: Mapping[str, int]
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]."""
+        return self.flagged / self.total
+
+
+def has_boxes(data_root: Path) -> bool:
+    """Whether the folder's manifest tells where the cells are, as :func:`real_negatives` needs to know."""
+    rows = _manifest_rows(data_root)
+    return bool(rows) and set(rows[0]) >= _HAS_BOXES
+
+
+def real_negatives(
+    data_root: Path, splits: Sequence[str] = ("Train", "TestA"), *, per_device: int = 60, seed: int = 42
+) -> list[Negative]:
+    """Windows of real frames that do not touch the cell's box; at most one a frame.
+
+    Boxes come from ``data_root/manifest.csv`` (columns ``path``, ``device`` and x0, y0, x1, y1 in pixels);
+    frames without a box, or without room beside it, give none. ``per_device`` frames of each device are
+    drawn. Their kind is ``<device> field without a white cell``; some 3 % hold part of a second white cell,
+    of which no manifest tells.
+
+    Raises :class:`ConfigurationError` where there is no manifest with boxes.
+    """
+    rows = _manifest_rows(data_root)
+    if not rows or not set(rows[0]) >= _HAS_BOXES:
+        raise ConfigurationError(
+            f"expected a {MANIFEST} with the columns {', '.join(sorted(_HAS_BOXES))} in {data_root}"
+        )
+    boxed = [row for row in rows if row["path"].split("/")[0] in splits and all(row[key] for key in BOX)]
+    random = np.random.default_rng(seed)
+    found: dict[str, list[Negative]] = {}
+    for index in random.permutation(len(boxed)):
+        row = boxed[index]
+        of_device = found.setdefault(row["device"], [])
+        if len(of_device) == per_device:
+            continue
+        rgb = decode((data_root / row["path"]).read_bytes()).rgb
+        x0, y0, x1, y1 = (float(row[key]) for key in BOX)
+        window = empty_window((rgb.shape[0], rgb.shape[1]), (y0, x0, y1, x1), random)
+        if window is not None:
+            kind = f"{row['device']} field without a white cell"
+            of_device.append(Negative(kind, np.ascontiguousarray(rgb[window])))
+    return [negative for device in sorted(found) for negative in found[device]]
+
+
+def empty_window(
+    shape: tuple[int, int], box: tuple[float, float, float, float], random: Generator
+) -> tuple[slice, slice] | None:
+    """A square of the frame, up to the cell's size, that does not touch the cell's box.
+
+    The side with the most room is taken, and a random place there. ``shape`` is (height, width), ``box`` is
+    (top, left, bottom, right) in pixels; the answer is rows and columns. None where there is room for less
+    than ``MIN_CELL_SHARE`` of the cell's size, or for less pixels than the service asks for.
+    """
+    height, width = shape
+    top, left = int(np.floor(box[0])), int(np.floor(box[1]))
+    bottom, right = int(np.ceil(box[2])), int(np.ceil(box[3]))
+    size = max(bottom - top, right - left)
+    strips = [
+        (0, top, 0, width),
+        (bottom, height, 0, width),
+        (0, height, 0, left),
+        (0, height, right, width),
+    ]
+    sides = [
+        min(size, rows_end - rows, columns_end - columns) for rows, rows_end, columns, columns_end in strips
+    ]
+    side = max(sides)
+    if side < max(MIN_CELL_SHARE * size, MIN_SIDE_PX):
+        return None
+    rows, rows_end, columns, columns_end = strips[random.choice(np.flatnonzero(np.array(sides) == side))]
+    row = int(random.integers(rows, rows_end - side + 1))
+    column = int(random.integers(columns, columns_end - side + 1))
+    return slice(row, row + side), slice(column, column + side)
+
+
+def review_rates(
+    negatives: Iterable[Negative], find: Callable[[UInt8Array], Finding]
+) -> dict[str, ReviewRate]:
+    """How many of each kind are marked for review, for whatever reason, in the order of the kinds.
+
+    ``find`` is the way of an image through the service (:func:`training.serving_path.served_finding`).
+    """
+    findings: dict[str, list[Finding]] = {}
+    for negative in negatives:
+        findings.setdefault(negative.kind, []).append(find(negative.rgb))
+    return {kind: _rate(of_kind) for kind, of_kind in findings.items()}
+
+
+def _manifest_rows(data_root: Path) -> list[dict[str, str]]:
+    path = data_root / MANIFEST
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _rate(findings: Sequence[Finding]) -> ReviewRate:
+    reasons = Counter(reason.code for finding in findings for reason in finding.review_reasons)
+    return ReviewRate(
+        sum(finding.needs_review for finding in findings), len(findings), dict(reasons.most_common())
+    )

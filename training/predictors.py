@@ -1,0 +1,80 @@
+"""Asking an exported model in this process: by TensorFlow, or by the runtime that serves.
+
+TensorFlow wrote the files and is the reference. The embedded runtime (OpenVINO) is what a service without a
+model server of its own answers with, so that only it gives the very digits of such a service.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME
+from orchestrator.model_server.fingerprint import model_sha256
+from orchestrator.model_server.openvino_network import OpenVinoNetwork
+
+Predictor = Callable[[ViewBatch], Prediction]
+Runtime = Literal["embedded", "tensorflow"]
+
+
+def open_predictor(version_dir: Path, runtime: Runtime, *, explain: bool = False) -> Predictor:
+    """An exported SavedModel, run by ``runtime``; with the class activation maps where ``explain``.
+
+    Raises:
+        ConfigurationError: there is no SavedModel.
+        ModelServerUnavailable: the embedded runtime cannot read it.
+        ContractViolation: the embedded runtime finds other inputs or outputs than those of the contract.
+    """
+    require_saved_model(version_dir)
+    if runtime == "embedded":
+        return embedded_predictor(version_dir)
+    return saved_model_predictor(version_dir, explain=explain)
+
+
+def saved_model_predictor(version_dir: Path, *, explain: bool = False) -> Predictor:
+    """An exported SavedModel, run by TensorFlow; with the class activation maps where ``explain``."""
+    import tensorflow as tf  # seconds, which the other runtime need not wait for
+
+    name = "serving_default" if explain else "classify"
+    signature = tf.saved_model.load(str(version_dir)).signatures[name]
+    identity = model_identity(version_dir)
+
+    def predict(views: ViewBatch) -> Prediction:
+        answer = signature(**{IMAGES.name: tf.constant(views.images), GAIN.name: tf.constant(views.gain)})
+        return Prediction(
+            main_out=answer[MAIN_OUT.name].numpy(),
+            aux_out=answer[AUX_OUT.name].numpy()[:, 0],
+            logits=answer[LOGITS.name].numpy(),
+            cams=answer[CAMS.name].numpy() if explain else None,
+            model=identity,
+        )
+
+    return predict
+
+
+def embedded_predictor(version_dir: Path) -> Predictor:
+    """An exported SavedModel, run by OpenVINO as the service does; always with the class activation maps,
+    which cost nothing there."""
+    network = OpenVinoNetwork(version_dir)
+    identity = model_identity(version_dir)
+
+    def predict(views: ViewBatch) -> Prediction:
+        answer = network.run(views)
+        return Prediction(answer.main_out, answer.aux_binary_out[:, 0], answer.logits, answer.cams, identity)
+
+    return predict
+
+
+def model_identity(version_dir: Path) -> ModelIdentity:
+    """Name, version (0 where the folder's name is no number) and hash of an exported model."""
+    version = int(version_dir.name) if version_dir.name.isdecimal() else 0
+    return ModelIdentity(MODEL_NAME, version, model_sha256(version_dir))
+
+
+def require_saved_model(version_dir: Path) -> None:
+    """Raises :class:`ConfigurationError` where the folder holds no SavedModel."""
+    if not (version_dir / "saved_model.pb").is_file():
+        raise ConfigurationError(
+            f"expected a SavedModel in {version_dir}, found none; see `wbc-train export`"
+        )

@@ -1,0 +1,33 @@
+"""How the images of a run are prepared: its recipe, with the colours of its own training images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.vision.crop import cell_window, extract
+from orchestrator.vision.preprocessing import Recipe
+from orchestrator.vision.stain import LabStatistics, fit_reinhard_reference
+from training.images import LoadedImage
+from training.run_config import TrainingConfig
+
+
+def run_recipe(config: TrainingConfig, images: Sequence[LoadedImage]) -> Recipe:
+    """The recipe of the configuration; with ``reinhard``, mapped onto the mean of the training ``images``."""
+    if config.color_normalization == "none":
+        return config.recipe
+    count = config.normalization_reference_samples
+    reference = training_colours(images, config.recipe.crop_scale, count, config.seed)
+    return replace(config.recipe, reinhard=reference)
+
+
+def training_colours(
+    images: Sequence[LoadedImage], crop_scale: float | None, count: int, seed: int
+) -> LabStatistics:
+    """Mean LAB statistics of the crops of at most ``count`` images, chosen by ``seed``."""
+    chosen = np.random.default_rng(seed).choice(len(images), min(count, len(images)), replace=False)
+    return fit_reinhard_reference(
+        extract(image.rgb, cell_window(image.cell, crop_scale, image.rgb.shape), IMAGE_SIZE)
+        for image in (images[index] for index in sorted(chosen))
+    )

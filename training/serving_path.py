@@ -1,0 +1,36 @@
+"""One image the whole way that the service takes, without a server.
+
+:mod:`training.evaluate` scores decisions and needs no more than the network's answer; whether a result is
+marked for review also rests on the quality of the image and on where the heatmap lies. The steps and their
+order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both to the same answer.
+"""
+
+from collections.abc import Callable
+
+from orchestrator.domain import Finding, Prediction, UInt8Array, ViewBatch
+from orchestrator.profiles import Profile
+from orchestrator.routing import average, route, with_focus_reason
+from orchestrator.vision import heatmap, quality, tta
+from orchestrator.vision.foreground import cell_masks
+from orchestrator.vision.preprocessing import preprocess
+
+
+def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Prediction]) -> Finding:
+    """What the service finds in a decoded image, uint8 ``[H, W, 3]``, with every reason for a review.
+
+    ``predict`` answers with ``cams``; without them the heatmap gives no reason.
+    """
+    prepared = preprocess(rgb, profile.recipe)
+    cell = prepared.cell
+    reasons = quality.assess(
+        rgb,
+        cell_size_px=cell.size if cell else None,
+        cell_centre=(cell.row, cell.column) if cell else None,
+    )
+    prediction = predict(tta.stack(prepared.pixels, profile.tta))
+    finding = route(average(prediction), profile.routing, reasons)
+    if prediction.cams is None:
+        return finding
+    cams = prediction.cams[:, finding.class_index]
+    focus = heatmap.assemble(cams, profile.tta, cell_masks(prepared.crop), prepared.window, rgb.shape)
+    return with_focus_reason(finding, focus)
