@@ -55,6 +55,7 @@ def build_classifier(
     image_size: int | None = IMAGE_SIZE,
     attention: bool = True,
     dropout: tuple[float, float] = HEAD_DROPOUT,
+    med_swish: bool = True,
 ) -> keras.Model:
     """Build the classifier.
 
@@ -67,6 +68,8 @@ def build_classifier(
             can be trained at growing sizes.
         attention: whether the attention block stands between the maps and the pooling.
         dropout: shares of dropout after the first and the second dense block.
+        med_swish: whether the head bends by MedSwish; otherwise by ReLU, for comparisons alone: there is
+            no Grad-CAM and no export of such a head.
 
     Returns:
         A model with the input ``image``, float32 ``[N, S, S, 3]`` RGB in [0, 1], and the outputs
@@ -83,7 +86,7 @@ def build_classifier(
     spec = BACKBONES[backbone]
     network = _build_backbone(spec, backbone_weights, image_size)
     name = f"wbc_{backbone.lower()}" + ("_attention" if attention else "")
-    return assemble_classifier(network, spec.scaling, attention, dropout, name)
+    return assemble_classifier(network, spec.scaling, attention, dropout, name, med_swish)
 
 
 def assemble_classifier(
@@ -92,6 +95,7 @@ def assemble_classifier(
     attention: bool = True,
     dropout: tuple[float, float] = HEAD_DROPOUT,
     name: str = "wbc",
+    med_swish: bool = True,
 ) -> keras.Model:
     """Put attention and head onto a backbone; see :func:`build_classifier`.
 
@@ -108,7 +112,11 @@ def assemble_classifier(
     for block, (units, rate) in enumerate(zip(HEAD_UNITS, dropout, strict=True), start=1):
         x = layers.Dense(units, name=f"dense_{block}")(x)
         x = layers.BatchNormalization(name=f"norm_{block}")(x)
-        x = MedSwish(name=f"med_swish_{block}")(x)
+        x = (
+            MedSwish(name=f"med_swish_{block}")
+            if med_swish
+            else layers.Activation("relu", name=f"relu_{block}")
+        )(x)
         x = layers.Dropout(rate, name=f"dropout_{block}")(x)
     # float32 whatever the policy: half-precision probabilities spoil losses and calibration.
     main = layers.Dense(NUM_CLASSES, activation="softmax", name=MAIN_OUT.name, dtype="float32")(x)

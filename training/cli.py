@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.errors import WbcError
+from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.profile import profile
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, export, profile):
+for command in (train, evaluate, compare_backbones, export, profile):
     app.command()(command)
 _console = Console(stderr=True)
 

@@ -8,10 +8,11 @@ arXiv:1610.02391; guided as in Springenberg et al. 2015, arXiv:1412.6806)::
     cam_k = relu(sum over c of w_kc A_c)                      [N, H, W]
 
 ``A`` are the maps after the attention, those that the head pools, so that between them and the logits
-stands only the small head and ``g_k`` is written out here by the chain rule. A served graph then needs no gradient operations, which OpenVINO cannot read, and TensorFlow
-Serving and OpenVINO compute the same. :func:`autodiff_class_activation_maps` is the reference that the
-tests and the export check it against. Maps are not normalised: their scale says how strong the
-evidence is. Dropout is off and batch normalisation uses its moving statistics, as in inference.
+stands only the small head and ``g_k`` is written out here by the chain rule. A served graph then needs no
+gradient operations, which OpenVINO cannot read, and TensorFlow Serving and OpenVINO compute the same.
+:func:`autodiff_class_activation_maps` is the reference that the tests and the export check it against. Maps
+are not normalised: their scale says how strong the evidence is. Dropout is off and batch normalisation uses
+its moving statistics, as in inference.
 """
 
 from typing import TypeAlias

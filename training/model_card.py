@@ -68,9 +68,8 @@ class ModelCardFacts:
     """What a model card says beyond what is true of every version.
 
     ``training`` holds the settings of the run, ``results`` the figures by split, ``environment`` the
-    versions of what it ran with; ``procedure`` is prose about the training, ``experiments`` Markdown about what
-    else was tried, ``notes`` are remarks on the
-    figures or the run.
+    versions of what it ran with; ``procedure`` is prose about the training, ``experiments`` Markdown about
+    what else was tried, ``notes`` are remarks on the figures or the run.
     """
 
     training: Mapping[str, object]

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
@@ -172,18 +173,19 @@ def _train_phases(
         for layer in batch_norm_layers(model):
             layer.momentum = config.batch_norm_momentum
         console.rule(f"{phase.name}: at most {phase.epochs} epochs at {phase.image_size} px")
-        batches = AugmentedBatches(
+        batches_from = partial(
+            AugmentedBatches,
             images,
             recipe,
             config.augmentation,
             config.batch_size,
             phase.image_size,
             seed=config.seed + number,
-            epoch=state.epoch,
             workers=config.workers,
             aux_classes=config.aux_class_indices,
             attention=config.attention_loss_weight > 0,
         )
+        batches = batches_from(epoch=state.epoch)
         monitor = _focus_monitor(config, state, phase, recipe, validation)
         scoring = [
             *([monitor] if monitor else []),
@@ -208,7 +210,7 @@ def _train_phases(
                 callbacks=[
                     SeededDropout(config.seed + number),
                     *([cosine(phase)] if config.schedule == "cosine" else []),
-                    *(_averaged(model, batches, scoring) if config.ema_momentum else scoring),
+                    *(_averaged(model, batches_from(epoch=0), scoring) if config.ema_momentum else scoring),
                     *_tensorboard(folder.tensorboard / phase.name),
                     bookkeeping,
                 ],
@@ -243,8 +245,12 @@ def _focus_monitor(
 def _averaged(
     model: keras.Model, batches: AugmentedBatches, callbacks: Sequence[keras.callbacks.Callback]
 ) -> list[keras.callbacks.Callback]:
-    """The callbacks, between putting the averaged weights into the model and taking them out again."""
-    weights = AveragedWeights(model, batches)
+    """The callbacks, between putting the averaged weights into the model and taking them out again.
+
+    ``batches`` are the first epoch's, whatever epoch the run goes on with: a resumed run must not differ.
+    """
+    with closing(batches):
+        weights = AveragedWeights(model, batches)
     return [
         keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: weights.put_in()),
         *callbacks,

@@ -138,7 +138,8 @@ def train(
         int, _option("At most so many training images make that mean.", _AUGMENTATION, min=1)
     ] = 1200,
     preprocessing: Annotated[
-        Literal["v1", "v2", "v3", "v4"], _option("Version of the Medical Enhanced Filter.", _AUGMENTATION)
+        Literal["v1", "v2", "v3", "v4", "v5"],
+        _option("Version of the Medical Enhanced Filter; v5: our own anchoring of the stain.", _AUGMENTATION),
     ] = "v1",
     crop_scale: Annotated[
         float,

@@ -13,6 +13,7 @@ from training.augmentation import AugmentationConfig
 from training.datasets import read_split
 from training.loader import (
     AugmentedBatches,
+    LoadedImage,
     attention_targets,
     load_images,
     model_input,
@@ -119,7 +120,7 @@ def test_batches_asked_for_out_of_turn_and_again_are_the_same(images):
         loader[3]
 
 
-class CountedImages(list):
+class CountedImages(list[LoadedImage]):
     """Images that count how often one was taken."""
 
     taken = 0

@@ -29,6 +29,7 @@ SETTINGS = {
     "xai_every_n_epochs": 2,
     "xai_sample_count": 4,
     "xai_focus_threshold": 0.0,
+    "ema_momentum": 0.7,
 }
 CLOCK = {"seconds", "images_per_s"}
 

@@ -1,0 +1,86 @@
+"""Networks under one protocol: scored, timed, taken up again, and none lost by another's failure."""
+
+import csv
+
+import pytest
+
+from orchestrator.errors import ConfigurationError
+from tests.fakes.tiny_training import tiny_classifier, tiny_config, write_discs
+from training.compare_backbones import CANDIDATES, COLUMNS, Candidate, compare, require_known
+
+FAILS = Candidate("VGG16")
+
+
+def build(candidate, _config):
+    if candidate is FAILS:
+        raise ValueError("no weights here")
+    return tiny_classifier()
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("compared")
+    protocol = tiny_config(write_discs(root / "data"), root / "results", phase1_epochs=0)
+    candidates = {"one": Candidate("MobileNetV2"), "broken": FAILS, "other": Candidate("DenseNet121")}
+    rows = compare(protocol, root / "results", candidates, timing_rounds=3, build_model=build)
+    return root, protocol, candidates, rows
+
+
+def test_each_network_is_scored_and_timed_on_both_runtimes(compared):
+    _, _, _, rows = compared
+
+    for row in (rows[0], rows[2]):
+        assert tuple(row) == COLUMNS
+        assert row["parameters"] == tiny_classifier().count_params()
+        assert 0 <= row["macro_f1"] <= 1
+        assert 0 <= row["val_accuracy"] <= 1
+        assert row["ms_embedded"] > 0
+        assert row["ms_keras"] > 0
+        assert row["error"] is None
+
+
+def test_a_network_that_fails_is_a_row_and_does_not_end_the_comparison(compared):
+    _, _, _, rows = compared
+
+    assert [row["model"] for row in rows] == ["one", "broken", "other"]
+    assert rows[1]["error"] == "no weights here"
+    assert rows[1]["parameters"] is None
+
+
+def test_table_and_plot_are_written(compared):
+    root, _, _, rows = compared
+
+    with (root / "results" / "backbones.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["model"] for row in written] == [row["model"] for row in rows]
+    assert float(written[0]["val_accuracy"]) == rows[0]["val_accuracy"]
+    assert "For research use only" in (root / "results" / "backbones.md").read_text()
+    assert (root / "results" / "backbones.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_finished_network_is_not_trained_again(compared):
+    root, protocol, candidates, rows = compared
+    best = root / "results" / "one" / "best.keras"
+    before = best.stat().st_mtime_ns
+
+    again = compare(
+        protocol, root / "results", {"one": candidates["one"]}, timing_rounds=1, build_model=build
+    )
+
+    assert best.stat().st_mtime_ns == before
+    assert again[0]["val_accuracy"] == rows[0]["val_accuracy"]
+
+
+def test_the_comparison_holds_the_references_five_its_own_network_and_ours():
+    assert set(require_known([])) == {
+        "VGG16",
+        "ResNet50V2",
+        "MobileNetV2",
+        "EfficientNetB0",
+        "DenseNet121",
+        "DenseNet121+attention",
+        "Compact+attention",
+    }
+    assert CANDIDATES["DenseNet121+attention"] == Candidate("DenseNet121", attention=True, med_swish=True)
+    with pytest.raises(ConfigurationError, match="ResNet9"):
+        require_known(["VGG16", "ResNet9"])
