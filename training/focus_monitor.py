@@ -115,10 +115,9 @@ class XAIFocusMonitor(keras.callbacks.Callback):
 
     def focus_ratios(self) -> Float32Array:
         """The focus ratio of each image under the model's present weights, float32 ``[N]``."""
-        model = self.model  # asked for at every check: on JAX, Keras only then brings the weights up to date
         if self._explained is None:
-            self._explained = with_conv_maps(model)
-            self._explained.jit_compile = model.jit_compile
+            self._explained = with_conv_maps(self.model)
+            self._explained.jit_compile = self.model.jit_compile
         explained = self._explained
         ratios: list[float] = []
         for start in range(0, len(self._images), self._batch_size):

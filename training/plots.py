@@ -75,7 +75,7 @@ def plot_reliability(probabilities: ArrayLike, truth: ArrayLike, title: str, pat
     upper.set_ylim(0, 1.02)
     upper.set_ylabel("accuracy")
     error = expected_calibration_error(p, classes, BINS)
-    upper.text(0.03, 0.72, f"expected calibration error {error:.3f}\n{len(classes)} images")
+    upper.set_title(f"expected calibration error {error:.3f}, {len(classes)} images", fontsize="medium")
     upper.legend(loc="upper left", fontsize="small")
     lower.bar(centres, counts, 0.9 / BINS, color="tab:grey")
     lower.set_ylabel("images")
@@ -113,32 +113,43 @@ def plot_backbones(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     bars.invert_yaxis()
     bars.set_xlim(0, 1.12)
     bars.set_xlabel("validation")
-    bars.legend(loc="lower left", fontsize="small")
+    _legend_above(bars)
     _times(times, rows)
     _finish(figure, "Backbones under one protocol", path)
 
 
 def _times(axis: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    measured = False
+    """A point for each time that was measured; those of a backbone share a line and its name."""
     for key, label, marker in (("ms_embedded", "embedded runtime", "o"), ("ms_keras", "Keras", "s")):
-        points = [(row[key], row["val_accuracy"], row["model"]) for row in rows if row[key] is not None]
+        points = [(row[key], row["val_accuracy"]) for row in rows if row[key] is not None]
         if points:
+            axis.scatter(*zip(*points, strict=True), marker=marker, label=label, zorder=3)
+    measured = False
+    for row in rows:
+        times = [row[key] for key in ("ms_embedded", "ms_keras") if row[key] is not None]
+        if times:
             measured = True
-            axis.scatter(
-                [p[0] for p in points], [p[1] for p in points], marker=marker, label=label, alpha=0.8
+            axis.plot(times, [row["val_accuracy"]] * len(times), color="tab:grey", linewidth=1, zorder=2)
+            axis.annotate(
+                row["model"],
+                (min(times), row["val_accuracy"]),
+                xytext=(0, 6),
+                textcoords="offset points",
+                fontsize="x-small",
             )
-            for ms, accuracy, name in points:
-                axis.annotate(
-                    name, (ms, accuracy), xytext=(4, 4), textcoords="offset points", fontsize="x-small"
-                )
     axis.set_xlabel("milliseconds per image")
     axis.set_ylabel("validation accuracy")
+    axis.margins(0.08, 0.12)
     axis.grid(alpha=0.3)
     if measured:
         axis.set_xscale("log")
-        axis.legend(loc="lower right", fontsize="small")
+        _legend_above(axis)
     else:
         axis.text(0.5, 0.5, "no times measured", transform=axis.transAxes, ha="center", alpha=0.6)
+
+
+def _legend_above(axis: Axes) -> None:
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize="small", frameon=False)
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -16,8 +16,9 @@ from rich.progress import track
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import Profile
+from orchestrator.routing import calibrate
 from training.calibrate import energy_limit, expected_calibration_error, fit_temperature
-from training.cell_scores import score_cells, scores_table
+from training.cell_scores import full_scores, score_cells, scores_table
 from training.cells import ScoredCell, evaluate_cells, parts
 from training.datasets import data_fingerprint, read_run_samples, read_split, split_parts
 from training.evaluate import chosen_profile
@@ -28,6 +29,7 @@ from training.negatives import has_boxes, real_negatives, review_rates
 from training.predictors import saved_model_predictor
 from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
 from training.serving_path import served_finding
+from training.true_masks import read_mask_paths
 
 console = Console()
 
@@ -83,8 +85,12 @@ def publish(
     temperature = fit_temperature(*_probabilities_and_truth(held_out))
     max_energy = energy_limit([cell.averaged.energy for cell in held_out], ENERGY_REVIEW_SHARE)
     ranking = fit_review_ranking(*_doubts(held_out), _right(held_out))
+    # Test images are explained as well: where the heatmap lies is a reason for a review, and a figure.
+    explain = saved_model_predictor(version_dir, explain=True)
+    masks = read_mask_paths(data_root)
     tested = {
-        split: evaluate_cells(predict, read_split(data_root, split), profile, split) for split in _TESTS
+        split: evaluate_cells(explain, read_split(data_root, split), profile, split, mask_paths=masks)
+        for split in _TESTS
     }
     without_tta = {
         split: evaluate_cells(predict, read_split(data_root, split), replace(profile, tta="none"), split)
@@ -132,10 +138,11 @@ def _probabilities_and_truth(cells: list[ScoredCell]) -> tuple[Any, Any]:
 
 def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> str:
     config = manifest["config"]
-    phases = []
-    if config["progressive_epochs"]:
-        phases.append(f"{config['progressive_epochs']} epochs at {config['progressive_img_size']} px")
-    phases.append(f"{config['phase2_epochs']} epochs at {config['img_size']} px")
+    phases = [
+        f"{phase['epochs']} epochs at {phase['image_size']} px"
+        + ("" if phase["train_backbone"] else ", backbone frozen")
+        for phase in manifest["phases"]
+    ]
     start = {"none": "random initialisation", "imagenet": "ImageNet weights"}.get(
         config["backbone_weights"], "given weights"
     )
@@ -162,10 +169,20 @@ def _notes(profile: Profile, temperature: float, tested: dict[str, list[ScoredCe
         right = sum(cell.finding.class_index == cell.sample.class_index for cell in accepted)
         share = 1 - len(accepted) / len(cells)
         notes.append(
-            f"{split}: expected calibration error {error:.3f}; {share:.0%} sent to review by quality of the "
-            f"image, energy, confidence and margin, accuracy of the rest {right / max(1, len(accepted)):.3f}."
+            f"{split}: expected calibration error {error:.3f}, with the fitted temperature "
+            f"{_calibrated_error(cells, temperature):.3f}; {share:.0%} marked for review, for any reason, "
+            f"accuracy of the rest {right / max(1, len(accepted)):.3f}."
         )
+        focus = full_scores(cells).focus_ratio
+        if focus is not None:
+            whose = {cell.focus.masks for cell in cells if cell.focus is not None}
+            notes.append(f"{split}: mean focus ratio {focus}, by {' and '.join(sorted(whose))} masks.")
     return notes
+
+
+def _calibrated_error(cells: list[ScoredCell], temperature: float) -> float:
+    probabilities, truth = _probabilities_and_truth(cells)
+    return expected_calibration_error(calibrate(probabilities, temperature), truth)
 
 
 def _doubts(cells: list[ScoredCell]) -> tuple[list[float], list[float]]:

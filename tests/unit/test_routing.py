@@ -476,10 +476,10 @@ class TestFocusReason:
         return FocusMap(np.zeros((2, 2), np.float32), ratio, FocusShares(ratio, 0.0, 1 - ratio))
 
     def test_a_heatmap_beside_the_cell_is_marked_after_the_other_reasons(self) -> None:
-        marked = with_focus_reason(self.FINDING, self.focus(0.34))
+        marked = with_focus_reason(self.FINDING, self.focus(0.54))
         assert codes(marked) == ["blurred", "background_focus"]
-        assert "34%" in marked.review_reasons[1].message
+        assert "54%" in marked.review_reasons[1].message
 
     def test_a_heatmap_on_the_cell_and_no_heatmap_change_nothing(self) -> None:
-        assert with_focus_reason(self.FINDING, self.focus(0.35)) is self.FINDING
+        assert with_focus_reason(self.FINDING, self.focus(0.55)) is self.FINDING
         assert with_focus_reason(self.FINDING, None) is self.FINDING

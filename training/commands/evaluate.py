@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_REPOSITORY, DataRoot
+from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 if TYPE_CHECKING:
     from training.evaluate import EvaluationSettings
@@ -23,7 +23,7 @@ def evaluate(
     data_root: DataRoot = DEFAULT_DATA_ROOT,
     model_path: Annotated[
         Path, _option("A version folder of the model repository (a SavedModel).", _WHAT)
-    ] = DEFAULT_REPOSITORY / "wbc" / "1",
+    ] = DEFAULT_MODEL,
     output_dir: Annotated[
         Path, _option("Gets a folder per split, and one for all splits together.", _WHAT)
     ] = Path("outputs"),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_REPOSITORY, DataRoot
+from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 
 def profile(
@@ -23,7 +23,7 @@ def profile(
     base: Annotated[str, typer.Option(help="The built-in profile to start from.")] = "default",
     model_path: Annotated[
         Path, typer.Option(help="A version folder of the model repository (a SavedModel).")
-    ] = DEFAULT_REPOSITORY / "wbc" / "1",
+    ] = DEFAULT_MODEL,
     reinhard: Annotated[
         Literal["base", "off", "device", "training"],
         typer.Option(
