@@ -253,8 +253,8 @@ def test_without_a_focus_map_nothing_is_said_about_the_heatmap(language: Languag
 def test_under_the_least_focus_ratio_the_decision_must_be_checked(
     class_index: int, language: Language, phrase: str
 ) -> None:
-    assert phrase in compose(finding(class_index), focus(0.2, 0.14, 0.66), language)
-    assert phrase not in compose(finding(class_index), focus(0.3, 0.25, 0.45), language)
+    assert phrase in compose(finding(class_index), focus(0.3, 0.24, 0.46), language)
+    assert phrase not in compose(finding(class_index), focus(0.3, 0.26, 0.44), language)
 
 
 @pytest.mark.parametrize(("language", "phrase"), [("en", "cannot be judged"), ("tr", "değerlendirilemez")])
