@@ -6,7 +6,7 @@ import pytest
 
 from tests.export_fixture import small_classifier
 from tests.random_weights import randomise
-from training.classifier import build_classifier, main_logits, with_served_outputs
+from training.classifier import build_classifier, main_logits, with_attention, with_served_outputs
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +48,37 @@ def test_outputs_are_probabilities(small: keras.Model) -> None:
     assert ((np.asarray(outputs["aux_binary_out"]) > 0) & (np.asarray(outputs["aux_binary_out"]) < 1)).all()
 
 
-def test_conv_maps_are_the_relu_output_of_the_backbone(any_size: keras.Model) -> None:
+def test_conv_maps_are_the_backbones_after_the_attention(any_size: keras.Model) -> None:
     pixels = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
 
     maps = keras.Model(any_size.input, any_size.get_layer("conv_maps").output)(pixels)
-    scaled = any_size.get_layer("backbone_input")(pixels)
+    backbone_maps = any_size.get_layer("backbone")(any_size.get_layer("backbone_input")(pixels))
 
-    np.testing.assert_array_equal(np.asarray(maps), np.asarray(any_size.get_layer("backbone")(scaled)))
+    attended, _ = any_size.get_layer("attention")(backbone_maps)
+    np.testing.assert_array_equal(np.asarray(maps), np.asarray(attended))
     assert any_size.get_layer("backbone").layers[-1].name == "relu"
     assert float(np.asarray(maps).min()) == 0.0
+
+
+def test_the_attention_can_be_had_as_an_output_to_teach_it(any_size: keras.Model) -> None:
+    pixels = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)
+
+    taught = with_attention(any_size)
+    attention = np.asarray(taught(pixels)["attention"])
+
+    assert attention.shape == (2, 2, 2, 1)
+    assert 0 < attention.min() <= attention.max() < 1
+    assert with_attention(taught) is taught
+    with pytest.raises(ValueError, match="without"):
+        with_attention(build_classifier("Compact", image_size=64, attention=False))
+
+
+def test_the_compact_backbone_keeps_the_maps_of_the_contract() -> None:
+    model = build_classifier("Compact")
+
+    assert model.get_layer("conv_maps").output.shape == (None, 7, 7, 1024)
+    with pytest.raises(ValueError, match="no pre-trained weights"):
+        build_classifier("Compact", backbone_weights="imagenet")
 
 
 def test_logits_are_what_main_out_is_the_softmax_of_also_in_a_saved_model(tmp_path: Path) -> None:

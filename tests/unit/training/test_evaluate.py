@@ -308,10 +308,6 @@ def run_dir(data_root, small_exported_model, tmp_path):
         "devices": [],
         "val_fraction": 0.34,
         "seed": 1,
-        "progressive_epochs": 2,
-        "progressive_img_size": 112,
-        "phase2_epochs": 1,
-        "img_size": 224,
         "backbone": "DenseNet121",
         "backbone_weights": "none",
         "data_root": "somewhere",
@@ -319,6 +315,10 @@ def run_dir(data_root, small_exported_model, tmp_path):
     }
     manifest = {
         "config": config,
+        "phases": [
+            {"epochs": 2, "image_size": 112, "train_backbone": True},
+            {"epochs": 1, "image_size": 224, "train_backbone": True},
+        ],
         "data_sha256": data_fingerprint(read_split(data_root, "Train")),
         "versions": {"keras": "3"},
     }

@@ -16,8 +16,9 @@ from training.serving_path import served_finding
 
 PROFILE = load_profiles()["default"]
 WITH_LIMIT = dataclasses.replace(
-    PROFILE, routing=dataclasses.replace(PROFILE.routing, max_energy=-5.7, review_threshold=0.5)
+    PROFILE, routing=dataclasses.replace(PROFILE.routing, max_energy=-6.7, review_threshold=0.5)
 )
+WITHOUT_LIMIT = dataclasses.replace(PROFILE, routing=dataclasses.replace(PROFILE.routing, max_energy=None))
 
 
 def images(synthetic_cell):
@@ -28,7 +29,7 @@ def images(synthetic_cell):
     yield np.random.default_rng(0).integers(0, 256, (100, 140, 3), np.uint8)
 
 
-@pytest.mark.parametrize("profile", [PROFILE, WITH_LIMIT], ids=["default", "with a limit"])
+@pytest.mark.parametrize("profile", [WITHOUT_LIMIT, WITH_LIMIT], ids=["without a limit", "with a limit"])
 def test_the_finding_and_its_reasons_are_those_of_an_analysis(synthetic_cell, profile):
     server = FakeModelServer()
     services = Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
