@@ -12,6 +12,7 @@ from orchestrator.errors import WbcError
 from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.masks import masks
 from training.commands.profile import profile
 from training.commands.train import train
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, compare_backbones, export, profile):
+for command in (train, evaluate, compare_backbones, export, profile, masks):
     app.command()(command)
 _console = Console(stderr=True)
 
