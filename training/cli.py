@@ -14,6 +14,7 @@ from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.masks import masks
 from training.commands.profile import profile
+from training.commands.synthesize import synthesize
 from training.commands.train import train
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, compare_backbones, export, profile, masks):
+for command in (train, evaluate, compare_backbones, export, profile, masks, synthesize):
     app.command()(command)
 _console = Console(stderr=True)
 

@@ -178,11 +178,13 @@ def validation_split(
 
 
 def data_fingerprint(samples: Sequence[Sample]) -> str:
-    """SHA-256 (hex) over the bytes and labels of the samples: says which data a run has seen."""
+    """SHA-256 (hex) over bytes, labels and true masks of the samples: says which data a run has seen."""
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(f"{sample.path.parent.name}/{sample.path.name}\0".encode())
         digest.update(hashlib.sha256(sample.path.read_bytes()).digest())
+        if sample.mask is not None:
+            digest.update(hashlib.sha256(sample.mask.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -105,6 +105,9 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     With ``attention`` the labels hold where the cell is as well (:func:`attention_targets`).
 
+    Of each batch ``painted_share`` is drawn at random from ``painted``, images that a program drew; an epoch
+    stays one pass over ``images``.
+
     The workers are the batches' own and not those of Keras, which stop at the end of an epoch: here the
     first batches of the next epoch are made while the model is scored and saved. ``workers`` None asks
     the machine. A batch that was asked for stays until the next but one, because Keras asks for the
@@ -123,13 +126,17 @@ class AugmentedBatches(keras.utils.PyDataset):
         workers: int | None = None,
         aux_classes: tuple[int, int] = (NEUTROPHIL, LYMPHOCYTE),
         attention: bool = False,
+        painted: Sequence[LoadedImage] = (),
+        painted_share: float = 0.0,
         ahead: int = BATCHES_AHEAD,
     ) -> None:
         super().__init__(workers=1)
         self._images = images
+        self._painted = painted
         self._recipe = recipe
         self._augmentation = augmentation
-        self._batch_size = batch_size
+        self._painted_in_batch = round(painted_share * batch_size) if painted else 0
+        self._real_in_batch = max(1, batch_size - self._painted_in_batch)
         self._image_size = image_size
         self._seed = seed
         self._epoch = epoch
@@ -142,7 +149,7 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Full batches in an epoch: a last small batch would spoil the batch statistics."""
-        return max(1, len(self._images) // self._batch_size)
+        return max(1, len(self._images) // self._real_in_batch)
 
     def __getitem__(self, index: int) -> Batch:
         """Batch ``index`` of the current epoch; it waits where the workers have not made it yet."""
@@ -170,17 +177,26 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     def _make(self, epoch: int, index: int) -> Batch:
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._images))
-        chosen = order[index * self._batch_size : (index + 1) * self._batch_size]
+        chosen = order[index * self._real_in_batch : (index + 1) * self._real_in_batch]
+        if self._painted_in_batch:
+            lot = np.random.default_rng((self._seed, epoch, index))
+            drawn = lot.integers(len(self._painted), size=self._painted_in_batch)
+            chosen = np.concatenate([chosen, len(self._images) + drawn])
         pixels, masks = zip(*(self._augmented(epoch, int(position)) for position in chosen), strict=True)
-        classes = np.array([self._images[int(position)].class_index for position in chosen])
+        classes = np.array([self._image(int(position)).class_index for position in chosen])
         labels, weights = targets(classes, self._aux_classes)
         if self._attention:
             side = self._image_size // ATTENTION_STRIDE
             labels[ATTENTION_LAYER], weights[ATTENTION_LAYER] = attention_targets(masks, side)
         return model_input(np.stack(pixels), self._image_size), labels, weights
 
+    def _image(self, position: int) -> LoadedImage:
+        """Painted images are counted on after the real ones."""
+        real = len(self._images)
+        return self._images[position] if position < real else self._painted[position - real]
+
     def _augmented(self, epoch: int, position: int) -> tuple[UInt8Array, UInt8Array | None]:
-        image = self._images[position]
+        image = self._image(position)
         return augmented_cell(
             image.rgb,
             image.cell,

@@ -1,8 +1,8 @@
 """Images that hold no white cell, and whether they are marked for review.
 
 Five classes are all that the model can answer, so that an image of anything else must at least be marked.
-Two sources, neither of which a model is trained on: parts of real frames away from the cell, and painted
-red cells, platelets, empty fields and photographs of other things.
+Three sources, none of which a model is trained on: parts of real frames away from the cell; painted red
+cells, platelets, empty fields and the like; photographs of other things.
 """
 
 import csv
@@ -14,11 +14,14 @@ from typing import Final
 
 import numpy as np
 from numpy.random import Generator
+from sklearn.datasets import load_sample_images
 
 from orchestrator.domain import Finding, UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.vision.decode import decode
 from orchestrator.vision.quality import MIN_SIDE_PX
+from training.synthesis.looks import LOOKS
+from training.synthesis.negatives import NEGATIVES, paint_negative
 
 MANIFEST: Final = "manifest.csv"
 BOX: Final = ("x0", "y0", "x1", "y1")
@@ -88,6 +91,35 @@ def real_negatives(
             kind = f"{row['device']} field without a white cell"
             of_device.append(Negative(kind, np.ascontiguousarray(rgb[window])))
     return [negative for device in sorted(found) for negative in found[device]]
+
+
+def painted_negatives(per_kind: int, *, seed: int = 42) -> list[Negative]:
+    """``per_kind`` pictures of each of :data:`~training.synthesis.negatives.NEGATIVES`.
+
+    Each with a look of its own, of every device in turn.
+    """
+    looks = list(LOOKS.values())
+    found = []
+    for label, kind in enumerate(NEGATIVES):
+        for number in range(per_kind):
+            random = np.random.default_rng((seed, label, number))
+            look = looks[number % len(looks)](random)
+            found.append(Negative(f"painted {kind}", paint_negative(kind, look, random)))
+    return found
+
+
+def photograph_windows(count: int, *, seed: int = 42) -> list[Negative]:
+    """Square windows, of 80 to 420 pixels, of scikit-learn's photographs of a temple and of a flower."""
+    random = np.random.default_rng(seed)
+    photographs = load_sample_images().images
+    found = []
+    for number in range(count):
+        frame = np.asarray(photographs[number % len(photographs)], np.uint8)
+        side = int(random.integers(80, 421))
+        row, column = (int(random.integers(0, extent - side + 1)) for extent in frame.shape[:2])
+        window = np.ascontiguousarray(frame[row : row + side, column : column + side])
+        found.append(Negative("photograph of something else", window))
+    return found
 
 
 def empty_window(

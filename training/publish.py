@@ -25,7 +25,13 @@ from training.evaluate import chosen_profile
 from training.export import export_model
 from training.metrics import SplitScores
 from training.model_card import ModelCardFacts, write_model_card
-from training.negatives import has_boxes, real_negatives, review_rates
+from training.negatives import (
+    has_boxes,
+    painted_negatives,
+    photograph_windows,
+    real_negatives,
+    review_rates,
+)
 from training.predictors import saved_model_predictor
 from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
 from training.serving_path import served_finding
@@ -143,14 +149,21 @@ def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> 
         + ("" if phase["train_backbone"] else ", backbone frozen")
         for phase in manifest["phases"]
     ]
+    painted = manifest["parts"]["painted"]
+    mixed = (
+        f", mixed with {painted} painted images (`wbc-train synthesize`; {config['painted_share']:.0%} of "
+        "each batch)"
+        if painted
+        else ""
+    )
     start = {"none": "random initialisation", "imagenet": "ImageNet weights"}.get(
         config["backbone_weights"], "given weights"
     )
     return (
         f"{config['backbone']} with attention and MedSwish from {start}, trained on {n_training} images of "
-        f"{config['train_split']} ({', then '.join(phases)}); {n_validation} images, no slide of which was "
-        "trained on, chose the checkpoint of the last phase by balanced accuracy and fitted the temperature. "
-        "TestA and TestB chose nothing."
+        f"{config['train_split']}{mixed} ({', then '.join(phases)}); {n_validation} images, no slide of "
+        "which was trained on, chose the checkpoint of the last phase by balanced accuracy and fitted the "
+        "temperature. TestA and TestB chose nothing."
     )
 
 
@@ -217,23 +230,28 @@ def _negative_notes(
         f"Energy limit {max_energy:.3f}, for `max_energy` of the profiles: {1 - ENERGY_REVIEW_SHARE:.0%} of "
         "the validation images lie under it."
     ]
-    negatives = real_negatives(data_root, per_device=per_kind) if has_boxes(data_root) else []
-    if not negatives:
-        return [
-            *notes,
-            "No image without a white cell was at hand to measure how many are marked for review.",
-        ]
+    sources = {
+        "Fields of real frames": real_negatives(data_root, per_device=per_kind)
+        if has_boxes(data_root)
+        else [],
+        "Painted images": painted_negatives(per_kind),
+        "Photographs": photograph_windows(per_kind),
+    }
     limited = replace(profile, routing=replace(profile.routing, max_energy=max_energy))
     predict = saved_model_predictor(version_dir, explain=True)
-    rates = review_rates(
-        track(negatives, "negatives", console=console), lambda rgb: served_finding(rgb, limited, predict)
-    )
-    flagged, total = sum(rate.flagged for rate in rates.values()), len(negatives)
-    notes.append(
-        f"Images without a white cell, the whole way of profile `{profile.name}` with this limit: {flagged} "
-        f"of {total} ({flagged / total:.1%}) marked for review."
-    )
-    for kind, rate in rates.items():
-        why = ", ".join(f"{code} {count}" for code, count in rate.reasons.items()) or "for no reason"
-        notes.append(f"{kind}: {rate.flagged} of {rate.total} ({rate.share:.0%}) marked for review; {why}.")
+    for source, negatives in sources.items():
+        if not negatives:
+            continue
+        rates = review_rates(
+            track(negatives, f"negatives: {source}", console=console),
+            lambda rgb: served_finding(rgb, limited, predict),
+        )
+        flagged, total = sum(rate.flagged for rate in rates.values()), len(negatives)
+        notes.append(
+            f"{source} without a white cell, the whole way of profile `{profile.name}` with this limit: "
+            f"{flagged} of {total} ({flagged / total:.1%}) marked for review."
+        )
+        for kind, rate in rates.items():
+            why = ", ".join(f"{code} {count}" for code, count in rate.reasons.items()) or "for no reason"
+            notes.append(f"{kind}: {rate.flagged} of {rate.total} ({rate.share:.0%}) marked; {why}.")
     return notes

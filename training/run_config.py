@@ -15,7 +15,9 @@ ColourNormalisation = Literal["none", "reinhard"]
 REFERENCE_FOCAL_CLASS_WEIGHTS: Final = (1.2, 1.1, 1.0, 1.1, 1.15)
 """What the reference's command line gives its focal loss, in the order of the model contract."""
 
-PLACES: Final = frozenset({"data_root", "run_dir", "model_path", "image_cache", "workers", "distribute"})
+PLACES: Final = frozenset(
+    {"data_root", "painted_root", "run_dir", "model_path", "image_cache", "workers", "distribute"}
+)
 """Fields that say where a run happens and not what comes of it: they may change when it is resumed."""
 
 
@@ -48,6 +50,10 @@ class TrainingConfig:
     """Where decoded images and their cells are kept for the next run."""
     workers: int | None = None
     """Threads that make batches; None: one a processor."""
+    painted_root: Path | None = None
+    """A data set of ``wbc-train synthesize`` whose Train split is mixed into the batches."""
+    painted_share: float = 0.4
+    """Share of each batch that is painted, where there is a painted data set."""
     train_split: str = "Train"
     devices: tuple[str, ...] = ()
     """Use these devices alone (all where empty)."""
@@ -121,6 +127,10 @@ class TrainingConfig:
         if self.validate_device is not None and self.validate_device in self.devices:
             raise ConfigurationError(
                 f"expected a device to train on or to validate on, received {self.validate_device!r} as both"
+            )
+        if not 0.0 < self.painted_share < 1.0:
+            raise ConfigurationError(
+                f"expected a share of painted images in (0, 1), received {self.painted_share}"
             )
         if self.model_path is not None and self.model_path.suffix != ".keras":
             raise ConfigurationError(f"expected a model path ending in .keras, received {self.model_path}")

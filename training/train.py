@@ -25,7 +25,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.vision.preprocessing import Recipe
 from training.averaged_weights import AveragedWeights, batch_norm_layers
 from training.classifier import BACKBONE_LAYER, build_classifier, with_attention
-from training.datasets import Sample, data_fingerprint, read_run_samples, split_parts
+from training.datasets import Sample, data_fingerprint, read_run_samples, read_split, split_parts
 from training.distribution import data_parallel
 from training.epoch_end import Bookkeeping, SeededDropout, Validation, cosine
 from training.focus_monitor import XAIFocusMonitor, monitored_images
@@ -110,7 +110,8 @@ def dry_run(config: TrainingConfig, *, build_model: ModelBuilder = random_classi
     _say_what_is_special(config)
     model = build_model(config)
     console.print(f"{model.name}: {model.count_params():,} parameters")
-    steps = max(1, len(parts["training"]) // config.batch_size)
+    painted = round(config.painted_share * config.batch_size) if parts["painted"] else 0
+    steps = max(1, len(parts["training"]) // max(1, config.batch_size - painted))
     for phase in phases:
         model.get_layer(BACKBONE_LAYER).trainable = phase.train_backbone
         trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -122,10 +123,14 @@ def dry_run(config: TrainingConfig, *, build_model: ModelBuilder = random_classi
 
 
 def read_parts(config: TrainingConfig) -> tuple[str, Parts]:
-    """The fingerprint of the data, and the samples of ``training`` and ``validation``."""
+    """The fingerprint of the data, and the samples of ``training``, ``validation`` and ``painted``.
+
+    The fingerprint is that of the real images; none are painted where no painted data set is named.
+    """
     samples = read_run_samples(config.data_root, config.train_split, config.devices, config.validate_device)
     training, validation = split_parts(samples, config.val_fraction, config.seed, config.validate_device)
-    return data_fingerprint(samples), {"training": training, "validation": validation}
+    painted = [] if config.painted_root is None else read_split(config.painted_root, "Train")
+    return data_fingerprint(samples), {"training": training, "validation": validation, "painted": painted}
 
 
 def versions() -> dict[str, str]:
@@ -150,9 +155,9 @@ def _train_phases(
 ) -> None:
     keras.utils.set_random_seed(config.seed)
     cv2.setNumThreads(1)  # the loader's workers are the parallelism
-    images, validation = (
+    images, validation, painted = (
         load_images(parts[name], cache_dir=config.image_cache, workers=config.workers, console=console)
-        for name in ("training", "validation")
+        for name in ("training", "validation", "painted")
     )
     recipe = run_recipe(config, images)
     if config.color_normalization != "none":
@@ -184,6 +189,8 @@ def _train_phases(
             workers=config.workers,
             aux_classes=config.aux_class_indices,
             attention=config.attention_loss_weight > 0,
+            painted=painted,
+            painted_share=config.painted_share,
         )
         batches = batches_from(epoch=state.epoch)
         monitor = _focus_monitor(config, state, phase, recipe, validation)
@@ -278,7 +285,7 @@ def _manifest(
         "config": asdict(config),
         "phases": [asdict(phase) for phase in phases],
         "data_sha256": data_sha256,
-        "images": sum(map(len, parts.values())),
+        "painted_sha256": data_fingerprint(parts["painted"]),
         "parts": {name: len(part) for name, part in parts.items()},
         "git": git_revision(Path(__file__)),
         "versions": versions(),

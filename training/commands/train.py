@@ -70,6 +70,13 @@ def train(
         str | None,
         _option("Validate on all of this device, and train on the others: how a new one may fare.", _DATA),
     ] = None,
+    painted_root: Annotated[
+        Path | None,
+        _option("Mix in images of this data set of `wbc-train synthesize`; validation has none.", _DATA),
+    ] = None,
+    painted_share: Annotated[
+        float, _share("Share of each batch that is painted, where there are painted images.", _DATA)
+    ] = 0.4,
     batch_size: Annotated[int, _option("Images in a step.", _DATA, min=2)] = 16,
     img_size: Annotated[int, _option("Side of the model's input in pixels.", _DATA, min=32)] = IMAGE_SIZE,
     phase1_epochs: Annotated[
@@ -197,6 +204,8 @@ def train(
         devices=tuple(device or ()),
         val_fraction=val_fraction,
         validate_device=validate_device,
+        painted_root=painted_root,
+        painted_share=painted_share,
         seed=seed,
         batch_size=batch_size,
         img_size=img_size,

@@ -312,6 +312,7 @@ def run_dir(data_root, small_exported_model, tmp_path):
         "backbone_weights": "none",
         "data_root": "somewhere",
         "run_dir": "elsewhere",
+        "painted_share": 0.4,
     }
     manifest = {
         "config": config,
@@ -320,6 +321,7 @@ def run_dir(data_root, small_exported_model, tmp_path):
             {"epochs": 1, "image_size": 224, "train_backbone": True},
         ],
         "data_sha256": data_fingerprint(read_split(data_root, "Train")),
+        "parts": {"training": 2, "validation": 1, "painted": 3},
         "versions": {"keras": "3"},
     }
     (folder / "run.json").write_text(json.dumps(manifest))
@@ -338,12 +340,17 @@ def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data
     assert version_dir.name == "3"
     for row in ("validation part of Train", "TestA", "TestB", "TestA, without TTA"):
         assert f"| {row} | 5 |" in card
-    assert "10 images of Train (2 epochs at 112 px, then 1 epochs at 224 px); 5 images" in card
+    assert (
+        "10 images of Train, mixed with 3 painted images (`wbc-train synthesize`; 40% of each batch)" in card
+    )
+    assert "(2 epochs at 112 px, then 1 epochs at 224 px); 5 images" in card
     assert "Temperature" in card
     assert "expected calibration error" in card
     assert "for `max_energy` of the profiles" in card
     assert "with the 10% of most doubt sent to review, accuracy of the rest" in card
     assert re.search(r"painted field without a white cell: [01] of 1 \(", card)
+    assert re.search(r"Painted images without a white cell, .*: \d of 6 \(", card)
+    assert re.search(r"photograph of something else: [01] of 1 \(", card)
     for path in ("somewhere", "elsewhere", str(tmp_path)):
         assert path not in card
 

@@ -97,6 +97,35 @@ def test_model_input_scales_to_one_and_to_the_asked_for_size():
     assert model_input(white, 112).shape == (2, 112, 112, 3)
 
 
+class TestPaintedImages:
+    def painted(self, images):
+        """Images of one class alone, so that a batch tells how many of them it holds."""
+        return [replace(image, class_index=0) for image in images[2:6]]
+
+    def test_each_batch_holds_their_share_and_an_epoch_stays_one_pass_over_the_real_ones(self, images):
+        real = [replace(image, class_index=1 + index % 4) for index, image in enumerate(images)]
+        loader = batches(real, batch_size=5, painted=self.painted(images), painted_share=0.4)
+
+        counts = [labels["main_out"].sum(axis=0) for _, labels, _ in (loader[i] for i in range(len(loader)))]
+
+        assert len(loader) == len(real) // 3
+        assert [count[0] for count in counts] == [2, 2, 2]
+        assert sum(count[1:].sum() for count in counts) == 9
+
+    def test_they_differ_from_epoch_to_epoch_and_not_from_run_to_run(self, images):
+        first, again = (batches(images, painted=self.painted(images), painted_share=0.5) for _ in range(2))
+
+        np.testing.assert_array_equal(epoch_of(first), epoch_of(again))
+        before = epoch_of(first)
+        first.on_epoch_end()
+        assert not np.array_equal(before, epoch_of(first))
+
+    def test_without_any_the_share_changes_nothing(self, images):
+        np.testing.assert_array_equal(
+            epoch_of(batches(images, painted_share=0.4)), epoch_of(batches(images, painted_share=0.0))
+        )
+
+
 def epoch_of(loader):
     return [loader[index][0] for index in range(len(loader))]
 

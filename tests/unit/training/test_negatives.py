@@ -6,7 +6,16 @@ import pytest
 
 from orchestrator.domain import Finding, ReviewReason
 from orchestrator.errors import ConfigurationError
-from training.negatives import Negative, empty_window, has_boxes, real_negatives, review_rates
+from training.negatives import (
+    Negative,
+    empty_window,
+    has_boxes,
+    painted_negatives,
+    photograph_windows,
+    real_negatives,
+    review_rates,
+)
+from training.synthesis.negatives import NEGATIVES
 
 MARK = (250, 0, 250)
 
@@ -96,3 +105,20 @@ def test_rates_count_each_kind_and_its_reasons():
     assert rates["red cells"].share == pytest.approx(2 / 3)
     assert rates["red cells"].reasons == {"no_cell": 2, "blurred": 1}
     assert rates["blank"].share == 0
+
+
+def test_painted_negatives_are_of_every_kind_and_the_same_every_time():
+    first, again = (painted_negatives(2, seed=1) for _ in range(2))
+
+    assert [negative.kind for negative in first] == [
+        f"painted {kind}" for kind in NEGATIVES for _ in range(2)
+    ]
+    assert all(np.array_equal(one.rgb, other.rgb) for one, other in zip(first, again, strict=True))
+    assert not np.array_equal(first[0].rgb, painted_negatives(1, seed=2)[0].rgb)
+
+
+def test_photographs_are_windows_of_different_places():
+    windows = [negative.rgb for negative in photograph_windows(6)]
+
+    assert all(window.dtype == np.uint8 and window.shape[0] == window.shape[1] >= 80 for window in windows)
+    assert len({window.tobytes() for window in windows}) == 6

@@ -102,7 +102,7 @@ def test_the_best_checkpoint_is_the_one_that_the_history_says(run_dir, data_root
 def test_the_manifest_says_what_was_trained_on_what_with_what(run_dir):
     manifest = json.loads((run_dir / "run.json").read_text())
 
-    assert (manifest["images"], manifest["parts"]) == (40, {"training": 30, "validation": 10})
+    assert manifest["parts"] == {"training": 30, "validation": 10, "painted": 0}
     assert manifest["config"]["seed"] == 42
     assert len(manifest["data_sha256"]) == 64
     assert manifest["versions"]["keras"] == keras.version()
@@ -254,3 +254,35 @@ def test_a_whole_device_can_be_held_out(data_root, tmp_path):
         read_parts(replace(config, validate_device="unheard of"))
     with pytest.raises(ConfigurationError, match="as both"):
         replace(config, devices=("other",))
+
+
+def test_painted_images_are_trained_on_and_never_validated_on(data_root, tmp_path):
+    painted = write_discs(tmp_path / "painted", per_class=2)
+    config = tiny_config(data_root, tmp_path / "run", painted_root=painted, painted_share=0.5)
+
+    _, parts = read_parts(config)
+
+    assert {name: len(part) for name, part in parts.items()} == {
+        "training": 30,
+        "validation": 10,
+        "painted": 10,
+    }
+    assert all(sample.path.is_relative_to(painted) for sample in parts["painted"])
+    with pytest.raises(ConfigurationError, match=r"painted images in \(0, 1\), received 1"):
+        replace(config, painted_share=1.0)
+
+
+def test_a_run_is_not_gone_on_with_on_other_painted_images(data_root, tmp_path):
+    config = tiny_config(
+        data_root,
+        tmp_path / "run",
+        **{"painted_root": write_discs(tmp_path / "painted", per_class=1)},
+        **{"phase1_epochs": 0, "phase2_epochs": 1, "xai_every_n_epochs": 0},
+    )
+    train(config, build_model=tiny_classifier)
+    other = write_discs(tmp_path / "other", per_class=2)
+
+    with pytest.raises(ConfigurationError, match="the data differs"):
+        train(replace(config, painted_root=other), resume=True, build_model=no_model)
+
+    assert json.loads((config.run_dir / "run.json").read_text())["parts"]["painted"] == 5
