@@ -1,6 +1,6 @@
 """How long MEF v1 takes, beside a straightforward float implementation of the same five steps.
 
-    python loadtests/mef_benchmark.py [--rounds 50]
+    python -m loadtests.mef_benchmark [--rounds 50]
 
 Both run in this process, on one core, on the same synthetic smear of 224x224 pixels, in alternation; the
 ratio is what counts, milliseconds depend on the machine. Budget: 8 ms an image for MEF v1.

@@ -19,10 +19,17 @@ from rich.progress import track
 from orchestrator.domain import Finding, FocusMap, Prediction, ReviewReason, ViewBatch
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
-from orchestrator.routing import AveragedPrediction, RoutingPolicy, average, route, with_focus_reason
+from orchestrator.routing import (
+    AveragedPrediction,
+    RoutingPolicy,
+    average,
+    is_clear,
+    route,
+    with_focus_reason,
+)
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.crop import Window
-from orchestrator.vision.foreground import CellMasks, cell_masks
+from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.preprocessing import Recipe, preprocess
 from orchestrator.vision.tta import TtaMode
 from training.datasets import Sample
@@ -54,9 +61,11 @@ class JudgedCell:
 
 @dataclass(frozen=True, slots=True)
 class ScoredCell(JudgedCell):
-    """The same with what the network said over the views, before calibration and routing."""
+    """The same with what the network said over the views, before calibration and routing, and how many
+    views these were."""
 
     averaged: AveragedPrediction
+    views: int
 
 
 AnyCell = TypeVar("AnyCell", bound=JudgedCell)
@@ -125,7 +134,7 @@ def look(
         if mask_paths is not None:
             drawn = mask_paths.get(sample.path)
             true = None if drawn is None else window_masks(drawn, prepared.window, rgb.shape)
-            scene = Scene(cell_masks(prepared.crop), true, prepared.window, rgb.shape)
+            scene = Scene(prepared.masks, true, prepared.window, rgb.shape)
         return _Prepared(sample, reasons, tta.stack(prepared.pixels, mode), scene)
 
     chunks = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
@@ -173,23 +182,29 @@ def averaged_views(seen: SeenCell, mode: TtaMode) -> AveragedPrediction:
     return average(_rows(seen.prediction, 0, len(tta.VIEWS[mode])))
 
 
-def judge(seen: SeenCell, mode: TtaMode, policy: RoutingPolicy) -> ScoredCell:
+def judge(seen: SeenCell, mode: TtaMode, policy: RoutingPolicy, adaptive_margin: float = 1.0) -> ScoredCell:
     """Decide as the service does on an image seen with at least the views of ``mode``.
+
+    ``adaptive_margin`` is that of the profile, for mode ``adaptive``: where the service would not have asked
+    for the other views, their answers are left alone.
 
     Where the focus is measured, a heatmap beside the cell is a reason for a review, as it is in serving; that
     is told by this project's masks in any case.
     """
+    if mode == "adaptive":
+        first = judge(seen, "none", policy)
+        return first if is_clear(first.finding, adaptive_margin) else judge(seen, "light", policy)
     averaged = averaged_views(seen, mode)
     finding = route(averaged, policy, seen.quality)
     if seen.scene is None or seen.prediction.cams is None:
-        return ScoredCell(seen.sample, finding, None, averaged)
+        return ScoredCell(seen.sample, finding, None, averaged, len(tta.VIEWS[mode]))
     views = _rows(seen.prediction, 0, len(tta.VIEWS[mode]))
     own = _focus(views, mode, finding, seen.scene, seen.scene.own)
     focus = MeasuredFocus(own.focus_ratio, "own")
     if seen.scene.true is not None:
         by_true = _focus(views, mode, finding, seen.scene, seen.scene.true)
         focus = MeasuredFocus(by_true.focus_ratio, "true")
-    return ScoredCell(seen.sample, with_focus_reason(finding, own), focus, averaged)
+    return ScoredCell(seen.sample, with_focus_reason(finding, own), focus, averaged, len(tta.VIEWS[mode]))
 
 
 def _focus(views: Prediction, mode: TtaMode, finding: Finding, scene: Scene, masks: CellMasks) -> FocusMap:
@@ -217,7 +232,7 @@ def evaluate_cells(
         batch_size=batch_size,
         mask_paths=mask_paths,
     )
-    return [judge(cell, profile.tta, profile.routing) for cell in seen]
+    return [judge(cell, profile.tta, profile.routing, profile.adaptive_margin) for cell in seen]
 
 
 def by_device(name: str, cells: Sequence[AnyCell]) -> Iterator[tuple[str, list[AnyCell]]]:

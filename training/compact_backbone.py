@@ -10,6 +10,10 @@ shrink (He et al. 2019, arXiv:1812.01187). The image is halved first: a crop of 
 a cell that is smaller than two of them, and at that price the last maps keep 7x7 positions without the
 last stride of the usual networks. The 1x1 convolution at the end widens to the channels of the model
 contract, as MobileNetV2's does.
+
+What differs between microscopes is mostly the level and contrast of the first maps. So half of the channels
+of the first two stages are normalised by each image's own statistics (Pan et al. 2018, arXiv:1807.09441,
+IBN-a), and in training the statistics of images are mixed after both (MixStyle).
 """
 
 from typing import Final
@@ -18,10 +22,13 @@ import keras
 from keras import layers
 
 from orchestrator.model_contract import CONV_CHANNELS
-from training.layers import Tensor
+from training.layers import MixStyle, Tensor
 
 STAGES: Final = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Width, in multiples of the first, and number of blocks; every stage but the first halves the maps."""
+
+STYLE_STAGES: Final = 2
+"""How many stages are kept from learning a device's style."""
 
 
 def compact_backbone(
@@ -43,24 +50,42 @@ def compact_backbone(
         )
     image = keras.Input(input_shape)
     x = layers.AveragePooling2D(2, name="halve")(image)
-    x = _conv(x, width, 5, 2)
+    x = _conv(x, width, 5, 2, by_image=True)
     for stage, (multiple, blocks) in enumerate(STAGES):
+        has_style = stage < STYLE_STAGES
         for block in range(blocks):
-            x = _residual(x, width * multiple, 2 if block == 0 and stage > 0 else 1)
+            x = _residual(x, width * multiple, 2 if block == 0 and stage > 0 else 1, by_image=has_style)
+        if has_style:
+            x = MixStyle(name=f"mix_style_{stage + 1}")(x)
     return keras.Model(image, _conv(x, CONV_CHANNELS, 1), name=name)
 
 
-def _residual(x: Tensor, width: int, stride: int) -> Tensor:
+def _residual(x: Tensor, width: int, stride: int, *, by_image: bool) -> Tensor:
     shortcut = x
     if stride > 1:
         shortcut = layers.AveragePooling2D(stride)(shortcut)
     if shortcut.shape[-1] != width:
-        shortcut = _conv(shortcut, width, 1, activation=None)
-    x = _conv(_conv(x, width, 3, stride), width, 3, activation=None)
+        shortcut = _conv(shortcut, width, 1, activation=None, by_image=by_image)
+    x = _conv(x, width, 3, stride, by_image=by_image)
+    x = _conv(x, width, 3, activation=None, by_image=by_image)
     return layers.Activation("relu")(layers.Add()([shortcut, x]))
 
 
-def _conv(x: Tensor, width: int, side: int, stride: int = 1, activation: str | None = "relu") -> Tensor:
+def _conv(
+    x: Tensor,
+    width: int,
+    side: int,
+    stride: int = 1,
+    activation: str | None = "relu",
+    *,
+    by_image: bool = False,
+) -> Tensor:
+    """Convolution, normalisation, activation; ``by_image`` normalises half of the channels by the image."""
     x = layers.Conv2D(width, side, stride, padding="same", use_bias=False)(x)
-    x = layers.BatchNormalization()(x)
+    if by_image:
+        half = width // 2
+        own = layers.GroupNormalization(groups=-1)(x[..., :half])
+        x = layers.Concatenate()([own, layers.BatchNormalization()(x[..., half:])])
+    else:
+        x = layers.BatchNormalization()(x)
     return layers.Activation(activation)(x) if activation else x

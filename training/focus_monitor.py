@@ -198,9 +198,9 @@ def _cut(image: LoadedImage, recipe: Recipe) -> tuple[UInt8Array, Float32Array]:
     crop = extract(image.rgb, window, IMAGE_SIZE)
     if image.has_true_mask and image.mask is not None:
         mask = extract(image.mask, window, IMAGE_SIZE).astype(np.float32) / np.float32(255)
-    else:
-        mask = cell_masks(crop).cell
-    return enhance(crop, recipe), mask
+        return enhance(crop, recipe), mask
+    masks = cell_masks(crop)
+    return enhance(crop, recipe, masks), masks.cell
 
 
 def _resized(mask: Float32Array, side: int) -> Float32Array:

@@ -26,7 +26,14 @@ from training.datasets import Sample
 from training.images import LoadedImage, load_image
 
 # In orchestrator/vision: what decides the content of an entry, besides training/images.py.
-_VISION_SOURCES: Final = ("decode.py", "containers/*.py", "crop.py", "foreground.py")
+_VISION_SOURCES: Final = (
+    "decode.py",
+    "containers/*.py",
+    "crop.py",
+    "foreground.py",
+    "cell_outline.py",
+    "histogram.py",
+)
 
 # zipfile checks a CRC of every array; what a torn or foreign file raises depends on where it is broken.
 _UNREADABLE: Final = (

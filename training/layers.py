@@ -66,6 +66,60 @@ class MedSwish(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class MixStyle(keras.layers.Layer):
+    """Gives maps the contrast and level of another image of their batch, in part; in training alone.
+
+    Mean and standard deviation of a channel over an image say how it was stained and taken more than what it
+    shows. With ``probability`` a batch's are mixed with those of the same batch in another order, by shares
+    drawn from Beta(``concentration``, ``concentration``): Zhou et al. 2021, arXiv:2104.02008. float32
+    ``[N, H, W, C]`` in and out.
+    """
+
+    def __init__(
+        self, probability: float = 0.5, concentration: float = 0.1, seed: int | None = None, **kwargs: object
+    ) -> None:
+        super().__init__(**kwargs)
+        self.probability = probability
+        self.concentration = concentration
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        # TensorFlow's gamma distribution cannot be compiled by XLA.
+        self.supports_jit = keras.config.backend() != "tensorflow"
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Return the inputs, mixed where ``training``."""
+        if not training:
+            return inputs
+        mean, variance = ops.moments(inputs, axes=[1, 2], keepdims=True)
+        mean, deviation = ops.stop_gradient(mean), ops.stop_gradient(ops.sqrt(variance + 1e-6))
+        count = ops.shape(inputs)[0]
+        order = keras.random.shuffle(ops.arange(count), seed=self.seed_generator)
+        first, second = (
+            keras.random.gamma((count, 1, 1, 1), self.concentration, seed=self.seed_generator)
+            for _ in range(2)
+        )
+        share = first / (first + second + 1e-9)  # a Beta; both may be too small for float32
+        mixed_mean = share * mean + (1 - share) * ops.take(mean, order, axis=0)
+        mixed_deviation = share * deviation + (1 - share) * ops.take(deviation, order, axis=0)
+        mixed = (inputs - mean) / deviation * mixed_deviation + mixed_mean
+        chosen = keras.random.uniform((), seed=self.seed_generator) < self.probability
+        return ops.where(chosen, mixed, inputs)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return ``input_shape``."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {
+            **super().get_config(),
+            "probability": self.probability,
+            "concentration": self.concentration,
+            "seed": self.seed,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class WBCAttentionBlock(keras.layers.Layer):
     """Channel attention, then spatial attention (CBAM, Woo et al. 2018, arXiv:1807.06521).
 

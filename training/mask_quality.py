@@ -19,7 +19,6 @@ from rich.table import Table
 from orchestrator.domain import DISCLAIMER, UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import IMAGE_SIZE
-from orchestrator.vision.cell_outline import outlined_masks
 from orchestrator.vision.crop import cell_window, extract, locate_cell, place
 from orchestrator.vision.foreground import CellMasks, cell_masks
 from training.datasets import Sample, read_split
@@ -99,8 +98,7 @@ def reference_masks(rgb: UInt8Array) -> FrameMasks:
 
 METHODS: Final[dict[str, Callable[[UInt8Array], FrameMasks]]] = {
     "reference": reference_masks,
-    "grown": in_a_crop(cell_masks),
-    "outlined": in_a_crop(outlined_masks),
+    "outlined": in_a_crop(cell_masks),
 }
 
 

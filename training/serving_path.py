@@ -7,11 +7,10 @@ order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both
 
 from collections.abc import Callable
 
-from orchestrator.domain import Finding, Prediction, UInt8Array, ViewBatch
+from orchestrator.domain import Finding, Prediction, UInt8Array, ViewBatch, joined
 from orchestrator.profiles import Profile
-from orchestrator.routing import average, route, with_focus_reason
+from orchestrator.routing import average, is_clear, route, with_focus_reason
 from orchestrator.vision import heatmap, quality, tta
-from orchestrator.vision.foreground import cell_masks
 from orchestrator.vision.preprocessing import preprocess
 
 
@@ -27,10 +26,13 @@ def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBat
         cell_size_px=cell.size if cell else None,
         cell_centre=(cell.row, cell.column) if cell else None,
     )
-    prediction = predict(tta.stack(prepared.pixels, profile.tta))
+    prediction = predict(tta.stack_first(prepared.pixels, profile.tta))
     finding = route(average(prediction), profile.routing, reasons)
+    if profile.tta == "adaptive" and not is_clear(finding, profile.adaptive_margin):
+        prediction = joined(prediction, predict(tta.stack_others(prepared.pixels)))
+        finding = route(average(prediction), profile.routing, reasons)
     if prediction.cams is None:
         return finding
     cams = prediction.cams[:, finding.class_index]
-    focus = heatmap.assemble(cams, profile.tta, cell_masks(prepared.crop), prepared.window, rgb.shape)
+    focus = heatmap.assemble(cams, profile.tta, prepared.masks, prepared.window, rgb.shape)
     return with_focus_reason(finding, focus)

@@ -1,4 +1,4 @@
-"""Finding the cell by its nucleus' stain, and the window around it with its geometry.
+"""Finding the cell by its nucleus' stain and its outline, and the window around it with its geometry.
 
 How much of the frame a cell fills is part of the shift between microscopes; a window of a fixed number of
 cell sizes takes it away.
@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
-from orchestrator.vision.foreground import nucleus_component
+from orchestrator.vision.cell_outline import OUTLINE_SIDE, cell_outline
+from orchestrator.vision.foreground import at_working_size, nucleus_component
+from orchestrator.vision.histogram import median_colour, percentiles
 
 NUCLEUS_TO_CELL = 0.78
 """Side of the nucleus' box over that of the cell's box; the median over the boxes of the Train split."""
 
+SEARCH_SCALE = 1.5
+"""Side of the window in which the outline is looked for, in cell sizes as the nucleus tells them.
+
+Of 1.3 to 1.8 the one whose boxes agree best with those of Train."""
 
 MIN_NUCLEUS_DENSITY = 0.8
 """Least optical density of a nucleus in green, where the nuclear stain absorbs most and red cells far less.
@@ -53,24 +59,47 @@ class Window:
 def locate_cell(rgb: UInt8Array) -> CellLocation | None:
     """The white cell nearest to the centre of the frame, or None where nothing is stained as a nucleus is.
 
-    ``rgb`` is uint8 ``[H, W, 3]``.
+    ``rgb`` is uint8 ``[H, W, 3]``. Centre and size are those of the cell's outline. Against the boxes of
+    Train (382 Raabin and 400 Barcelona images): the median distance of the centres is 2.7 and
+    1.6 % of the box, the median error of the size 4.7 and 2.7 %; by the nucleus alone they were 4.9 and
+    5.6 %, 9.3 and 11.1 %.
     """
-    nucleus = nucleus_component(rgb)
-    if nucleus is None or not _is_stained_as_a_nucleus(rgb, nucleus):
+    frame = at_working_size(rgb)
+    nucleus = nucleus_component(frame)
+    if nucleus is None or not _is_stained_as_a_nucleus(frame, nucleus):
         return None
-    rows, columns = np.nonzero(nucleus)
-    top, bottom = float(rows.min()), float(rows.max() + 1)
-    left, right = float(columns.min()), float(columns.max() + 1)
-    scale_row, scale_column = rgb.shape[0] / nucleus.shape[0], rgb.shape[1] / nucleus.shape[1]
-    size = max((bottom - top) * scale_row, (right - left) * scale_column) / NUCLEUS_TO_CELL
-    return CellLocation((top + bottom) / 2 * scale_row, (left + right) / 2 * scale_column, size)
+    cell = _by_its_outline(frame, nucleus, _by_its_nucleus(nucleus))
+    scale_row, scale_column = rgb.shape[0] / frame.shape[0], rgb.shape[1] / frame.shape[1]
+    return CellLocation(
+        cell.row * scale_row, cell.column * scale_column, cell.size * max(scale_row, scale_column)
+    )
 
 
-def _is_stained_as_a_nucleus(rgb: UInt8Array, mask: NDArray[np.bool_]) -> bool:
+def _by_its_nucleus(nucleus: NDArray[np.bool_]) -> CellLocation:
+    """A first guess: the nucleus is in the middle and has the usual share of the cell."""
+    left, top, width, height = cv2.boundingRect(nucleus.view(np.uint8))
+    return CellLocation(top + height / 2, left + width / 2, max(width, height) / NUCLEUS_TO_CELL)
+
+
+def _by_its_outline(frame: UInt8Array, nucleus: NDArray[np.bool_], guess: CellLocation) -> CellLocation:
+    """The box of the outline around the nucleus; the guess where there is none."""
+    window = cell_window(guess, SEARCH_SCALE, frame.shape)
+    seed = extract(nucleus.view(np.uint8) * np.uint8(255), window, OUTLINE_SIDE) > 127
+    outline = cell_outline(extract(frame, window, OUTLINE_SIDE), seed.view(np.uint8))
+    if outline is None:
+        return guess
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+    pixel = window.height / OUTLINE_SIDE
+    return CellLocation(
+        window.top + (float(top + bottom) / 2 + 0.5) * pixel,
+        window.left + (float(left + right) / 2 + 0.5) * pixel,
+        float(max(right - left, bottom - top)) * pixel,
+    )
+
+
+def _is_stained_as_a_nucleus(frame: UInt8Array, mask: NDArray[np.bool_]) -> bool:
     """By the median optical density of the masked part against the brightest tenth of each channel."""
-    frame = cv2.resize(rgb, mask.shape[::-1], interpolation=cv2.INTER_AREA)
-    light = np.percentile(frame, 90, axis=(0, 1))
-    passed = np.median(frame[mask], axis=0)
+    light, passed = percentiles(frame, 90)[:, 0], median_colour(frame[mask])
     _, green, blue = np.log(np.maximum(light, 1) / np.maximum(passed, 1))
     return bool(green >= MIN_NUCLEUS_DENSITY and 1 - blue / green >= MIN_NUCLEUS_HUE)
 
@@ -84,7 +113,7 @@ def cell_window(cell: CellLocation | None, crop_scale: float | None, shape: tupl
 
 
 def extract(rgb: UInt8Array, window: Window, size: int) -> UInt8Array:
-    """The window resampled to uint8 ``[size, size, 3]``.
+    """The window of uint8 ``[H, W, 3]`` or ``[H, W]`` resampled to ``[size, size, 3]`` or ``[size, size]``.
 
     What lies outside the frame is filled by its mirror image: smear goes on there, a black border would
     be a shape that the model never saw.

@@ -1,18 +1,22 @@
-"""Where the cell is: a nucleus mask by stain, and a soft mask of the whole cell.
+"""Masks of a white cell: its nucleus, and the whole of it.
 
-The masks crop, measure the focus ratio and inform the report. They never touch the pixels that the model
-sees.
+They crop, fade the surroundings (MEF v5), guide the attention in training, measure the focus ratio and
+inform the report. The stain says where a nucleus is; :mod:`orchestrator.vision.cell_outline` then finds the
+cell's outline around it, and inside the outline, where there are only two things to tell apart, the nucleus
+is cut out anew. Constants were chosen on the boxes of the Train split and on painted cells with known masks.
 """
 
+import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import cv2
 import numpy as np
-from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
+from orchestrator.vision.cell_outline import cell_outline, fill
+from orchestrator.vision.histogram import median_colour
 
 WORKING_SIDE = 224
 """Masks are made at this length of the longer side: kernels below are in these pixels."""
@@ -24,9 +28,27 @@ def stain_map(rgb: UInt8Array) -> Float32Array:
     Half of R - G, plus B - G, plus half of 255 - G, each cut at 0: nuclei are dark and have least green,
     red cells have no blue over green.
     """
-    red, green, blue = (channel.astype(np.float32) for channel in cv2.split(rgb))
-    stain = 0.5 * np.maximum(red - green, 0) + np.maximum(blue - green, 0) + 0.5 * (255 - green)
+    red, green, blue = cv2.split(rgb)  # cv2.subtract stops at 0
+    stain = cv2.addWeighted(
+        cv2.subtract(red, green), 0.5, cv2.subtract(blue, green), 1.0, 0, dtype=cv2.CV_32F
+    )
+    stain = cv2.addWeighted(stain, 1.0, cv2.bitwise_not(green), 0.5, 0, dtype=cv2.CV_32F)
     return np.asarray(cv2.GaussianBlur(stain, (0, 0), 1.2), np.float32)
+
+
+def at_working_size(rgb: UInt8Array) -> UInt8Array:
+    """The image with ``WORKING_SIDE`` as its longer side; itself where it has that already.
+
+    To shrink, a box filter before bilinear sampling: OpenCV's area filter takes four times as long.
+    """
+    scale = WORKING_SIDE / max(rgb.shape[:2])
+    if scale == 1:
+        return rgb
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    if scale < 1:
+        side = 2 * math.ceil((1 / scale - 1) / 2) + 1
+        rgb = np.asarray(cv2.blur(rgb, (side, side)), np.uint8)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def nucleus_component(rgb: UInt8Array) -> NDArray[np.bool_] | None:
@@ -35,16 +57,11 @@ def nucleus_component(rgb: UInt8Array) -> NDArray[np.bool_] | None:
     Otsu's threshold on the stain map, and again within what lies above it; opened and closed; then the
     component that is both large and near the centre, with the lobes beside it.
     """
-    scale = WORKING_SIDE / max(rgb.shape[:2])
-    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    stain = stain_map(
-        np.asarray(
-            cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
-        )
-    )
-    if float(np.ptp(stain)) < MIN_STAIN_CONTRAST:
+    stain = stain_map(at_working_size(rgb))
+    lowest, highest, _, _ = cv2.minMaxLoc(stain)
+    if highest - lowest < MIN_STAIN_CONTRAST:
         return None
-    levels = np.clip(stain / 2, 0, 255).astype(np.uint8)
+    levels = (stain * np.float32(0.5)).astype(np.uint8)
     above = levels[levels > _otsu(levels)]
     if above.size == 0:
         return None
@@ -66,7 +83,10 @@ def _otsu(values: UInt8Array) -> int:
 
 
 def _central_component(mask: UInt8Array) -> NDArray[np.bool_] | None:
-    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    # Two times as fast on one core as the algorithm that OpenCV takes by itself.
+    count, labels, stats, centroids = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask, 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
     if count < 2:
         return None
     areas = stats[1:, cv2.CC_STAT_AREA].astype(np.float64)
@@ -79,12 +99,14 @@ def _central_component(mask: UInt8Array) -> NDArray[np.bool_] | None:
     # Lobes of one nucleus lie close together: join what is near and not much smaller than the best one.
     joined = labels == best + 1
     reach = 0.35 * float(np.sqrt(areas[best]))
-    near = cv2.distanceTransform((~joined).astype(np.uint8), cv2.DIST_L2, 3)
-    for other in range(len(areas)):
-        if other != best and areas[other] >= 0.1 * areas[best]:
-            part = labels == other + 1
-            if float(near[part].min()) <= reach:
-                joined |= part
+    others = [i for i in range(len(areas)) if i != best and areas[i] >= 0.1 * areas[best]]
+    near = cv2.distanceTransform((~joined).view(np.uint8), cv2.DIST_L2, 3) if others else None
+    for other in others:
+        left, top, width, height = stats[other + 1, :4]
+        box = np.s_[top : top + height, left : left + width]
+        part = labels[box] == other + 1
+        if near is not None and float(near[box][part].min()) <= reach:
+            joined[box] |= part
     return cast("NDArray[np.bool_]", joined)
 
 
@@ -97,64 +119,98 @@ class CellMasks:
     cell: Float32Array
 
 
-REACH = 0.25
-"""How far cytoplasm is looked for around the nucleus, in diameters of its convex hull."""
+SOFT_EDGE_SIGMA_PX: Final = 3.0
 
-BACKGROUND_DISTANCE = 0.2
-"""Least distance from the field's colour, as a share of the nucleus' distance, of what belongs to a cell."""
+_OPENING: Final = 0.08
+_LARGEST_HOLE: Final = 0.05
+_LEAST_LOBE: Final = 0.05
+"""Kernel side in square roots of the nucleus' area, and shares of that area."""
 
-SOFT_EDGE_SIGMA_PX = 3.0
+_GAP: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))
 
 
 def cell_masks(crop: UInt8Array) -> CellMasks:
     """Nucleus and soft mask of the whole cell in a cell-centred crop, at the crop's own size.
 
-    The cell is what lies around the nucleus and differs from the colour of the empty field; red cells are
-    kept out by the reach. ``REACH`` and ``BACKGROUND_DISTANCE`` are chosen by the boxes of the Train split
-    (mean intersection over union of box and mask's box 0.77); Dice with the true masks of the Tecom set,
-    which chose nothing, is 0.91 for the cell and 0.91 for the nucleus. Both masks are empty where there
-    is no nucleus: a heatmap can then lie on no cell.
+    ``crop`` is uint8 ``[H, W, 3]``; a larger one than ``WORKING_SIDE`` is looked at in that size. Both masks
+    are empty where there is no nucleus: a heatmap can then lie on no cell.
+
+    Mean intersection over union of the mask's box and the cell's on Train: 0.86 (Raabin) and 0.91
+    (Barcelona). Dice with the true masks of the Tecom set, which chose nothing: 0.97 for the cell and 0.94
+    for the nucleus. ``wbc-train masks`` measures both.
     """
-    found = nucleus_component(crop)
+    small = at_working_size(crop) if max(crop.shape[:2]) > WORKING_SIDE else crop
+    found = nucleus_component(small)
     if found is None:
         return CellMasks(np.zeros(crop.shape[:2], np.bool_), np.zeros(crop.shape[:2], np.float32))
-    size = (crop.shape[1], crop.shape[0])
-    nucleus = np.asarray(cv2.resize(found.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
-    hull = _convex_hull(nucleus)
-    diameter = float(np.sqrt(4 / np.pi * hull.sum()))
-    near = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5) <= REACH * diameter
-    stained = _distance_from_field(crop, nucleus > 0) > BACKGROUND_DISTANCE
-    mask = _opened((near & stained).astype(np.uint8) | hull, diameter) | hull
-    _, labels = cv2.connectedComponents(mask)
-    connected = (labels == labels[hull > 0][0]).astype(np.float32)
-    soft = cv2.GaussianBlur(connected, (0, 0), SOFT_EDGE_SIGMA_PX)
-    return CellMasks(nucleus > 0, np.minimum(soft, np.float32(1)))  # the kernel sums to 1 up to rounding
+    seed = found.view(np.uint8)
+    if seed.shape != small.shape[:2]:
+        seed = np.asarray(cv2.resize(seed, small.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+    outline = cell_outline(small, seed)
+    cell = seed if outline is None else fill(outline, seed.shape) | seed
+    nucleus = _nucleus_within(small, seed, cell)
+    soft = cv2.GaussianBlur((cell | nucleus).astype(np.float32), (0, 0), SOFT_EDGE_SIGMA_PX)
+    soft = np.minimum(soft, np.float32(1))  # the kernel sums to 1 up to rounding
+    if small is not crop:
+        size = crop.shape[1::-1]
+        nucleus = np.asarray(cv2.resize(nucleus, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        soft = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)
+    return CellMasks(nucleus.view(np.bool_), np.asarray(soft, np.float32))
 
 
-def _convex_hull(mask: MatLike) -> UInt8Array:
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return np.asarray(
-        cv2.fillConvexPoly(np.zeros_like(mask), cv2.convexHull(np.vstack(contours)), (1,)), np.uint8
+def _nucleus_within(crop: UInt8Array, seed: UInt8Array, cell: UInt8Array) -> UInt8Array:
+    """The seed cut anew inside the cell, uint8 ``[H, W]`` of 0 and 1; ``cell`` holds the seed.
+
+    By half of R + G: azure absorbs both, eosin and the basophilic cytoplasm mostly one. The threshold lies
+    halfway between the medians of the seed and of the rest of the cell, which is where the edge between two
+    flat things lies however they are blurred.
+    """
+    box = _box_with_margin(cell)
+    seed_in_box, inside = np.ascontiguousarray(seed[box]), cell[box] > 0
+    light = np.asarray(cv2.GaussianBlur(cv2.transform(crop[box], _HALF_RED_GREEN), (0, 0), 1.0), np.uint8)
+    rest = light[inside & (cv2.dilate(seed_in_box, _GAP) == 0)]
+    if rest.size > 50:
+        on_the_seed, beside = (
+            float(median_colour(levels[:, np.newaxis])[0]) for levels in (light[seed_in_box > 0], rest)
+        )
+        threshold = (on_the_seed + beside) / 2
+    else:  # all nucleus: nothing to compare with
+        threshold = _otsu(light[inside])
+    area = float(cv2.countNonZero(seed_in_box))
+    side = 2 * round(_OPENING * np.sqrt(area) / 2) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    dark = cv2.morphologyEx(((light < threshold) & inside).view(np.uint8), cv2.MORPH_OPEN, kernel)
+    count, labels = cv2.connectedComponents(dark)
+    areas = np.bincount(labels.ravel(), minlength=count)
+    kept = (np.bincount(labels[seed_in_box > 0], minlength=count) > 0.3 * areas) & (
+        areas > _LEAST_LOBE * area
+    )
+    kept[0] = False
+    if not kept.any():
+        return seed
+    nucleus = np.zeros_like(seed)
+    nucleus[box] = _without_small_holes(kept[labels].view(np.uint8), _LARGEST_HOLE * area)
+    return nucleus
+
+
+_HALF_RED_GREEN: Final = np.array([[0.5, 0.5, 0]], np.float32)
+
+
+def _box_with_margin(mask: UInt8Array) -> tuple[slice, slice]:
+    """Where the mask is, and as many pixels around it as the filters inside reach."""
+    left, top, width, height = cv2.boundingRect(mask)
+    margin = WORKING_SIDE // 16
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
     )
 
 
-def _distance_from_field(rgb: UInt8Array, nucleus: NDArray[np.bool_]) -> Float32Array:
-    """LAB distance from the median of the brightest fifth; the nucleus' median colour has 1.
-
-    Lightness counts less than colour: shading and vignetting are lightness.
-    """
-    lab = cv2.cvtColor(cv2.GaussianBlur(rgb, (0, 0), 1.0), cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab = lab * np.array([0.7, 1.0, 1.0], np.float32)
-    field = np.median(lab[lab[:, :, 0] >= np.percentile(lab[:, :, 0], 80)], axis=0)
-    distance = np.linalg.norm(lab - field, axis=-1)
-    reference = float(np.linalg.norm(np.median(lab[nucleus], axis=0) - field))
-    return np.asarray(distance / max(reference, 1.0), np.float32)
-
-
-def _opened(mask: UInt8Array, diameter: float) -> UInt8Array:
-    """Small gaps closed, bridges to neighbours cut; kernels are shares of the nucleus' diameter."""
-    for operation, share in ((cv2.MORPH_CLOSE, 0.08), (cv2.MORPH_OPEN, 0.13)):
-        side = 2 * max(1, round(share * diameter / 2)) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        mask = np.asarray(cv2.morphologyEx(mask, operation, kernel), np.uint8)
-    return mask
+def _without_small_holes(mask: UInt8Array, largest: float) -> UInt8Array:
+    """Holes of up to ``largest`` pixels filled; a ring nucleus keeps its own."""
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    filled = mask.copy()
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0], strict=True):
+        if parent >= 0 and cv2.contourArea(contour) <= largest:
+            cv2.drawContours(filled, [contour], -1, (1,), cv2.FILLED)
+    return np.asarray(filled, np.uint8)

@@ -17,7 +17,8 @@ from cv2.typing import MatLike
 from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
-from orchestrator.vision.foreground import cell_masks
+from orchestrator.vision.foreground import CellMasks, cell_masks
+from orchestrator.vision.histogram import percentiles
 from orchestrator.vision.stain import (
     CALIBRATED_MACENKO,
     LabStatistics,
@@ -48,40 +49,47 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class PreprocessedCell:
     """``pixels`` (what the model sees) and ``crop`` (the same window, colours untouched) are uint8
-    ``[224, 224, 3]``; ``window`` is where they lie in the original frame; ``cell`` is None where no cell
-    was found, and the window is then the whole frame."""
+    ``[224, 224, 3]``; ``masks`` are those of ``crop``; ``window`` is where they lie in the original frame;
+    ``cell`` is None where no cell was found, and the window is then the whole frame."""
 
     pixels: UInt8Array
     crop: UInt8Array
+    masks: CellMasks
     window: Window
     cell: CellLocation | None
 
 
 def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
-    """Locate the cell, crop, resize to 224, Reinhard, MEF: in this order, as the recipe says.
+    """Locate the cell, crop, resize to 224, masks, Reinhard, MEF: in this order, as the recipe says.
 
-    ``rgb`` is uint8 ``[H, W, 3]`` of any size.
+    ``rgb`` is uint8 ``[H, W, 3]`` of any size. The masks are made here once for all that needs them.
     """
     cell = locate_cell(rgb)
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
-    return PreprocessedCell(enhance(crop, recipe), crop, window, cell)
+    masks = cell_masks(crop)
+    return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell)
 
 
-def enhance(crop: UInt8Array, recipe: Recipe) -> UInt8Array:
-    """Colour normalisation and MEF of an image that is already cropped and resized."""
-    if recipe.reinhard is not None:
-        crop = reinhard(crop, recipe.reinhard)
+def enhance(crop: UInt8Array, recipe: Recipe, masks: CellMasks | None = None) -> UInt8Array:
+    """Colour normalisation and MEF of an image that is already cropped and resized.
+
+    ``masks`` are those of ``crop`` as it comes; where they are not given, v5 makes them, and the other
+    versions need none.
+    """
+    normalised = crop if recipe.reinhard is None else reinhard(crop, recipe.reinhard)
+    if recipe.mef_version == "v5":
+        return anchored_cell(normalised, cell_masks(crop) if masks is None else masks)
     if recipe.mef_version == "v4":
-        crop = macenko(crop, recipe.macenko or CALIBRATED_MACENKO)
+        normalised = macenko(normalised, recipe.macenko or CALIBRATED_MACENKO)
     for step in MEF_STEPS[recipe.mef_version]:
-        crop = step(crop)
-    return crop
+        normalised = step(normalised)
+    return normalised
 
 
 def percentile_normalise(rgb: UInt8Array) -> UInt8Array:
     """Step 1: stretch each channel so that its 2nd and 98th percentile become 0 and 255."""
-    tables = np.stack([_stretch_table(rgb, channel) for channel in range(3)], axis=-1)
+    tables = np.stack([_stretch_table(low, high) for low, high in percentiles(rgb, 2, 98)], axis=-1)
     return _u8(cv2.LUT(rgb, tables.reshape(256, 1, 3)))
 
 
@@ -113,12 +121,8 @@ def hat_contrast(rgb: UInt8Array) -> UInt8Array:
     return _with_lightness(lab, _u8(cv2.subtract(cv2.add(lightness, bright), dark)))
 
 
-def anchored_cell(rgb: UInt8Array) -> UInt8Array:
-    """All of v5: the empty field white, the nucleus of a reference density, the surroundings faded.
-
-    The two steps share the masks of the image as it came.
-    """
-    masks = cell_masks(rgb)
+def anchored_cell(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
+    """All of v5: the empty field white, the nucleus of a reference density, the surroundings faded."""
     return fade_field(anchor_stain(rgb, masks), masks)
 
 
@@ -164,23 +168,21 @@ MEF_STEPS: dict[MefVersion, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
     ),
 }
 MEF_STEPS["v4"] = MEF_STEPS["v3"]
-MEF_STEPS["v5"] = (anchored_cell,)
+"""Of the versions whose steps need the image alone; v5 is :func:`anchored_cell`."""
 
 _ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
     cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (3, 7, 9)
 )
 
 
-def _stretch_table(rgb: UInt8Array, channel: int) -> UInt8Array:
-    """Look-up table of step 1, uint8 ``[256]``. The percentiles interpolate linearly, as NumPy's do."""
-    cumulative = np.cumsum(cv2.calcHist([rgb], [channel], None, [256], [0, 256]).ravel())
-    position = np.array([0.02, 0.98]) * (rgb.shape[0] * rgb.shape[1] - 1)
-    below = np.searchsorted(cumulative, np.floor(position), side="right")
-    above = np.searchsorted(cumulative, np.ceil(position), side="right")
-    low, high = below + (above - below) * (position - np.floor(position))
+def _stretch_table(low: float, high: float) -> UInt8Array:
+    """Look-up table of step 1, uint8 ``[256]``."""
     if high <= low:  # a flat channel has nothing to stretch
         return np.arange(256, dtype=np.uint8)
-    return _u8(np.clip(np.rint((np.arange(256) - low) * (255 / (high - low))), 0, 255))
+    return _u8(np.clip(np.rint((_LEVELS - low) * (255 / (high - low))), 0, 255))
+
+
+_LEVELS = np.arange(256)
 
 
 def _with_lightness(lab: MatLike, lightness: MatLike) -> UInt8Array:

@@ -17,6 +17,7 @@ import numpy as np
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.vision.foreground import CellMasks
+from orchestrator.vision.histogram import median_colour, percentiles
 
 FIELD_INTENSITY: Final = 240.0
 """What the empty field is mapped to, in every channel."""
@@ -34,7 +35,6 @@ MIN_FIELD_PIXELS: Final = 500
 MIN_NUCLEUS_PIXELS: Final = 50
 _FIELD_PERCENTILE: Final = 70
 _MIN_FIELD_COLOUR: Final = 30.0
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def anchor_stain(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
@@ -63,8 +63,9 @@ def fade_field(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
     """
     if not masks.cell.any():
         return rgb
-    kept = (1 - FADE * (1 - masks.cell))[:, :, np.newaxis]
-    return np.asarray(np.rint(rgb * kept + FIELD_INTENSITY * (1 - kept)), np.uint8)
+    faded = FADE * (1 - masks.cell)
+    field = np.full_like(rgb, FIELD_INTENSITY)
+    return np.asarray(cv2.blendLinear(rgb, field, 1 - faded, faded), np.uint8)
 
 
 def field_colour(rgb: UInt8Array, masks: CellMasks) -> Float32Array:
@@ -73,7 +74,8 @@ def field_colour(rgb: UInt8Array, masks: CellMasks) -> Float32Array:
     Over the whole crop where hardly anything lies outside the cell.
     """
     outside = masks.cell < 0.1
-    pixels = rgb[outside] if int(outside.sum()) >= MIN_FIELD_PIXELS else rgb.reshape(-1, 3)
-    luma = pixels.astype(np.float32) @ _LUMA
-    bright = pixels[luma >= np.percentile(luma, _FIELD_PERCENTILE)]
-    return np.asarray(np.maximum(np.median(bright, axis=0), _MIN_FIELD_COLOUR), np.float32)
+    if np.count_nonzero(outside) < MIN_FIELD_PIXELS:
+        outside = np.ones_like(outside)
+    pixels, luma = rgb[outside], cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[outside]
+    bright = pixels[luma >= percentiles(luma[np.newaxis], _FIELD_PERCENTILE)[0, 0]]
+    return np.asarray(np.maximum(median_colour(bright), _MIN_FIELD_COLOUR), np.float32)

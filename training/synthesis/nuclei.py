@@ -23,7 +23,7 @@ def round_nucleus(canvas: Canvas, centre: Point, radius_um: float, random: Gener
     angle = random.uniform(0, 2 * np.pi)
     cover = canvas.polygon(
         outline(
-            place, radius_um, random, roughness=0.025, elongation=1 + abs(random.normal(0, 0.12)), angle=angle
+            place, radius_um, random, roughness=0.025, elongation=1 + abs(random.normal(0, 0.15)), angle=angle
         )
     )
     if random.random() < 0.2:
@@ -34,8 +34,8 @@ def round_nucleus(canvas: Canvas, centre: Point, radius_um: float, random: Gener
 
 
 def folded_nucleus(canvas: Canvas, centre: Point, radius_um: float, random: Generator) -> Nucleus:
-    """A monocyte's: a kidney, a horseshoe, a folded or lobed mass, seldom round."""
-    kind = random.choice(4, p=[0.45, 0.2, 0.25, 0.1])
+    """A monocyte's: a kidney, a horseshoe, a folded, lobed or torn mass, seldom round."""
+    kind = random.choice(5, p=[0.35, 0.2, 0.2, 0.15, 0.1])
     turn = random.uniform(0, 2 * np.pi)
     if kind == 0:
         body = canvas.polygon(
@@ -69,10 +69,22 @@ def folded_nucleus(canvas: Canvas, centre: Point, radius_um: float, random: Gene
             for k in range(int(random.integers(2, 4)))
         ]
         return Nucleus(union(*lobes), "irregular")
-    body = canvas.polygon(
-        outline(centre, radius_um, random, roughness=0.07, elongation=random.uniform(1, 1.3))
+    rim = outline(
+        centre,
+        radius_um,
+        random,
+        roughness=0.07,
+        elongation=random.uniform(1, 1.3),
+        petals=random.uniform(0.08, 0.22) if kind == 3 else 0.0,
     )
-    return Nucleus(body, "unsegmented-round")
+    if kind == 4:
+        return Nucleus(canvas.polygon(rim), "unsegmented-round")
+    cover = canvas.polygon(rim)
+    for _ in range(int(random.integers(0, 4))):
+        edge = polar(centre, 1.1 * radius_um, random.uniform(0, 2 * np.pi))
+        tear = np.array([edge, edge + random.uniform(0.4, 0.8) * (centre - edge)])
+        cover = cover * (1 - canvas.band(tear, radius_um * random.uniform(0.08, 0.25)))
+    return Nucleus(cover, "irregular")
 
 
 def band_nucleus(canvas: Canvas, centre: Point, radius_um: float, random: Generator) -> Nucleus:

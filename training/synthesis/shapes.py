@@ -86,10 +86,12 @@ def outline(
     roughness: float = 0.03,
     elongation: float = 1.0,
     angle: float | None = None,
+    petals: float = 0.0,
 ) -> NDArray[np.float64]:
     """A disc whose rim is a smooth random wave, drawn out ``elongation`` times along ``angle``.
 
-    ``roughness`` is about the standard deviation of the radius, as a share. Its area stays that of the disc.
+    ``roughness`` is about the standard deviation of the radius, as a share; ``petals`` the height of five to
+    nine even bulges. Its area stays about that of the disc.
     """
     turns = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS, endpoint=False)
     radii = np.ones(_OUTLINE_POINTS)
@@ -97,6 +99,8 @@ def outline(
         radii += random.normal(0, roughness * 1.6 / order) * np.cos(
             order * turns + random.uniform(0, 2 * np.pi)
         )
+    if petals:
+        radii += petals * np.cos(random.integers(5, 10) * turns + random.uniform(0, 2 * np.pi))
     stretch = np.sqrt(elongation)
     along, across = radii * np.cos(turns) * stretch, radii * np.sin(turns) / stretch
     angle = random.uniform(0, 2 * np.pi) if angle is None else angle

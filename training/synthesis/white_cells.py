@@ -67,7 +67,7 @@ def lymphocyte(canvas: Canvas, centre: Point, look: Look, random: Generator) -> 
         nucleus,
         look,
         random,
-        _Cytoplasm(basophilia=random.uniform(0.3, 0.95), neutral=0.1),
+        _Cytoplasm(basophilia=random.uniform(0.1, 0.95), neutral=0.1),
         grain_um=random.uniform(0.7, 1.2),
         contrast=0.16,
         depth=random.uniform(0.95, 1.15),
@@ -102,7 +102,7 @@ def monocyte(canvas: Canvas, centre: Point, look: Look, random: Generator) -> Wh
     nucleus = nuclei.folded_nucleus(
         canvas,
         polar(centre, diameter * random.uniform(0, 0.09), random.uniform(0, 6.3)),
-        diameter / 2 * random.uniform(0.6, 0.76),
+        diameter / 2 * random.uniform(0.6, 0.82),
         random,
     )
     vacuoles = int(random.integers(1, 14)) if random.random() < 0.5 else 0
@@ -113,14 +113,14 @@ def monocyte(canvas: Canvas, centre: Point, look: Look, random: Generator) -> Wh
         look,
         random,
         _Cytoplasm(
-            basophilia=random.uniform(0.35, 0.8),
-            neutral=random.uniform(0.2, 0.6),
+            basophilia=random.uniform(0.08, 0.8),
+            neutral=random.uniform(0.1, 0.6),
             vacuoles=vacuoles,
             frosted=random.uniform(0.1, 0.22),
         ),
         grain_um=random.uniform(0.8, 1.8),
         contrast=0.22,
-        depth=random.uniform(0.62, 0.95),
+        depth=random.uniform(0.62, 1.1),
     )
     return _described(
         density,
@@ -187,13 +187,13 @@ def eosinophil(canvas: Canvas, centre: Point, look: Look, random: Generator) -> 
         nucleus,
         look,
         random,
-        _Cytoplasm(basophilia=random.uniform(0.0, 0.25), neutral=random.uniform(0.3, 0.7)),
+        _Cytoplasm(basophilia=random.uniform(0.0, 0.45), neutral=random.uniform(0.3, 0.7)),
         grain_um=random.uniform(0.7, 1.2),
         contrast=0.15,
         depth=random.uniform(0.85, 1.1),
     )
     where = _rim(cell, nucleus) if random.random() < 0.6 else cell * (1 - 0.75 * nucleus.cover)
-    strength = random.uniform(0.45, 1.05)
+    strength = random.uniform(0.25, 1.05)
     for _ in range(2):  # packed: two layers, so that where they overlap it is darker
         granules = canvas.grains(where, random.uniform(0.32, 0.5), random.uniform(0.5, 0.9), random)
         density += _pigment(softened(granules, 0.08, canvas) * where, look.eosinophil, strength * 0.6)

@@ -1,4 +1,4 @@
-"""Masks by a closed outline."""
+"""The closed outline of a cell, and the masks that it makes."""
 
 import csv
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE
-from orchestrator.vision.cell_outline import outlined_masks
+from orchestrator.vision.cell_outline import cell_outline, fill
 from orchestrator.vision.crop import cell_window, extract, locate_cell
 from orchestrator.vision.decode import decode
 from orchestrator.vision.foreground import cell_masks
@@ -35,18 +35,20 @@ def crop_with_masks(class_name, seed, density=1.0):
 def test_masks_of_a_painted_cell_agree_with_the_true_ones_however_densely_stained(class_name, density):
     crop, nucleus, cell = crop_with_masks(class_name, 1, density)
 
-    masks = outlined_masks(crop)
+    masks = cell_masks(crop)
 
     assert masks.nucleus.dtype == np.bool_
     assert dice(masks.cell > 0.5, cell) > 0.93
-    # A basophil's granules lie over its nucleus: where that ends is not painted.
-    assert dice(masks.nucleus, nucleus) > (0.75 if class_name == "Basophil" else 0.95)
+    if class_name == "Basophil":  # granules lie over the nucleus: where that ends cannot be seen
+        assert masks.nucleus[nucleus].mean() > 0.7
+    else:
+        assert dice(masks.nucleus, nucleus) > 0.95
 
 
 def test_the_soft_mask_lies_in_0_to_1_holds_the_nucleus_and_leaves_red_cells_out():
     crop, _, cell = crop_with_masks("Neutrophil", 2)
 
-    masks = outlined_masks(crop)
+    masks = cell_masks(crop)
 
     assert masks.cell.dtype == np.float32
     assert 0 <= masks.cell.min() <= masks.cell.max() <= 1
@@ -56,7 +58,7 @@ def test_the_soft_mask_lies_in_0_to_1_holds_the_nucleus_and_leaves_red_cells_out
 
 
 def test_a_blank_field_has_no_masks():
-    masks = outlined_masks(np.full((120, 160, 3), 245, np.uint8))
+    masks = cell_masks(np.full((120, 160, 3), 245, np.uint8))
 
     assert masks.cell.shape == masks.nucleus.shape == (120, 160)
     assert not masks.cell.any()
@@ -67,7 +69,7 @@ def test_a_crop_need_not_be_square():
     smear = synthetic_cell_with_masks("Monocyte", 3)
     part = np.s_[60:300, 20:350]
 
-    masks = outlined_masks(np.ascontiguousarray(smear.rgb[part]))
+    masks = cell_masks(np.ascontiguousarray(smear.rgb[part]))
 
     assert masks.cell.shape == (240, 330)
     assert dice(masks.cell > 0.5, smear.cell[part]) > 0.9
@@ -78,7 +80,7 @@ def test_a_nucleus_that_fills_the_crop_is_a_mask_without_an_error():
     crop = (np.array([96, 52, 138]) + random.normal(0, 12, (90, 90, 1))).clip(0, 255).astype(np.uint8)
     crop[:6, :6] = 240
 
-    masks = outlined_masks(crop)
+    masks = cell_masks(crop)
 
     assert masks.cell.shape == (90, 90)
     assert np.isfinite(masks.cell).all()
@@ -93,10 +95,10 @@ def box_overlap(mask, box):
     return shared / sum((b[2] - b[0]) * (b[3] - b[1]) for b in (own, box)) * 2  # Dice of the boxes
 
 
-def test_on_train_the_outline_fits_the_boxes_better_than_the_grown_mask(wbc_data):
+def test_on_train_the_mask_fits_the_boxes(wbc_data):
     with (wbc_data / "manifest.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["path"].startswith("Train") and row["x0"]][::20]
-    scores = {outlined_masks: [], cell_masks: []}
+    overlaps = []
     for row in rows:
         rgb = decode((wbc_data / row["path"]).read_bytes()).rgb
         window = cell_window(locate_cell(rgb), 1.4, rgb.shape)
@@ -110,9 +112,33 @@ def test_on_train_the_outline_fits_the_boxes_better_than_the_grown_mask(wbc_data
                 ("y1", window.top),
             )
         ]
-        crop = extract(rgb, window, IMAGE_SIZE)
-        for method, overlaps in scores.items():
-            overlaps.append(box_overlap(method(crop).cell > 0.5, box))
+        overlaps.append(box_overlap(cell_masks(extract(rgb, window, IMAGE_SIZE)).cell > 0.5, box))
 
-    assert np.mean(scores[outlined_masks]) > 0.9
-    assert np.mean(scores[outlined_masks]) > np.mean(scores[cell_masks]) + 0.03
+    assert np.mean(overlaps) > 0.92
+
+
+def test_an_outline_lies_around_its_nucleus_in_the_crops_own_pixels():
+    crop, nucleus, cell = crop_with_masks("Eosinophil", 4)
+
+    outline = cell_outline(crop, nucleus.view(np.uint8))
+
+    inside = fill(outline, crop.shape) > 0
+    assert outline.dtype == np.float32
+    assert dice(inside, cell) > 0.93
+    assert inside[nucleus].mean() > 0.98
+
+
+def test_a_nucleus_too_small_to_be_seen_has_no_outline():
+    crop, nucleus, _ = crop_with_masks("Eosinophil", 4)
+
+    assert cell_outline(crop, np.zeros_like(nucleus, np.uint8)) is None
+
+
+def test_a_larger_crop_has_the_masks_of_the_same_crop_at_the_models_size():
+    smear = synthetic_cell_with_masks("Neutrophil", 5, 720)
+    window = cell_window(locate_cell(smear.rgb), 1.4, smear.rgb.shape)
+    small, large = (cell_masks(extract(smear.rgb, window, side)) for side in (IMAGE_SIZE, 3 * IMAGE_SIZE))
+
+    assert large.cell.shape == large.nucleus.shape == (3 * IMAGE_SIZE, 3 * IMAGE_SIZE)
+    assert dice(large.cell[1::3, 1::3] > 0.5, small.cell > 0.5) > 0.97
+    assert dice(large.nucleus[1::3, 1::3], small.nucleus) > 0.95

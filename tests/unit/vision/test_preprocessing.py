@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.vision.foreground import cell_masks
 from orchestrator.vision.preprocessing import (
     MEF_STEPS,
     Recipe,
@@ -17,6 +18,7 @@ from orchestrator.vision.preprocessing import (
 )
 from orchestrator.vision.stain import reinhard
 from tests.golden.write import REINHARD_REFERENCE
+from tests.synthetic_cells import synthetic_cell
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -97,6 +99,18 @@ def test_any_size_becomes_the_models_size(shape):
 
     assert cell.pixels.shape == cell.crop.shape == (IMAGE_SIZE, IMAGE_SIZE, 3)
     assert cell.pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("version", ["v1", "v5"])
+def test_the_masks_are_made_once_and_are_those_of_the_crop(version):
+    recipe = Recipe(mef_version=version)
+
+    cell = preprocess(synthetic_cell("Monocyte"), recipe)
+
+    made_anew = cell_masks(cell.crop)
+    np.testing.assert_array_equal(cell.masks.cell, made_anew.cell)
+    np.testing.assert_array_equal(cell.masks.nucleus, made_anew.nucleus)
+    np.testing.assert_array_equal(cell.pixels, enhance(cell.crop, recipe))
 
 
 def test_steps_never_change_their_input():

@@ -59,7 +59,7 @@ def test_without_a_nucleus_only_the_field_is_mapped(cell, masks):
 
     assert np.abs(field_colour(anchored, empty) - FIELD_INTENSITY).max() <= 3
     nucleus = masks.nucleus
-    assert mean_difference(anchored[nucleus], anchor_stain(cell, masks)[nucleus]) > 5
+    assert mean_difference(anchored[nucleus], anchor_stain(cell, masks)[nucleus]) > 3
 
 
 def test_a_mistaken_nucleus_cannot_ruin_the_image(cell, masks):
