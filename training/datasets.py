@@ -110,10 +110,16 @@ def split_parts(
 ) -> tuple[list[Sample], list[Sample]]:
     """Split into (training, validation): by a whole device where one is named, else :func:`validation_split`.
 
-    Raises :class:`ConfigurationError` where nothing would be left to train on.
+    Raises :class:`ConfigurationError` where nothing would be left to train on, or nothing to validate on.
     """
     if validate_device is None:
-        return validation_split(samples, fraction, seed)
+        training, validation = validation_split(samples, fraction, seed)
+        if not validation:
+            raise ConfigurationError(
+                f"no slide is small enough to hold out {fraction:.0%} of its images for validation: expected "
+                "more slides in manifest.csv, or an empty column slide"
+            )
+        return training, validation
     training = [sample for sample in samples if sample.device != validate_device]
     if not training:
         raise ConfigurationError(

@@ -25,8 +25,10 @@ from training.synthesis.looks import LOOKS, Look
 from training.synthesis.negatives import NEGATIVES, paint_negative
 from training.synthesis.smear import PaintedCell, paint_cell
 
-CELLS_PER_SLIDE: Final = 10
-"""Cells of each class that lie on one slide and share its look; of the device ``any`` each has its own."""
+SLIDES: Final = 8
+"""Slides of each device in a split, with cells of every class and a look each: enough to hold some out.
+
+Of the device ``any`` each image has a look of its own, and lies on no slide."""
 
 CONTACT_SHEET: Final = "contact_sheet.png"
 _SHEET_COLUMNS: Final = 8
@@ -138,8 +140,7 @@ def _tasks(root: Path, plan: SynthesisPlan) -> Iterator[_Task]:
     for part, (split, device, per_class) in enumerate(plan.parts()):
         for label, name in enumerate(CLASS_NAMES):
             for number in range(per_class):
-                # Slides are of one split alone; on each lie cells of every class.
-                slide = number // CELLS_PER_SLIDE
+                slide = number % SLIDES
                 has_slide = device != "any"
                 yield _Task(
                     root,

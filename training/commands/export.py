@@ -16,9 +16,15 @@ def export(
     repository: Annotated[Path, typer.Option(help="The model repository.")] = DEFAULT_REPOSITORY,
     version: Annotated[int, typer.Option(min=1, help="Version folder to write.")] = 1,
     profile: Annotated[str, typer.Option(help="Profile of the measurements in the model card.")] = "default",
+    negatives_per_kind: Annotated[
+        int,
+        typer.Option(min=1, help="Images without a white cell, of each kind and device, for the model card."),
+    ] = 60,
     force: Annotated[bool, typer.Option("--force", help="Replace the version if it is there.")] = False,
 ) -> None:
     """Write a run's best model as SavedModel, verify it, measure it and write its model card."""
     from training.publish import publish
 
-    publish(run_dir, data_root, repository, version, profile, force=force)
+    publish(
+        run_dir, data_root, repository, version, profile, force=force, negatives_per_kind=negatives_per_kind
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
-from training.datasets import Sample, data_fingerprint, read_split, validation_split
+from training.datasets import Sample, data_fingerprint, read_split, split_parts, validation_split
 
 
 def write_image(path, level=100):
@@ -113,6 +113,13 @@ def test_a_class_on_one_large_slide_stays_in_training():
     training, _ = validation_split(samples, 0.15, seed=0)
 
     assert sum(s.class_index == 0 for s in training) == 80
+
+
+def test_where_every_slide_is_too_large_to_hold_out_it_is_said():
+    one_slide = make_samples([(device, cls, "s1", 4) for device in "ab" for cls in range(5)])
+
+    with pytest.raises(ConfigurationError, match="no slide is small enough to hold out 15%"):
+        split_parts(one_slide, 0.15, seed=1)
 
 
 def test_the_split_depends_on_the_seed_alone():
