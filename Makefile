@@ -4,7 +4,7 @@
 #   .venv/dev  the service, training, tests and tools  (requirements/dev.txt)
 
 PORT ?= 8000
-# Extra arguments of `run`, `test`, `train` and `export`: make test ARGS="-k decode"
+# Extra arguments of `run`, `test`, `load`, `train` and `export`: make test ARGS="-k decode"
 ARGS ?=
 # The images, in the layout Train/ TestA/ TestB/ <Class>/.
 DATA_ROOT ?= $(or $(WBC_DATA_ROOT),$(firstword $(wildcard data/wbc ../shared/data/wbc)),data/wbc)
@@ -63,6 +63,15 @@ format: $(DEV)/.installed ## Format the code and mend what can be mended
 hooks: $(DEV)/.installed ## Check format, style and types at every commit (pre-commit)
 	$(DEV)/bin/pre-commit install
 
+.PHONY: load
+load: $(DEV)/.installed ## Load a service as a laboratory does; fails where the objective is missed (runs/load/)
+	$(DEV)/bin/python -m loadtests.load --default-url http://localhost:$(PORT) $(ARGS)
+
+.PHONY: paint
+paint: $(DEV)/.installed ## Paint the cells that the shipped settings mix into training (data/painted)
+	$(DEV)/bin/wbc-train synthesize --output data/painted --devices any --unseen-device none \
+		--train-per-class 700 --test-per-class 0 --negatives-per-kind 0 $(ARGS)
+
 .PHONY: train
 train: $(DEV)/.installed ## Train a model on DATA_ROOT
 	$(DEV)/bin/wbc-train train --data-root $(DATA_ROOT) $(ARGS)
@@ -75,11 +84,18 @@ export: $(DEV)/.installed ## Write the trained model into model_repository/
 COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" --quiet $(ARGS)
 
+.PHONY: protos
+protos: $(DEV)/.installed ## Generate the messages of TensorFlow Serving's wire format
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
+		$(wildcard orchestrator/model_server/protos/*.proto)
+
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) --output-file requirements/runtime.txt
 	$(COMPILE) --extra training --extra dev --constraint requirements/runtime.txt \
 		--output-file requirements/dev.txt
+	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
+		--output-file requirements/training.txt
 
 .PHONY: clean
 clean: ## Remove environments, caches and build output

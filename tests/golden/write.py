@@ -5,9 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe, enhance
 from orchestrator.vision.stain import LabStatistics, reinhard
 from tests.synthetic_cells import UInt8Array, synthetic_cell
+from training.synthesis.looks import LOOKS
+from training.synthesis.smear import paint_cell
 
 REINHARD_REFERENCE = LabStatistics(mean=(180.0, 145.0, 120.0), std=(40.0, 15.0, 18.0))
 
@@ -26,6 +29,19 @@ def golden_images() -> dict[str, UInt8Array]:
     }
 
 
+def painted_cells(side: int = 160) -> UInt8Array:
+    """A column for each class and a row for each device, two cells of each; uint8 ``[H, W, 3]``."""
+    rows = []
+    for device, look in LOOKS.items():
+        random = np.random.default_rng((3, len(device)))
+        cells = [paint_cell(name, look(random), random).rgb for name in CLASS_NAMES for _ in range(2)]
+        small = [cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA) for rgb in cells]
+        rows.append(np.hstack(small))
+    return np.asarray(np.vstack(rows), np.uint8)
+
+
 if __name__ == "__main__":
+    folder = Path(__file__).parent
     for name, rgb in golden_images().items():
-        cv2.imwrite(str(Path(__file__).parent / f"{name}.png"), rgb[:, :, ::-1])
+        cv2.imwrite(str(folder / f"{name}.png"), rgb[:, :, ::-1])
+    cv2.imwrite(str(folder / "painted_cells.jpg"), painted_cells()[:, :, ::-1])
