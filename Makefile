@@ -65,7 +65,7 @@ hooks: $(DEV)/.installed ## Check format, style and types at every commit (pre-c
 
 .PHONY: load
 load: $(DEV)/.installed ## Load a service as a laboratory does; fails where the objective is missed (runs/load/)
-	$(DEV)/bin/python -m loadtests.load --default-url http://localhost:$(PORT) $(ARGS)
+	$(DEV)/bin/python -m loadtests.load --default-port $(PORT) $(ARGS)
 
 .PHONY: paint
 paint: $(DEV)/.installed ## Paint the cells that the shipped settings mix into training (data/painted)

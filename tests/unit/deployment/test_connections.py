@@ -1,0 +1,190 @@
+"""What the objects of an overlay say of each other: references, ports, ingress, who may talk to whom."""
+
+import re
+
+import pytest
+
+from orchestrator.settings import Settings
+from tests.unit.deployment import serving_flags
+from tests.unit.deployment.manifests import (
+    EDGE,
+    GUARDED,
+    MODEL_SERVER,
+    Manifest,
+    leaves,
+    main_container,
+    named,
+    of_kind,
+    pod_labels,
+    selects,
+    workloads,
+)
+from tests.unit.deployment.settings_of import orchestrator_settings
+
+
+class TestReferences:
+    def test_each_resolves(self, overlay: list[Manifest], training: list[Manifest]) -> None:
+        for manifests in (overlay, training):
+            there = {(m["kind"], m["metadata"]["name"]) for m in manifests}
+            there |= {("Secret", m["spec"]["secretName"]) for m in of_kind(manifests, "Certificate")}
+            there |= {("ServiceAccount", "default")}
+            wanted = {reference for m in manifests for reference in _references(m)}
+            assert wanted - there == set()
+        assert ("ConfigMap", "serving-config") not in wanted, "the name of a generated ConfigMap has a hash"
+
+    def test_a_changed_configuration_starts_new_pods(self, overlay: list[Manifest]) -> None:
+        names = [m["metadata"]["name"] for m in of_kind(overlay, "ConfigMap")]
+        for start in ("serving-config", "orchestrator-settings"):
+            assert [n for n in names if re.fullmatch(rf"{start}-[a-z0-9]{{10}}", n)]
+
+
+def _references(manifest: Manifest) -> set[tuple[str, str]]:
+    """(kind, name) of every object in the namespace that this one needs."""
+    found = set()
+    for path, value in leaves(manifest.get("spec", {})):
+        match path:
+            case (*_, "serviceAccountName"):
+                found.add(("ServiceAccount", value))
+            case (*_, "configMapRef" | "configMapKeyRef", "name") | (*_, "configMap", "name"):
+                found.add(("ConfigMap", value))
+            case (*_, "secretRef" | "secretKeyRef", "name") | (*_, "secret" | "tls", "secretName"):
+                found.add(("Secret", value))
+            case (*_, "claimName"):
+                found.add(("PersistentVolumeClaim", value))
+            case (*_, "backend", "service", "name"):
+                found.add(("Service", value))
+            case ("scaleTargetRef", "name"):
+                found.add(("Deployment", value))
+    return found
+
+
+class TestPorts:
+    def test_services_probes_and_monitors_name_ports_that_are_there(self, overlay: list[Manifest]) -> None:
+        for workload in of_kind(overlay, "Deployment"):
+            container = main_container(workload)
+            names = {port["name"]: port["containerPort"] for port in container["ports"]}
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                check = container[probe].get("httpGet") or container[probe]["grpc"]
+                assert check["port"] in {*names, *names.values()}
+        services = of_kind(overlay, "Service")
+        assert {s["metadata"]["name"] for s in services} >= {"orchestrator", "tf-serving"}
+        for service in services:
+            chosen = [
+                w
+                for w in of_kind(overlay, "Deployment")
+                if selects({"matchLabels": service["spec"]["selector"]}, pod_labels(w))
+            ]
+            assert chosen
+            for workload in chosen:
+                there = {port["name"] for port in main_container(workload)["ports"]}
+                assert {port["targetPort"] for port in service["spec"]["ports"]} <= there
+        for monitor in of_kind(overlay, "PodMonitor"):
+            chosen = [w for w in workloads(overlay) if selects(monitor["spec"]["selector"], pod_labels(w))]
+            assert chosen
+            for workload in chosen:
+                ports = {port["name"] for port in main_container(workload)["ports"]}
+                assert {e["port"] for e in monitor["spec"]["podMetricsEndpoints"]} <= ports
+        for monitor in of_kind(overlay, "ServiceMonitor"):
+            (service,) = (
+                s for s in services if selects(monitor["spec"]["selector"], s["metadata"]["labels"])
+            )
+            ports = {port["name"] for port in service["spec"]["ports"]}
+            assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+        for ingress in of_kind(overlay, "Ingress"):
+            backends = [p["backend"]["service"] for r in ingress["spec"]["rules"] for p in r["http"]["paths"]]
+            for backend in backends:
+                service = named(overlay, "Service", backend["name"])
+                assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+
+    def test_the_orchestrator_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
+        settings = orchestrator_settings(overlay)
+        (port,) = (
+            port["containerPort"]
+            for port in main_container(named(overlay, "Deployment", "orchestrator"))["ports"]
+            if port["name"] == "http"
+        )
+        assert settings.http.port == port
+        assert settings.http.host == "0.0.0.0"
+
+    def test_the_model_server_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            container = main_container(server)
+            ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+            flags = serving_flags.parse(container["args"])
+            assert ports == {"grpc": flags["port"], "rest": flags["rest_api_port"]}
+
+    def test_requests_are_dealt_out_among_the_pods_of_the_model_server(self, overlay: list[Manifest]) -> None:
+        assert named(overlay, "Service", "tf-serving")["spec"]["clusterIP"] == "None"
+
+
+class TestNetworkPolicies:
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_nothing_is_allowed_that_is_not_named(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        deny = named(overlays[name], "NetworkPolicy", "default-deny")["spec"]
+        assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_only_the_orchestrator_reaches_the_model_server(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        manifests = overlays[name]
+        for server in workloads(manifests, MODEL_SERVER):
+            rules = _ingress_rules(manifests, server)
+            (grpc,) = (rule for rule in rules if _ports(rule) == {8500})
+            (metrics,) = (rule for rule in rules if _ports(rule) == {8501})
+            assert len(rules) == 2
+            (peer,) = grpc["from"]
+            assert set(peer) == {"podSelector"}
+            allowed = [w for w in workloads(manifests) if selects(peer["podSelector"], pod_labels(w))]
+            assert allowed == workloads(manifests, EDGE)
+            assert all(set(peer) == {"namespaceSelector"} for peer in metrics["from"])
+
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_the_orchestrator_may_go_where_its_settings_send_it(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        manifests = overlays[name]
+        (orchestrator,) = workloads(manifests, EDGE)
+        egress = [
+            rule
+            for policy in of_kind(manifests, "NetworkPolicy")
+            if selects(policy["spec"]["podSelector"], pod_labels(orchestrator))
+            for rule in policy["spec"].get("egress", [])
+        ]
+        assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53}
+        ingress = _ingress_rules(manifests, orchestrator)
+        assert {port for rule in ingress for port in _ports(rule)} == {8000}
+        assert all(peer for rule in ingress for peer in rule["from"])
+
+
+def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:
+    return [
+        rule
+        for policy in of_kind(manifests, "NetworkPolicy")
+        if selects(policy["spec"]["podSelector"], pod_labels(workload))
+        for rule in policy["spec"].get("ingress", [])
+    ]
+
+
+def _ports(rule: Manifest) -> set[int]:
+    return {port["port"] for port in rule["ports"]}
+
+
+class TestIngress:
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_it_speaks_tls_only_and_hides_what_is_for_the_cluster(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        (ingress,) = of_kind(overlays[name], "Ingress")
+        (rule,) = ingress["spec"]["rules"]
+        (tls,) = ingress["spec"]["tls"]
+        (certificate,) = of_kind(overlays[name], "Certificate")
+        assert tls["hosts"] == [rule["host"]] == certificate["spec"]["dnsNames"]
+        paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+        assert paths["/"] == "Exact"
+        assert not any("/metrics".startswith(p) for p, kind in paths.items() if kind == "Prefix")
+        assert {"/predict", "/v1"} <= set(paths)
+        (size,) = (v for k, v in ingress["metadata"]["annotations"].items() if k.endswith("proxy-body-size"))
+        assert int(size.removesuffix("m")) * 2**20 > Settings().images.max_bytes

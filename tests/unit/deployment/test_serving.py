@@ -1,0 +1,202 @@
+"""Orchestrator and TensorFlow Serving: settings, flags, files, GPUs, replicas."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator.model_contract import MODEL_NAME
+from tests.unit.deployment import serving_flags
+from tests.unit.deployment.manifests import (
+    GUARDED,
+    MODEL_SERVER,
+    Manifest,
+    WithComponent,
+    containers_of,
+    environment,
+    main_container,
+    named,
+    of_kind,
+    pod_of,
+    workloads,
+)
+from tests.unit.deployment.settings_of import longest_request_s, orchestrator_settings, setting_exists
+
+
+class TestOrchestrator:
+    def test_every_variable_is_a_setting(self, overlay: list[Manifest]) -> None:
+        container = main_container(named(overlay, "Deployment", "orchestrator"))
+        for name in environment(overlay, container):
+            assert setting_exists(name), name
+        orchestrator_settings(overlay)  # and every value is accepted
+
+    def test_it_asks_the_model_server_of_its_namespace(self, overlay: list[Manifest]) -> None:
+        chosen = orchestrator_settings(overlay).tf_serving
+        assert chosen.target is not None
+        name, port = chosen.target.split(":")
+        service = named(overlay, "Service", name)
+        assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
+
+    def test_its_start_may_wait_for_the_model_server_to_load(self, overlay: list[Manifest]) -> None:
+        probe = main_container(named(overlay, "Deployment", "orchestrator"))["startupProbe"]
+        waits = orchestrator_settings(overlay).tf_serving.start_timeout_s
+        assert probe["periodSeconds"] * probe["failureThreshold"] > waits
+        (server,) = {
+            probe["periodSeconds"] * probe["failureThreshold"]
+            for probe in (main_container(w)["startupProbe"] for w in workloads(overlay, MODEL_SERVER))
+        }
+        assert waits >= server
+
+    def test_readiness_asks_the_model_server_and_liveness_does_not(self, overlay: list[Manifest]) -> None:
+        container = main_container(named(overlay, "Deployment", "orchestrator"))
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+
+
+def test_a_misspelt_setting_is_noticed() -> None:
+    assert setting_exists("WBC_HTTP__PORT")
+    assert not setting_exists("WBC_HTTP__PROT")
+    assert not setting_exists("WBC_HTTP__PORT__NUMBER")
+    assert not setting_exists("HTTP_PORT")
+
+
+class TestModelServer:
+    def test_every_flag_is_known_and_set_as_it_should_be(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            container = main_container(server)
+            assert container["command"] == ["tensorflow_model_server"]
+            flags = serving_flags.parse(container["args"])
+            assert flags["enable_profiler"] == "false"
+            assert flags["enable_batching"] == "true"
+            assert flags["enable_grpc_healthcheck_service"] == "true"
+            channel = dict(pair.split("=") for pair in flags["grpc_channel_arguments"].split(","))
+            assert int(channel["grpc.max_connection_age_ms"]) <= 600_000
+            longest_ms = longest_request_s(orchestrator_settings(overlay)) * 1000
+            assert int(channel["grpc.max_connection_age_grace_ms"]) > longest_ms
+
+    def test_the_files_that_its_flags_name_are_mounted(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            container = main_container(server)
+            mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+            (volume,) = (v for v in pod_of(server)["volumes"] if v["name"] == "config")
+            config = named(overlay, "ConfigMap", volume["configMap"]["name"])["data"]
+            named_files = [
+                value
+                for name, value in serving_flags.parse(container["args"]).items()
+                if name.endswith("_config_file") or name == "batching_parameters_file"
+            ]
+            assert len(named_files) == 3
+            for path in named_files:
+                assert path.removeprefix(f"{mounts['config']}/") in config
+            bases = re.findall(r'base_path: "([^"]+)"', config["models.config"])
+            assert bases == [f"{mounts['model']}/{MODEL_NAME}"]
+
+    def test_startup_waits_for_load_and_warm_up(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            probe = main_container(server)["startupProbe"]
+            assert probe["grpc"]["port"] == 8500
+            assert probe["periodSeconds"] * probe["failureThreshold"] >= 300
+
+    def test_readiness_asks_for_the_model(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            path = main_container(server)["readinessProbe"]["httpGet"]["path"]
+            assert path == f"/v1/models/{MODEL_NAME}/metadata"
+
+    def test_it_has_one_thread_of_batching_a_cpu_and_a_queue_as_long(self, overlay: list[Manifest]) -> None:
+        for server in workloads(overlay, MODEL_SERVER):
+            (volume,) = (v for v in pod_of(server)["volumes"] if v["name"] == "config")
+            batching = named(overlay, "ConfigMap", volume["configMap"]["name"])["data"]["batching.config"]
+            values = dict(re.findall(r"^(\w+) \{ value: (\d+) \}", batching, re.MULTILINE))
+            assert values["max_enqueued_batches"] == values["num_batch_threads"]
+            flags = serving_flags.parse(main_container(server)["args"])
+            assert flags["tensorflow_intra_op_parallelism"] == values["num_batch_threads"]
+
+
+def test_an_unknown_flag_is_noticed() -> None:
+    with pytest.raises(ValueError, match="enable_bathing"):
+        serving_flags.parse(["--port=8500", "--enable_bathing=true"])
+    with pytest.raises(ValueError, match="twice"):
+        serving_flags.parse(["--port=8500", "--port=8501"])
+    with pytest.raises(ValueError, match="excludes"):
+        serving_flags.parse(["--tensorflow_session_parallelism=4", "--tensorflow_intra_op_parallelism=4"])
+    with pytest.raises(ValueError, match="--name=value"):
+        serving_flags.parse(["--enable_batching"])
+
+
+class TestGpu:
+    def test_the_model_server_gets_one_on_a_node_that_has_it(
+        self, overlays: dict[str, list[Manifest]]
+    ) -> None:
+        for server in workloads(overlays["production-gpu"], MODEL_SERVER):
+            container, pod = main_container(server), pod_of(server)
+            assert container["image"].endswith("-gpu")
+            assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+            assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod[
+                "tolerations"
+            ]
+            assert "requiredDuringSchedulingIgnoredDuringExecution" in pod["affinity"]["nodeAffinity"]
+            flags = serving_flags.parse(container["args"])
+            assert 0 < float(flags["per_process_gpu_memory_fraction"]) < 1
+
+    @pytest.mark.parametrize("name", ["local-cpu", "staging"])
+    def test_nothing_asks_for_one_elsewhere(self, overlays: dict[str, list[Manifest]], name: str) -> None:
+        for workload in workloads(overlays[name]):
+            for container in containers_of(workload):
+                assert "nvidia.com/gpu" not in container["resources"]["limits"]
+                assert "gpu" not in container["image"]
+
+
+class TestCanary:
+    def test_the_orchestrator_asks_for_labels_that_there_are(self, with_component: WithComponent) -> None:
+        manifests = with_component("canary")
+        settings = orchestrator_settings(manifests)
+        configs = [m["data"].get("models.config", "") for m in of_kind(manifests, "ConfigMap")]
+        labels = set(re.findall(r'version_labels \{ key: "(\w+)"', "".join(configs)))
+        assert labels == {settings.tf_serving.version_label, settings.canary.version_label}
+        assert settings.tf_serving.version_label == "stable"
+        assert 0 < settings.canary.share <= 0.1
+
+    def test_nothing_else_of_the_configuration_is_lost(
+        self, with_component: WithComponent, overlays: dict[str, list[Manifest]]
+    ) -> None:
+        orchestrator = named(with_component("canary"), "Deployment", "orchestrator")
+        with_it = environment(with_component("canary"), main_container(orchestrator))
+        plain = overlays["local-cpu"]
+        without = environment(plain, main_container(named(plain, "Deployment", "orchestrator")))
+        assert without.items() <= with_it.items()
+
+
+class TestAutoscaling:
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_the_autoscaler_alone_sets_the_number_of_replicas(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        scaled = {s["spec"]["scaleTargetRef"]["name"] for s in of_kind(overlays[name], "ScaledObject")}
+        assert scaled == {"orchestrator", "tf-serving"}
+        for deployment in of_kind(overlays[name], "Deployment"):
+            assert ("replicas" in deployment["spec"]) == (deployment["metadata"]["name"] not in scaled)
+
+    @pytest.mark.parametrize("name", GUARDED)
+    def test_it_scales_on_load_that_its_queries_measure(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        queries = {
+            s["metadata"]["name"]: " ".join(t["metadata"]["query"] for t in s["spec"]["triggers"])
+            for s in of_kind(overlays[name], "ScaledObject")
+        }
+        assert "wbc_requests_in_flight" in queries["orchestrator"]
+        assert ":tensorflow:serving:batching_session:queuing_latency_sum" in queries["tf-serving"]
+
+    def test_a_latency_is_not_divided_by_the_number_of_pods(
+        self, overlays: dict[str, list[Manifest]]
+    ) -> None:
+        scaled = named(overlays["production-gpu"], "ScaledObject", "tf-serving")
+        (trigger,) = scaled["spec"]["triggers"]
+        assert trigger["metricType"] == "Value"
+
+
+def test_the_configuration_of_the_server_is_that_of_the_repository(project_root: Path) -> None:
+    copies = sorted((project_root / "k8s" / "base" / "serving-config").iterdir())
+    assert [path.name for path in copies] == ["batching.config", "models.config", "monitoring.config"]
+    for path in copies:
+        assert path.read_text() == (project_root / "model_repository" / path.name).read_text()
