@@ -14,7 +14,8 @@ class ModelServer(Protocol):
     """Answers for batches of views, from many tasks of one event loop at once.
 
     ``start`` comes first and ``close`` last; both may be called again without effect. Between the two,
-    every other method may be called at any time and never blocks the loop.
+    every other method may be called at any time and never blocks the loop. A caller who is cancelled takes
+    his question with him: what has not been begun for him is not begun.
     """
 
     async def start(self) -> None:
@@ -48,7 +49,7 @@ class ModelServer(Protocol):
             ContractViolation: ``views`` is not as the contract has it, has no row, or has more than
                 ``MAX_BATCH_SIZE`` rows.
             ModelServerUnavailable: the server is not started, is closed, or cannot be reached.
-            ModelServerTimeout: it did not answer in time.
+            ModelServerTimeout: it did not answer in time, at the latest by :mod:`orchestrator.deadline`.
             ModelServerError: the network failed on this batch; the server lives on.
         """
 

@@ -1,12 +1,14 @@
 """Dynamic batching: requests that arrive together go through the network together.
 
 Requests wait in one bounded queue, in the order of their arrival. While the network works on a batch,
-the next one gathers; an idle network waits a short window for company first. Everything but the network
-itself runs on the event loop, so there are no locks.
+the next one gathers; an idle network waits a short window for company first. Nothing is computed that nobody
+waits for any more: a cancelled or expired request leaves the queue, and one that would expire in it does not
+enter it. Everything but the network itself runs on the event loop, so there are no locks.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,8 +19,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from orchestrator.deadline import remaining_s
 from orchestrator.domain import Prediction, ViewBatch
-from orchestrator.errors import ModelServerError, ModelServerUnavailable, Overloaded
+from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class BatchObserver(Protocol):
 class _Waiting:
     views: ViewBatch
     answer: asyncio.Future[Prediction]
+    ends_at_s: float
 
 
 class Batcher:
@@ -75,6 +79,7 @@ class Batcher:
         self._observer = observer
         self._queue: deque[_Waiting] = deque()
         self._queued_rows = 0
+        self._running_rows = 0
         self._closing = False
         self._awake = asyncio.Event()  # something waits, or the end has come
         self._full = asyncio.Event()  # a whole batch waits, or the end has come
@@ -85,27 +90,45 @@ class Batcher:
         """Return the network's answer for ``views``; cancelling a waiting request takes it out of the queue.
 
         Raises:
-            Overloaded: too many rows wait.
+            Overloaded: too many rows wait, or so many that the answer would come after the deadline.
+            ModelServerTimeout: it did not come before the deadline (:mod:`orchestrator.deadline`).
             ModelServerUnavailable: :meth:`close` was called.
             ModelServerError: the network failed on the batch with these rows.
         """
         if self._closing:
             raise ModelServerUnavailable("the model server is shutting down")
-        if self._queue and self._queued_rows + len(views) > self._max_queue_rows:
-            raise Overloaded(
-                f"{self._queued_rows} of {self._max_queue_rows} rows wait for the network",
-                retry_after_s=max(self._queued_rows * self._seconds_per_row, _SHORTEST_RETRY_S),
-            )
-        waiting = _Waiting(views, asyncio.get_running_loop().create_future())
+        left_s = remaining_s()
+        if left_s is not None and left_s <= 0:
+            raise ModelServerTimeout("the deadline had passed before the network was asked")
+        self._refuse_what_cannot_be_answered(len(views), math.inf if left_s is None else left_s)
+        ends_at_s = math.inf if left_s is None else time.monotonic() + left_s
+        waiting = _Waiting(views, asyncio.get_running_loop().create_future(), ends_at_s)
         self._queue.append(waiting)
         self._queue_changed(len(views))
         try:
-            return await waiting.answer
-        except asyncio.CancelledError:
-            with suppress(ValueError):  # it may be with the network already
-                self._queue.remove(waiting)
-                self._queue_changed(-len(views))
-            raise
+            async with asyncio.timeout(left_s):
+                return await waiting.answer
+        except TimeoutError as error:
+            raise ModelServerTimeout("the network did not answer before the deadline") from error
+        finally:
+            if waiting.answer.cancelled():
+                with suppress(ValueError):  # it may be with the network already
+                    self._queue.remove(waiting)
+                    self._queue_changed(-len(views))
+
+    def _refuse_what_cannot_be_answered(self, rows: int, left_s: float) -> None:
+        if self._queue and self._queued_rows + rows > self._max_queue_rows:
+            why = f"{self._queued_rows} of {self._max_queue_rows} rows wait for the network"
+        elif (
+            # Never where the network is idle: only its answers can mend a wrong estimate.
+            (ahead := self._queued_rows + self._running_rows)
+            and (expected_s := (ahead + rows) * self._seconds_per_row) > left_s
+        ):
+            why = f"the network would answer in {expected_s:.1f} s, after the deadline"
+        else:
+            return
+        retry_after_s = max(self._queued_rows * self._seconds_per_row, _SHORTEST_RETRY_S)
+        raise Overloaded(why, retry_after_s)
 
     async def close(self) -> None:
         """Refuse new requests, answer those that wait, then end the worker thread."""
@@ -142,19 +165,24 @@ class Batcher:
                 return
 
     def _take(self) -> list[_Waiting]:
-        """Take the first requests that fit into one batch, in their order."""
+        """Take the first requests that fit into one batch, in their order; drop those that have expired."""
         batch: list[_Waiting] = []
-        rows = 0
+        rows = expired_rows = 0
+        now_s = time.monotonic()
         while self._queue and (not batch or rows + len(self._queue[0].views) <= self._max_batch_rows):
             waiting = self._queue.popleft()
+            if waiting.ends_at_s <= now_s:  # who asked for it is about to learn so
+                expired_rows += len(waiting.views)
+                continue
             batch.append(waiting)
             rows += len(waiting.views)
-        if batch:
-            self._queue_changed(-rows)
+        if batch or expired_rows:
+            self._queue_changed(-rows - expired_rows)
         return batch
 
     async def _execute(self, batch: list[_Waiting]) -> None:
         views = _joined([waiting.views for waiting in batch])
+        self._running_rows = len(views)
         started_s = time.perf_counter()
         try:
             loop = asyncio.get_running_loop()
@@ -167,6 +195,8 @@ class Batcher:
                     failure.__cause__ = error
                     waiting.answer.set_exception(failure)
             return
+        finally:
+            self._running_rows = 0
         seconds = time.perf_counter() - started_s
         self._seconds_per_row += _SMOOTHING * (seconds / len(views) - self._seconds_per_row)
         if self._observer:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 
+from orchestrator.deadline import deadline
 from orchestrator.domain import ViewBatch
-from orchestrator.errors import ContractViolation, ModelServerUnavailable
+from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
 from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME
 from orchestrator.model_server.base import ModelServer
 from tests.random_images import varied_images
@@ -140,6 +141,13 @@ class ModelServerSuite:
             await server.classify(views)
         with pytest.raises(ContractViolation, match=message):
             await server.explain(views)
+
+    async def test_answers_within_a_deadline_and_not_after_it(self, server: ModelServer) -> None:
+        with deadline(30):
+            assert (await server.classify(views_of(1))).main_out.shape == (1, 5)
+        for question in (server.classify, server.explain):
+            with deadline(0), pytest.raises(ModelServerTimeout):
+                await question(views_of(1))
 
     async def test_names_the_model_that_answered(self, server: ModelServer) -> None:
         identity = await server.identity()

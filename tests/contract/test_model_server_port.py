@@ -1,12 +1,18 @@
 """Every implementation of the port under one suite."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.embedded import EmbeddedModelServer
+from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
 from tests.contract.model_server_suite import MakeServer, ModelServerSuite
 from tests.export_fixture import ExportedModel
 from tests.fakes.model_server import FakeModelServer
+
+if TYPE_CHECKING:
+    from tests.fakes.tf_serving_stand_in import StandIn
 
 
 class TestEmbeddedModelServer(ModelServerSuite):
@@ -22,3 +28,11 @@ class TestFakeModelServer(ModelServerSuite):
     @pytest.fixture
     def make_server(self) -> MakeServer:
         return FakeModelServer
+
+
+@pytest.mark.parametrize("tensor_content", [False, True], ids=["typed fields", "tensor_content"])
+class TestTfServingModelServer(ModelServerSuite):
+    @pytest.fixture
+    def make_server(self, stand_in: "StandIn", tensor_content: bool) -> MakeServer:
+        stand_in.tensor_content = tensor_content
+        return lambda: TfServingModelServer(TfServingOptions(stand_in.target))

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from orchestrator.deadline import remaining_s
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
-from orchestrator.errors import ModelServerUnavailable
+from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
 from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, MODEL_NAME, NUM_CLASSES
 from orchestrator.model_server.base import check_views
 
@@ -44,6 +45,8 @@ class FakeModelServer:
     async def classify(self, views: ViewBatch) -> Prediction:
         self._require_open()
         check_views(views)
+        if (left_s := remaining_s()) is not None and left_s <= 0:
+            raise ModelServerTimeout("the deadline has passed")
         tiles = _tiles(views)
         logits = 4.0 * tiles.mean(axis=(1, 2)) @ _DIRECTIONS.T
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,12 +1,14 @@
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
 
+from orchestrator.deadline import deadline
 from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
-from orchestrator.errors import ModelServerError, ModelServerUnavailable, Overloaded
+from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 from orchestrator.model_server.batching import Batcher
 
 IDENTITY = ModelIdentity("wbc", 1, None)
@@ -227,6 +229,95 @@ async def test_cancelling_the_only_request_leaves_a_batcher_that_still_answers(
 
     assert (await batcher.submit(views_of(2))).aux_out.tolist() == [2]
     assert network.batches == [[2]]
+
+
+async def test_a_request_whose_deadline_passes_is_answered_so_and_never_computed(
+    make_batcher: MakeBatcher,
+) -> None:
+    network, notes = GatedNetwork(is_open=False), Notes()
+    batcher = make_batcher(network, observer=notes, seconds_per_row=0.001)
+    running = submitted(batcher, 1)
+    await network.working()
+    with deadline(0.05):
+        expiring = submitted(batcher, 2, 2)
+    kept = submitted(batcher, 3)
+
+    with pytest.raises(ModelServerTimeout, match="before the deadline"):
+        await expiring
+
+    assert notes.depths[-1] == 1
+    network.gate.set()
+    await asyncio.gather(running, kept)
+    assert network.batches == [[1], [3]]
+    assert notes.depths[-1] == 0
+
+
+async def test_an_expired_request_is_not_computed_even_before_it_has_noticed(
+    make_batcher: MakeBatcher,
+) -> None:
+    network, notes = GatedNetwork(), Notes()
+    batcher = make_batcher(network, observer=notes, window_s=5.0)
+    with deadline(0.02):
+        expiring = submitted(batcher, 1)
+    await settled()
+    time.sleep(0.05)  # the loop is late: the request's own clock has not rung yet
+
+    answers = await asyncio.gather(*(submitted(batcher, value) for value in (2, 3, 4, 5)))
+    assert [answer.aux_out.tolist() for answer in answers] == [[2], [3], [4], [5]]
+    with pytest.raises(ModelServerTimeout):
+        await expiring
+
+    assert network.batches == [[2, 3, 4, 5]]
+    assert notes.depths[-1] == 0
+
+
+async def test_a_deadline_within_a_batch_ends_the_wait_for_it(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network, seconds_per_row=0.001)
+    with deadline(0.05):
+        expiring = submitted(batcher, 1)
+    await network.working()
+
+    with pytest.raises(ModelServerTimeout):
+        await expiring
+
+    network.gate.set()
+    assert (await batcher.submit(views_of(2))).aux_out.tolist() == [2]
+
+
+async def test_what_cannot_be_answered_in_time_is_refused_at_once(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network)  # half a second a row
+    running = submitted(batcher, 1)
+    await network.working()
+    waiting = submitted(batcher, 2, 2)
+    await settled()
+
+    with deadline(1.9), pytest.raises(Overloaded, match=r"would answer in 2\.0 s, after") as refusal:
+        await batcher.submit(views_of(3))
+    with deadline(30):
+        in_time = submitted(batcher, 4)
+    await settled()
+
+    assert refusal.value.retry_after_s == pytest.approx(2 * 0.5)
+    network.gate.set()
+    await asyncio.gather(running, waiting, in_time)
+    assert [3.0] not in network.batches
+
+
+async def test_an_idle_network_is_asked_whatever_its_speed_seems_to_be(make_batcher: MakeBatcher) -> None:
+    """Otherwise one slow moment would let it refuse for ever: only answers mend the estimate."""
+    batcher = make_batcher(GatedNetwork(), seconds_per_row=1000.0)
+    with deadline(5):
+        assert (await batcher.submit(views_of(1))).aux_out.tolist() == [1]
+
+
+async def test_no_question_is_asked_after_its_deadline(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork()
+    batcher = make_batcher(network)
+    with deadline(0), pytest.raises(ModelServerTimeout, match="before the network was asked"):
+        await batcher.submit(views_of(1))
+    assert network.batches == []
 
 
 async def test_a_request_cancelled_within_a_batch_does_not_disturb_the_others(

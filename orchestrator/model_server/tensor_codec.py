@@ -1,0 +1,84 @@
+"""NumPy arrays as tensors on the wire, and back.
+
+An array goes out as ``tensor_content``, its bytes as they lie. A server may answer so or, as TensorFlow
+Serving does unless it is told otherwise, in the typed field of the dtype; both are read. What a reply says of
+itself is not believed: a wrong shape would be another model's answer, or an array of a size that somebody
+else chose.
+"""
+
+import math
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.domain import Float32Array
+from orchestrator.errors import ContractViolation
+from orchestrator.model_contract import TensorSpec
+from orchestrator.model_server.protos import tensor_pb2
+
+DATA_TYPES: Final = MappingProxyType({"float32": tensor_pb2.DT_FLOAT, "uint8": tensor_pb2.DT_UINT8})
+"""The dtypes of the contract on the wire."""
+
+_FLOAT32: Final = np.dtype("<f4")  # little-endian, whatever this machine is
+
+
+def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+    """Return ``array``, of a dtype in :data:`DATA_TYPES`, as a tensor; in C order, little-endian."""
+    tensor = tensor_header(array)
+    tensor.tensor_content = bytes(content(array))
+    return tensor
+
+
+def tensor_header(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+    """Return dtype and shape of ``array`` as a tensor without content."""
+    return tensor_pb2.TensorProto(
+        dtype=DATA_TYPES[array.dtype.name],
+        tensor_shape=tensor_pb2.TensorShapeProto(
+            dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
+        ),
+    )
+
+
+def content(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of the elements of ``array`` in C order, little-endian; no copy where they are."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def from_tensor(tensor: tensor_pb2.TensorProto, spec: TensorSpec, rows: int) -> Float32Array:
+    """Return a float32 tensor of ``rows`` rows that is as ``spec`` has it; the array is not writeable.
+
+    Raises:
+        ContractViolation: dtype, shape or number of elements are others, or an element is no number.
+    """
+    if spec.dtype != "float32":
+        raise ValueError(f"expected an output of dtype float32, received {spec.name} of {spec.dtype}")
+    expected = (rows, *(size for size in spec.shape[1:] if size is not None))
+    received = None if tensor.tensor_shape.unknown_rank else tuple(d.size for d in tensor.tensor_shape.dim)
+    if tensor.dtype != tensor_pb2.DT_FLOAT or received != expected:
+        raise ContractViolation(
+            f"expected {spec.name} as float32{list(expected)}, received {described(tensor.dtype, received)}"
+        )
+    # TensorFlow lets a typed field have fewer values than the shape has elements and repeats the last. No
+    # server shortens an answer so, and an answer cut short would look the same.
+    elements, packed, typed = math.prod(expected), tensor.tensor_content, tensor.float_val
+    if len(packed) + _FLOAT32.itemsize * len(typed) != _FLOAT32.itemsize * elements or (packed and typed):
+        raise ContractViolation(
+            f"expected {elements} elements of {spec.name}, received {len(packed)} bytes of content and "
+            f"{len(typed)} typed values"
+        )
+    flat = np.frombuffer(packed, _FLOAT32) if packed else np.array(typed, _FLOAT32)
+    values: Float32Array = flat.astype(np.float32, copy=False).reshape(expected)
+    if not np.isfinite(values).all():
+        raise ContractViolation(f"expected numbers in {spec.name}, received some that are none")
+    values.flags.writeable = False
+    return values
+
+
+def described(dtype: int, shape: tuple[int | None, ...] | None) -> str:
+    """Return a dtype of the wire and a shape (None: any) in the words of the contract's messages."""
+    names: dict[int, str] = {number: name for name, number in DATA_TYPES.items()}
+    known = tensor_pb2.DataType.values()
+    name = names.get(dtype) or (tensor_pb2.DataType.Name(dtype) if dtype in known else f"dtype {dtype}")
+    return f"{name}{'[?]' if shape is None else list(shape)}"

@@ -1,0 +1,330 @@
+"""The client of TensorFlow Serving, over gRPC.
+
+A question goes through four frames, from the outside in: its deadline, the circuit breaker, retries, and, for
+``classify`` where it is set, hedging. Innermost is one call on the wire.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import grpc
+from google.protobuf.wrappers_pb2 import Int64Value
+from numpy.typing import NDArray
+
+from orchestrator.deadline import deadline, remaining_s
+from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
+from orchestrator.errors import (
+    ContractViolation,
+    ModelServerError,
+    ModelServerTimeout,
+    ModelServerUnavailable,
+    Overloaded,
+    WbcError,
+)
+from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME, SIGNATURES
+from orchestrator.model_server.base import check_views
+from orchestrator.model_server.call_observer import CallObserver, Method, Unobserved, outcome_of
+from orchestrator.model_server.circuit_breaker import BreakerState, CircuitBreaker, CircuitOpen, Verdict
+from orchestrator.model_server.grpc_channel import TlsFiles, open_channel
+from orchestrator.model_server.grpc_errors import may_be_retried
+from orchestrator.model_server.hedging import hedged
+from orchestrator.model_server.predict_request import predict_request
+from orchestrator.model_server.protos import serving_pb2
+from orchestrator.model_server.retry import RetryBudget, Retrying
+from orchestrator.model_server.served_signatures import check_signatures
+from orchestrator.model_server.serving_stub import ServingStub, require_time
+from orchestrator.model_server.tensor_codec import from_tensor
+
+_LOGGER = logging.getLogger(__name__)
+
+SERVER: Final = "tf-serving"
+"""What the identities of this client call its server."""
+
+SIGNATURE_OF: Final = MappingProxyType[Method, str]({"classify": "classify", "explain": "serving_default"})
+"""``serving_default`` and not ``gradcam``: nobody here looks at the convolution maps, 200 kB for each row."""
+
+_READY_TIMEOUT_S: Final = 1.0
+_START_PAUSE_S: Final = 0.2
+_FAIR_SHARE: Final = 0.5
+"""Of the time for a question: with less, a timeout is no sign of a failing server."""
+
+
+@dataclass(frozen=True, slots=True)
+class TfServingOptions:
+    """How TensorFlow Serving is reached and asked.
+
+    Args:
+        target: ``host:port``; see :func:`~.grpc_channel.open_channel`.
+        version: the version that answers, or
+        version_label: the label of the version that answers; with neither, the newest that is loaded.
+        tls: plain text where None.
+        timeout_s: the longest that a question may take, retries included; less where the deadline of the
+            request is nearer.
+        start_timeout_s: how long :meth:`TfServingModelServer.start` waits for the server.
+        keepalive_s: at least 300.
+        max_attempts: calls for one question; 1 never retries.
+        retry_share, retry_reserve: the budget of retries and hedges; see :class:`~.retry.RetryBudget`.
+        hedge_after_s: after how long ``classify`` asks a second time; never where None.
+        breaker_min_calls, breaker_open_s: see :class:`~.circuit_breaker.CircuitBreaker`.
+    """
+
+    target: str
+    version: int | None = None
+    version_label: str | None = None
+    tls: TlsFiles | None = None
+    timeout_s: float = 5.0
+    start_timeout_s: float = 30.0
+    keepalive_s: float = 300.0
+    max_attempts: int = 3
+    retry_share: float = 0.2
+    retry_reserve: float = 10.0
+    hedge_after_s: float | None = None
+    breaker_min_calls: int = 10
+    breaker_open_s: float = 2.0
+
+
+class TfServingModelServer:
+    """Asks a TensorFlow Serving; see :class:`~.base.ModelServer`.
+
+    Identities have no hash: the server tells the number of the version that answered, nothing of its files.
+    """
+
+    def __init__(
+        self,
+        options: TfServingOptions,
+        *,
+        observer: CallObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if options.version is not None and options.version_label is not None:
+            raise ValueError("expected a version or a label, received both")
+        self._options = options
+        self._observer = observer or Unobserved()
+        self._stub: ServingStub | None = None
+        self._identity: ModelIdentity | None = None
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._budget = RetryBudget(options.retry_share, options.retry_reserve)
+        self._retrying = Retrying(
+            max_attempts=options.max_attempts,
+            budget=self._budget,
+            may_help=may_be_retried,
+            observe=self._observer.retry_ended,
+        )
+        self._breaker = CircuitBreaker(
+            min_calls=options.breaker_min_calls,
+            open_s=options.breaker_open_s,
+            clock=clock,
+            observe=self._observer.breaker_changed,
+        )
+
+    async def start(self) -> None:
+        """Wait until the server tells the model's signatures, and compare them with the contract.
+
+        A call that raises leaves nothing open, and may be made again.
+        """
+        if self._stub:
+            return
+        options = self._options
+        stub = ServingStub(open_channel(options.target, tls=options.tls, keepalive_s=options.keepalive_s))
+        try:
+            self._now_answers(await self._checked_identity(stub))
+        except BaseException:
+            await stub.close()
+            raise
+        self._stub = stub
+        _LOGGER.info("TensorFlow Serving answers with %s version %d", MODEL_NAME, self._require().version)
+
+    async def close(self) -> None:
+        """Answer what was accepted, refuse what comes after, and close the channel."""
+        stub, self._stub, self._identity = self._stub, None, None
+        if stub:
+            await self._idle.wait()  # not longer than the deadline of the last question
+            await stub.close()
+
+    async def ready(self) -> bool:
+        """Whether the server says that the version, or any where none is pinned, is loaded."""
+        if self._stub is None or self._breaker.state is BreakerState.OPEN:
+            return False
+        try:
+            with deadline(_READY_TIMEOUT_S):
+                if self._options.version_label is not None:  # GetModelStatus knows no labels
+                    await self._stub.metadata(self._model_spec())
+                    return True
+                versions = (await self._stub.status(self._model_spec())).model_version_status
+        except WbcError as error:
+            _LOGGER.info("the model server is not ready: %s", error)
+            return False
+        return any(version.state == serving_pb2.ModelVersionStatus.AVAILABLE for version in versions)
+
+    async def identity(self) -> ModelIdentity:
+        """Return the name and version of the model that answered last."""
+        return self._require()
+
+    async def classify(self, views: ViewBatch) -> Prediction:
+        """Return the class probabilities of each row."""
+        return await self._ask("classify", views)
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        """Return the class probabilities and the Grad-CAM of each class, of each row."""
+        return await self._ask("explain", views)
+
+    async def _ask(self, method: Method, views: ViewBatch) -> Prediction:
+        check_views(views)
+        stub = self._stub
+        if stub is None:
+            raise ModelServerUnavailable("the model server is not started")
+        with self._counted(), deadline(self._options.timeout_s), self._guarded(method):
+            request = self._request(method, views)
+
+            async def call() -> Prediction:
+                return await self._call(stub, method, request, len(views))
+
+            after_s = self._options.hedge_after_s
+            if method == "explain" or after_s is None:
+                return await self._retrying.ask(call)
+            observe, may_hedge = self._observer.hedge_ended, self._budget.take
+            return await self._retrying.ask(
+                lambda: hedged(call, after_s=after_s, may_hedge=may_hedge, observe=observe)
+            )
+
+    async def _call(self, stub: ServingStub, method: Method, request: bytes, rows: int) -> Prediction:
+        """One call on the wire."""
+        started_s = time.perf_counter()
+        try:
+            response = await stub.predict(request)
+            identity = self._identity_of(response.model_spec)
+            prediction = _prediction(response, method, rows, identity)
+        except BaseException as error:
+            self._observer.call_ended(method, outcome_of(error), None, time.perf_counter() - started_s)
+            raise
+        self._observer.call_ended(method, "ok", identity.version, time.perf_counter() - started_s)
+        if identity != self._identity and self._stub is stub:
+            self._now_answers(identity)
+        return prediction
+
+    async def _checked_identity(self, stub: ServingStub) -> ModelIdentity:
+        """Ask until the server answers, at most for the time of a start."""
+        with deadline(self._options.start_timeout_s):
+            while True:
+                try:
+                    response = await stub.metadata(self._model_spec())
+                except (ModelServerUnavailable, ModelServerTimeout, Overloaded) as error:
+                    left_s = remaining_s()
+                    if left_s is None or left_s <= _START_PAUSE_S:
+                        raise ModelServerUnavailable(
+                            f"expected {self._wanted()} on TensorFlow Serving at {self._options.target} "
+                            f"within {self._options.start_timeout_s:g} s: {_server_words(error)}"
+                        ) from error
+                    await asyncio.sleep(_START_PAUSE_S)
+                else:
+                    check_signatures(response)
+                    return self._identity_of(response.model_spec)
+
+    def _wanted(self) -> str:
+        options = self._options
+        if options.version_label is not None:
+            return f"{MODEL_NAME} labelled {options.version_label!r}"
+        return MODEL_NAME if options.version is None else f"{MODEL_NAME} version {options.version}"
+
+    def _model_spec(self, signature: str = "") -> serving_pb2.ModelSpec:
+        options = self._options
+        return serving_pb2.ModelSpec(
+            name=MODEL_NAME,
+            signature_name=signature,
+            version=None if options.version is None else Int64Value(value=options.version),
+            version_label=options.version_label,
+        )
+
+    def _request(self, method: Method, views: ViewBatch) -> bytes:
+        """The request as it goes over the wire; made once, however often it is sent."""
+        inputs: dict[str, NDArray[Any]] = {IMAGES.name: views.images, GAIN.name: views.gain}
+        return predict_request(self._model_spec(SIGNATURE_OF[method]), inputs)
+
+    def _identity_of(self, spec: serving_pb2.ModelSpec) -> ModelIdentity:
+        """Whose answer it is.
+
+        Raises:
+            ContractViolation: the reply does not say, or it is not the version that was asked for.
+        """
+        wanted = self._options.version
+        version = spec.version.value if spec.HasField("version") else None
+        if spec.name != MODEL_NAME or version is None or (wanted is not None and version != wanted):
+            raise ContractViolation(
+                f"expected an answer of {self._wanted()}, received one of "
+                f"{spec.name or 'no name'} version {'unknown' if version is None else version}"
+            )
+        return ModelIdentity(MODEL_NAME, version, None, SERVER)
+
+    def _now_answers(self, identity: ModelIdentity) -> None:
+        before, self._identity = self._identity, identity
+        if before != identity:
+            self._observer.version_changed(before, identity)
+
+    def _require(self) -> ModelIdentity:
+        if self._identity is None:
+            raise ModelServerUnavailable("the model server is not started")
+        return self._identity
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+
+    @contextmanager
+    def _guarded(self, method: Method) -> Iterator[None]:
+        """Refuse a question without time, or while the circuit is open; and tell the circuit how it ended."""
+        allowed_s = require_time()
+        # A caller who gives a question no time learns nothing of the server, and nor does this service.
+        fair = allowed_s is None or allowed_s >= _FAIR_SHARE * self._options.timeout_s
+
+        def judge(error: BaseException) -> Verdict:
+            if isinstance(error, ModelServerTimeout):
+                return Verdict.FAILED if fair else Verdict.NOTHING
+            if isinstance(error, Overloaded | ContractViolation):
+                return Verdict.ALIVE  # it answered
+            return Verdict.FAILED if isinstance(error, ModelServerError) else Verdict.NOTHING
+
+        try:
+            with self._breaker.guarding(judge):
+                yield
+        except CircuitOpen:
+            self._observer.call_ended(method, "breaker_open", None, 0.0)
+            raise
+
+
+def _prediction(
+    response: serving_pb2.PredictResponse, method: Method, rows: int, identity: ModelIdentity
+) -> Prediction:
+    arrays: dict[str, Float32Array] = {}
+    for spec in SIGNATURES[SIGNATURE_OF[method]]:
+        if spec.name not in response.outputs:
+            raise ContractViolation(f"expected the output {spec.name}, received none of this name")
+        arrays[spec.name] = from_tensor(response.outputs[spec.name], spec, rows)
+    return Prediction(
+        main_out=arrays[MAIN_OUT.name],
+        aux_out=arrays[AUX_OUT.name][:, 0],
+        logits=arrays[LOGITS.name],
+        cams=arrays.get(CAMS.name),
+        model=identity,
+    )
+
+
+def _server_words(error: WbcError) -> str:
+    """The error, and what the server or gRPC says of it; for the person who starts the service."""
+    cause = error.__cause__
+    details = cause.details() if isinstance(cause, grpc.aio.AioRpcError) else None
+    return f"{error} ({details})" if details else str(error)

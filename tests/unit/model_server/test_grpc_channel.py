@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import INPUTS, SIGNATURES
+from orchestrator.model_server.grpc_channel import TlsFiles, message_bytes, open_channel, resolvable
+
+
+@pytest.mark.parametrize(
+    ("target", "resolved"),
+    [
+        ("tf-serving:8500", "dns:///tf-serving:8500"),
+        ("[::1]:8500", "dns:///[::1]:8500"),
+        ("dns:///tf-serving:8500", "dns:///tf-serving:8500"),
+        ("ipv4:10.0.0.1:8500,10.0.0.2:8500", "ipv4:10.0.0.1:8500,10.0.0.2:8500"),
+        ("unix:/run/serving.sock", "unix:/run/serving.sock"),
+    ],
+)
+def test_a_bare_target_is_looked_up_in_the_dns(target: str, resolved: str):
+    assert resolvable(target) == resolved
+
+
+def test_the_limits_of_messages_are_the_largest_batch_and_little_more():
+    images = 32 * 224 * 224 * 3
+    assert images < message_bytes(INPUTS) < images + 2**17
+    answers = 32 * 4 * (5 + 1 + 5 + 5 * 7 * 7)
+    assert answers < message_bytes(SIGNATURES["serving_default"]) < answers + 2**17
+
+
+@pytest.mark.parametrize(
+    ("files", "setting"),
+    [
+        (TlsFiles(ca=Path("absent.pem")), "CA_FILE"),
+        (TlsFiles(certificate=Path("absent.pem"), key=Path("absent.pem")), "CLIENT_KEY_FILE"),
+    ],
+)
+async def test_a_certificate_that_cannot_be_read_names_its_setting_and_no_path(files: TlsFiles, setting: str):
+    with pytest.raises(ConfigurationError, match=f"WBC_TF_SERVING__{setting}.*No such file") as raised:
+        open_channel("localhost:1", tls=files, keepalive_s=300)
+    assert "absent" not in str(raised.value)
