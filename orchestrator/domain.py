@@ -66,11 +66,12 @@ class ViewBatch:
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """Which model answered: its name, version and the SHA-256 of its files (hex; None where a remote
-    server does not tell)."""
+    server does not tell), and which ``server`` ran it, such as ``embedded`` or ``tf-serving``."""
 
     name: str
     version: int
     sha256: str | None
+    server: str = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,25 @@ class Prediction:
     logits: Float32Array
     cams: Float32Array | None
     model: ModelIdentity
+
+
+def joined(first: Prediction, others: Prediction) -> Prediction:
+    """The answers for two batches of views of one image as one; both with ``cams``, or both without.
+
+    Raises ``ValueError`` where two models gave them: their mean would be nobody's answer.
+    """
+    if first.model != others.model:
+        raise ValueError(f"expected answers of one model, received {first.model} and {others.model}")
+    cams = None
+    if first.cams is not None and others.cams is not None:
+        cams = np.concatenate([first.cams, others.cams])
+    return Prediction(
+        main_out=np.concatenate([first.main_out, others.main_out]),
+        aux_out=np.concatenate([first.aux_out, others.aux_out]),
+        logits=np.concatenate([first.logits, others.logits]),
+        cams=cams,
+        model=first.model,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +205,8 @@ class Analysis:
     profile: str
     image_size: tuple[int, int]
     """Height and width in pixels of the original image."""
+    views: int
+    """Views of the image that the finding rests on: 1, or 8 with test-time augmentation."""
     focus: FocusMap | None
     overlay: Overlay | None
     report: Report | None

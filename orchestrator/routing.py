@@ -55,6 +55,9 @@ ROUTED_CLASSES: Final = (LYMPHOCYTE, NEUTROPHIL)
 OUTSIDE_MASS: Final = 0.5
 """Under this p(Lymphocyte) + p(Neutrophil), routing to these two is doubtful."""
 
+MODEL_REASONS: Final = ("out_of_distribution", "outside_routed_classes", "low_confidence", "close_call")
+"""Codes of the reasons for a review that rest on the model's answer, in the order of :func:`route`."""
+
 # A softmax computed in bfloat16 (8 bits of mantissa) misses 1 by up to about 0.4 %.
 _SUM_TOLERANCE: Final = 0.02
 
@@ -220,6 +223,14 @@ def route(
         energy=averaged.energy,
         decided_by=policy.mode,
         review_reasons=tuple(reasons),
+    )
+
+
+def is_clear(finding: Finding, margin: float) -> bool:
+    """Whether the answer for one view is enough: its two best classes lie at least ``margin`` apart, and the
+    model gives no reason for a review that the other views might take away."""
+    return finding.margin >= margin and not any(
+        reason.code in MODEL_REASONS for reason in finding.review_reasons
     )
 
 

@@ -59,6 +59,7 @@ class Variant:
     policy: RoutingPolicy
     only_on: str | None = None
     estimate_prior: bool = False
+    adaptive_margin: float = 1.0
 
     def settings(self) -> dict[str, str]:
         """What is switched on, in words."""
@@ -142,6 +143,7 @@ def adaptation_variants(
             profile.recipe,
             profile.tta,
             profile.routing,
+            adaptive_margin=profile.adaptive_margin,
         ),
     ]
 
@@ -168,6 +170,7 @@ def preprocessing_variants(profile: Profile) -> list[Variant]:
             recipe,
             profile.tta,
             profile.routing,
+            adaptive_margin=profile.adaptive_margin,
         )
         for name, recipe in versions.items()
     ]
@@ -231,7 +234,7 @@ def _rows(
         for split in splits:
             cells = seen[variant.recipe][split]
             policy = variant.policy_on(split, cells, shares)
-            judged = [judge(cell, variant.tta, policy) for cell in cells]
+            judged = [judge(cell, variant.tta, policy, variant.adaptive_margin) for cell in cells]
             yield AblationRow(variant, split, full_scores(judged, settings.resamples))
             if common := without_rare_classes(split, judged):
                 yield AblationRow(variant, common[0], full_scores(common[1], settings.resamples))

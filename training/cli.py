@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.errors import WbcError
+from training.commands.adaptive_margin import adaptive_margin
 from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -22,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, compare_backbones, export, profile, masks, synthesize):
+for command in (train, evaluate, compare_backbones, export, profile, masks, synthesize, adaptive_margin):
     app.command()(command)
 _console = Console(stderr=True)
 

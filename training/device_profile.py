@@ -158,6 +158,7 @@ def propose(
         recipe,
         base.tta,
         routing,
+        base.adaptive_margin,
     )
     old = base.routing
     prior_state = "decides" if choices.use_prior else "measured, switched off"

@@ -147,7 +147,7 @@ def judge_splits(settings: EvaluationSettings) -> JudgedSplits:
         )
         policy = _routing(settings, profile, split, seen)
         judged.routings[split] = policy
-        judged.cells[split] = [judge(cell, profile.tta, policy) for cell in seen]
+        judged.cells[split] = [judge(cell, profile.tta, policy, profile.adaptive_margin) for cell in seen]
     return judged
 
 

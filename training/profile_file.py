@@ -59,6 +59,7 @@ def render_profile(proposal: Proposal) -> str:
         *(f"# {change.setting}: {change.proposed} ({change.reason})" for change in proposal.changes),
         f"description = {json.dumps(profile.description, ensure_ascii=False)}",
         f'tta = "{profile.tta}"',
+        f"adaptive_margin = {profile.adaptive_margin!r}",
         "",
         "[preprocessing]",
         f'version = "{recipe.mef_version}"',

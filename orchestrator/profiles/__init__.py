@@ -5,7 +5,8 @@ site chooses a profile and every result states it. A profile is one TOML file; i
 name. The built-in ones lie beside this module; a site's own folder adds to them or overrides them::
 
     description = "What the device is."
-    tta = "light"                # none | light (8 views)
+    tta = "light"                # none | light (8 views) | adaptive (1, or 8 where that one is not clear)
+    adaptive_margin = 0.33       # optional: how clear; belongs to one model (wbc-train adaptive-margin)
 
     [preprocessing]
     version = "v1"               # v1 | v2 | v3 | v4 | v5
@@ -70,13 +71,18 @@ _PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")  # of pydantic's messag
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How images of one device are prepared, viewed and decided on."""
+    """How images of one device are prepared, viewed and decided on.
+
+    ``adaptive_margin`` in [0, 1] is the margin from which on the first view of ``adaptive`` test-time
+    augmentation is enough. 1.0, where none was chosen, asks for all views of nearly every image.
+    """
 
     name: str
     description: str
     recipe: Recipe
     tta: TtaMode
     routing: RoutingPolicy
+    adaptive_margin: float = 1.0
 
 
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:
@@ -235,6 +241,7 @@ class _Routing(_Table):
 class _ProfileFile(_Table):
     description: str = Field(min_length=1, max_length=300)
     tta: TtaMode
+    adaptive_margin: float = Field(default=1.0, ge=0, le=1)
     preprocessing: _Preprocessing
     routing: _Routing
 
@@ -245,4 +252,5 @@ class _ProfileFile(_Table):
             recipe=self.preprocessing.to_recipe(),
             tta=self.tta,
             routing=self.routing.to_policy(),
+            adaptive_margin=self.adaptive_margin,
         )

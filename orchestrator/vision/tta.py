@@ -1,7 +1,9 @@
 """Test-time augmentation: eight views of one image, and the way back for their maps.
 
 The views and their order are those of the reference system's "light" TTA. Brightness is a gain that the
-graph applies, so that these views are exact and cost no second rounding.
+graph applies, so that these views are exact and cost no second rounding. ``adaptive`` asks for the first of
+these views, and for the others only where the answer for it is not clear
+(:func:`orchestrator.routing.is_clear`).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
 
-TtaMode = Literal["none", "light"]
+TtaMode = Literal["none", "light", "adaptive"]
 
 Turn = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -36,41 +38,52 @@ def _rotation(quarter_turns: int) -> Turn:
     return lambda array: np.rot90(array, quarter_turns)
 
 
-_IDENTITY = View("identity", _identity, _identity)
+_LIGHT: Final = (
+    View("identity", _identity, _identity),
+    View("flip left-right", np.fliplr, np.fliplr),
+    View("flip up-down", np.flipud, np.flipud),
+    View("rotate 90", _rotation(1), _rotation(-1)),
+    View("rotate 180", _rotation(2), _rotation(-2)),
+    View("rotate 270", _rotation(3), _rotation(-3)),
+    View("brightness x1.1", _identity, _identity, gain=1.1),
+    View("brightness x0.9", _identity, _identity, gain=0.9),
+)
 
-VIEWS: Final[dict[TtaMode, tuple[View, ...]]] = {
-    "none": (_IDENTITY,),
-    "light": (
-        _IDENTITY,
-        View("flip left-right", np.fliplr, np.fliplr),
-        View("flip up-down", np.flipud, np.flipud),
-        View("rotate 90", _rotation(1), _rotation(-1)),
-        View("rotate 180", _rotation(2), _rotation(-2)),
-        View("rotate 270", _rotation(3), _rotation(-3)),
-        View("brightness x1.1", _identity, _identity, gain=1.1),
-        View("brightness x0.9", _identity, _identity, gain=0.9),
-    ),
-}
+VIEWS: Final[dict[TtaMode, tuple[View, ...]]] = {"none": _LIGHT[:1], "light": _LIGHT, "adaptive": _LIGHT}
+"""All the views that a mode may ask for; every mode's first one is the identity."""
 
 
 def stack(pixels: UInt8Array, mode: TtaMode) -> ViewBatch:
-    """The views of one image as rows for the model server.
+    """All views of one image as rows for the model server.
 
-    ``pixels`` is uint8 ``[224, 224, 3]``; N is 1 for ``none`` and 8 for ``light``.
+    ``pixels`` is uint8 ``[224, 224, 3]``; N is 1 for ``none`` and 8 for the others.
     """
-    views = VIEWS[mode]
-    return ViewBatch(
-        images=np.stack([view.apply(pixels) for view in views]),
-        gain=np.array([view.gain for view in views], np.float32),
-    )
+    return _stacked(pixels, VIEWS[mode])
+
+
+def stack_first(pixels: UInt8Array, mode: TtaMode) -> ViewBatch:
+    """The views that are asked for first: the identity alone where ``adaptive``, otherwise all of them."""
+    return stack(pixels, "none" if mode == "adaptive" else mode)
+
+
+def stack_others(pixels: UInt8Array) -> ViewBatch:
+    """The seven views of ``light`` after the identity, for an image whose first answer was not clear."""
+    return _stacked(pixels, _LIGHT[1:])
 
 
 def restore(maps: Float32Array | Sequence[Float32Array], mode: TtaMode) -> Float32Array:
     """Bring the maps of the views, float32 ``[N, h, w]``, back to the orientation of the first one.
 
-    Raises ``ValueError`` where there are not as many maps as views.
+    Raises ``ValueError`` where there are not as many maps as views; ``adaptive`` may have 1 or all.
     """
-    views = VIEWS[mode]
+    views = VIEWS["none"] if mode == "adaptive" and len(maps) == 1 else VIEWS[mode]
     if len(maps) != len(views):
         raise ValueError(f"expected {len(views)} maps for the views of {mode!r}, received {len(maps)}")
     return np.stack([view.invert(one) for view, one in zip(views, maps, strict=True)])
+
+
+def _stacked(pixels: UInt8Array, views: Sequence[View]) -> ViewBatch:
+    return ViewBatch(
+        images=np.stack([view.apply(pixels) for view in views]),
+        gain=np.array([view.gain for view in views], np.float32),
+    )

@@ -97,6 +97,15 @@ def test_optional_keys_have_the_defaults_of_the_policy(tmp_path: Path) -> None:
     assert load_profiles(write(tmp_path, text))["site"].routing == RoutingPolicy("aux", review_threshold=0.7)
 
 
+def test_the_margin_of_adaptive_augmentation_is_read_and_by_default_hardly_ever_reached(
+    tmp_path: Path,
+) -> None:
+    assert load_profiles(write(tmp_path, VALID))["site"].adaptive_margin == 1.0
+    text = VALID.replace('tta = "none"', 'tta = "adaptive"\nadaptive_margin = 0.4')
+    profile = load_profiles(write(tmp_path, text))["site"]
+    assert (profile.tta, profile.adaptive_margin) == ("adaptive", 0.4)
+
+
 def test_an_energy_limit_and_the_shares_of_the_classes_are_read(tmp_path: Path) -> None:
     text = VALID.replace(
         'mode = "aux"',
@@ -117,8 +126,15 @@ def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "key", "expected", "received"),
     [
-        ('tta = "none"', 'tta = "heavy"', "tta", "'none' or 'light'", "'heavy'"),
+        ('tta = "none"', 'tta = "heavy"', "tta", "'none', 'light' or 'adaptive'", "'heavy'"),
         ('tta = "none"', 'tta = "none"\nttta = 1', "ttta", "no such key", "1"),
+        (
+            'tta = "none"',
+            'tta = "none"\nadaptive_margin = 33',
+            "adaptive_margin",
+            "less than or equal to 1",
+            "33",
+        ),
         ('description = "A site\'s own camera."', "", "description", "a value", "none"),
         ('description = "A site\'s own camera."', 'description = ""', "description", "at least 1 char", "''"),
         ('version = "v4"', 'version = "v6"', "preprocessing.version", "'v5'", "'v6'"),

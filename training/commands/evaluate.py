@@ -41,6 +41,14 @@ def evaluate(
             "--ablation",
         ),
     ] = False,
+    compare_tta: Annotated[
+        bool,
+        _option(
+            "Instead: one table of no, light and adaptive test-time augmentation (tta.csv, tta.md).",
+            _WHAT,
+            "--compare-tta",
+        ),
+    ] = False,
     temperature: Annotated[
         float | None,
         _option(
@@ -75,7 +83,9 @@ def evaluate(
     normalization_reference_samples: Annotated[
         int, _option("At most this many of its images make the Reinhard reference.", _WAY, min=1)
     ] = 1200,
-    tta: Annotated[Literal["none", "light"] | None, _option("Instead of the profile's.", _WAY)] = None,
+    tta: Annotated[
+        Literal["none", "light", "adaptive"] | None, _option("Instead of the profile's.", _WAY)
+    ] = None,
     testb_binary_mode: Annotated[
         Literal["none", "main", "aux", "prior"] | None,
         _option(
@@ -141,6 +151,13 @@ def evaluate(
     console = Console()
     if temperature is not None and not ablation:
         raise ConfigurationError("--temperature belongs to --ablation; a profile's stands in its file")
+    if compare_tta:
+        if endpoint is not None or ablation:
+            raise ConfigurationError(
+                "--compare-tta is a table of its own: leave out --endpoint and --ablation"
+            )
+        _compare_tta(settings, console)
+        return
     if ablation:
         if endpoint is not None:
             raise ConfigurationError(
@@ -159,6 +176,20 @@ def evaluate(
     console.print(scores_table(scores, f"{judged_by}, profile {profile}"))
     console.print(trust_table(scores))
     console.print(f"written: {output_dir}", highlight=False)
+
+
+def _compare_tta(settings: "EvaluationSettings", console: Console) -> None:
+    from training.predictors import model_identity
+    from training.tta_comparison import compare_tta, markdown, terminal_table, write_csv
+
+    rows = compare_tta(settings)
+    folder = settings.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "tta.csv", rows)
+    text = markdown(rows, model_identity(settings.model_path), settings.profile)
+    (folder / "tta.md").write_text(text, encoding="utf-8")
+    console.print(terminal_table(rows))
+    console.print(f"written: {folder / 'tta.csv'}, {folder / 'tta.md'}", highlight=False)
 
 
 def _ablation(settings: "EvaluationSettings", temperature: float | None, console: Console) -> None:

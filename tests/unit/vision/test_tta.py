@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.vision.tta import VIEWS, restore, stack
+from orchestrator.vision.tta import VIEWS, restore, stack, stack_first, stack_others
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 
@@ -32,13 +32,30 @@ def test_without_tta_there_is_one_view():
     assert views.gain.tolist() == [1.0]
 
 
-@pytest.mark.parametrize("mode", ["none", "light"])
+def test_adaptive_looks_at_the_identity_first_and_its_two_looks_are_light():
+    light, first, others = stack(PIXELS, "light"), stack_first(PIXELS, "adaptive"), stack_others(PIXELS)
+
+    np.testing.assert_array_equal(first.images, PIXELS[np.newaxis])
+    np.testing.assert_array_equal(np.concatenate([first.images, others.images]), light.images)
+    np.testing.assert_array_equal(np.concatenate([first.gain, others.gain]), light.gain)
+    assert len(stack_first(PIXELS, "light")) == 8
+
+
+@pytest.mark.parametrize("mode", ["none", "light", "adaptive"])
 def test_every_view_is_undone_by_its_inverse(mode):
     scene = np.random.default_rng(1).random((7, 7)).astype(np.float32)
 
     restored = restore([view.apply(scene) for view in VIEWS[mode]], mode)
 
     np.testing.assert_array_equal(restored, np.stack([scene] * len(VIEWS[mode])))
+
+
+def test_adaptive_has_one_map_or_all():
+    scene = np.random.default_rng(1).random((1, 7, 7)).astype(np.float32)
+
+    np.testing.assert_array_equal(restore(scene, "adaptive"), scene)
+    with pytest.raises(ValueError, match="expected 8 maps"):
+        restore(np.zeros((2, 7, 7), np.float32), "adaptive")
 
 
 def test_a_missing_map_is_an_error():

@@ -1,0 +1,122 @@
+"""Adaptive test-time augmentation through an analysis: one view where it is clear, all where it is not."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.domain import Finding, ModelIdentity, ReviewReason, ViewBatch, joined
+from orchestrator.profiles import load_profiles
+from orchestrator.report.rule_based_writer import RuleBasedWriter
+from orchestrator.routing import MODEL_REASONS, is_clear
+from orchestrator.vision.decode import DecodeLimits
+from tests.fakes.model_server import FakeModelServer
+
+DEFAULT = load_profiles()["default"]
+# The fake is never sure: nothing but the margin shall decide here.
+PROFILE = dataclasses.replace(
+    DEFAULT,
+    tta="adaptive",
+    routing=dataclasses.replace(DEFAULT.routing, review_threshold=0.0, review_margin=0.0, max_energy=None),
+)
+ALWAYS_CLEAR, NEVER_CLEAR = (dataclasses.replace(PROFILE, adaptive_margin=margin) for margin in (0.0, 1.0))
+
+
+class CountingModelServer(FakeModelServer):
+    """Remembers how many rows each question had; answers as another version from its second question on."""
+
+    def __init__(self, *, changes: bool = False) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+        self.changes = changes
+
+    async def classify(self, views):
+        prediction = await super().classify(views)
+        self.rows.append(len(views))
+        if not self.changes or len(self.rows) == 1:
+            return prediction
+        return dataclasses.replace(prediction, model=ModelIdentity("wbc", 2, None))
+
+
+@pytest.fixture
+def payload(synthetic_cell):
+    return cv2.imencode(".png", synthetic_cell("Eosinophil", seed=1, size=220)[:, :, ::-1])[1].tobytes()
+
+
+async def analysed(payload, server, profile, options=None):
+    await server.start()
+    services = Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
+    return await analyse(payload, services, options or AnalysisOptions())
+
+
+async def test_a_clear_first_view_is_the_whole_answer_and_its_heatmap(payload):
+    server = CountingModelServer()
+    analysis = await analysed(payload, server, ALWAYS_CLEAR)
+    alone = await analysed(payload, FakeModelServer(), dataclasses.replace(PROFILE, tta="none"))
+
+    assert server.rows == [1]
+    assert analysis.views == 1
+    assert analysis.finding == alone.finding
+    np.testing.assert_array_equal(analysis.focus.heatmap, alone.focus.heatmap)
+
+
+async def test_an_unclear_first_view_asks_for_the_seven_others_and_answers_as_light_does(payload):
+    server = CountingModelServer()
+    analysis = await analysed(payload, server, NEVER_CLEAR)
+    light = await analysed(payload, FakeModelServer(), dataclasses.replace(PROFILE, tta="light"))
+
+    assert server.rows == [1, 7]
+    assert analysis.views == 8
+    assert analysis.finding == light.finding
+    np.testing.assert_allclose(analysis.focus.heatmap, light.focus.heatmap, atol=1e-6)
+    assert set(analysis.timings_ms) == set(light.timings_ms)
+
+
+async def test_answers_of_two_versions_are_not_averaged(payload):
+    server = CountingModelServer(changes=True)
+    analysis = await analysed(payload, server, NEVER_CLEAR)
+
+    assert server.rows == [1, 7, 8]
+    assert (analysis.views, analysis.model.version) == (8, 2)
+
+
+@pytest.mark.parametrize(("mode", "rows"), [("none", [1]), ("light", [8]), ("adaptive", [1]), (None, [1])])
+async def test_a_caller_may_choose_another_augmentation_than_the_profiles(payload, mode, rows):
+    server = CountingModelServer()
+    analysis = await analysed(payload, server, ALWAYS_CLEAR, AnalysisOptions(tta=mode, heatmap=False))
+
+    assert server.rows == rows
+    assert analysis.views == rows[0]
+    assert analysis.focus is None
+
+
+def finding(margin: float, *codes: str) -> Finding:
+    probabilities = (0.5 + margin / 2, 0.5 - margin / 2, 0.0, 0.0, 0.0)
+    return Finding(0, probabilities, 0.5, -5.0, "none", tuple(ReviewReason(code, "") for code in codes))
+
+
+def test_clear_is_a_wide_margin_without_a_doubt_of_the_models_own():
+    assert is_clear(finding(0.5), 0.5 - 1e-9)
+    assert not is_clear(finding(0.4), 0.5)
+    assert is_clear(finding(0.9, "blurred", "too_small"), 0.5)  # no view would take these away
+    for code in MODEL_REASONS:
+        assert not is_clear(finding(0.9, code), 0.5)
+
+
+async def test_answers_are_joined_in_order_and_only_of_one_model():
+    server = FakeModelServer()
+    await server.start()
+    first = await server.classify(_views(1, 10))
+    others = await server.classify(_views(2, 200))
+
+    both = joined(first, others)
+    np.testing.assert_array_equal(both.main_out, np.concatenate([first.main_out, others.main_out]))
+    assert both.cams is None
+    with pytest.raises(ValueError, match="of one model"):
+        joined(first, dataclasses.replace(others, model=ModelIdentity("wbc", 9, None)))
+
+
+def _views(rows, level):
+    return ViewBatch(np.full((rows, 224, 224, 3), level, np.uint8), np.ones(rows, np.float32))
