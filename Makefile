@@ -92,7 +92,7 @@ protos: $(DEV)/.installed ## Generate the messages of TensorFlow Serving's wire 
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) --output-file requirements/runtime.txt
-	$(COMPILE) --extra training --extra dev --constraint requirements/runtime.txt \
+	$(COMPILE) --extra training --extra tracing --extra dev --constraint requirements/runtime.txt \
 		--output-file requirements/dev.txt
 	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
 		--output-file requirements/training.txt

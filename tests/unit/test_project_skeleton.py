@@ -73,7 +73,7 @@ class TestRequirements:
         assert runtime - dev == set()
 
     @pytest.mark.parametrize(
-        ("lock_file", "extras"), [(LOCK_FILES[0], ()), (LOCK_FILES[1], ("training", "dev"))]
+        ("lock_file", "extras"), [(LOCK_FILES[0], ()), (LOCK_FILES[1], ("training", "tracing", "dev"))]
     )
     def test_lock_file_satisfies_pyproject(
         self, project_root: Path, pyproject: dict[str, Any], lock_file: str, extras: tuple[str, ...]
