@@ -6,8 +6,8 @@ is never blocked. Both edges call :func:`analyse`.
 
 import asyncio
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from orchestrator import routing
 from orchestrator.domain import (
@@ -21,16 +21,17 @@ from orchestrator.domain import (
     ReviewReason,
     UInt8Array,
     ViewBatch,
+    joined,
 )
 from orchestrator.model_server.base import ModelServer
 from orchestrator.profiles import Profile
 from orchestrator.report.base import ReportWriter
-from orchestrator.telemetry import FINDINGS, recorded_timings, stage
+from orchestrator.telemetry import finding_reached, recorded_timings, stage
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.decode import DecodeLimits, decode
-from orchestrator.vision.foreground import CellMasks, cell_masks
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat
 from orchestrator.vision.preprocessing import PreprocessedCell, preprocess
+from orchestrator.vision.tta import TtaMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOptions:
-    """What a caller chooses. None stands for the service's default."""
+    """What a caller chooses. None stands for the service's default; for ``tta``, for the profile's."""
 
     profile: str | None = None
+    tta: TtaMode | None = None
     language: Language | None = None
     heatmap: bool = True
     report: bool = True
@@ -61,7 +63,6 @@ class AnalysisOptions:
 class _Prepared:
     rgb: UInt8Array
     cell: PreprocessedCell
-    masks: CellMasks
     views: ViewBatch
     quality: tuple[ReviewReason, ...]
 
@@ -77,6 +78,7 @@ async def analyse(
         KeyError: there is no such profile.
     """
     profile = services.profiles[options.profile or services.default_profile]
+    profile = replace(profile, tta=options.tta or profile.tta)
     language = options.language or services.default_language
     with recorded_timings() as timings_ms, stage("total"):
         prepared = await asyncio.to_thread(_prepare, payload, profile, services.decode_limits)
@@ -88,6 +90,12 @@ async def analyse(
         with stage("route"):
             finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
 
+        if profile.tta == "adaptive" and not routing.is_clear(finding, profile.adaptive_margin):
+            with stage("predict"):
+                prediction = await _see_other_views(ask, prediction, prepared.cell.pixels)
+            with stage("route"):
+                finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
+
         focus, overlay = await asyncio.to_thread(_explain, prepared, prediction, finding, profile, options)
         finding = routing.with_focus_reason(finding, focus)
 
@@ -96,13 +104,20 @@ async def analyse(
             with stage("report"):
                 report = await services.report_writer.write(ReportRequest(finding, focus, language))
 
-    FINDINGS.labels(finding.class_name, profile.name, str(finding.needs_review).lower()).inc()
+    finding_reached(
+        profile.name,
+        finding.class_name,
+        finding.confidence,
+        reasons=[reason.code for reason in finding.review_reasons],
+        focus_ratio=None if focus is None else focus.focus_ratio,
+    )
     return Analysis(
         request_id=request_id or str(uuid.uuid4()),
         finding=finding,
         model=prediction.model,
         profile=profile.name,
         image_size=(prepared.rgb.shape[0], prepared.rgb.shape[1]),
+        views=len(prediction.main_out),
         focus=focus,
         overlay=overlay,
         report=report,
@@ -116,16 +131,26 @@ def _prepare(payload: bytes, profile: Profile, limits: DecodeLimits) -> _Prepare
         rgb = decode(payload, limits).rgb
     with stage("preprocess"):
         cell = preprocess(rgb, profile.recipe)
-        views = tta.stack(cell.pixels, profile.tta)
+        views = tta.stack_first(cell.pixels, profile.tta)
     with stage("quality"):
-        masks = cell_masks(cell.crop)
         found = cell.cell
         reasons = quality.assess(
             rgb,
             cell_size_px=found.size if found else None,
             cell_centre=(found.row, found.column) if found else None,
         )
-    return _Prepared(rgb, cell, masks, views, reasons)
+    return _Prepared(rgb, cell, views, reasons)
+
+
+async def _see_other_views(
+    ask: Callable[[ViewBatch], Awaitable[Prediction]], first: Prediction, pixels: UInt8Array
+) -> Prediction:
+    """The answers for all eight views, of which the first is there already."""
+    others = await ask(await asyncio.to_thread(tta.stack_others, pixels))
+    if others.model == first.model:
+        return joined(first, others)
+    # Between the two questions another version came into service; no mean of two models is an answer.
+    return await ask(await asyncio.to_thread(tta.stack, pixels, "light"))
 
 
 def _explain(
@@ -136,7 +161,9 @@ def _explain(
         return None, None
     with stage("explain"):
         cams = prediction.cams[:, finding.class_index]
-        focus = heatmap.assemble(cams, profile.tta, prepared.masks, prepared.cell.window, prepared.rgb.shape)
+        focus = heatmap.assemble(
+            cams, profile.tta, prepared.cell.masks, prepared.cell.window, prepared.rgb.shape
+        )
         overlay = heatmap.draw_overlay(
             prepared.rgb, focus.heatmap, options.colour_map, options.overlay_format
         )

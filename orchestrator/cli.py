@@ -26,6 +26,7 @@ from orchestrator.edge.http_schemas import analysis_document
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
+from orchestrator.vision.tta import TtaMode
 from orchestrator.wiring import build_services
 from orchestrator.wiring import serve as run_server
 
@@ -70,6 +71,9 @@ def analyse_files(
         list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
     ],
     profile: Annotated[str | None, typer.Option(help="Device profile; see `wbc check`.")] = None,
+    tta: Annotated[
+        TtaMode | None, typer.Option(help="Test-time augmentation; the profile's where absent.")
+    ] = None,
     language: Annotated[str | None, typer.Option(help="Language of the reports: en or tr.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document per line on stdout.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per image on stdout.")] = False,
@@ -94,7 +98,7 @@ def analyse_files(
         raise ConfigurationError("no image file was found in what was given")
     if heatmap_dir is not None:
         heatmap_dir.mkdir(parents=True, exist_ok=True)
-    options = AnalysisOptions(profile=profile, language=chosen_language)
+    options = AnalysisOptions(profile=profile, tta=tta, language=chosen_language)
     outcomes = asyncio.run(_analyse_all(paths, services, options, heatmap_dir))
 
     if as_json:

@@ -5,6 +5,7 @@
     WbcError
     ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
     ├ Overloaded                      (knows when to try again)
+    ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
@@ -44,6 +45,10 @@ class Overloaded(WbcError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(WbcError):
+    """The time that a request had is over, wherever it was spent."""
 
 
 class ModelServerError(WbcError):

@@ -1,11 +1,28 @@
-"""Metrics, and ``stage()``: measuring frames a step in one line and never enters it."""
+"""Metrics, and ``stage()``: measuring frames a step in one line and never enters it.
 
+Label values are words of this project or of its configuration (a stage, an outcome, a profile that exists, a
+model version), never anything that a caller sends: each value is a series that lives as long as the process.
+Which request it was is said by the exemplars, which a scraper gets that asks for OpenMetrics.
+"""
+
+import asyncio
+import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import Final, Protocol
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+from orchestrator import tracing
+from orchestrator.request_context import current_request_id
+
+# In OpenMetrics each counter and histogram would bring a further series: when it was created.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REQUEST_LOGGER: Final = logging.getLogger("orchestrator.requests")
+"""One line for each request that ended; its level, and so whether, is :mod:`~.structured_logging`'s."""
 
 STAGE_SECONDS = Histogram(
     "wbc_stage_duration_seconds",
@@ -14,10 +31,42 @@ STAGE_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 REQUESTS = Counter("wbc_requests", "Analyses asked for, by endpoint and outcome.", ["endpoint", "outcome"])
+REQUEST_SECONDS = Histogram(
+    "wbc_request_duration_seconds",
+    "Time from the arrival of a request to its answer, waiting included; of answered requests.",
+    ["endpoint"],
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 15, 30),
+)
 FINDINGS = Counter(
     "wbc_findings",
     "Answered analyses by class, profile and review flag.",
     ["class_name", "profile", "review"],
+)
+REVIEW_REASONS = Counter(
+    "wbc_review_reasons", "Reasons for which answered analyses ask for a review.", ["reason", "profile"]
+)
+CONFIDENCE = Histogram(
+    "wbc_confidence",
+    "Calibrated probability of the decided class.",
+    ["profile"],
+    buckets=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 1),
+)
+FOCUS_RATIO = Histogram(
+    "wbc_focus_ratio",
+    "Rho: share of the heatmap's mass that lies on the cell.",
+    ["profile"],
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1),
+)
+REPORT_WRITES = Counter(
+    "wbc_report_writes",
+    "Reports asked for, by writer and outcome: ok, failed or cancelled.",
+    ["writer", "outcome"],
+)
+REPORT_SECONDS = Histogram(
+    "wbc_report_write_duration_seconds",
+    "Time that a report took, whether it was written or not.",
+    ["writer"],
+    buckets=(0.0005, 0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 3, 5, 8, 13, 20, 30),
 )
 IN_FLIGHT = Gauge("wbc_requests_in_flight", "Analyses under way.")
 BATCH_ROWS = Histogram(
@@ -30,6 +79,52 @@ BATCH_SECONDS = Histogram(
 )
 QUEUE_ROWS = Gauge("wbc_model_queue_rows", "Rows that wait for the network.")
 MODEL_INFO = Gauge("wbc_model_info", "The model that answers; always 1.", ["name", "version", "sha256"])
+ADMISSION_WAITING = Gauge("wbc_admission_waiting", "Requests that wait for a place among those under way.")
+ADMISSION_REFUSED = Counter("wbc_admission_refused", "Requests refused before work, by reason.", ["reason"])
+DRAINING = Gauge("wbc_draining", "1 from the signal to stop until the end of the process.")
+FAILOVERS = Counter(
+    "wbc_failovers", "Questions that the second model server was asked, by what failed.", ["reason"]
+)
+CANARY_REQUESTS = Counter("wbc_canary_requests", "Questions by who answered: stable or canary.", ["arm"])
+SHADOW_COMPARISONS = Counter(
+    "wbc_shadow_comparisons", "Answers that were to be compared with the shadow's, by outcome.", ["outcome"]
+)
+CALLS = Counter(
+    "wbc_model_server_calls",
+    "Calls to a remote model server, by what was asked, how it ended and which version answered.",
+    ["method", "outcome", "version"],
+)
+CALL_SECONDS = Histogram(
+    "wbc_model_server_call_duration_seconds",
+    "Time that one call to a remote model server took.",
+    ["method"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+RETRIES = Counter(
+    "wbc_model_server_retries",
+    "Retries: answered or failed, or wanted and not made (no_budget, no_time).",
+    ["outcome"],
+)
+HEDGES = Counter(
+    "wbc_model_server_hedges", "Questions asked a second time, by whether that answer was the first.", ["won"]
+)
+CALL_METHODS: Final = ("classify", "explain")
+CALL_FAILURES: Final = (
+    "unavailable",
+    "overloaded",
+    "timeout",
+    "contract_violation",
+    "error",
+    "cancelled",
+    "breaker_open",
+)
+RETRY_OUTCOMES: Final = ("answered", "failed", "no_budget", "no_time")
+"""Words of the labels that exist from the start, at 0: where nothing ever failed, a share of failures is 0
+and not unknown."""
+
+BREAKER_STATE = Gauge(
+    "wbc_circuit_breaker_state", "0 closed, 1 half open, 2 open; by what it guards.", ["dependency"]
+)
 
 _timings_ms: ContextVar[dict[str, float] | None] = ContextVar("timings_ms", default=None)
 
@@ -46,18 +141,64 @@ def recorded_timings() -> Iterator[dict[str, float]]:
         _timings_ms.reset(token)
 
 
+def exemplar() -> dict[str, str] | None:
+    """Which request a sample is of: its trace where it has one, else its name; None outside of one."""
+    if trace_id := tracing.current_trace_id():
+        return {"trace_id": trace_id}
+    request_id = current_request_id()
+    return {"request_id": request_id} if request_id else None
+
+
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Time a step of an analysis, whether it succeeds or not."""
+    """Time a step of an analysis, whether it succeeds or not; in a trace it is a span."""
     started = time.perf_counter()
     try:
-        yield
+        with tracing.span(name):
+            yield
     finally:
         seconds = time.perf_counter() - started
-        STAGE_SECONDS.labels(name).observe(seconds)
+        STAGE_SECONDS.labels(name).observe(seconds, exemplar())
         timings = _timings_ms.get()
         if timings is not None:
             timings[name] = timings.get(name, 0.0) + seconds * 1000
+
+
+def finding_reached(
+    profile: str, class_name: str, confidence: float, *, reasons: Sequence[str], focus_ratio: float | None
+) -> None:
+    """Count what one answered analysis found. ``reasons`` are the codes of its review reasons;
+    ``focus_ratio`` is None where no heatmap was asked for."""
+    FINDINGS.labels(class_name, profile, str(bool(reasons)).lower()).inc(1, exemplar())
+    for reason in set(reasons):
+        REVIEW_REASONS.labels(reason, profile).inc(1, exemplar())
+    CONFIDENCE.labels(profile).observe(confidence, exemplar())
+    if focus_ratio is not None:
+        FOCUS_RATIO.labels(profile).observe(focus_ratio, exemplar())
+
+
+def request_ended(endpoint: str, outcome: str, seconds: float) -> None:
+    """Count one request, and note in the log that it ended where that is asked for (``log_requests``)."""
+    REQUESTS.labels(endpoint, outcome).inc(1, exemplar())
+    if outcome == "ok":
+        REQUEST_SECONDS.labels(endpoint).observe(seconds, exemplar())
+    REQUEST_LOGGER.info("%s ended: %s, %.0f ms", endpoint, outcome, seconds * 1000)
+
+
+@contextmanager
+def report_written(writer: str) -> Iterator[None]:
+    """Time and count one report of ``writer``, whether it is written or not."""
+    started = time.perf_counter()
+    outcome = "failed"
+    try:
+        yield
+        outcome = "ok"
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    finally:
+        REPORT_WRITES.labels(writer, outcome).inc(1, exemplar())
+        REPORT_SECONDS.labels(writer).observe(time.perf_counter() - started, exemplar())
 
 
 class ModelServerMetrics:
@@ -71,3 +212,60 @@ class ModelServerMetrics:
     def queue_depth(self, rows: int) -> None:
         """``rows`` rows wait now."""
         QUEUE_ROWS.set(rows)
+
+
+class _Identity(Protocol):
+    """Of :class:`orchestrator.domain.ModelIdentity`, which lies above this module, what is read here."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def sha256(self) -> str | None: ...
+
+
+class TfServingMetrics:
+    """What a client of TensorFlow Serving reports about its calls; written to Prometheus.
+
+    ``dependency`` names it beside others; ``answers`` is whether callers get its answers.
+    """
+
+    def __init__(self, dependency: str = "tf_serving", *, answers: bool = True) -> None:
+        self._dependency = dependency
+        self._answers = answers
+        for method in CALL_METHODS:
+            CALL_SECONDS.labels(method)
+            for outcome in CALL_FAILURES:
+                CALLS.labels(method, outcome, "")
+        for outcome in RETRY_OUTCOMES:
+            RETRIES.labels(outcome)
+        for won in (True, False):
+            HEDGES.labels(str(won).lower())
+
+    def call_ended(self, method: str, outcome: str, version: int | None, seconds: float) -> None:
+        """One call ended; ``version`` is that which answered."""
+        CALLS.labels(method, outcome, "" if version is None else str(version)).inc()
+        if outcome != "breaker_open":  # no call at all
+            CALL_SECONDS.labels(method).observe(seconds, exemplar())
+
+    def retry_ended(self, outcome: str) -> None:
+        """A retry was answered or failed, or was not made."""
+        RETRIES.labels(outcome).inc()
+
+    def hedge_ended(self, won: bool) -> None:
+        """A second call ended; it was the faster one, or not."""
+        HEDGES.labels(str(won).lower()).inc()
+
+    def breaker_changed(self, state: int) -> None:
+        """The circuit breaker is in ``state`` now."""
+        BREAKER_STATE.labels(self._dependency).set(state)
+
+    def version_changed(self, before: _Identity | None, now: _Identity) -> None:
+        """Another version answers than before."""
+        if not self._answers:
+            return
+        if before is not None:
+            with suppress(KeyError):
+                MODEL_INFO.remove(before.name, str(before.version), before.sha256 or "")
+        MODEL_INFO.labels(now.name, str(now.version), now.sha256 or "").set(1)

@@ -1,10 +1,12 @@
 """The composition root: the one place that names adapters. Tests differ from production only in arguments."""
 
 import asyncio
-import logging
+import json
+import math
 import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Final, TextIO
@@ -13,18 +15,28 @@ import cv2
 import uvicorn
 from fastapi import FastAPI
 
+from orchestrator import __version__
 from orchestrator.analyse import Services
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.http_api import create_app, running
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.http_api import Deadlines, create_app, running
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import MODEL_NAME
 from orchestrator.model_server.base import ModelServer
-from orchestrator.model_server.embedded import EmbeddedModelServer
+from orchestrator.model_server.canary import CanaryModelServer
+from orchestrator.model_server.failover import FailoverModelServer
+from orchestrator.model_server.late_start import LateModelServer
+from orchestrator.model_server.shadow import ShadowModelServer
 from orchestrator.profiles import load_profiles
 from orchestrator.report.base import ReportWriter
+from orchestrator.report.observed_writer import ObservedWriter
 from orchestrator.report.rule_based_writer import RuleBasedWriter
-from orchestrator.settings import HttpSettings, Settings
-from orchestrator.telemetry import ModelServerMetrics
+from orchestrator.request_context import current_request_id
+from orchestrator.settings import CanarySettings, HttpSettings, Settings, ShadowSettings
+from orchestrator.structured_logging import configure_logging
+from orchestrator.telemetry import ModelServerMetrics, TfServingMetrics
+from orchestrator.tracing import exported_traces
 from orchestrator.vision.decode import DecodeLimits
 
 _BACKLOG: Final = 512
@@ -54,8 +66,8 @@ def build_services(
     except ValueError as error:
         raise ConfigurationError(f"WBC_IMAGES: {error}") from error
     return Services(
-        model_server=model_server or _embedded_model_server(settings),
-        report_writer=report_writer or RuleBasedWriter(),
+        model_server=model_server or build_model_server(settings),
+        report_writer=report_writer or ObservedWriter(RuleBasedWriter()),
         profiles=profiles,
         default_profile=settings.profile,
         default_language=settings.language,
@@ -63,7 +75,95 @@ def build_services(
     )
 
 
-def _embedded_model_server(settings: Settings) -> ModelServer:
+def build_model_server(settings: Settings) -> ModelServer:
+    """What answers, with all that is wrapped around it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the settings do not go together.
+    """
+    server = one_model_server(settings)
+    if settings.failover.enabled:
+        if settings.tf_serving.target is None:
+            raise ConfigurationError("WBC_FAILOVER__ENABLED: expected WBC_TF_SERVING__TARGET with it")
+        server = FailoverModelServer(
+            LateModelServer(server),
+            embedded_model_server(settings),
+            primary_share=settings.failover.primary_share,
+        )
+    if settings.canary.share:
+        on_trial = one_model_server(_with_version(settings, settings.canary), "canary")
+        server = CanaryModelServer(
+            server,
+            LateModelServer(on_trial),
+            share=settings.canary.share,
+            request_name=current_request_id,
+        )
+    if settings.shadow.is_named:
+        watched = one_model_server(_with_version(settings, settings.shadow), "shadow")
+        server = ShadowModelServer(
+            server,
+            LateModelServer(watched),
+            max_pending=settings.shadow.max_pending,
+            timeout_s=settings.shadow.timeout_s,
+        )
+    return server
+
+
+def one_model_server(settings: Settings, role: str = "") -> ModelServer:
+    """TensorFlow Serving where its target is set, else the model server inside this process."""
+    if settings.tf_serving.target is None:
+        if settings.tf_serving.version_label is not None:
+            raise ConfigurationError(
+                "a version_label is known to TensorFlow Serving only, and no target is set"
+            )
+        return embedded_model_server(settings, role)
+    return tf_serving_model_server(settings, settings.tf_serving.target, role)
+
+
+def _with_version(settings: Settings, other: CanarySettings | ShadowSettings) -> Settings:
+    named = other.version is not None or other.version_label is not None
+    tf_serving = settings.tf_serving.model_copy(
+        update={
+            "target": other.target or settings.tf_serving.target,
+            "version": other.version if named else settings.tf_serving.version,
+            "version_label": other.version_label if named else settings.tf_serving.version_label,
+        }
+    )
+    version = other.version or settings.model_version
+    return settings.model_copy(update={"tf_serving": tf_serving, "model_version": version})
+
+
+def tf_serving_model_server(settings: Settings, target: str, role: str = "") -> ModelServer:
+    """The client of the TensorFlow Serving at ``target``."""
+    # Here and below: gRPC and OpenVINO each cost memory and time, and a process needs one of them.
+    from orchestrator.model_server.grpc_channel import TlsFiles
+    from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+
+    chosen = settings.tf_serving
+    version = settings.model_version if chosen.version is None else chosen.version
+    files = TlsFiles(chosen.ca_file, chosen.client_certificate_file, chosen.client_key_file)
+    options = TfServingOptions(
+        target,
+        version=version if chosen.version_label is None else None,
+        version_label=chosen.version_label,
+        tls=files if chosen.tls else None,
+        timeout_s=chosen.timeout_s,
+        start_timeout_s=chosen.start_timeout_s,
+        keepalive_s=chosen.keepalive_s,
+        max_attempts=chosen.max_attempts,
+        retry_share=chosen.retry_share,
+        retry_reserve=chosen.retry_reserve,
+        hedge_after_s=None if chosen.hedge_after_ms is None else chosen.hedge_after_ms / 1000,
+        breaker_min_calls=chosen.breaker_min_calls,
+        breaker_open_s=chosen.breaker_open_s,
+    )
+    observer = TfServingMetrics(f"tf_serving_{role}" if role else "tf_serving", answers=role != "shadow")
+    return TfServingModelServer(options, observer=observer)
+
+
+def embedded_model_server(settings: Settings, role: str = "") -> ModelServer:
+    """The model server inside this process."""
+    from orchestrator.model_server.embedded import EmbeddedModelServer
+
     embedded = settings.embedded
     return EmbeddedModelServer(
         settings.model_repository / MODEL_NAME,
@@ -73,30 +173,41 @@ def _embedded_model_server(settings: Settings) -> ModelServer:
         cache_dir=embedded.cache_dir,
         max_queue_rows=embedded.max_queue_rows,
         batch_window_s=embedded.batch_window_ms / 1000,
-        observer=ModelServerMetrics(),
+        observer=None if role else ModelServerMetrics(),  # one queue has one length
     )
 
 
-def build_app(settings: Settings, services: Services | None = None) -> FastAPI:
+def build_app(
+    settings: Settings, services: Services | None = None, draining: Draining | None = None
+) -> FastAPI:
     """The HTTP application, for any ASGI server."""
-    return create_app(services or build_services(settings))
+    places = settings.admission
+    return create_app(
+        services or build_services(settings),
+        admission=Admission(places.max_in_flight, places.max_waiting, places.max_wait_s),
+        deadlines=Deadlines(settings.deadline.default_s, settings.deadline.longest_s),
+        draining=draining,
+    )
 
 
 def serve(settings: Settings, services: Services | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then let open requests end, for at most the drain timeout.
+
+    After SIGTERM requests are still taken for the drain delay, while readiness is denied.
 
     Raises:
         ConfigurationError: a setting is wrong.
         ModelServerError: the model cannot be loaded.
         SystemExit: with code 1, where the port cannot be listened on; the reason is one line on stderr.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_format, requests=settings.log_requests)
     services = services or build_services(settings)
+    draining = Draining()
     listener = _listen(settings.http)
     with listener:
         server = _Server(
             uvicorn.Config(
-                build_app(settings, services),
+                build_app(settings, services, draining),
                 loop="uvloop" if sys.platform != "win32" else "asyncio",
                 http="httptools",
                 ws="none",
@@ -107,12 +218,22 @@ def serve(settings: Settings, services: Services | None = None) -> None:
                 server_header=False,
                 timeout_graceful_shutdown=settings.http.drain_timeout_s,
             ),
-            _announcement(settings.http),
+            _announcement(settings),
             sys.stdout,
+            draining,
+            settings.http.drain_delay_s,
         )
         loop_factory = server.config.get_loop_factory()
         # A Ctrl-C while the model is loaded is as normal an end as one later.
-        with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
+        with (
+            exported_traces(
+                settings.tracing.endpoint,
+                service_version=__version__,
+                sample_share=settings.tracing.sample_share,
+            ),
+            suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=loop_factory) as runner,
+        ):
             runner.run(_serve(server, services, listener))
 
 
@@ -122,16 +243,26 @@ async def _serve(server: "_Server", services: Services, listener: socket.socket)
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and ends normally at a signal.
+    """Says when it is ready, goes on for a while after SIGTERM, and ends normally.
 
-    Uvicorn raises the signal again once it has stopped, which would kill this process before the model
-    server is closed.
+    Uvicorn stops listening at once, while load balancers still send; and raises the signal again once it has
+    stopped, which would kill this process before the model server is closed.
     """
 
-    def __init__(self, config: uvicorn.Config, announcement: str, out: TextIO) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        announcement: str,
+        out: TextIO,
+        draining: Draining,
+        drain_delay_s: float,
+    ) -> None:
         super().__init__(config)
         self._announcement = announcement
         self._out = out
+        self._draining = draining
+        self._drain_delay_s = drain_delay_s
+        self._leaves_at_s = math.inf
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -141,7 +272,15 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True  # a second Ctrl-C: do not wait for open requests
-        self.should_exit = True
+        if sig == signal.SIGTERM and not self._draining.begun:
+            self._leaves_at_s = time.monotonic() + self._drain_delay_s
+        else:  # a person at a terminal, or somebody who asks twice
+            self.should_exit = True
+        self._draining.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        self.should_exit |= time.monotonic() >= self._leaves_at_s
+        return await super().on_tick(counter)
 
 
 def _listen(http: HttpSettings) -> socket.socket:
@@ -158,9 +297,12 @@ def _listen(http: HttpSettings) -> socket.socket:
         raise SystemExit(1) from error
 
 
-def _announcement(http: HttpSettings) -> str:
+def _announcement(settings: Settings) -> str:
+    http = settings.http
     host = "localhost" if http.host in _ANYWHERE else f"[{http.host}]" if ":" in http.host else http.host
     url = f"http://{host}:{http.port}"
+    if settings.log_format == "json":  # whoever reads the log often reads both streams as one
+        return json.dumps({"message": f"ready on {url}", "disclaimer": DISCLAIMER}) + "\n"
     return (
         f"WBC analysis service ready on {url}\n"
         f"  documentation  {url}/docs\n"

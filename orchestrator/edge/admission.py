@@ -1,46 +1,129 @@
-"""How many analyses may be under way at once, and what is counted about them."""
+"""Which requests are begun: so many at once, some that wait for a short time, and no more.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+Work that is begun is work that is finished in time. A queue without a bound does the opposite: everybody in
+it waits until nobody wants the answer any more, and the service works at full power for nothing. So a request
+that cannot be answered in time is refused at once, which costs next to nothing, and told when to come back.
+"""
 
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final, Literal
+
+from orchestrator.deadline import remaining_s
 from orchestrator.edge import problems
 from orchestrator.errors import Overloaded
-from orchestrator.telemetry import IN_FLIGHT, REQUESTS
+from orchestrator.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING, IN_FLIGHT, request_ended
 
-MAX_IN_FLIGHT: Final = 64
-"""Each may hold an upload and a decoded image, so that this bounds memory: 64 uploads of 10 MiB."""
+Reason = Literal["queue_full", "too_late", "waited_too_long"]
 
-RETRY_AFTER_S: Final = 2.0
+_SMOOTHING: Final = 0.1
+"""Weight of the newest analysis in the running mean of how long one takes."""
+
+_FIRST_GUESS_S: Final = 0.5
+"""How long an analysis takes, before one has been seen."""
 
 
 class Admission:
-    """Lets in at most ``limit`` analyses at a time. Used on one event loop, so that it needs no lock."""
+    """Lets in at most ``max_in_flight`` analyses at a time; used on one event loop, so that it needs no lock.
 
-    def __init__(self, limit: int = MAX_IN_FLIGHT) -> None:
-        if limit < 1:
-            raise ValueError(f"limit: expected at least 1, received {limit}")
-        self._limit = limit
+    Args:
+        max_in_flight: analyses under way. Each may hold an upload and a decoded image, so that this bounds
+            memory, and with the speed of the model server the time that an analysis takes.
+        max_waiting: requests that wait for a place, in the order of their arrival, with their bodies unread.
+        max_wait_s: how long one may wait.
+    """
+
+    def __init__(self, max_in_flight: int = 64, max_waiting: int = 64, max_wait_s: float = 2.0) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight: expected at least 1, received {max_in_flight}")
+        self._max_in_flight = max_in_flight
+        self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
         self._inside = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._seconds_each = _FIRST_GUESS_S
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Raises :class:`~orchestrator.errors.Overloaded` where there is no room."""
-        if self._inside >= self._limit:
-            raise Overloaded(f"{self._limit} analyses are under way; no more are taken.", RETRY_AFTER_S)
-        self._inside += 1
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Wait for a place, and leave it at the end.
+
+        Raises:
+            Overloaded: too many wait, or the place would come, or did come, too late.
+        """
+        if self._inside >= self._max_in_flight:
+            await self._wait()  # the one who left has passed his place on
+        else:
+            self._inside += 1
         IN_FLIGHT.inc()
+        begun_s = time.monotonic()
+        complete = False
         try:
             yield
+            complete = True
         finally:
-            self._inside -= 1
+            more_s = time.monotonic() - begun_s - self._seconds_each
+            if complete or more_s > 0:  # a file that is refused early says nothing of how long a cell takes
+                self._seconds_each += _SMOOTHING * more_s
             IN_FLIGHT.dec()
+            self._leave()
+
+    async def _wait(self) -> None:
+        expected_s = self._expected_wait_s(len(self._waiting) + 1)
+        if len(self._waiting) >= self._max_waiting:
+            raise self._refusal("queue_full", f"{len(self._waiting)} more wait")
+        left_s = remaining_s()
+        # A place that comes when its holder has no time left to use it is of no use to anybody.
+        if expected_s > self._max_wait_s or (left_s is not None and expected_s + self._seconds_each > left_s):
+            raise self._refusal("too_late", f"a place is expected in {expected_s:.1f} s, which is too late")
+        longest_s = self._max_wait_s if left_s is None else min(self._max_wait_s, left_s)
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        ADMISSION_WAITING.set(len(self._waiting))
+        try:
+            async with asyncio.timeout(longest_s):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self._leave()  # it came in the very moment in which its holder gave up
+            else:
+                with suppress(ValueError):  # the one who left before has passed it over already
+                    self._waiting.remove(place)
+                ADMISSION_WAITING.set(len(self._waiting))
+            if isinstance(error, TimeoutError):
+                raise self._refusal("waited_too_long", f"none ended within {longest_s:.1f} s") from error
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            ADMISSION_WAITING.set(len(self._waiting))
+            if not place.done():  # whoever waits for it has not given up
+                place.set_result(None)
+                return
+        self._inside -= 1
+
+    def _expected_wait_s(self, position: int) -> float:
+        """Until the ``position``-th of those who wait has a place: with all places taken one is left, on
+        average, each time that an analysis takes divided by the number of places."""
+        return position * self._seconds_each / self._max_in_flight
+
+    def _refusal(self, reason: Reason, why: str) -> Overloaded:
+        ADMISSION_REFUSED.labels(reason).inc()
+        return Overloaded(
+            f"{self._max_in_flight} analyses are under way and {why}; no more are taken.",
+            # By then all that are here now have gone, and there is room for as many again.
+            retry_after_s=self._expected_wait_s(len(self._waiting)) + self._seconds_each,
+        )
 
 
 @contextmanager
 def counted(endpoint: str) -> Iterator[None]:
     """Count one request by its outcome: ``ok`` or the name of the problem that it ends in."""
     outcome = "cancelled"
+    begun_s = time.monotonic()
     try:
         yield
         outcome = "ok"
@@ -48,4 +131,4 @@ def counted(endpoint: str) -> Iterator[None]:
         outcome = problems.kind_of(error).name
         raise
     finally:
-        REQUESTS.labels(endpoint, outcome).inc()
+        request_ended(endpoint, outcome, time.monotonic() - begun_s)

@@ -36,6 +36,9 @@ ClassName = Annotated[str, Field(json_schema_extra={"enum": list(CLASS_NAMES)}, 
 # Described and not checked: a sum of float32 may exceed 1 in its last digit, which is no reason to fail.
 Probability = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
 Share = Probability
+Views = Annotated[
+    int, Field(ge=1, examples=[8], description="Views of the image whose answers were averaged: 1 or 8.")
+]
 ProfileName = Annotated[
     str | None,
     Field(
@@ -50,6 +53,15 @@ ReportLanguage = Annotated[
 ]
 
 
+Tta = Annotated[
+    TtaMode | None,
+    Field(
+        description="Test-time augmentation: one view, eight (`light`), or one and the others only where it "
+        "is not clear (`adaptive`). That of the profile where absent."
+    ),
+]
+
+
 class PredictParameters(BaseModel):
     """What may be chosen at ``POST /predict``; anything else in the form is ignored."""
 
@@ -57,6 +69,7 @@ class PredictParameters(BaseModel):
 
     profile: ProfileName = None
     language: ReportLanguage = None
+    tta: Tta = None
 
 
 class AnalysisParameters(BaseModel):
@@ -69,6 +82,7 @@ class AnalysisParameters(BaseModel):
         Language | None,
         Field(description="Language of the report. That of `Accept-Language`, or the service's default."),
     ] = None
+    tta: Tta = None
     heatmap: Annotated[bool, Field(description="Explain the decision by a Grad-CAM heatmap.")] = True
     heatmap_format: Annotated[OverlayFormat, Field(description="File format of the heatmap.")] = "png"
     colour_map: Annotated[
@@ -89,10 +103,17 @@ class Model(_Document):
     sha256: str | None = Field(
         examples=[_EXAMPLE_SHA256], description="Of its files; absent where a server does not tell."
     )
+    server: str = Field(
+        default="embedded",
+        examples=["embedded"],
+        description="What ran it: `tf-serving`, or `embedded` in this service, be it for want of the former.",
+    )
 
     @classmethod
     def of(cls, identity: ModelIdentity) -> Self:
-        return cls(name=identity.name, version=identity.version, sha256=identity.sha256)
+        return cls(
+            name=identity.name, version=identity.version, sha256=identity.sha256, server=identity.server
+        )
 
 
 class PredictResult(_Document):
@@ -109,6 +130,7 @@ class PredictResult(_Document):
     needs_review: bool = Field(description="Whether a person should look at this result.")
     review_reasons: list[str] = Field(examples=[[]], description="Why, as codes.")
     focus_ratio: Share | None = Field(examples=[0.91], description="Share of the heatmap on the cell.")
+    views: Views
     model: Model
     profile: str = Field(examples=["default"])
     disclaimer: str = DISCLAIMER
@@ -126,6 +148,7 @@ class PredictResult(_Document):
             needs_review=finding.needs_review,
             review_reasons=[reason.code for reason in finding.review_reasons],
             focus_ratio=None if analysis.focus is None else analysis.focus.focus_ratio,
+            views=analysis.views,
             model=Model.of(analysis.model),
             profile=analysis.profile,
             disclaimer=analysis.disclaimer,
@@ -210,6 +233,7 @@ class AnalysisResult(_Document):
     model: Model
     profile: str = Field(examples=["default"])
     image: Image
+    views: Views
     decision: Decision
     review: Review
     probabilities: dict[str, Probability] = Field(
@@ -241,6 +265,7 @@ class AnalysisResult(_Document):
             model=Model.of(analysis.model),
             profile=analysis.profile,
             image=Image(height=height, width=width),
+            views=analysis.views,
             decision=Decision(
                 class_name=finding.class_name,
                 confidence=finding.confidence,
@@ -280,6 +305,9 @@ class ProfileDescription(_Document):
     crop_scale: float | None = Field(description="Side of the crop in cell sizes; null for the whole frame.")
     reinhard: bool = Field(description="Whether colours are normalised after Reinhard.")
     tta: TtaMode
+    adaptive_margin: float = Field(
+        examples=[0.33], description="Margin from which on `adaptive` is content with the first view."
+    )
     routing: RoutingMode
     temperature: float
     review_threshold: float
@@ -305,6 +333,7 @@ class ProfileDescription(_Document):
             crop_scale=recipe.crop_scale,
             reinhard=recipe.reinhard is not None,
             tta=profile.tta,
+            adaptive_margin=profile.adaptive_margin,
             routing=routing.mode,
             temperature=routing.temperature,
             review_threshold=routing.review_threshold,

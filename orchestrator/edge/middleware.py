@@ -1,10 +1,13 @@
 """What every HTTP request goes through, whatever it asks for."""
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge import problems
+from orchestrator.edge.draining import Draining
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
+from orchestrator.tracing import TRACEPARENT, request_span
 
 # Results are health data: no cache, no framing, no guessing of types, no address passed on.
 _HEADERS = {
@@ -15,15 +18,41 @@ _HEADERS = {
 }
 
 
-class Envelope:
-    """Gives a request its identity and its answer the identity and security headers.
+_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 
-    It also answers for unexpected exceptions, with a problem document that shows nothing of the inside.
-    An exception after the first byte of an answer passes on, so that the server cuts the connection.
-    """
+
+class Traced:
+    """Opens the root span of each request that is not a probe; see :mod:`orchestrator.tracing`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self.app(scope, receive, send)
+            return
+        with request_span(scope["method"], Headers(scope=scope).get(TRACEPARENT)) as span:
+
+            async def send_noting_the_status(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    route = scope.get("route")  # set by the router on its way in
+                    span.answered(message["status"], route.path if isinstance(route, Route) else None)
+                await send(message)
+
+            await self.app(scope, receive, send_noting_the_status)
+
+
+class Envelope:
+    """Gives a request its identity and its answer the identity and security headers.
+
+    While the process drains, the answer is the last of its connection. The envelope also answers for
+    unexpected exceptions, with a problem document that shows nothing of the inside. An exception after the
+    first byte of an answer passes on, so that the server cuts the connection.
+    """
+
+    def __init__(self, app: ASGIApp, draining: Draining | None = None) -> None:
+        self.app = app
+        self._draining = draining or Draining()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,6 +69,8 @@ class Envelope:
                 headers[REQUEST_ID_HEADER] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if self._draining.begun:
+                    headers["Connection"] = "close"
             await send(message)
 
         try:

@@ -17,12 +17,14 @@ from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.request_identity import current_request_id
 from orchestrator.edge.uploads import MalformedUpload, UnsupportedBody, UploadTimeout
+from orchestrator.request_context import current_request_id
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+_PLACES: Final = ("query", "header")
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class InvalidParameter(errors.WbcError):
         """Of pydantic's list of errors; the values that were received are not repeated."""
         return cls(
             *(
-                FieldProblem(".".join(str(part) for part in error["loc"] if part != "query"), error["msg"])
+                FieldProblem(".".join(str(p) for p in error["loc"] if p not in _PLACES), error["msg"])
                 for error in found
             )
         )
@@ -139,6 +141,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             "64 analyses are under way; no more are taken.",
             retry_after_s=1,
         ),
+        errors.DeadlineExceeded: Kind(
+            "deadline-exceeded",
+            HTTPStatus.GATEWAY_TIMEOUT,
+            "The time for this request is over",
+            "There was no answer in the time for this request.",
+        ),
         errors.ModelServerUnavailable: Kind(
             "model-unavailable",
             HTTPStatus.SERVICE_UNAVAILABLE,
@@ -166,6 +174,10 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
         ),
     }
 )
+
+
+NAMES: Final = (_INTERNAL.name, *(kind.name for kind in KINDS.values()))
+"""Of all kinds but those of the framework, which are named by their status."""
 
 
 class ParameterProblem(BaseModel):
@@ -220,9 +232,11 @@ def problem_of(error: Exception) -> Problem:
 
 
 def respond(error: Exception) -> Response:
-    """The response for an error; what a caller cannot mend is also logged."""
+    """The response for an error; what a caller cannot mend is also logged, but for an overload, which the
+    metrics tell of."""
     kind = kind_of(error)
-    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    # A refusal costs next to nothing, and so it stays: in an overload a line for each would be the log.
+    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
         _log(error, kind)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     retry_after_s = error.retry_after_s if isinstance(error, errors.Overloaded) else kind.retry_after_s

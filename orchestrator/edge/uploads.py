@@ -72,7 +72,7 @@ async def read_upload(request: Request, max_file_bytes: int, timeout_s: float = 
                     raise _too_large(max_file_bytes)
                 form.feed(chunk)
     except TimeoutError as error:
-        raise UploadTimeout(f"The upload did not arrive within {timeout_s:g} seconds.") from error
+        raise UploadTimeout(f"The upload did not arrive within {timeout_s:.3g} seconds.") from error
     return form.finish()
 
 

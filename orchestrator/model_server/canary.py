@@ -46,6 +46,8 @@ class CanaryModelServer:
         self._canary = canary
         self._share = share
         self._request_name = request_name
+        for arm in ("stable", "canary", "fallback"):
+            CANARY_REQUESTS.labels(arm)
 
     async def start(self) -> None:
         """Start both."""

@@ -45,6 +45,8 @@ class FailoverModelServer:
         self._primary = primary
         self._secondary = secondary
         self._primary_share = primary_share
+        for reason in (*(name for _, name in _REASONS), "error"):
+            FAILOVERS.labels(reason)
 
     async def start(self) -> None:
         """Start both."""

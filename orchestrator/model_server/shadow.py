@@ -40,6 +40,8 @@ class ShadowModelServer:
         self._max_pending = max_pending
         self._timeout_s = timeout_s
         self._pending: set[asyncio.Task[None]] = set()
+        for outcome in ("agree", "disagree", "failed", "dropped"):
+            SHADOW_COMPARISONS.labels(outcome)
 
     async def start(self) -> None:
         """Start both."""

@@ -133,7 +133,7 @@ def _info(spec: TensorSpec) -> serving_pb2.TensorInfo:
     )
 
 
-def _handlers(serving: PixelServing) -> list[grpc.GenericRpcHandler]:
+def handlers(serving: PixelServing) -> list[grpc.GenericRpcHandler]:
     def method(answer: Any, request: Any, response: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(
             answer,
@@ -160,7 +160,7 @@ async def _serve(port: int, version: int) -> None:
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", 32 * 2**20), ("grpc.so_reuseport", 0)]
     )
-    server.add_generic_rpc_handlers(_handlers(serving))
+    server.add_generic_rpc_handlers(handlers(serving))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     sys.stdout.write("ready\n")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
+from orchestrator.edge.admission import Admission
 from orchestrator.edge.http_api import create_app
 from orchestrator.edge.problems import MEDIA_TYPE
 from orchestrator.model_contract import CLASS_NAMES
@@ -29,7 +30,7 @@ from tests.synthetic_cells import synthetic_cell
 HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
     "class", "confidence", "all_probabilities", "gradcam_image", "llm_report",  # the reference system's
-    "request_id", "needs_review", "review_reasons", "focus_ratio", "model", "profile", "disclaimer",
+    "request_id", "needs_review", "review_reasons", "focus_ratio", "views", "model", "profile", "disclaimer",
 }  # fmt: skip
 
 
@@ -140,7 +141,7 @@ async def test_an_analysis_is_answered_whole(client, cell):
     assert response.status_code == 200, response.text
     answer = response.json()
     assert answer["request_id"] == "lab-42"
-    assert set(answer["model"]) == {"name", "version", "sha256"}
+    assert set(answer["model"]) == {"name", "version", "sha256", "server"}
     assert answer["image"] == {"height": HEIGHT, "width": WIDTH}
     decision = answer["decision"]
     assert decision["class"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
@@ -374,7 +375,8 @@ class GatedModelServer(FakeModelServer):
 
 async def test_more_than_may_be_under_way_is_refused_and_may_try_again(cell):
     model_server = GatedModelServer()
-    app = create_app(build_services(Settings(), model_server=model_server), max_in_flight=1)
+    services = build_services(Settings(), model_server=model_server)
+    app = create_app(services, admission=Admission(1, max_waiting=0))
     async with client_of(app) as client:
         first = asyncio.create_task(client.post("/predict", files={"file": cell}))
         await model_server.reached.wait()
@@ -499,7 +501,7 @@ async def test_the_model_tells_of_itself(client):
     assert answer["class_names"] == list(CLASS_NAMES)
     assert answer["input_size"] == 224
     assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits"]
-    assert {"name", "version", "sha256"} == set(answer["model"])
+    assert {"name", "version", "sha256", "server"} == set(answer["model"])
     profiles = {profile["name"]: profile for profile in answer["profiles"]}
     assert [name for name, profile in profiles.items() if profile["default"]] == ["default"]
     assert all(profile["description"] for profile in profiles.values())

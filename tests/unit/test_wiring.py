@@ -1,11 +1,29 @@
+import asyncio
 import socket
 
 import cv2
+import numpy as np
 import pytest
+from prometheus_client import REGISTRY
+from pydantic import ValidationError
 
+from orchestrator.domain import ViewBatch
 from orchestrator.errors import ConfigurationError
-from orchestrator.settings import HttpSettings, ImageSettings, Settings
-from orchestrator.wiring import build_app, build_services, serve
+from orchestrator.model_server.canary import CanaryModelServer
+from orchestrator.model_server.embedded import EmbeddedModelServer
+from orchestrator.model_server.failover import FailoverModelServer
+from orchestrator.model_server.shadow import ShadowModelServer
+from orchestrator.settings import (
+    CanarySettings,
+    EmbeddedSettings,
+    FailoverSettings,
+    HttpSettings,
+    ImageSettings,
+    Settings,
+    ShadowSettings,
+    TfServingSettings,
+)
+from orchestrator.wiring import build_app, build_model_server, build_services, serve
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -40,6 +58,78 @@ def test_a_limit_that_the_decoder_refuses_is_a_configuration_error():
 def test_an_application_is_built_from_services_of_ones_own():
     services = build_services(Settings(), model_server=FakeModelServer())
     assert build_app(Settings(), services).title == "WBC Analyzer"
+
+
+TARGET = TfServingSettings(target="tf-serving:8500")
+
+
+@pytest.mark.parametrize(
+    ("settings", "outermost"),
+    [
+        (Settings(), EmbeddedModelServer),
+        (Settings(tf_serving=TARGET, failover=FailoverSettings(enabled=True)), FailoverModelServer),
+        (Settings(canary=CanarySettings(share=0.1, version=2)), CanaryModelServer),
+        (Settings(shadow=ShadowSettings(version=2)), ShadowModelServer),
+        (
+            Settings(tf_serving=TARGET, canary=CanarySettings(share=0.1, version_label="canary")),
+            CanaryModelServer,
+        ),
+        (
+            Settings(
+                tf_serving=TARGET,
+                failover=FailoverSettings(enabled=True),
+                canary=CanarySettings(share=0.1, version_label="canary"),
+                shadow=ShadowSettings(target="next:8500"),
+            ),
+            ShadowModelServer,
+        ),
+        (Settings(canary=CanarySettings(version=2)), EmbeddedModelServer),  # a share of nothing
+    ],
+)
+def test_model_servers_are_put_together_as_the_settings_say(settings, outermost):
+    assert type(build_model_server(settings)) is outermost
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Settings(failover=FailoverSettings(enabled=True)), "WBC_TF_SERVING__TARGET"),
+        (Settings(canary=CanarySettings(share=0.1, version_label="canary")), "version_label"),
+        (Settings(shadow=ShadowSettings(version_label="next")), "version_label"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(settings, told):
+    with pytest.raises(ConfigurationError, match=told):
+        build_model_server(settings)
+
+
+@pytest.mark.parametrize(
+    ("section", "chosen"),
+    [(CanarySettings, {"share": 0.1}), (ShadowSettings, {"version": 1, "version_label": "next"})],
+)
+def test_another_version_is_named_once(section, chosen):
+    with pytest.raises(ValidationError, match="expected a version"):
+        section(**chosen)
+
+
+async def test_a_shadow_of_another_version_is_asked_and_not_told(small_exported_model):
+    repository = small_exported_model.model_dir.parent
+    settings = Settings(
+        model_repository=repository,
+        embedded=EmbeddedSettings(threads=1),
+        shadow=ShadowSettings(version=int(small_exported_model.version_dir.name)),
+    )
+    server = build_model_server(settings)
+    before = REGISTRY.get_sample_value("wbc_shadow_comparisons_total", {"outcome": "agree"}) or 0.0
+    await server.start()
+    assert await server.ready()
+    views = ViewBatch(np.zeros((1, 224, 224, 3), np.uint8), np.ones(1, np.float32))
+    answer = await server.classify(views)
+    async with asyncio.timeout(10):
+        while REGISTRY.get_sample_value("wbc_shadow_comparisons_total", {"outcome": "agree"}) == before:
+            await asyncio.sleep(0.01)
+    await server.close()
+    assert answer.model.server == "embedded"
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]):

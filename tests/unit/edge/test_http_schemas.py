@@ -40,6 +40,7 @@ def analysis() -> Analysis:
         model=ModelIdentity("wbc", 3, "ab" * 32),
         profile="raabin",
         image_size=(480, 640),
+        views=8,
         focus=FocusMap(np.zeros((480, 640), np.float32), 0.8, FocusShares(0.5, 0.3, 0.2)),
         overlay=Overlay(b"\x89PNG", "image/png"),
         report=Report("A neutrophil.", "rule-based", "en"),
@@ -50,9 +51,10 @@ def analysis() -> Analysis:
 def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
     assert analysis_document(analysis) == {
         "request_id": "lab-42",
-        "model": {"name": "wbc", "version": 3, "sha256": "ab" * 32},
+        "model": {"name": "wbc", "version": 3, "sha256": "ab" * 32, "server": "embedded"},
         "profile": "raabin",
         "image": {"height": 480, "width": 640},
+        "views": 8,
         "decision": {
             "class": "Neutrophil",
             "confidence": 0.6,

@@ -2,13 +2,17 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.edge.draining import Draining
 from orchestrator.edge.middleware import Envelope
-from orchestrator.edge.request_identity import current_request_id
+from orchestrator.request_context import current_request_id
 
 
-async def call(app: ASGIApp, headers: dict[str, str] | None = None) -> tuple[dict[str, str], bytes, int]:
+async def call(
+    app: ASGIApp, headers: dict[str, str] | None = None, draining: Draining | None = None
+) -> tuple[dict[str, str], bytes, int]:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -21,7 +25,7 @@ async def call(app: ASGIApp, headers: dict[str, str] | None = None) -> tuple[dic
         "type": "http",
         "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
     }
-    await Envelope(app)(scope, receive, send)
+    await Envelope(app, draining)(scope, receive, send)
     start, *bodies = sent
     answered = {name.decode().lower(): value.decode() for name, value in start["headers"]}
     return answered, b"".join(message["body"] for message in bodies), start["status"]
@@ -52,6 +56,16 @@ async def test_answers_carry_security_headers():
     assert headers["cache-control"] == "no-store"
     assert headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_an_answer_ends_its_connection_while_the_process_drains():
+    draining = Draining()
+    before, _, _ = await call(tell_request_id, draining=draining)
+    draining.begin()
+    after, _, _ = await call(tell_request_id, draining=draining)
+    assert "connection" not in before
+    assert after["connection"] == "close"
+    assert REGISTRY.get_sample_value("wbc_draining") == 1
 
 
 async def test_an_unexpected_exception_becomes_a_problem_document():

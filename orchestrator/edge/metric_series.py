@@ -1,0 +1,40 @@
+"""Series of metrics that exist from the start.
+
+A counter with labels has no series before its first event. A share of failures would then be unknown as long
+as nothing fails, and the first failure would be no increase. So what can happen is announced, at 0.
+"""
+
+from collections.abc import Iterable
+from typing import get_args
+
+from orchestrator.edge import problems
+from orchestrator.edge.admission import Reason
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.report.wording import REASONS_BY_WEIGHT
+from orchestrator.telemetry import (
+    ADMISSION_REFUSED,
+    CONFIDENCE,
+    FINDINGS,
+    FOCUS_RATIO,
+    REQUEST_SECONDS,
+    REQUESTS,
+    REVIEW_REASONS,
+)
+
+
+def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
+    """Announce every outcome of every endpoint, and every finding by every profile."""
+    for endpoint in endpoints:
+        REQUEST_SECONDS.labels(endpoint)
+        for outcome in ("ok", "cancelled", *problems.NAMES):
+            REQUESTS.labels(endpoint, outcome)
+    for profile in profiles:
+        CONFIDENCE.labels(profile)
+        FOCUS_RATIO.labels(profile)
+        for reason in REASONS_BY_WEIGHT:
+            REVIEW_REASONS.labels(reason, profile)
+        for class_name in CLASS_NAMES:
+            for review in ("true", "false"):
+                FINDINGS.labels(class_name, profile, review)
+    for refused in get_args(Reason):
+        ADMISSION_REFUSED.labels(refused)

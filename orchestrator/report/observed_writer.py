@@ -1,0 +1,25 @@
+"""Tells the metrics of what a report writer does."""
+
+from orchestrator.domain import Report, ReportRequest
+from orchestrator.report.base import ReportWriter
+from orchestrator.telemetry import report_written
+
+
+class ObservedWriter:
+    """Has ``writer`` write, and notes how long that took and how it ended; see :class:`~.base.ReportWriter`.
+
+    Wrapped around each writer of a fallback and not around all of them, so that each one's failures show.
+    """
+
+    def __init__(self, writer: ReportWriter) -> None:
+        self._writer = writer
+
+    @property
+    def name(self) -> str:
+        """The writer's own."""
+        return self._writer.name
+
+    async def write(self, request: ReportRequest) -> Report:
+        """Write one report; raises what the writer raises."""
+        with report_written(self.name):
+            return await self._writer.write(request)

@@ -1,0 +1,431 @@
+"""Deadlines, callers who hang up, overload and a stop: what is begun is finished, and nothing else."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import REGISTRY
+
+from orchestrator.deadline import deadline
+from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.http_api import Deadlines, create_app
+from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.errors import ModelServerTimeout, Overloaded
+from orchestrator.model_server.base import ModelServer
+from orchestrator.model_server.batching import Batcher
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_services
+from tests.fakes.model_server import FakeModelServer
+from tests.fakes.scripted_model_server import ScriptedModelServer
+from tests.multipart_forms import CONTENT_TYPE, form, part
+from tests.running_service import RunningService, running_service
+from tests.synthetic_cells import synthetic_cell
+
+TIMEOUT = "X-Request-Timeout-Ms"
+
+
+@pytest.fixture(scope="module")
+def cell() -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
+
+
+def in_flight() -> float:
+    return REGISTRY.get_sample_value("wbc_requests_in_flight") or 0.0
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class _QuietServer(uvicorn.Server):
+    """Leaves the signals of the test process alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(model_server: ModelServer, **flow: Any) -> AsyncIterator[str]:
+    """The whole application behind a real port; where it listens."""
+    app: FastAPI = create_app(build_services(Settings(), model_server=model_server), **flow)
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", http="httptools")
+    server = _QuietServer(config)
+    async with app.router.lifespan_context(app):
+        serving = asyncio.create_task(server.serve())
+        await becomes(lambda: server.started)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        server.should_exit = True
+        await serving
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/analyses"])
+async def test_who_waits_no_longer_is_told_so_and_his_question_is_taken_back(cell, path):
+    gate = asyncio.Event()
+    gate.set()
+    model_server = ScriptedModelServer(gate=gate)
+    async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        assert (await client.post(path, files={"file": cell})).status_code == 200
+        gate.clear()
+        begun_s = time.monotonic()
+        response = await client.post(path, files={"file": cell}, headers={TIMEOUT: "1000"})
+        took_s = time.monotonic() - begun_s
+    assert (response.status_code, response.headers["content-type"]) == (504, MEDIA_TYPE)
+    assert response.json()["type"].endswith(":deadline-exceeded")
+    assert 1.0 <= took_s < 1.5
+    assert (model_server.cancelled, model_server.running, in_flight()) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [({}, 0.2), ({TIMEOUT: "60000"}, 0.4)])
+async def test_there_is_a_default_and_a_limit(cell, headers, seconds):
+    model_server = ScriptedModelServer(gate=asyncio.Event())
+    async with (
+        listening(model_server, deadlines=Deadlines(default_s=0.2, longest_s=0.4)) as url,
+        httpx2.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        begun_s = time.monotonic()
+        response = await client.post("/predict", files={"file": cell}, headers=headers)
+        took_s = time.monotonic() - begun_s
+    assert response.status_code == 504
+    assert seconds <= took_s < seconds + 0.5
+
+
+async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):
+    async with listening(FakeModelServer()) as url:
+        begun_s = time.monotonic()
+        reader, writer = await connected(url)
+        head = request_head(len(cell) + 1000, f"{TIMEOUT}: 200\r\n")
+        writer.write(head + part("file", cell, "cell.png"))  # and never the end of the form
+        status, _, document = (await reader.readuntil(b"}")).partition(b"\r\n")
+        writer.close()
+    assert status == b"HTTP/1.1 408 Request Timeout"
+    assert b"did not arrive within 0.2 seconds" in document
+    assert time.monotonic() - begun_s < 2
+
+
+@pytest.mark.parametrize("wrong", ["0", "-5", "soon", "1.5", "", "9" * 12])
+async def test_a_time_that_is_none_is_named(cell, wrong):
+    async with (
+        listening(FakeModelServer()) as url,
+        httpx2.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        response = await client.post("/predict", files={"file": cell}, headers={TIMEOUT: wrong})
+        document = (await client.get("/openapi.json")).json()
+    assert response.status_code == 422
+    assert [problem["field"] for problem in response.json()["errors"]] == [TIMEOUT]
+    for path in ("/predict", "/v1/analyses"):
+        parameters = {p["name"]: p for p in document["paths"][path]["post"]["parameters"]}
+        assert parameters[TIMEOUT]["in"] == "header"
+        assert "milliseconds" in parameters[TIMEOUT]["description"].lower()
+
+
+# Callers who hang up
+
+
+async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+def request_head(body_bytes: int, more: str = "") -> bytes:
+    return (
+        f"POST /predict HTTP/1.1\r\nHost: service\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
+        f"Content-Length: {body_bytes}\r\n\r\n"
+    ).encode()
+
+
+async def sent_request(url: str, cell: bytes) -> asyncio.StreamWriter:
+    _, writer = await connected(url)
+    body = form(part("file", cell, "cell.png"))
+    writer.write(request_head(len(body)) + body)
+    await writer.drain()
+    return writer
+
+
+async def test_hanging_up_cancels_the_question_to_the_model_server(cell):
+    model_server = ScriptedModelServer(gate=asyncio.Event())
+    async with listening(model_server) as url:
+        writer = await sent_request(url, cell)
+        await model_server.reached.wait()
+        assert in_flight() == 1
+        writer.close()
+        await becomes(lambda: model_server.running == 0 and in_flight() == 0)
+    assert (model_server.asked, model_server.cancelled) == (1, 1)
+
+
+async def test_hanging_up_gives_a_waiting_place_back(cell):
+    gate = asyncio.Event()
+    model_server = ScriptedModelServer(gate=gate)
+    waiting = lambda: REGISTRY.get_sample_value("wbc_admission_waiting")  # noqa: E731
+    async with listening(model_server, admission=Admission(1, 4, 60.0)) as url:
+        first = await sent_request(url, cell)
+        await model_server.reached.wait()
+        second = await sent_request(url, cell)
+        await becomes(lambda: waiting() == 1)
+        second.close()
+        await becomes(lambda: waiting() == 0)
+        gate.set()
+        await becomes(lambda: in_flight() == 0)
+        first.close()
+    assert model_server.asked == 1
+
+
+class Batched(FakeModelServer):
+    """Answers through the batcher of the embedded server, one row at a time, when the gate is open."""
+
+    def __init__(self, gate: asyncio.Event) -> None:
+        super().__init__()
+        self.computed_rows = 0
+        self.depth = 0
+        self._gate = gate
+        self._batcher: Batcher | None = None
+
+    async def start(self) -> None:
+        await super().start()
+        self._loop = asyncio.get_running_loop()
+        self._batcher = Batcher(
+            self._predict,
+            max_batch_rows=1,
+            max_queue_rows=100,
+            window_s=0.0,
+            seconds_per_row=0.001,
+            observer=self,
+        )
+
+    async def close(self) -> None:
+        if self._batcher:
+            await self._batcher.close()
+        await super().close()
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        assert self._batcher is not None
+        return await self._batcher.submit(views)
+
+    def _predict(self, views: ViewBatch) -> Prediction:
+        asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
+        self.computed_rows += len(views)
+        return asyncio.run(super().explain(views))
+
+    def batch_executed(self, rows: int, seconds: float) -> None: ...
+
+    def queue_depth(self, rows: int) -> None:
+        self.depth = rows
+
+
+async def test_what_nobody_waits_for_is_never_computed(cell):
+    gate = asyncio.Event()
+    model_server = Batched(gate)
+    async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
+        question = {"files": {"file": cell}, "data": {"tta": "none"}}
+        kept = asyncio.create_task(client.post("/predict", **question))
+        await becomes(lambda: in_flight() == 1)
+        await asyncio.sleep(0.3)  # it is with the network
+        gone = [await sent_request(url, cell) for _ in range(3)]
+        late = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "1000"}, **question))
+        await becomes(lambda: model_server.depth >= 4)
+        for writer in gone:
+            writer.close()
+        assert (await late).status_code == 504
+        await becomes(lambda: model_server.depth == 0)
+        gate.set()
+        assert (await kept).status_code == 200
+        assert in_flight() == 0
+    assert model_server.computed_rows == 1
+
+
+# Overload
+
+
+ROWS_PER_S = 200
+LIMIT_S = 0.6
+
+
+@dataclass
+class Outcomes:
+    in_time: int = 0
+    late: int = 0
+    refused: int = 0
+    longest_refusal_s: float = 0.0
+
+
+async def offered(load: float, seconds: float) -> Outcomes:
+    """What becomes of ``load`` times the questions that a network of ``ROWS_PER_S`` can answer."""
+    computed_rows = 0
+
+    def network(views: ViewBatch) -> Prediction:
+        nonlocal computed_rows
+        computed_rows += len(views)
+        time.sleep(len(views) / ROWS_PER_S)
+        main = np.zeros((len(views), 5), np.float32)
+        return Prediction(main, main[:, 0], main, None, ModelIdentity("wbc", 1, None))
+
+    batcher = Batcher(
+        network, max_batch_rows=8, max_queue_rows=1000, window_s=0.0, seconds_per_row=1 / ROWS_PER_S
+    )
+    admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=0.3)
+    views = ViewBatch(np.zeros((1, 2, 2, 3), np.uint8), np.ones(1, np.float32))
+    outcomes = Outcomes()
+
+    async def one() -> None:
+        begun_s = time.monotonic()
+        with deadline(LIMIT_S):
+            try:
+                async with admission.admitted():
+                    await batcher.submit(views)
+            except Overloaded:
+                outcomes.refused += 1
+                outcomes.longest_refusal_s = max(outcomes.longest_refusal_s, time.monotonic() - begun_s)
+            except ModelServerTimeout:
+                outcomes.late += 1
+            else:
+                outcomes.in_time += 1
+
+    begun_s = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(load * ROWS_PER_S * seconds)):
+            await asyncio.sleep(max(0.0, begun_s + number / (load * ROWS_PER_S) - time.monotonic()))
+            tasks.create_task(one())
+    await batcher.close()
+    assert computed_rows == outcomes.in_time + outcomes.late  # all that was computed was waited for
+    return outcomes
+
+
+async def test_past_saturation_the_answers_keep_coming_and_the_others_are_refused():
+    """Three times the load: as many answers as at the peak, none of them late, and nobody waits in vain."""
+    peak, over = await offered(1.0, 1.5), await offered(3.0, 1.5)
+    assert over.in_time >= 0.9 * peak.in_time
+    assert over.late == 0
+    assert over.refused > over.in_time
+    assert over.longest_refusal_s < LIMIT_S
+
+
+# A stop
+
+
+SERVE_A_FAKE = """
+import asyncio
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_services, serve
+from tests.fakes.model_server import FakeModelServer
+
+class Slow(FakeModelServer):
+    async def classify(self, views):
+        await asyncio.sleep(0.1)
+        return await super().classify(views)
+
+settings = Settings()
+serve(settings, build_services(settings, model_server=Slow()))
+"""
+
+
+CLASS_ALONE = {"tta": "none", "heatmap": "false", "report": "none"}
+
+
+class Balancer:
+    """Sends requests over lasting connections, as a load balancer only while the service is ready."""
+
+    def __init__(self, service: RunningService, cell: bytes) -> None:
+        self._client = httpx2.AsyncClient(base_url=service.url, timeout=30)
+        self._cell = cell
+        self.ready = asyncio.Event()
+        self.not_ready_at_s = 0.0
+        self.answered_s: list[float] = []
+        self.lost: list[str] = []
+        self.last_of_their_connection = 0
+
+    async def watch(self) -> None:
+        while (await self._client.get("/readyz")).status_code == 200:
+            self.ready.set()
+            await asyncio.sleep(0.05)
+        self.not_ready_at_s = time.monotonic()
+        # What is sent meanwhile is answered as before: another balancer may not have noticed yet.
+        noticed_s = self.not_ready_at_s + 2.0
+        while time.monotonic() < noticed_s and len(self.answered_after()) < 12:
+            await asyncio.sleep(0.05)
+        self.ready.clear()
+
+    def answered_after(self) -> list[float]:
+        """When requests were answered that ended after readiness had fallen."""
+        return [at_s for at_s in self.answered_s if at_s > self.not_ready_at_s]
+
+    async def send(self) -> None:
+        await self.ready.wait()
+        while self.ready.is_set():
+            try:
+                response = await self._client.post(
+                    "/v1/analyses", files={"file": self._cell}, data=CLASS_ALONE
+                )
+            except httpx2.HTTPError as error:
+                self.lost.append(repr(error))
+                continue
+            if response.status_code != 200:
+                self.lost.append(f"{response.status_code} {response.text}")
+            self.last_of_their_connection += response.headers.get("connection") == "close"
+            self.answered_s.append(time.monotonic())
+
+
+async def test_a_stop_under_load_loses_no_request(cell):
+    environment = {"WBC_HTTP__DRAIN_DELAY_S": "3"}
+    with running_service(("-c", SERVE_A_FAKE), environment) as service:
+        balancer = Balancer(service, cell)
+        sending = [asyncio.create_task(balancer.send()) for _ in range(6)]
+        watching = asyncio.create_task(balancer.watch())
+        await becomes(lambda: len(balancer.answered_s) > 12)
+        assert balancer.last_of_their_connection == 0
+        stopped_at_s = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(service.stop))
+        await asyncio.gather(watching, *sending)
+        code, _, err = await stopping
+
+    assert balancer.lost == []
+    assert code == 0
+    assert not [trouble for trouble in ("ERROR", "Traceback", "Cancel") if trouble in err]
+    assert balancer.not_ready_at_s - stopped_at_s < 1.0  # readiness fell first ...
+    after = balancer.answered_after()
+    assert len(after) > 6  # ... and more than what was under way was still answered,
+    assert balancer.last_of_their_connection >= len(after)  # each as the last of its connection
+
+
+async def test_a_second_signal_does_not_wait():
+    with running_service(("-c", SERVE_A_FAKE), {"WBC_HTTP__DRAIN_DELAY_S": "60"}) as service:
+        service.process.send_signal(signal.SIGTERM)
+        async with httpx2.AsyncClient(base_url=service.url) as client, asyncio.timeout(10):
+            while (await client.get("/readyz")).status_code != 503:
+                await asyncio.sleep(0.01)
+            assert (await client.get("/livez")).status_code == 200
+        begun_s = time.monotonic()
+        code, _, _ = await asyncio.to_thread(service.stop)
+    assert code == 0
+    assert time.monotonic() - begun_s < 10
+
+
+async def test_readiness_is_denied_while_requests_are_answered(cell):
+    draining = Draining()
+    async with (
+        listening(FakeModelServer(), draining=draining) as url,
+        httpx2.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        assert (await client.get("/readyz")).status_code == 200
+        draining.begin()
+        denied = await client.get("/readyz")
+        answered = await client.post("/predict", files={"file": cell})
+    assert (denied.status_code, denied.json()["detail"]) == (503, "This process is about to stop.")
+    assert (answered.status_code, answered.headers["connection"]) == (200, "close")
