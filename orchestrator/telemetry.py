@@ -185,6 +185,13 @@ def request_ended(endpoint: str, outcome: str, seconds: float) -> None:
     REQUEST_LOGGER.info("%s ended: %s, %.0f ms", endpoint, outcome, seconds * 1000)
 
 
+def announce_writer(writer: str) -> None:
+    """Let the series of a writer begin at 0; see :mod:`orchestrator.edge.metric_series`."""
+    REPORT_SECONDS.labels(writer)
+    for outcome in ("ok", "failed", "cancelled"):
+        REPORT_WRITES.labels(writer, outcome)
+
+
 @contextmanager
 def report_written(writer: str) -> Iterator[None]:
     """Time and count one report of ``writer``, whether it is written or not."""

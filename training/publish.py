@@ -34,6 +34,7 @@ from training.negatives import (
 )
 from training.predictors import saved_model_predictor
 from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
+from training.run_config import PLACES
 from training.serving_path import served_finding
 from training.true_masks import read_mask_paths
 
@@ -109,7 +110,7 @@ def publish(
     for split, cells in without_tta.items():
         results |= dict(_rows(f"{split}, without TTA", cells))
     facts = ModelCardFacts(
-        training={key: value for key, value in config.items() if key not in ("data_root", "run_dir")},
+        training={key: value for key, value in config.items() if key not in PLACES},
         results=results,
         environment=manifest["versions"],
         procedure=_procedure(manifest, len(samples) - len(validation), len(validation)),

@@ -2,7 +2,7 @@
 
 from orchestrator.domain import Report, ReportRequest
 from orchestrator.report.base import ReportWriter
-from orchestrator.telemetry import report_written
+from orchestrator.telemetry import announce_writer, report_written
 
 
 class ObservedWriter:
@@ -13,6 +13,7 @@ class ObservedWriter:
 
     def __init__(self, writer: ReportWriter) -> None:
         self._writer = writer
+        announce_writer(writer.name)
 
     @property
     def name(self) -> str:

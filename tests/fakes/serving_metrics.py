@@ -36,6 +36,8 @@ _METRICS: dict[str, tuple[tuple[str, ...], list[float] | None]] = {
     ":tensorflow:core:graph_run_time_usecs": ((), None),
 }
 
+NAMES = tuple(_METRICS)
+
 
 class ServingMetrics:
     """Counts; safe to use from many threads."""
