@@ -8,6 +8,9 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+Tree = dict[str, Any]
+"""The names of the spans within a span, each with those within it."""
+
 
 class OtlpCollector(trace_service_pb2_grpc.TraceServiceServicer):
     """In a test: ``with OtlpCollector() as collector:`` and its ``endpoint`` in the settings."""
@@ -49,7 +52,7 @@ def attributes(holder: Any) -> dict[str, Any]:
     }
 
 
-def tree(spans: list[Span]) -> dict[str, Any]:
+def tree(spans: list[Span]) -> Tree:
     """The names of spans of one trace by who is within whom; asserts that there is one root.
 
     Children of one name share an entry, so that a tree says nothing about how often a step was made.
@@ -59,7 +62,7 @@ def tree(spans: list[Span]) -> dict[str, Any]:
     assert len({span.trace_id for span in spans}) == 1
     assert len(roots) == 1, [span.name for span in roots]
 
-    def below(parent: Span) -> dict[str, Any]:
+    def below(parent: Span) -> Tree:
         return {span.name: below(span) for span in spans if span.parent_span_id == parent.span_id}
 
     return {roots[0].name: below(roots[0])}

@@ -19,15 +19,15 @@ from orchestrator.settings import Settings
 from orchestrator.tracing import current_trace_id, exported_traces
 from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
-from tests.fakes.otlp_collector import OtlpCollector, attributes, tree
+from tests.fakes.otlp_collector import OtlpCollector, Tree, attributes, tree
 from tests.fakes.pixel_serving import PixelServing, handlers
 from tests.running_service import PROJECT_ROOT, free_port
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 MARKER = "Yilmaz-Ayse-1957"
 PREDICT = "tensorflow.serving.PredictionService/Predict"
-IN_PREPARATION = {"decode": {}, "preprocess": {}, "quality": {}}
-AFTERWARDS = {"route": {}, "explain": {}, "report": {}}
+IN_PREPARATION: Tree = {"decode": {}, "preprocess": {}, "quality": {}}
+AFTERWARDS: Tree = {"route": {}, "explain": {}, "report": {}}
 
 
 class NotingServing(PixelServing):
