@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from orchestrator import __version__
+from orchestrator.allocator import keep_image_memory
 from orchestrator.analyse import Services
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
@@ -56,6 +57,7 @@ def build_services(
     # Several requests run their OpenCV steps in threads of their own at once. OpenCV's own threads within
     # each of them would fight over the cores with these, and with the network.
     cv2.setNumThreads(1)
+    keep_image_memory()
     profiles = load_profiles(settings.profiles_dir)
     if settings.profile not in profiles:
         raise ConfigurationError(

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from training.layers import InstanceBatchNormalization
+
 NORM_BATCHES: Final = 8
 """Batches that the statistics are taken from: hundreds of images, thousands of positions each."""
 
@@ -58,9 +60,11 @@ class AveragedWeights:
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """All batch normalisations of a model and of the models in it."""
+    """All batch normalisations of a model, of the models in it, and of the layers that hold one."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from batch_norm_layers(layer)
         elif isinstance(layer, keras.layers.BatchNormalization):
             yield layer
+        elif isinstance(layer, InstanceBatchNormalization):
+            yield layer.batch

@@ -22,7 +22,7 @@ import keras
 from keras import layers
 
 from orchestrator.model_contract import CONV_CHANNELS
-from training.layers import MixStyle, Tensor
+from training.layers import InstanceBatchNormalization, MixStyle, Tensor
 
 STAGES: Final = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Width, in multiples of the first, and number of blocks; every stage but the first halves the maps."""
@@ -82,10 +82,5 @@ def _conv(
 ) -> Tensor:
     """Convolution, normalisation, activation; ``by_image`` normalises half of the channels by the image."""
     x = layers.Conv2D(width, side, stride, padding="same", use_bias=False)(x)
-    if by_image:
-        half = width // 2
-        own = layers.GroupNormalization(groups=-1)(x[..., :half])
-        x = layers.Concatenate()([own, layers.BatchNormalization()(x[..., half:])])
-    else:
-        x = layers.BatchNormalization()(x)
+    x = InstanceBatchNormalization()(x) if by_image else layers.BatchNormalization()(x)
     return layers.Activation(activation)(x) if activation else x

@@ -66,6 +66,63 @@ class MedSwish(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class InstanceBatchNormalization(keras.layers.Layer):
+    """Half of the channels normalised by each image's own statistics, the others by the batch's.
+
+    IBN-a of Pan et al. 2018 (arXiv:1807.09441). float ``[N, H, W, C]`` in and out; the first ``C // 2``
+    channels are the instance's. In inference both halves are one multiplication and one addition for each
+    channel of each image: written as a normalisation of groups, a network as small as the compact backbone
+    spent two thirds of its time here.
+    """
+
+    def __init__(self, epsilon: float = 1e-3, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape: Shape) -> None:
+        """Create gain and offset of the instance half, and the batch normalisation of the other.
+
+        Raises:
+            ValueError: the number of channels is unknown or smaller than 2.
+        """
+        channels = input_shape[-1]
+        if channels is None or channels < 2:
+            raise ValueError(f"InstanceBatchNormalization needs at least 2 channels, got {channels}")
+        self.half = channels // 2
+        self.gamma = self.add_weight(name="gamma", shape=(self.half,), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(self.half,), initializer="zeros")
+        self.batch = keras.layers.BatchNormalization(
+            epsilon=self.epsilon, name="batch", dtype=self.dtype_policy
+        )
+        self.batch.build((*input_shape[:-1], channels - self.half))
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        """Return the normalised maps, in the shape of ``inputs``."""
+        own = ops.cast(inputs[..., : self.half], "float32")  # squares overflow in half precision
+        mean = ops.mean(own, axis=(1, 2), keepdims=True)
+        variance = ops.maximum(ops.mean(ops.square(own), axis=(1, 2), keepdims=True) - ops.square(mean), 0.0)
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        shift = self.beta - mean * scale
+        if training:
+            own = ops.cast(own * scale + shift, inputs.dtype)
+            return ops.concatenate([own, self.batch(inputs[..., self.half :], training=True)], axis=-1)
+        batch_scale = self.batch.gamma * ops.rsqrt(self.batch.moving_variance + self.epsilon)
+        batch_shift = self.batch.beta - self.batch.moving_mean * batch_scale
+        every_image = ops.ones_like(mean[..., :1])
+        scale = ops.concatenate([scale, every_image * batch_scale], axis=-1)
+        shift = ops.concatenate([shift, every_image * batch_shift], axis=-1)
+        return inputs * ops.cast(scale, inputs.dtype) + ops.cast(shift, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return ``input_shape``."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that rebuild this layer."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class MixStyle(keras.layers.Layer):
     """Gives maps the contrast and level of another image of their batch, in part; in training alone.
 

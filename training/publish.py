@@ -48,7 +48,7 @@ _TESTS: Final = ("TestA", "TestB")
 REVIEW_SHARE: Final = 0.1
 """Share of a split that goes to a person where the accuracy of the rest is told."""
 
-ENERGY_REVIEW_SHARE: Final = 0.03
+ENERGY_REVIEW_SHARE: Final = 0.05
 """Share of the validation images that the limit of the energy would send to review."""
 
 

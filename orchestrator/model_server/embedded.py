@@ -5,16 +5,21 @@ import dataclasses
 import logging
 import time
 from pathlib import Path
+from typing import Final
 
 from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
 from orchestrator.errors import ModelServerUnavailable
-from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME
+from orchestrator.model_contract import MODEL_NAME
 from orchestrator.model_server.base import check_views
 from orchestrator.model_server.batching import Batcher, BatchObserver
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork, Precision
 
 _LOGGER = logging.getLogger(__name__)
+
+BATCH_ROWS: Final = 16
+"""Rows that go through the network together. More gain little on a CPU (9.2 ms a row at 16, 8.7 at 32) and
+cost memory (380 MB resident at 16, 485 at 32)."""
 
 
 class EmbeddedModelServer:
@@ -74,7 +79,7 @@ class EmbeddedModelServer:
         self._identity = identity
         self._batcher = Batcher(
             predict,
-            max_batch_rows=MAX_BATCH_SIZE,
+            max_batch_rows=BATCH_ROWS,
             max_queue_rows=self._max_queue_rows,
             window_s=self._batch_window_s,
             seconds_per_row=seconds_per_row,

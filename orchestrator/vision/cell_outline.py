@@ -21,7 +21,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
-from orchestrator.vision.histogram import median_colour, percentiles
+from orchestrator.vision.histogram import percentiles
 
 OUTLINE_SIDE: Final = 112
 """The outline is found at this length of the longer side: half of the model's input, which shrinks fast."""
@@ -78,7 +78,7 @@ def cell_outline(crop: UInt8Array, nucleus: UInt8Array) -> Float32Array | None:
     blurred = cv2.GaussianBlur(small, (0, 0), _BLUR_SIGMA_PX)
     lab = np.asarray(cv2.cvtColor(blurred, cv2.COLOR_RGB2LAB), np.uint8)
     field = _field_colour(lab)
-    contrast = float(np.linalg.norm((median_colour(lab[seed.view(np.bool_)]) - field) * _LAB_WEIGHTS))
+    contrast = float(np.linalg.norm((percentiles(lab, 50, where=seed)[:, 0] - field) * _LAB_WEIGHTS))
     contrast = max(contrast, 1.0)
     odds = _cell_odds(lab, hull, _distance(lab, field) / np.float32(contrast))
 
@@ -104,7 +104,8 @@ def fill(outline: Float32Array, shape: tuple[int, ...]) -> UInt8Array:
 def _field_colour(lab: UInt8Array) -> Float32Array:
     """The median of the brightest fifth, float32 ``[3]``."""
     lightness = lab[:, :, 0]
-    return median_colour(lab[lightness >= percentiles(lightness, _FIELD_PERCENTILE)[0, 0]])
+    bright = lightness >= percentiles(lightness, _FIELD_PERCENTILE)[0, 0]
+    return percentiles(lab, 50, where=bright)[:, 0].astype(np.float32)
 
 
 def _distance(lab: UInt8Array, colour: Float32Array) -> Float32Array:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.vision.cell_outline import cell_outline, fill
-from orchestrator.vision.histogram import median_colour
+from orchestrator.vision.histogram import percentiles
 
 WORKING_SIDE = 224
 """Masks are made at this length of the longer side: kernels below are in these pixels."""
@@ -168,12 +168,9 @@ def _nucleus_within(crop: UInt8Array, seed: UInt8Array, cell: UInt8Array) -> UIn
     box = _box_with_margin(cell)
     seed_in_box, inside = np.ascontiguousarray(seed[box]), cell[box] > 0
     light = np.asarray(cv2.GaussianBlur(cv2.transform(crop[box], _HALF_RED_GREEN), (0, 0), 1.0), np.uint8)
-    rest = light[inside & (cv2.dilate(seed_in_box, _GAP) == 0)]
-    if rest.size > 50:
-        on_the_seed, beside = (
-            float(median_colour(levels[:, np.newaxis])[0]) for levels in (light[seed_in_box > 0], rest)
-        )
-        threshold = (on_the_seed + beside) / 2
+    rest = inside & (cv2.dilate(seed_in_box, _GAP) == 0)
+    if np.count_nonzero(rest) > 50:
+        threshold = sum(float(percentiles(light, 50, where=part)[0, 0]) for part in (seed_in_box, rest)) / 2
     else:  # all nucleus: nothing to compare with
         threshold = _otsu(light[inside])
     area = float(cv2.countNonZero(seed_in_box))

@@ -17,7 +17,7 @@ import numpy as np
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.vision.foreground import CellMasks
-from orchestrator.vision.histogram import median_colour, percentiles
+from orchestrator.vision.histogram import percentiles
 
 FIELD_INTENSITY: Final = 240.0
 """What the empty field is mapped to, in every channel."""
@@ -76,6 +76,7 @@ def field_colour(rgb: UInt8Array, masks: CellMasks) -> Float32Array:
     outside = masks.cell < 0.1
     if np.count_nonzero(outside) < MIN_FIELD_PIXELS:
         outside = np.ones_like(outside)
-    pixels, luma = rgb[outside], cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[outside]
-    bright = pixels[luma >= percentiles(luma[np.newaxis], _FIELD_PERCENTILE)[0, 0]]
-    return np.asarray(np.maximum(median_colour(bright), _MIN_FIELD_COLOUR), np.float32)
+    luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    bright = outside & (luma >= percentiles(luma, _FIELD_PERCENTILE, where=outside)[0, 0])
+    median = percentiles(rgb, 50, where=bright)[:, 0]
+    return np.asarray(np.maximum(median, _MIN_FIELD_COLOUR), np.float32)

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 
-from orchestrator.vision.histogram import median_colour, percentiles
+from orchestrator.vision.histogram import percentiles
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000])
-def test_the_median_is_numpys(count):
-    pixels = np.random.default_rng(count).integers(0, 256, (count, 3), dtype=np.uint8)
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8])
+def test_percentiles_of_a_part_are_numpys_of_its_pixels(count, dtype):
+    random = np.random.default_rng(count)
+    image = random.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    part = (random.permutation(2000) < count).reshape(40, 50)
 
-    np.testing.assert_array_equal(median_colour(pixels), np.median(pixels, axis=0))
+    found = percentiles(image, 10, 50, where=part.astype(dtype))
+
+    np.testing.assert_allclose(found, np.percentile(image[part], [10, 50], axis=0).T, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 9), (40, 30, 3), (33, 21, 1)])
