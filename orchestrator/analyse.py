@@ -40,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 IMAGE_THREADS: Final = 2
-"""Threads for the steps on pixels. Each step calls OpenCV, which gives up Python's lock and has to get it back,
+"""Threads for the steps on pixels. Each step calls OpenCV, which gives up Python's lock and must get it back,
 some hundred times; with a thread for each of eight requests they wait for one another, and the service
 answers half as many (18 a second instead of 36, with adaptive augmentation, on four cores)."""
 

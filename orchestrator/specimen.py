@@ -1,0 +1,174 @@
+"""Frozen value types of a specimen: its cells, what persons decided about them, and the differential.
+
+A differential is the share of each class among the white cells of one specimen. The reference method is CLSI
+H20-A2 (400 cells, two times 200); practice is 100 or 200. What the service cannot tell is a label of its own,
+``Unidentified``, until a person says what it is. Times are aware, in UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.model_contract import CLASS_NAMES
+
+UNIDENTIFIED: Final = "Unidentified"
+
+CELL_LABELS: Final = (*CLASS_NAMES, UNIDENTIFIED)
+"""What a cell may be counted as."""
+
+SpecimenState = Literal["waiting", "running", "analysed", "signed", "cancelled"]
+"""``waiting`` and ``running``: cells are still to be analysed; ``analysed``: all are, and persons may decide;
+``signed`` and ``cancelled`` are final."""
+
+CellState = Literal["waiting", "analysed", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What the service found in one image, as it is kept: an :class:`~orchestrator.domain.Analysis` without
+    its pictures. ``probabilities`` follow ``CLASS_NAMES``; ``review_codes`` are the codes of the reasons for
+    a review; ``image_size`` is height and width in pixels."""
+
+    class_name: str
+    probabilities: tuple[float, ...]
+    margin: float
+    energy: float
+    review_codes: tuple[str, ...]
+    focus_ratio: float | None
+    views: int
+    image_size: tuple[int, int]
+    model: ModelIdentity
+    profile: str
+    analysed_at: datetime
+
+    @property
+    def confidence(self) -> float:
+        """Of ``class_name``, in [0, 1]."""
+        return self.probabilities[CLASS_NAMES.index(self.class_name)]
+
+
+@dataclass(frozen=True, slots=True)
+class CellDecision:
+    """What a person says a cell is, one of ``CELL_LABELS``; equal to the service's class where accepted."""
+
+    label: str
+    person: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenCell:
+    """One image of a specimen, in the order in which they were sent (``number`` counts from 1).
+
+    ``image_sha256`` is hex, of the file as it was sent. ``failure`` is the sentence that says why an image
+    could not be analysed. File names are not kept: they may hold a patient's.
+    """
+
+    cell_id: str
+    number: int
+    image_sha256: str
+    state: CellState
+    result: CellResult | None = None
+    failure: str | None = None
+    decision: CellDecision | None = None
+
+    @property
+    def needs_review(self) -> bool:
+        """Whether a person should decide and has not."""
+        return self.decision is None and self.result is not None and bool(self.result.review_codes)
+
+    @property
+    def label(self) -> str | None:
+        """What it counts as: a person's decision before the service's class; ``Unidentified`` where the
+        service is unsure; None where there is no result."""
+        if self.decision is not None:
+            return self.decision.label
+        if self.result is None:
+            return None
+        return UNIDENTIFIED if self.result.review_codes else self.result.class_name
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who closed a differential, and when."""
+
+    person: str
+    signed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenOrder:
+    """What a caller orders. ``specimen_id`` is the laboratory's own, opaque here; ``total_wbc`` is the white
+    cell count in 10^9/L (equal to 10*3/uL), measured elsewhere; ``profile`` and ``tta`` as for one image."""
+
+    specimen_id: str
+    total_wbc: float | None = None
+    profile: str | None = None
+    tta: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """An order and what became of it; ``cells`` in the order of their numbers."""
+
+    differential_id: str
+    order: SpecimenOrder
+    state: SpecimenState
+    created_by: str
+    created_at: datetime
+    cells: tuple[SpecimenCell, ...]
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Limits of a reference interval, both inclusive."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """A label's part of a differential.
+
+    ``percentage`` and its exact 95 % ``interval`` (Clopper and Pearson 1934) are in percent and None below
+    the minimum number of cells; ``absolute`` and ``absolute_interval``, in 10^9/L, are None without a total
+    as well, and carry the interval of the share alone, not the error of the total. ``flag`` compares the
+    percentage with ``reference``, the site's range in percent.
+    """
+
+    label: str
+    count: int
+    percentage: float | None
+    interval: Range | None
+    absolute: float | None
+    absolute_interval: Range | None
+    reference: Range | None
+    flag: Literal["low", "high"] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Differential:
+    """What a specimen comes to at one moment.
+
+    ``counts`` has the five classes in the order of ``CLASS_NAMES``, then ``Unidentified``; its shares are of
+    all ``cells_counted``. ``review_list`` are the ids of the cells that wait for a person, the closest calls
+    (least margin) first. ``label_shift`` is the estimate of the five shares by expectation maximisation over
+    the cells' probabilities (Saerens et al. 2002), None where there are too few cells. ``models`` are all
+    that answered: more than one where a version changed midway.
+    """
+
+    specimen: Specimen
+    counts: tuple[ClassCount, ...]
+    cells_counted: int
+    cells_waiting: int
+    cells_failed: int
+    min_cells: int
+    review_list: tuple[str, ...]
+    label_shift: tuple[float, ...] | None
+    models: tuple[ModelIdentity, ...]
+    service_version: str
+    computed_at: datetime
+    disclaimer: str = DISCLAIMER
