@@ -29,7 +29,7 @@ from orchestrator.domain import (
 from orchestrator.model_server.base import ModelServer
 from orchestrator.profiles import Profile
 from orchestrator.report.base import ReportWriter
-from orchestrator.telemetry import finding_reached, recorded_timings, stage
+from orchestrator.telemetry import finding_reached, recorded_timings, stage, views_taken
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat
@@ -117,6 +117,7 @@ async def analyse(
             with stage("report"):
                 report = await services.report_writer.write(ReportRequest(finding, focus, language))
 
+    views_taken(profile.tta, len(prediction.main_out))
     finding_reached(
         profile.name,
         finding.class_name,

@@ -47,8 +47,8 @@ class DeadlineSettings(_Section):
 class AdmissionSettings(_Section):
     """Which requests are begun; the others are refused with the time after which to try again."""
 
-    max_in_flight: int = Field(default=64, ge=1, description="Each may hold an upload and a decoded image.")
-    max_waiting: int = Field(default=64, ge=0, description="Requests that wait for a place, unread.")
+    max_in_flight: int = Field(default=32, ge=1, description="Each may hold an upload and a decoded image.")
+    max_waiting: int = Field(default=32, ge=0, description="Requests that wait for a place, unread.")
     max_wait_s: float = Field(default=2, ge=0)
 
 

@@ -57,6 +57,12 @@ FOCUS_RATIO = Histogram(
     ["profile"],
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1),
 )
+VIEWS = Histogram(
+    "wbc_analyses_views",
+    "Views that an answered analysis took, by test-time augmentation; adaptive stops at 1 where it is clear.",
+    ["tta"],
+    buckets=(1, 8),
+)
 REPORT_WRITES = Counter(
     "wbc_report_writes",
     "Reports asked for, by writer and outcome: ok, failed or cancelled.",
@@ -162,6 +168,11 @@ def stage(name: str) -> Iterator[None]:
         timings = _timings_ms.get()
         if timings is not None:
             timings[name] = timings.get(name, 0.0) + seconds * 1000
+
+
+def views_taken(tta: str, views: int) -> None:
+    """Count the ``views`` of one answered analysis under the mode ``tta`` that was asked for."""
+    VIEWS.labels(tta).observe(views, exemplar())
 
 
 def finding_reached(

@@ -19,7 +19,9 @@ from orchestrator.telemetry import (
     REQUEST_SECONDS,
     REQUESTS,
     REVIEW_REASONS,
+    VIEWS,
 )
+from orchestrator.vision.tta import TtaMode
 
 
 def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
@@ -36,5 +38,7 @@ def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
         for class_name in CLASS_NAMES:
             for review in ("true", "false"):
                 FINDINGS.labels(class_name, profile, review)
+    for mode in get_args(TtaMode):
+        VIEWS.labels(mode)
     for refused in get_args(Reason):
         ADMISSION_REFUSED.labels(refused)

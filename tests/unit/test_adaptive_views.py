@@ -5,6 +5,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import Finding, ModelIdentity, ReviewReason, ViewBatch, joined
@@ -72,6 +73,21 @@ async def test_an_unclear_first_view_asks_for_the_seven_others_and_answers_as_li
     assert analysis.finding == light.finding
     np.testing.assert_allclose(analysis.focus.heatmap, light.focus.heatmap, atol=1e-6)
     assert set(analysis.timings_ms) == set(light.timings_ms)
+
+
+def counted_views(mode: str) -> tuple[float, float]:
+    """Analyses that took one view, and all."""
+    one = REGISTRY.get_sample_value("wbc_analyses_views_bucket", {"tta": mode, "le": "1.0"})
+    every = REGISTRY.get_sample_value("wbc_analyses_views_count", {"tta": mode})
+    return one or 0.0, every or 0.0
+
+
+async def test_analyses_are_counted_by_the_views_that_they_took(payload):
+    one, every = counted_views("adaptive")
+    await analysed(payload, CountingModelServer(), ALWAYS_CLEAR)
+    assert counted_views("adaptive") == (one + 1, every + 1)
+    await analysed(payload, CountingModelServer(), NEVER_CLEAR)
+    assert counted_views("adaptive") == (one + 1, every + 2)
 
 
 async def test_answers_of_two_versions_are_not_averaged(payload):

@@ -15,6 +15,7 @@ from orchestrator.model_server.retry import RetryOutcome
 from orchestrator.report.wording import REASONS_BY_WEIGHT
 from orchestrator.request_context import set_request_id
 from orchestrator.telemetry import finding_reached, report_written, request_ended, stage
+from orchestrator.vision.tta import TtaMode
 
 
 def value(name: str, **labels: str) -> float:
@@ -39,6 +40,8 @@ def test_every_outcome_and_finding_of_a_profile_has_a_series_before_the_first_re
         labels = {"profile": "nowhere", "reason": reason}
         assert REGISTRY.get_sample_value("wbc_review_reasons_total", labels) == 0
     assert REGISTRY.get_sample_value("wbc_focus_ratio_count", {"profile": "nowhere"}) == 0
+    for mode in get_args(TtaMode):
+        assert REGISTRY.get_sample_value("wbc_analyses_views_count", {"tta": mode}) is not None
 
 
 def test_a_finding_is_counted_with_its_reasons_confidence_and_focus():

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.domain import ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import INPUTS
-from orchestrator.model_server.embedded import EmbeddedModelServer, find_version
+from orchestrator.model_server.embedded import BATCH_ROWS, EmbeddedModelServer, find_version
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork
 from tests.export_fixture import ExportedModel
@@ -71,11 +71,11 @@ async def test_concurrent_requests_go_through_the_network_together(
         small_exported_model.model_dir, threads=2, batch_window_s=0.5, observer=notes
     )
     await server.start()
-    requests = [views_of(8, seed) for seed in range(4)]
+    requests = [views_of(BATCH_ROWS // 4, seed) for seed in range(4)]
 
     answers = await asyncio.gather(*(server.classify(views) for views in requests))
 
-    assert notes.executed == [32]
+    assert notes.executed == [BATCH_ROWS]
     assert notes.depths[-1] == 0
     for views, answer in zip(requests, answers, strict=True):
         alone = await server.classify(views)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.layers import BackboneInput, MedSwish, WBCAttentionBlock
+from training.averaged_weights import batch_norm_layers
+from training.layers import BackboneInput, InstanceBatchNormalization, MedSwish, WBCAttentionBlock
 
 
 def sigmoid(x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -123,7 +124,8 @@ def test_layers_survive_saving_without_custom_objects(tmp_path: Path) -> None:
 FORWARD = """
 import sys
 import numpy as np
-from training.layers import BackboneInput, MedSwish, WBCAttentionBlock
+from training.averaged_weights import batch_norm_layers
+from training.layers import BackboneInput, InstanceBatchNormalization, MedSwish, WBCAttentionBlock
 arrays = np.load(sys.argv[1])
 maps = arrays["maps"]
 block, swish = WBCAttentionBlock(reduction=4), MedSwish(0.4, 1.3)
@@ -156,3 +158,54 @@ def test_layers_give_the_same_numbers_on_jax(tmp_path: Path) -> None:
     with np.load(tmp_path / "outputs.npz") as there:
         for ours, name in zip(here, there.files, strict=True):
             np.testing.assert_allclose(np.asarray(ours), there[name], atol=2e-5)
+
+
+def instance_batch_norm(channels: int) -> InstanceBatchNormalization:
+    """One whose every weight differs from its initial value."""
+    layer = InstanceBatchNormalization()
+    layer.build((None, 6, 6, channels))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.uniform(0.5, 2.0, weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+def test_the_first_half_is_normalised_by_the_image_and_the_second_by_the_moving_statistics() -> None:
+    layer = instance_batch_norm(6)
+    maps = np.random.default_rng(0).normal(3.0, 2.0, (4, 6, 6, 6)).astype(np.float32)
+    group = keras.layers.GroupNormalization(groups=-1)
+    group.build((None, 6, 6, 3))
+    group.set_weights([layer.gamma, layer.beta])
+
+    normalised = np.asarray(layer(maps))
+
+    np.testing.assert_allclose(normalised[..., :3], np.asarray(group(maps[..., :3])), atol=1e-5)
+    np.testing.assert_allclose(normalised[..., 3:], np.asarray(layer.batch(maps[..., 3:])), atol=1e-5)
+
+
+def test_in_training_the_second_half_is_normalised_by_the_batch_which_moves_the_statistics() -> None:
+    layer = instance_batch_norm(6)
+    layer.batch.gamma.assign(np.ones(3))
+    layer.batch.beta.assign(np.zeros(3))
+    before = np.asarray(layer.batch.moving_mean).copy()
+    maps = np.random.default_rng(0).normal(3.0, 2.0, (8, 6, 6, 6)).astype(np.float32)
+
+    normalised = np.asarray(layer(maps, training=True))
+
+    np.testing.assert_allclose(normalised[..., 3:].mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(normalised[..., :3], np.asarray(layer(maps))[..., :3], atol=1e-5)
+    assert not np.allclose(before, np.asarray(layer.batch.moving_mean))
+
+
+def test_a_flat_image_is_no_division_by_zero() -> None:
+    layer = instance_batch_norm(4)
+
+    assert np.isfinite(np.asarray(layer(np.full((1, 6, 6, 4), 1e4, np.float32)))).all()
+
+
+def test_its_batch_normalisation_is_found_where_averages_of_weights_are_put_in() -> None:
+    image = keras.Input((6, 6, 4))
+    model = keras.Model(image, InstanceBatchNormalization()(image))
+
+    (found,) = batch_norm_layers(model)
+
+    assert found is model.layers[-1].batch
