@@ -18,6 +18,9 @@ from orchestrator.vision.tta import TtaMode, restore
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 OverlayFormat = Literal["png", "jpeg"]
 
+OverlayStyle = Literal["overlay", "levels"]
+"""Drawn over the image, or the heat alone as grey levels, for who colours it himself."""
+
 COLOUR_MAPS: Final[dict[ColourMap, int]] = {
     "viridis": cv2.COLORMAP_VIRIDIS,
     "inferno": cv2.COLORMAP_INFERNO,
@@ -79,6 +82,12 @@ def focus_shares(heat: Float32Array, masks: CellMasks) -> FocusShares:
     nucleus = float(heat[masks.nucleus].sum()) / total
     cell = max(nucleus, float((heat * np.maximum(masks.cell, masks.nucleus)).sum()) / total)
     return FocusShares(nucleus, cell - nucleus, max(0.0, 1.0 - cell))
+
+
+def draw_levels(heatmap: Float32Array) -> Overlay:
+    """The heat alone: 8-bit grey PNG, 255 at the hottest pixel; ``heatmap`` as for :func:`draw_overlay`."""
+    _, data = cv2.imencode(".png", cv2.convertScaleAbs(heatmap, alpha=255))
+    return Overlay(data.tobytes(), "image/png")
 
 
 def draw_overlay(

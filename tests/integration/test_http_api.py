@@ -197,6 +197,21 @@ async def test_colour_maps_paint_differently(client, cell):
     assert viridis["heatmap"]["data"] != jet["heatmap"]["data"]
 
 
+async def test_levels_of_heat_and_outlines_come_where_they_are_asked_for(client, cell):
+    drawn = (await client.post("/v1/analyses", files={"file": cell})).json()
+    asked = {"heatmap_style": "levels", "outlines": "true"}
+    answer = (await client.post("/v1/analyses", files={"file": cell}, data=asked)).json()
+
+    levels = cv2.imdecode(
+        np.frombuffer(base64.b64decode(answer["heatmap"]["data"]), np.uint8), cv2.IMREAD_UNCHANGED
+    )
+    assert (levels.shape, levels.dtype, levels.max()) == ((HEIGHT, WIDTH), np.uint8, 255)
+    rows, columns = np.array(answer["outlines"]["cell"][0]).T
+    assert 0 < np.ptp(rows) < 2 * HEIGHT
+    assert 0 < np.ptp(columns) < 2 * WIDTH
+    assert drawn["outlines"] is None
+
+
 async def test_heatmap_and_report_may_be_left_out(client, cell):
     form = {"heatmap": "false", "report": "none"}
     answer = (await client.post("/v1/analyses", files={"file": cell}, data=form)).json()

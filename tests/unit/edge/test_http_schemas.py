@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.domain import (
     Analysis,
+    CellOutlines,
     Finding,
     FocusMap,
     FocusShares,
@@ -45,6 +46,7 @@ def analysis() -> Analysis:
         overlay=Overlay(b"\x89PNG", "image/png"),
         report=Report("A neutrophil.", "rule-based", "en"),
         timings_ms={"decode": 1.23456},
+        outlines=CellOutlines(cell=(((1.0, 2.0), (9.0, 2.0), (5.0, 8.0)),), nucleus=()),
     )
 
 
@@ -70,6 +72,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "energy": -3.5,
         "focus": {"ratio": 0.8, "shares": {"nucleus": 0.5, "cytoplasm": 0.3, "background": 0.2}},
         "heatmap": {"media_type": "image/png", "colour_map": "viridis", "data": "iVBORw=="},
+        "outlines": {"cell": [[[1.0, 2.0], [9.0, 2.0], [5.0, 8.0]]], "nucleus": []},
         "report": {"text": "A neutrophil.", "writer": "rule-based", "language": "en"},
         "timings_ms": {"decode": 1.235},
         "disclaimer": "For research use only. Not for use in diagnostic procedures.",
