@@ -1,0 +1,68 @@
+"""The port of the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
+
+Actor = str
+"""The person or key that acts, never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One row of the audit trail; ``row_hash`` covers the row and the hash of the row before (hex,
+    SHA-256)."""
+
+    sequence: int
+    at: datetime
+    actor: Actor
+    action: str
+    differential_id: str | None
+    cell_id: str | None
+    details: Mapping[str, str]
+    previous_hash: str
+    row_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """Whether the trail is whole; where not, the first row that was changed, removed or reordered."""
+
+    ok: bool
+    rows: int
+    first_wrong: int | None = None
+    why: str | None = None
+
+
+class Store(Protocol):
+    """Keeps specimens, durably: what a method has answered is not lost by a kill of the process.
+
+    Every method raises :class:`~orchestrator.errors.StoreUnavailable` where the database does not answer.
+    """
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+    async def create(
+        self,
+        order: SpecimenOrder,
+        payloads: Sequence[bytes],
+        actor: Actor,
+        idempotency_key: str | None = None,
+    ) -> tuple[Specimen, bool]: ...
+    async def get(self, differential_id: str) -> Specimen: ...
+    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]: ...
+    async def waiting(self, differential_id: str, limit: int) -> list[tuple[str, bytes]]: ...
+    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool: ...
+    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool: ...
+    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen: ...
+    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen: ...
+    async def sign(self, differential_id: str, person: str) -> Specimen: ...
+    async def cancel(self, differential_id: str, actor: Actor) -> Specimen: ...
+    async def image(self, differential_id: str, cell_id: str) -> bytes | None: ...
+    async def unfinished(self) -> list[str]: ...
+    async def purge(self, now: datetime) -> int: ...
+    async def audit(self, differential_id: str | None = None) -> list[AuditEntry]: ...
+    async def verify(self) -> AuditVerdict: ...

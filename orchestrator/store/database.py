@@ -1,0 +1,138 @@
+"""The connection to SQLite or PostgreSQL: durability, locks, and the schema's revision."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from orchestrator.errors import ConfigurationError, StoreUnavailable
+
+DRIVERS: Final = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+BUSY_TIMEOUT_S: Final = 10.0
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_WRITES: Final = "wbc_writes"
+
+
+class Database:
+    """Transactions on one database.
+
+    Args:
+        url: ``sqlite:///file.db`` or ``postgresql://user:password@host/name``.
+        pool_size: connections kept open.
+    """
+
+    def __init__(self, url: str, pool_size: int = 5) -> None:
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where the URL is of another database."""
+        try:
+            parsed = make_url(url)
+            driver = DRIVERS[parsed.get_backend_name()]
+        except (ArgumentError, KeyError) as error:
+            raise ConfigurationError(
+                "WBC_STORE__URL: expected sqlite:///file.db or postgresql://user:password@host/name"
+            ) from error
+        self.is_sqlite = driver.startswith("sqlite")
+        self._url = parsed.set(drivername=driver)
+        options: dict[str, Any] = {"pool_size": pool_size, "pool_pre_ping": not self.is_sqlite}
+        self._engine: AsyncEngine = create_async_engine(self._url, **options)
+        if self.is_sqlite:
+            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        self._writing = self._engine.execution_options(**{_WRITES: True})
+
+    async def start(self) -> None:
+        """Bring the schema to its newest revision; several processes may start at once.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or is of a newer version of this service.
+        """
+        if self.is_sqlite and self._url.database not in (None, "", ":memory:"):
+            folder = Path(str(self._url.database)).resolve().parent
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        try:
+            with _foreign_errors():
+                async with self._writing.begin() as connection:
+                    if not self.is_sqlite:
+                        await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7739201)")
+                    await connection.run_sync(_upgrade)
+        except BaseException:
+            await self._engine.dispose()
+            raise
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database."""
+        with _foreign_errors():
+            async with self._engine.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.exec_driver_sql(
+                        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                    )
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is on the disk when the block has ended, or of which nothing is."""
+        with _foreign_errors():
+            async with self._writing.begin() as connection:
+                yield connection
+
+
+class _foreign_errors:  # noqa: N801 (used as a function)
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (SQLAlchemyError, OSError)) and not isinstance(error, TimeoutError):
+            detail = type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__
+            raise StoreUnavailable(f"The database does not answer as it should ({detail}).") from error
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # The driver's own transactions begin late and never IMMEDIATE; they are begun below.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # what is acknowledged survives a power cut
+        "foreign_keys = ON",
+        f"busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the lock at once: two that read and then write would otherwise both fail to.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise StoreUnavailable(
+            f"The database is of revision {current}, which a newer version of this service has made."
+        )
+    command.upgrade(config, "head")

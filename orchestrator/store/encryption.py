@@ -1,0 +1,47 @@
+"""Encryption at rest of images and of the laboratory's names of specimens.
+
+Fernet (AES-128-CBC with HMAC-SHA256, https://github.com/fernet/spec) by the package ``cryptography``. Of
+several keys the first writes and all read, so that a key can be replaced: put the new one before the old one.
+"""
+
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from orchestrator.errors import ConfigurationError, StoreUnavailable
+
+
+class Cipher:
+    """Encrypts by the first key; passes everything through where there is none."""
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where a key is none."""
+        try:
+            self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+        except ValueError as error:
+            raise ConfigurationError(
+                "WBC_STORE__ENCRYPTION_KEY: expected url-safe base64 of 32 bytes; `wbc store key` makes one"
+            ) from error
+
+    def encrypted(self, data: bytes) -> bytes:
+        return data if self._fernet is None else self._fernet.encrypt(data)
+
+    def decrypted(self, data: bytes) -> bytes:
+        """Raises :class:`~orchestrator.errors.StoreUnavailable` where no key fits."""
+        if self._fernet is None:
+            return data
+        try:
+            return self._fernet.decrypt(data)
+        except InvalidToken as error:
+            raise StoreUnavailable("What is stored was encrypted by another key.") from error
+
+    def encrypted_text(self, text: str) -> str:
+        return text if self._fernet is None else self.encrypted(text.encode()).decode("ascii")
+
+    def decrypted_text(self, text: str) -> str:
+        return text if self._fernet is None else self.decrypted(text.encode()).decode()
+
+
+def new_key() -> str:
+    """A fresh key."""
+    return Fernet.generate_key().decode("ascii")

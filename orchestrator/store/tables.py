@@ -1,0 +1,101 @@
+"""The tables; :mod:`orchestrator.store.migrations` makes them and the triggers that guard the audit trail.
+
+Times are ISO 8601 in UTC as text, and documents are JSON as text: both read back to the last digit on every
+database, which the hashes of the audit trail rest on.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+METADATA: Final = MetaData()
+
+SPECIMENS: Final = Table(
+    "specimens",
+    METADATA,
+    Column("place", Integer, primary_key=True, autoincrement=True),
+    Column("differential_id", String(32), nullable=False, unique=True),
+    Column("specimen_id", Text, nullable=False),  # encrypted where there is a key
+    Column("total_wbc", Float),
+    Column("profile", String(64)),
+    Column("tta", String(16)),
+    Column("state", String(16), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", String(40), nullable=False),
+    Column("signed_by", Text),
+    Column("signed_at", String(40)),
+)
+"""``place`` is the order in which they came."""
+
+CELLS: Final = Table(
+    "cells",
+    METADATA,
+    Column("cell_id", String(32), primary_key=True),
+    Column(
+        "differential_id",
+        String(32),
+        ForeignKey("specimens.differential_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("number", Integer, nullable=False),
+    Column("image_sha256", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("result", Text),
+    Column("failure", Text),
+    Column("label", String(16)),
+    Column("decided_by", Text),
+    Column("decided_at", String(40)),
+    Column("payload", LargeBinary),
+    UniqueConstraint("differential_id", "number", name="uq_cells_number"),
+    Index("ix_cells_state", "differential_id", "state"),
+)
+
+ORDER_KEYS: Final = Table(
+    "order_keys",
+    METADATA,
+    Column("actor", String(255), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column(
+        "differential_id",
+        String(32),
+        ForeignKey("specimens.differential_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+)
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", String(40), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("differential_id", String(32), index=True),
+    Column("cell_id", String(32)),
+    Column("details", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("row_hash", String(64), nullable=False),
+)
+"""Rows are added, and never changed or removed; no foreign key, since it outlives what it tells of."""
+
+AUDIT_HEAD: Final = Table(
+    "audit_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", Integer, nullable=False),
+    Column("row_hash", String(64), nullable=False),
+)
+"""One row: number and hash of the last row, so that a tail cut off is missed. Who writes locks it."""

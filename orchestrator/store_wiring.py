@@ -1,0 +1,27 @@
+"""Makes the store from its settings."""
+
+from datetime import timedelta
+
+from orchestrator.settings import StoreSettings
+from orchestrator.store.base import Store
+
+
+def build_store(settings: StoreSettings) -> Store | None:
+    """The store, not started yet; None where the settings name none.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` for a wrong URL or key.
+    """
+    if settings.url is None:
+        return None
+    # Imports SQLAlchemy and cryptography: 40 MB that a service without a store does not pay for.
+    from orchestrator.store.database import Database
+    from orchestrator.store.encryption import Cipher
+    from orchestrator.store.sql_store import SqlStore
+
+    keys = settings.encryption_key.get_secret_value().split(",") if settings.encryption_key else []
+    return SqlStore(
+        Database(settings.url.get_secret_value(), settings.pool_size),
+        Cipher([key.strip() for key in keys if key.strip()]),
+        keep_images=settings.keep_images,
+        retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
+    )

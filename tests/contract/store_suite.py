@@ -1,0 +1,187 @@
+"""What every store does: a test module makes a class of ``StoreSuite`` and gives the fixture ``store``."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator.domain import ModelIdentity
+from orchestrator.errors import (
+    IdempotencyConflict,
+    NotReady,
+    SpecimenClosed,
+    UnknownCell,
+    UnknownDifferential,
+)
+from orchestrator.specimen import CellResult, SpecimenOrder
+from orchestrator.store.base import Store
+
+ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
+RESULT = CellResult(
+    class_name="Neutrophil",
+    probabilities=(0.1, 0.1 + 1e-17, 0.2, 1 / 3, 0.26666666666666666),
+    margin=0.05,
+    energy=-3.1415926535897931,
+    review_codes=("close_call",),
+    focus_ratio=None,
+    views=8,
+    image_size=(360, 480),
+    model=ModelIdentity("wbc", 4, "ab" * 32, "tf-serving"),
+    profile="raabin",
+    analysed_at=datetime(2026, 3, 2, 9, 41, 12, 345678, UTC),
+)
+
+
+class StoreSuite:
+    async def test_an_order_is_kept_as_it_was_given(self, store: Store) -> None:
+        ordered, created = await store.create(ORDER, [b"one", b"two", b"one"], "nurse")
+
+        assert created
+        assert await store.get(ordered.differential_id) == ordered
+        assert (ordered.order, ordered.state, ordered.created_by) == (ORDER, "waiting", "nurse")
+        assert [cell.number for cell in ordered.cells] == [1, 2, 3]
+        assert ordered.cells[0].image_sha256 == ordered.cells[2].image_sha256
+        assert len({cell.cell_id for cell in ordered.cells}) == 3
+        waiting = await store.waiting(ordered.differential_id, 2)
+        assert [payload for _, payload in waiting] == [b"one", b"two"]
+
+    async def test_a_result_comes_back_to_the_last_digit_and_counts_once(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+        first, second = (cell.cell_id for cell in ordered.cells)
+
+        assert await store.record_result(ordered.differential_id, first, RESULT)
+        assert not await store.record_result(ordered.differential_id, first, replace(RESULT, margin=0.9))
+        assert not await store.record_failure(ordered.differential_id, first, "late")
+
+        found = await store.get(ordered.differential_id)
+        assert found.state == "running"
+        assert found.cells[0].result == RESULT
+        assert [cell_id for cell_id, _ in await store.waiting(ordered.differential_id, 9)] == [second]
+        assert await store.unfinished() == [ordered.differential_id]
+        assert await store.record_failure(ordered.differential_id, second, "no image")
+        found = await store.get(ordered.differential_id)
+        assert (found.state, found.cells[1].failure) == ("analysed", "no image")
+        assert await store.unfinished() == []
+
+    async def test_a_result_that_comes_twice_at_once_counts_once(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one"], "nurse")
+        cell_id = ordered.cells[0].cell_id
+
+        recorded = await asyncio.gather(
+            *(store.record_result(ordered.differential_id, cell_id, RESULT) for _ in range(5))
+        )
+
+        assert sorted(recorded) == [False] * 4 + [True]
+
+    async def test_the_same_order_under_the_same_key_is_one_order(self, store: Store) -> None:
+        first, _ = await store.create(ORDER, [b"one"], "nurse", "key-1")
+
+        again, created = await store.create(ORDER, [b"one"], "nurse", "key-1")
+        other, is_new = await store.create(ORDER, [b"one"], "another nurse", "key-1")
+
+        assert (again.differential_id, created) == (first.differential_id, False)
+        assert is_new
+        assert other.differential_id != first.differential_id
+        for order, images in ((replace(ORDER, total_wbc=7.0), [b"one"]), (ORDER, [b"other"])):
+            with pytest.raises(IdempotencyConflict):
+                await store.create(order, images, "nurse", "key-1")
+
+    async def test_one_key_used_many_times_at_once_makes_one_order(self, store: Store) -> None:
+        made = await asyncio.gather(*(store.create(ORDER, [b"one"], "nurse", "key-2") for _ in range(6)))
+
+        assert len({specimen.differential_id for specimen, _ in made}) == 1
+        assert sum(created for _, created in made) == 1
+
+    async def test_a_person_decides_and_takes_it_back(self, store: Store) -> None:
+        specimen = await self.analysed(store)
+        cell_id = specimen.cells[0].cell_id
+
+        decided = await store.decide(specimen.differential_id, cell_id, "Monocyte", "doctor")
+
+        decision = decided.cells[0].decision
+        assert decision is not None
+        assert (decision.label, decision.person) == ("Monocyte", "doctor")
+        assert await store.get(specimen.differential_id) == decided
+        undone = await store.undecide(specimen.differential_id, cell_id, "doctor")
+        assert undone.cells[0].decision is None
+
+    async def test_a_signature_closes_and_needs_all_cells(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one"], "nurse")
+        with pytest.raises(NotReady):
+            await store.sign(ordered.differential_id, "doctor")
+        cell_id = ordered.cells[0].cell_id
+        await store.record_result(ordered.differential_id, cell_id, RESULT)
+
+        signed = await store.sign(ordered.differential_id, "doctor")
+
+        assert signed.state == "signed"
+        assert signed.signature is not None
+        assert signed.signature.person == "doctor"
+        for change in (
+            store.decide(ordered.differential_id, cell_id, "Monocyte", "doctor"),
+            store.undecide(ordered.differential_id, cell_id, "doctor"),
+            store.sign(ordered.differential_id, "doctor"),
+            store.cancel(ordered.differential_id, "doctor"),
+        ):
+            with pytest.raises(SpecimenClosed):
+                await change
+        assert await store.get(ordered.differential_id) == signed
+
+    async def test_what_is_cancelled_is_analysed_no_more(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+
+        assert (await store.cancel(ordered.differential_id, "nurse")).state == "cancelled"
+
+        assert await store.waiting(ordered.differential_id, 9) == []
+        assert await store.unfinished() == []
+        assert not await store.record_result(ordered.differential_id, ordered.cells[0].cell_id, RESULT)
+
+    async def test_pages_go_from_the_newest_to_the_first(self, store: Store) -> None:
+        made = [(await store.create(ORDER, [b"one"], "nurse"))[0].differential_id for _ in range(5)]
+
+        first, cursor = await store.page(2)
+        second, further = await store.page(2, cursor)
+        third, end = await store.page(2, further)
+
+        assert [one.differential_id for one in (*first, *second, *third)] == made[::-1]
+        assert end is None
+
+    async def test_what_there_is_not_is_said(self, store: Store) -> None:
+        specimen = await self.analysed(store)
+        with pytest.raises(UnknownDifferential):
+            await store.get("0" * 32)
+        with pytest.raises(UnknownDifferential):
+            await store.record_result("0" * 32, "1" * 32, RESULT)
+        with pytest.raises(UnknownCell):
+            await store.decide(specimen.differential_id, "1" * 32, "Monocyte", "doctor")
+        with pytest.raises(UnknownCell):
+            await store.image(specimen.differential_id, "1" * 32)
+
+    async def test_every_change_stands_in_the_trail_of_its_specimen(self, store: Store) -> None:
+        specimen = await self.analysed(store)
+        cell_id = specimen.cells[0].cell_id
+        await store.decide(specimen.differential_id, cell_id, "Monocyte", "doctor")
+        await store.undecide(specimen.differential_id, cell_id, "doctor")
+        await store.sign(specimen.differential_id, "doctor")
+        await self.analysed(store)
+
+        trail = await store.audit(specimen.differential_id)
+
+        said = [(entry.actor, entry.action) for entry in trail if entry.actor != "service"]
+        assert said == [
+            ("nurse", "ordered"),
+            ("doctor", "decided"),
+            ("doctor", "undecided"),
+            ("doctor", "signed"),
+        ]
+        whole = await store.audit()
+        assert [entry.sequence for entry in whole] == list(range(1, len(whole) + 1))
+        verdict = await store.verify()
+        assert (verdict.ok, verdict.rows) == (True, len(whole))
+
+    @staticmethod
+    async def analysed(store: Store):
+        ordered, _ = await store.create(ORDER, [b"one"], "nurse")
+        await store.record_result(ordered.differential_id, ordered.cells[0].cell_id, RESULT)
+        return await store.get(ordered.differential_id)

@@ -1,0 +1,254 @@
+"""The stores: in memory (of the tests), SQLite, and PostgreSQL."""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from orchestrator.errors import ConfigurationError, StoreUnavailable, UnknownDifferential
+from orchestrator.store.base import Store
+from orchestrator.store.database import Database
+from orchestrator.store.encryption import Cipher, new_key
+from orchestrator.store.sql_store import SqlStore
+from tests.contract.store_suite import ORDER, RESULT, StoreSuite
+from tests.fakes.memory_store import MemoryStore
+from tests.postgresql import running_postgresql
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+async def fresh_database(server: str) -> str:
+    name = f"test_{next(_numbers)}"
+    admin = Database(f"{server}postgres")
+    async with admin._engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    await admin.close()
+    return f"{server}{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/folder/wbc.db"
+    return await fresh_database(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+async def sql_store(url: str) -> AsyncIterator[SqlStore]:
+    store = SqlStore(Database(url))
+    await store.start()
+    yield store
+    await store.close()
+
+
+class TestMemoryStore(StoreSuite):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore()
+
+
+class TestSqlStore(StoreSuite):
+    @pytest.fixture
+    def store(self, sql_store: SqlStore) -> Store:
+        return sql_store
+
+
+async def tamper(store: SqlStore, *statements: str) -> None:
+    """Change the database as its owner can, past the guards."""
+    async with store._database.writing() as connection:
+        if store._database.is_sqlite:
+            guards = [f"DROP TRIGGER audit_no_{what}" for what in ("update", "delete")]
+        else:
+            guards = ["ALTER TABLE audit DISABLE TRIGGER ALL"]
+        for statement in (*guards, *statements):
+            await connection.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    ("statements", "first_wrong"),
+    [
+        (["UPDATE audit SET actor = 'somebody else' WHERE sequence = 2"], 2),
+        (["UPDATE audit SET details = '{}' WHERE sequence = 1"], 1),
+        (["DELETE FROM audit WHERE sequence = 2"], 2),
+        (["DELETE FROM audit WHERE sequence = (SELECT max(sequence) FROM audit)"], 4),
+        (
+            [
+                "UPDATE audit SET sequence = 100 WHERE sequence = 2",
+                "UPDATE audit SET sequence = 2 WHERE sequence = 3",
+                "UPDATE audit SET sequence = 3 WHERE sequence = 100",
+            ],
+            2,
+        ),
+    ],
+    ids=["actor changed", "details changed", "removed", "last removed", "reordered"],
+)
+async def test_a_trail_that_was_tampered_with_is_found_out_and_the_row_named(
+    sql_store: SqlStore, statements: list[str], first_wrong: int
+) -> None:
+    for _ in range(2):
+        await StoreSuite.analysed(sql_store)
+    assert (await sql_store.verify()).ok
+
+    await tamper(sql_store, *statements)
+
+    verdict = await sql_store.verify()
+    assert not verdict.ok
+    assert verdict.first_wrong == first_wrong
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"])
+async def test_the_database_itself_refuses_to_change_the_trail(sql_store: SqlStore, statement: str) -> None:
+    await StoreSuite.analysed(sql_store)
+
+    with pytest.raises(StoreUnavailable):
+        async with sql_store._database.writing() as connection:
+            await connection.execute(text(statement))
+
+    assert (await sql_store.verify()).ok
+
+
+async def test_two_processes_that_write_at_once_make_one_chain(url: str) -> None:
+    stores = [SqlStore(Database(url)) for _ in range(2)]
+    await asyncio.gather(*(store.start() for store in stores))
+
+    await asyncio.gather(*(StoreSuite.analysed(store) for store in stores for _ in range(8)))
+
+    verdict = await stores[0].verify()
+    assert (verdict.ok, verdict.rows) == (True, 32)
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_all_is_there_after_a_restart(url: str) -> None:
+    first = SqlStore(Database(url))
+    await first.start()
+    specimen = await StoreSuite.analysed(first)
+    await first.close()
+
+    second = SqlStore(Database(url))
+    await second.start()
+
+    assert await second.get(specimen.differential_id) == specimen
+    await second.close()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_images_stay_only_where_a_setting_says_so(url: str, keeps: bool) -> None:
+    store = SqlStore(Database(url), keep_images=keeps)
+    await store.start()
+    specimen = await StoreSuite.analysed(store)
+
+    image = await store.image(specimen.differential_id, specimen.cells[0].cell_id)
+
+    assert image == (b"one" if keeps else None)
+    async with store._database.reading() as connection:
+        kept = (await connection.execute(text("SELECT payload FROM cells"))).scalar_one()
+    assert (kept is not None) == keeps
+    await store.close()
+
+
+async def test_with_a_key_neither_image_nor_name_can_be_read_in_the_file(tmp_path: Path) -> None:
+    old, new = new_key(), new_key()
+    path = tmp_path / "wbc.db"
+
+    def store_with(*keys: str) -> SqlStore:
+        return SqlStore(Database(f"sqlite:///{path}"), Cipher(keys), keep_images=True)
+
+    first = store_with(old)
+    await first.start()
+    specimen, _ = await first.create(ORDER, [b"pixels of a cell"], "nurse")
+    await first.close()
+    raw = b"".join(part.read_bytes() for part in tmp_path.glob("wbc.db*"))
+    assert b"pixels" not in raw
+    assert b"S-2026" not in raw
+
+    rotated = store_with(new, old)
+    await rotated.start()
+    assert (await rotated.get(specimen.differential_id)).order == ORDER
+    assert [payload for _, payload in await rotated.waiting(specimen.differential_id, 1)] == [
+        b"pixels of a cell"
+    ]
+    await rotated.close()
+    stranger = store_with(new)
+    await stranger.start()
+    with pytest.raises(StoreUnavailable, match="another key"):
+        await stranger.get(specimen.differential_id)
+    await stranger.close()
+
+
+async def test_what_is_older_than_the_retention_goes_and_its_trail_stays(url: str) -> None:
+    store = SqlStore(Database(url), retention=timedelta(days=30))
+    await store.start()
+    specimen = await StoreSuite.analysed(store)
+    now = datetime.now(UTC)
+
+    assert await store.purge(now + timedelta(days=29)) == 0
+    assert await store.purge(now + timedelta(days=31)) == 1
+
+    with pytest.raises(UnknownDifferential):
+        await store.get(specimen.differential_id)
+    trail = await store.audit(specimen.differential_id)
+    assert [entry.action for entry in trail] == ["ordered", "analysed", "purged"]
+    assert "S-2026" not in str(trail)
+    assert (await store.verify()).ok
+    await store.close()
+
+
+async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "wbc.db"
+    store = SqlStore(Database(f"sqlite:///{path}"))
+    await store.start()
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    with pytest.raises(StoreUnavailable, match="newer version"):
+        await SqlStore(Database(f"sqlite:///{path}")).start()
+
+
+async def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
+    store = SqlStore(Database("postgresql://wbc:secret-word@127.0.0.1:1/wbc"))
+
+    with pytest.raises(StoreUnavailable) as refused:
+        await store.start()
+
+    assert "secret-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://host/name", "nonsense"])
+def test_a_url_of_another_database_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="WBC_STORE__URL"):
+        Database(url)
+
+
+def test_a_key_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="wbc store key"):
+        Cipher(["too short"])
+
+
+async def test_results_recorded_while_nobody_waits_are_read_as_one_state(sql_store: SqlStore) -> None:
+    ordered, _ = await sql_store.create(ORDER, [bytes([n]) for n in range(20)], "nurse")
+
+    async def record() -> None:
+        for cell in ordered.cells:
+            await sql_store.record_result(ordered.differential_id, cell.cell_id, RESULT)
+
+    async def read() -> None:
+        for _ in range(20):
+            seen = await sql_store.get(ordered.differential_id)
+            waiting = sum(cell.state == "waiting" for cell in seen.cells)
+            assert (seen.state == "analysed") == (waiting == 0)
+
+    await asyncio.gather(record(), read())
