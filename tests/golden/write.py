@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from orchestrator.edge import web_page
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe, enhance
 from orchestrator.vision.stain import LabStatistics, reinhard
@@ -40,7 +41,20 @@ def painted_cells(side: int = 160) -> UInt8Array:
     return np.asarray(np.vstack(rows), np.uint8)
 
 
+SAMPLES = {"Basophil": 4, "Eosinophil": 6, "Lymphocyte": 0, "Monocyte": 3, "Neutrophil": 2}
+"""Seeds of the cells that the page offers for trying it; the lymphocyte is one that goes to review."""
+
+
+def write_samples(folder: Path) -> None:
+    """The page's sample images, as JPEG."""
+    folder.mkdir(exist_ok=True)
+    for name, seed in SAMPLES.items():
+        target = folder / f"{name.lower()}.jpg"
+        cv2.imwrite(str(target), synthetic_cell(name, seed)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
 if __name__ == "__main__":
+    write_samples(Path(web_page.__file__).parent / "web" / "samples")
     folder = Path(__file__).parent
     for name, rgb in golden_images().items():
         cv2.imwrite(str(folder / f"{name}.png"), rgb[:, :, ::-1])

@@ -1,0 +1,103 @@
+// Every question to the service. Errors are of one kind, and know whether and when to try again.
+
+/** What the service refused, or could not be asked. `status` is 0 where there was no answer at all. */
+export class ServiceError extends Error {
+  constructor(status, code, message, retryAfterS = null) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+
+  get isTemporary() {
+    return this.status === 0 || this.status === 429 || this.status === 503 || this.status === 504;
+  }
+}
+
+/** Fetch, and make a ServiceError of whatever is no success. */
+export async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, {credentials: "same-origin", ...options});
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError(0, "offline", "");
+  }
+  if (response.ok) return response;
+  const retryAfter = Number.parseFloat(response.headers.get("Retry-After"));
+  let problem = {};
+  try {
+    problem = await response.json();
+  } catch {
+    // No problem document: a proxy's page, for instance.
+  }
+  const code = String(problem.type || "").split("/").pop() || String(response.status);
+  throw new ServiceError(
+    response.status, code, problem.detail || problem.title || response.statusText,
+    Number.isFinite(retryAfter) ? retryAfter : null,
+  );
+}
+
+export async function model(signal) {
+  return (await ask("v1/model", {signal})).json();
+}
+
+export async function isReady(signal) {
+  await ask("readyz", {signal});
+}
+
+/** The analysis of one image: levels of heat and outlines, so that colours and opacity are the page's. */
+export async function analyse(file, {language, profile, tta, report = "none", signal}) {
+  return (await ask("v1/analyses", {method: "POST", body: form(file, {language, profile, tta, report}), signal})).json();
+}
+
+function form(file, {language, profile, tta, report}) {
+  const body = new FormData();
+  body.append("language", language);
+  if (profile) body.append("profile", profile);
+  if (tta) body.append("tta", tta);
+  body.append("heatmap_style", "levels");
+  body.append("outlines", "true");
+  body.append("report", report);
+  // Under a name of the page's own: what a file is called may name a patient.
+  body.append("file", file, "cell");
+  return body;
+}
+
+/**
+ * The same with its report, which comes later: calls `onEvent(name, data)` for each event of the stream.
+ * An event's data is JSON.
+ */
+export async function analyseStreaming(file, options, onEvent) {
+  const response = await ask("v1/analyses", {
+    method: "POST", body: form(file, {...options, report: "stream"}), signal: options.signal,
+    headers: {Accept: "text/event-stream"},
+  });
+  await readEvents(response, onEvent);
+}
+
+/** Read server-sent events (WHATWG HTML, section 9.2) from a response of fetch. */
+export async function readEvents(response, onEvent) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let buffered = "";
+  for (;;) {
+    const {value, done} = await reader.read();
+    if (done) return;
+    buffered += value.replaceAll("\r\n", "\n");
+    let end;
+    while ((end = buffered.indexOf("\n\n")) >= 0) {
+      dispatch(buffered.slice(0, end), onEvent);
+      buffered = buffered.slice(end + 2);
+    }
+  }
+}
+
+function dispatch(block, onEvent) {
+  let name = "message";
+  const data = [];
+  for (const line of block.split("\n")) {
+    if (line.startsWith("event:")) name = line.slice(6).trim();
+    else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
+  }
+  if (data.length) onEvent(name, JSON.parse(data.join("\n")));
+}

@@ -1,0 +1,44 @@
+// The service's differentials: what is asked of `/v1/differentials`, in one place.
+
+import {ask, readEvents} from "./api.js";
+
+const path = (id, rest = "") => `v1/differentials/${encodeURIComponent(id)}${rest}`;
+
+/** Order one; its id. The key makes a second try of the same order the same order. */
+export async function order(files, {specimenId, totalWbc, profile, tta, key}) {
+  const body = new FormData();
+  body.append("specimen_id", specimenId);
+  if (totalWbc) body.append("total_wbc", String(totalWbc));
+  if (profile) body.append("profile", profile);
+  if (tta) body.append("tta", tta);
+  files.forEach((file, index) => body.append("files", file, `cell-${index + 1}`));
+  const response = await ask("v1/differentials", {method: "POST", body, headers: {"Idempotency-Key": key}});
+  return (await response.json()).id;
+}
+
+export const get = async (id) => (await ask(path(id))).json();
+export const page = async (limit) => (await ask(`v1/differentials?limit=${limit}`)).json();
+export const cancel = (id) => changed(path(id, "/cancel"), {method: "POST"});
+export const sign = (id) => changed(path(id, "/sign"), {method: "POST"});
+export const undecide = (id, cell) => changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {method: "DELETE"});
+export const audit = async (id) => (await ask(path(id, "/audit"))).json();
+export const imageUrl = (id, cell) => path(id, `/cells/${encodeURIComponent(cell)}/image`);
+export const exports = (id) => ({
+  csv: path(id, "/export.csv"), json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
+});
+
+export function decide(id, cell, label) {
+  return changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {
+    method: "POST", body: JSON.stringify({label}), headers: {"Content-Type": "application/json"},
+  });
+}
+
+/** Every change is answered with the differential that follows from it. */
+async function changed(address, options) {
+  return (await ask(address, options)).json();
+}
+
+/** Hear of progress until it ends or `signal` says so. */
+export async function follow(id, onEvent, signal) {
+  await readEvents(await ask(path(id, "/events"), {signal, headers: {Accept: "text/event-stream"}}), onEvent);
+}

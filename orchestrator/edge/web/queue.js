@@ -1,0 +1,131 @@
+// Images on their way through the service: a few at a time, each of which may be cancelled and tried again.
+
+import {analyse, ServiceError} from "./api.js";
+
+const AT_ONCE = 4;
+const MAX_TRIES = 6;
+const LONGEST_WAIT_S = 30;
+
+/**
+ * States: waiting, running, done, failed, cancelled. A busy service is asked again when it says so; the queue
+ * then holds still (`busyUntil`), since the next image would fare no better.
+ * Events: `change` (an item, or null for many), at most one for each frame.
+ */
+export class Queue extends EventTarget {
+  items = [];
+  busyUntil = 0;
+  #options;
+  #running = 0;
+  #changed = new Set();
+  #nextId = 1;
+  #timer = 0;
+
+  /** `options()` gives language, profile and tta when an image's turn comes. */
+  constructor(options) {
+    super();
+    this.#options = options;
+  }
+
+  add(files) {
+    const added = files.map((file) => ({
+      id: String(this.#nextId++), name: file.name, file, url: URL.createObjectURL(file),
+      state: "waiting", result: null, error: null, tries: 0, abort: null,
+    }));
+    this.items.push(...added);
+    this.#note(null);
+    this.#go();
+    return added;
+  }
+
+  find(id) {
+    return this.items.find((item) => item.id === id) || null;
+  }
+
+  cancel(item) {
+    if (item.state !== "waiting" && item.state !== "running") return;
+    item.state = "cancelled";
+    item.abort?.abort();
+    this.#note(item);
+  }
+
+  cancelAll() {
+    for (const item of this.items) this.cancel(item);
+  }
+
+  retry(item) {
+    if (item.state !== "failed" && item.state !== "cancelled") return;
+    Object.assign(item, {state: "waiting", error: null, tries: 0});
+    this.#note(item);
+    this.#go();
+  }
+
+  retryFailed() {
+    for (const item of this.items) if (item.state === "failed") this.retry(item);
+  }
+
+  clear() {
+    this.cancelAll();
+    for (const item of this.items) URL.revokeObjectURL(item.url);
+    this.items = [];
+    this.#note(null);
+  }
+
+  get counts() {
+    const counts = {waiting: 0, running: 0, done: 0, failed: 0, cancelled: 0};
+    for (const item of this.items) counts[item.state] += 1;
+    return counts;
+  }
+
+  #go() {
+    if (Date.now() < this.busyUntil) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#go(), this.busyUntil - Date.now() + 10);
+      return;
+    }
+    for (const item of this.items) {
+      if (this.#running >= AT_ONCE) return;
+      if (item.state === "waiting") this.#run(item);
+    }
+  }
+
+  async #run(item) {
+    this.#running += 1;
+    item.state = "running";
+    item.abort = new AbortController();
+    this.#note(item);
+    try {
+      const result = await analyse(item.file, {...this.#options(), signal: item.abort.signal});
+      if (item.state === "running") Object.assign(item, {state: "done", result});
+    } catch (error) {
+      if (item.state === "running") this.#failed(item, error);
+    } finally {
+      this.#running -= 1;
+      item.abort = null;
+      this.#note(item);
+      this.#go();
+    }
+  }
+
+  #failed(item, error) {
+    item.tries += 1;
+    const known = error instanceof ServiceError ? error : new ServiceError(0, "offline", String(error));
+    if (known.isTemporary && item.tries < MAX_TRIES) {
+      item.state = "waiting";
+      const waitS = Math.min(known.retryAfterS ?? 2 ** item.tries, LONGEST_WAIT_S);
+      this.busyUntil = Math.max(this.busyUntil, Date.now() + waitS * 1000);
+      return;
+    }
+    Object.assign(item, {state: "failed", error: known});
+  }
+
+  #note(item) {
+    if (!this.#changed.size) requestAnimationFrame(() => this.#tell());
+    this.#changed.add(item);
+  }
+
+  #tell() {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    this.dispatchEvent(new CustomEvent("change", {detail: changed.has(null) ? null : [...changed]}));
+  }
+}

@@ -1,0 +1,87 @@
+// The choices of a person, each with effect at once.
+
+import {el, fill} from "./dom.js";
+import {className, t} from "./messages.js";
+import {DEFAULTS, settings} from "./settings.js";
+import {CLASSES} from "./cell_detail.js";
+
+const LABELS = [...CLASSES, "Unidentified"];
+
+export class SettingsView {
+  #place;
+  #service;
+
+  /** `service()` gives what `/v1/model` said, or null. */
+  constructor(place, service) {
+    this.#place = place;
+    this.#service = service;
+  }
+
+  render() {
+    const profiles = this.#service()?.profiles || [];
+    fill(this.#place,
+      el("h2", {id: "settings-title"}, t("settings")),
+      el("form", {class: "settings", onsubmit: (event) => event.preventDefault()},
+        el("fieldset", {}, el("legend", {}, t("appearance")),
+          choice("language", [["en", "English"], ["tr", "Türkçe"]]),
+          choice("theme", [["system", t("themeSystem")], ["light", t("themeLight")], ["dark", t("themeDark")]]),
+          choice("palette", [["standard", t("paletteStandard")], ["colour-blind", t("paletteColourBlind")]])),
+        el("fieldset", {}, el("legend", {}, t("analysis")),
+          choice("profile", [["", t("profileDefault")], ...profiles.map((one) => [one.name, `${one.name}: ${one.description}`])]),
+          choice("tta", [["", t("ttaProfile")], ["none", t("ttaNone")], ["adaptive", t("ttaAdaptive")], ["light", t("ttaLight")]]),
+          check("report", t("reportSetting"))),
+        el("fieldset", {}, el("legend", {}, t("history")), check("keepHistory", t("keepHistory"))),
+        el("fieldset", {}, el("legend", {}, t("keys")),
+          el("p", {class: "note"}, t("keysNote")),
+          ["next", "previous", "accept", "undo", "sign"].map((name) => key(name, t(`key_${name}`))),
+          LABELS.map((label, index) => labelKey(index, className(label)))),
+        el("p", {}, el("button", {
+          type: "button", id: "reset", onclick: () => { settings.reset(); this.render(); },
+        }, t("resetSettings")))));
+  }
+}
+
+function choice(name, options) {
+  const id = `setting-${name}`;
+  return el("p", {class: "field"},
+    el("label", {for: id}, t(`setting_${name}`)),
+    el("select", {id, onchange: (event) => settings.change({[name]: event.target.value})},
+      options.map(([value, text]) => el("option", {value, selected: settings.get(name) === value}, text))));
+}
+
+function check(name, text) {
+  const id = `setting-${name}`;
+  return el("p", {class: "field check"},
+    el("input", {type: "checkbox", id, checked: settings.get(name),
+      onchange: (event) => settings.change({[name]: event.target.checked})}),
+    el("label", {for: id}, text));
+}
+
+function keyField(id, text, value, change) {
+  return el("p", {class: "field"},
+    el("label", {for: id}, text),
+    el("input", {
+      type: "text", id, value, size: "8", readonly: true, class: "key",
+      onkeydown: (event) => {
+        if (["Tab", "Shift", "Control", "Alt", "Meta", "Escape"].includes(event.key)) return;
+        event.preventDefault();
+        event.target.value = event.key === " " ? "Space" : event.key;
+        change(event.key);
+      },
+    }));
+}
+
+function key(name, text) {
+  const now = settings.get("keys");
+  return keyField(`key-${name}`, text, now[name],
+    (pressed) => settings.change({keys: {...settings.get("keys"), [name]: pressed}}));
+}
+
+function labelKey(index, text) {
+  const now = settings.get("keys").labels ?? DEFAULTS.keys.labels;
+  return keyField(`key-label-${index}`, text, now[index], (pressed) => {
+    const labels = [...settings.get("keys").labels];
+    labels[index] = pressed;
+    settings.change({keys: {...settings.get("keys"), labels}});
+  });
+}

@@ -1,0 +1,132 @@
+// One image with its heat and outlines over it, in the image's own proportions; zoom and pan.
+
+import {el, svg} from "./dom.js";
+import {levelsOf, paint, paintLegend} from "./heat.js";
+import {settings} from "./settings.js";
+import {t} from "./messages.js";
+
+const MAX_ZOOM = 8;
+const MAPS = ["viridis", "inferno", "cividis", "jet"];
+
+/** The viewer of an item with a result: a figure, complete with its controls. */
+export function viewer(url, result) {
+  const {height, width} = result.image;
+  const image = el("img", {src: url, alt: t("imageOfCell"), class: "layer"});
+  const canvas = el("canvas", {class: "layer", "aria-hidden": "true"});
+  const lines = outlines(result.outlines, height, width);
+  const stage = el("div", {class: "stage"}, image, canvas, lines);
+  const frame = el("div", {
+    class: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
+  }, stage);
+  frame.style.aspectRatio = `${width} / ${height}`;
+  stage.style.aspectRatio = `${width} / ${height}`;
+  let levels = null;
+  const legend = el("canvas", {class: "legend-strip", role: "img", "aria-label": t("legendLabel")});
+
+  function showHeat() {
+    canvas.style.opacity = String(settings.get("opacity") / 100);
+    lines.classList.toggle("hidden", !settings.get("outlines"));
+    paintLegend(legend, settings.get("colourMap"));
+    if (levels) paint(canvas, levels, settings.get("colourMap"));
+  }
+  showHeat();
+  if (result.heatmap) {
+    levelsOf(result.heatmap.data).then((found) => { levels = found; showHeat(); });
+  }
+  const view = zoomable(frame, stage);
+  const opacity = el("input", {
+    type: "range", id: "opacity", min: "0", max: "100", value: settings.get("opacity"),
+    oninput: (event) => { settings.change({opacity: Number(event.target.value)}); showHeat(); },
+  });
+  const map = el("select", {
+    id: "colour-map",
+    onchange: (event) => { settings.change({colourMap: event.target.value}); showHeat(); },
+  }, MAPS.map((name) => el("option", {value: name, selected: name === settings.get("colourMap")}, name)));
+  const outline = el("input", {
+    type: "checkbox", id: "outlines", checked: settings.get("outlines"),
+    onchange: (event) => { settings.change({outlines: event.target.checked}); showHeat(); },
+  });
+  return el("figure", {class: "viewer"},
+    frame,
+    el("figcaption", {},
+      el("div", {class: "controls"},
+        el("label", {for: "opacity"}, t("opacity")), opacity,
+        el("label", {for: "colour-map"}, t("colourMap")), map,
+        el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines"))),
+        el("span", {class: "buttons"},
+          el("button", {type: "button", "aria-label": t("zoomOut"), onclick: () => view.zoom(1 / 1.5)}, "−"),
+          el("button", {type: "button", "aria-label": t("zoomIn"), onclick: () => view.zoom(1.5)}, "+"),
+          el("button", {type: "button", onclick: () => view.reset()}, t("zoomReset")))),
+      el("div", {class: "legend"}, el("span", {}, t("cold")), legend, el("span", {}, t("hot"))),
+      result.heatmap ? null : el("p", {class: "note"}, t("noHeatmap"))));
+}
+
+function outlines(found, height, width) {
+  const drawing = svg("svg", {class: "layer", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
+  for (const [kind, polygons] of Object.entries(found || {})) {
+    for (const polygon of polygons) {
+      const points = polygon.map(([row, column]) => `${column},${row}`).join(" ");
+      drawing.append(svg("polygon", {points, class: `outline ${kind}`}));
+    }
+  }
+  return drawing;
+}
+
+function zoomable(frame, stage) {
+  let scale = 1, left = 0, top = 0, drag = null;
+
+  function show() {
+    const {clientWidth: width, clientHeight: height} = frame;
+    left = Math.min(0, Math.max(left, width * (1 - scale)));
+    top = Math.min(0, Math.max(top, height * (1 - scale)));
+    stage.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+  }
+
+  function zoom(factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
+    const next = Math.min(MAX_ZOOM, Math.max(1, scale * factor));
+    left = x - ((x - left) * next) / scale;
+    top = y - ((y - top) * next) / scale;
+    scale = next;
+    show();
+  }
+
+  function reset() {
+    scale = 1;
+    left = top = 0;
+    show();
+  }
+
+  frame.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey && scale === 1 && event.deltaY > 0) return;  // the page scrolls
+    event.preventDefault();
+    const box = frame.getBoundingClientRect();
+    zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.clientX - box.left, event.clientY - box.top);
+  }, {passive: false});
+  frame.addEventListener("pointerdown", (event) => {
+    if (scale === 1) return;
+    drag = {x: event.clientX - left, y: event.clientY - top};
+    frame.setPointerCapture(event.pointerId);
+  });
+  frame.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    left = event.clientX - drag.x;
+    top = event.clientY - drag.y;
+    show();
+  });
+  for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => { drag = null; });
+  frame.addEventListener("keydown", (event) => {
+    const step = 40;
+    const moves = {ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step]};
+    if (event.key === "+" || event.key === "=") zoom(1.5);
+    else if (event.key === "-") zoom(1 / 1.5);
+    else if (event.key === "Escape" && scale > 1) reset();
+    else if (scale > 1 && moves[event.key]) {
+      left += moves[event.key][0];
+      top += moves[event.key][1];
+      show();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  return {zoom, reset};
+}

@@ -1,0 +1,78 @@
+"""The page that a person uses: the files of ``web/``, read once, each with its type and its hash.
+
+Every asset is local, and a policy forbids the browser to load or run anything else.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+_FOLDER: Final = Path(__file__).parent / "web"
+
+_MEDIA_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    content: bytes
+    media_type: str
+    etag: str
+
+
+def _read() -> dict[str, _File]:
+    return {
+        path.relative_to(_FOLDER).as_posix(): _File(
+            path.read_bytes(),
+            _MEDIA_TYPES[path.suffix],
+            f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"',
+        )
+        for path in sorted(_FOLDER.rglob("*"))
+        if path.suffix in _MEDIA_TYPES
+    }
+
+
+def routes() -> list[BaseRoute]:
+    """``/`` and ``/web/…``."""
+    files = _read()
+
+    async def page(request: Request) -> Response:
+        return _answer(files["index.html"], request)
+
+    async def asset(request: Request) -> Response:
+        file = files.get(request.path_params["name"])
+        if file is None:
+            return PlainTextResponse("There is no such file.", 404)
+        return _answer(file, request)
+
+    return [
+        Route("/", page, methods=["GET"], name="page"),
+        Route("/web/{name:path}", asset, methods=["GET"], name="asset"),
+    ]
+
+
+def _answer(file: _File, request: Request) -> Response:
+    # The browser asks each time whether its copy is the newest: after an update nobody sees half of the old page.
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "ETag": file.etag,
+    }
+    if request.headers.get("If-None-Match") == file.etag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)

@@ -1,0 +1,79 @@
+"""A real Chromium that drives the page of the real service."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from tests.running_service import PROJECT_ROOT, RunningService, running_service
+from tests.synthetic_cells import synthetic_cell
+
+SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
+CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        # The sandbox of Chromium needs rights that a container does not give.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    database = tmp_path_factory.mktemp("store") / "wbc.db"
+    with running_service(environment={"WBC_STORE__URL": f"sqlite:///{database}"}) as service:
+        yield service
+
+
+@pytest.fixture
+def context(browser: Browser, service: RunningService) -> Iterator[BrowserContext]:
+    context = browser.new_context(
+        base_url=service.url, viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True
+    )
+    context.set_default_timeout(20_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """The page, opened. At the end nothing may have been refused by its policy and no script have failed."""
+    page = context.new_page()
+    problems: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            problems.append(message.text)
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto("/")
+    yield page
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twelve painted cells, as files."""
+    folder = tmp_path_factory.mktemp("cells")
+    paths = []
+    for number in range(12):
+        path = folder / f"cell_{number:02}.jpg"
+        cv2.imwrite(str(path), synthetic_cell(CLASSES[number % 5], seed=number)[:, :, ::-1])
+        paths.append(path)
+    return paths
+
+
+def kept(page: Page, name: str) -> None:
+    """Keep a picture of the page for who wants to look at it."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
