@@ -84,10 +84,17 @@ export: $(DEV)/.installed ## Write the trained model into model_repository/
 COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" --quiet $(ARGS)
 
+WBC_PROTOS := orchestrator/client/protos
+
 .PHONY: protos
-protos: $(DEV)/.installed ## Generate the messages of TensorFlow Serving's wire format
+protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours and TensorFlow Serving's
 	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
 		$(wildcard orchestrator/model_server/protos/*.proto)
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(WBC_PROTOS) --python_out=$(WBC_PROTOS) \
+		--pyi_out=$(WBC_PROTOS) --grpc_python_out=$(WBC_PROTOS) wbc/v1/wbc.proto
+	# The compiler knows no relative imports, and the client must work under any name.
+	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py
+	rm $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml

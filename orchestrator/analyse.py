@@ -17,22 +17,27 @@ from orchestrator.domain import (
     Analysis,
     Finding,
     FocusMap,
+    FocusVerdict,
     Language,
     Overlay,
     Prediction,
+    Report,
     ReportRequest,
     ReviewReason,
     UInt8Array,
     ViewBatch,
+    WriterIdentity,
     joined,
 )
 from orchestrator.model_server.base import ModelServer
 from orchestrator.profiles import Profile
 from orchestrator.report.base import ReportWriter
+from orchestrator.report.focus_verdict import judge_focus
 from orchestrator.telemetry import finding_reached, recorded_timings, stage, views_taken
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.decode import DecodeLimits, decode
-from orchestrator.vision.heatmap import ColourMap, OverlayFormat
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
+from orchestrator.vision.outlines import mask_outlines
 from orchestrator.vision.preprocessing import PreprocessedCell, preprocess
 from orchestrator.vision.tta import TtaMode
 
@@ -49,7 +54,10 @@ _image_threads: Final = ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="im
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What an analysis needs, assembled once by :mod:`orchestrator.wiring`."""
+    """What an analysis needs, assembled once by :mod:`orchestrator.wiring`.
+
+    ``writers`` are those that ``report_writer`` is made of, in their order.
+    """
 
     model_server: ModelServer
     report_writer: ReportWriter
@@ -57,6 +65,7 @@ class Services:
     default_profile: str
     default_language: Language
     decode_limits: DecodeLimits
+    writers: tuple[WriterIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class AnalysisOptions:
     report: bool = True
     colour_map: ColourMap = "viridis"
     overlay_format: OverlayFormat = "png"
+    overlay_style: OverlayStyle = "overlay"
+    outlines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,29 @@ async def analyse(
         overlay=overlay,
         report=report,
         timings_ms=timings_ms,
+        focus_verdict=_focus_verdict(finding, focus, report),
+        outlines=mask_outlines(prepared.cell.masks, prepared.cell.window) if options.outlines else None,
     )
+
+
+async def with_report(analysis: Analysis, services: Services, language: Language | None = None) -> Analysis:
+    """The analysis with a report, and with what its writer thinks of the heatmap in the verdict; for callers
+    who want the result first. Within the deadline of the request that this runs for, as :func:`analyse`."""
+    request = ReportRequest(analysis.finding, analysis.focus, language or services.default_language)
+    with recorded_timings() as timings_ms, stage("report"):
+        report = await services.report_writer.write(request)
+    return replace(
+        analysis,
+        report=report,
+        focus_verdict=_focus_verdict(analysis.finding, analysis.focus, report),
+        timings_ms={**analysis.timings_ms, **timings_ms},
+    )
+
+
+def _focus_verdict(finding: Finding, focus: FocusMap | None, report: Report | None) -> FocusVerdict | None:
+    if focus is None:
+        return None
+    return judge_focus(finding, focus, None if report is None else report.focus_opinion)
 
 
 async def _in_image_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -186,7 +219,10 @@ def _explain(
         focus = heatmap.assemble(
             cams, profile.tta, prepared.cell.masks, prepared.cell.window, prepared.rgb.shape
         )
-        overlay = heatmap.draw_overlay(
-            prepared.rgb, focus.heatmap, options.colour_map, options.overlay_format
-        )
+        if options.overlay_style == "levels":
+            overlay = heatmap.draw_levels(focus.heatmap)
+        else:
+            overlay = heatmap.draw_overlay(
+                prepared.rgb, focus.heatmap, options.colour_map, options.overlay_format
+            )
     return focus, overlay

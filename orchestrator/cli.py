@@ -21,11 +21,20 @@ from rich.table import Table
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.differential_command import count_files, document_of, print_differential
 from orchestrator.domain import DISCLAIMER, Analysis, Language
 from orchestrator.edge.http_schemas import analysis_document
+from orchestrator.emulator.command import app as emulate_app
 from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.export_command import export
+from orchestrator.interop.csv_tables import class_table
+from orchestrator.keys_command import keys_app
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.settings import Settings
+from orchestrator.report_command import report
+from orchestrator.settings import Settings, in_one_line, load_settings
+from orchestrator.specimen import SpecimenOrder
+from orchestrator.specimen_wiring import differential_rules
+from orchestrator.store_command import audit_app, store_app
 from orchestrator.vision.tta import TtaMode
 from orchestrator.wiring import build_services
 from orchestrator.wiring import serve as run_server
@@ -114,6 +123,52 @@ def analyse_files(
         raise typer.Exit(1)
 
 
+@app.command(name="differential")
+def differential_of_files(
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Image files of one specimen, or folders of them.", metavar="IMAGE..."),
+    ],
+    specimen_id: Annotated[str, typer.Option(help="The laboratory's own name of the specimen.")],
+    total_wbc: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="White cell count in 10^9/L, measured elsewhere; no absolute counts without it."
+        ),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="Device profile; see `wbc check`.")] = None,
+    tta: Annotated[
+        TtaMode | None, typer.Option(help="Test-time augmentation; the profile's where absent.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole result as one JSON document.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per class on stdout.")] = False,
+) -> None:
+    """Count images as one specimen: shares of the classes with exact 95 % intervals, and what to review.
+
+    Needs no service and keeps nothing. Exit code 1 when a file failed; the others are counted all the same.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    settings = _settings()
+    services = build_services(settings)
+    if profile is not None and profile not in services.profiles:
+        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
+    paths = list(_image_files(images))
+    if not paths:
+        raise ConfigurationError("no image file was found in what was given")
+    order = SpecimenOrder(specimen_id, total_wbc or None, profile, tta)
+    rules = differential_rules(settings.differential, services)
+    found = asyncio.run(count_files(paths, order, services, rules, _progress(len(paths))))
+    if as_json:
+        typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
+    elif as_csv:
+        typer.echo(class_table(found), nl=False)
+    else:
+        print_differential(found, paths, _out)
+    if found.cells_failed:
+        raise typer.Exit(1)
+
+
 @app.command()
 def check() -> None:
     """Check model, settings and environment; exit code 1 where the service could not work."""
@@ -142,6 +197,14 @@ def check() -> None:
     _out.print(DISCLAIMER)
     if problems:
         raise typer.Exit(1)
+
+
+app.command()(report)
+app.command()(export)
+app.add_typer(emulate_app, name="emulate")
+app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
+app.add_typer(store_app, name="store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,17 +332,12 @@ def _print_csv(outcomes: Sequence[_Outcome]) -> None:
 
 
 def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise ConfigurationError(_one_line(error)) from error
+    return load_settings()
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(
-            f"WBC_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
-        )
+        return in_one_line(error)
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)

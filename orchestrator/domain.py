@@ -25,6 +25,7 @@ The limit of the reference system for the mean over images while training. The a
 is taught where the cell is (mean 0.89 on TestA), so that what falls below this limit is no ordinary cell."""
 
 Language = Literal["en", "tr"]
+FocusJudgement = Literal["sound", "doubtful", "background"]
 RoutingMode = Literal["none", "main", "aux", "prior"]
 
 
@@ -169,6 +170,38 @@ class FocusMap:
 
 
 @dataclass(frozen=True, slots=True)
+class FocusReason:
+    """One ground of a :class:`FocusVerdict`: a stable ``code`` and a sentence in English."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FocusVerdict:
+    """Whether a decision rests on the cell, as far as its heatmap tells, and why.
+
+    ``sound``: on the cell, and where its class is recognised. ``doubtful``: a person should look where.
+    ``background``: largely beside the cell, so that the decision may rest on a shortcut.
+    """
+
+    judgement: FocusJudgement
+    reasons: tuple[FocusReason, ...]
+
+
+Polygon = tuple[tuple[float, float], ...]
+"""Corners as (row, column) in pixels of the original image; at least three."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellOutlines:
+    """The outer edges of the cell and of its nucleus; a nucleus may have several parts."""
+
+    cell: tuple[Polygon, ...]
+    nucleus: tuple[Polygon, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRequest:
     """The facts, and the only facts, that a report writer may use."""
 
@@ -179,16 +212,32 @@ class ReportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A short text about one result, at most 80 words, and who wrote it."""
+    """A short text about one result, at most 80 words, and who wrote it.
+
+    ``model`` is the language model that answered, by the name that its provider gave; None where rules wrote.
+    ``focus_opinion`` is what the writer says of the heatmap; None where it has no opinion of its own.
+    """
 
     text: str
     writer: str
     language: Language
+    model: str | None = None
+    focus_opinion: FocusJudgement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriterIdentity:
+    """A configured writer of reports, and the host that it sends the facts to; None where they stay here."""
+
+    name: str
+    model: str | None
+    sends_to: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """The heatmap drawn over the original image, encoded (``media_type`` image/png or image/jpeg)."""
+    """The heatmap as a picture in the size of the original image, encoded (``media_type`` image/png or
+    image/jpeg): drawn over the image, or its levels of grey alone."""
 
     data: bytes = field(repr=False)
     media_type: str
@@ -210,4 +259,7 @@ class Analysis:
     overlay: Overlay | None
     report: Report | None
     timings_ms: Mapping[str, float]
+    outlines: CellOutlines | None = None
     disclaimer: str = DISCLAIMER
+    focus_verdict: FocusVerdict | None = None
+    """None where there is no heatmap."""

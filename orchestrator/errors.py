@@ -7,6 +7,9 @@
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
+    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused
+    ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
+    │             StoreUnavailable · StoreOff · ImageNotKept
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
 
@@ -65,6 +68,58 @@ class ModelServerTimeout(ModelServerError):
 
 class ContractViolation(ModelServerError):
     """The served model is not the one that :mod:`orchestrator.model_contract` describes."""
+
+
+class InteropError(WbcError):
+    """Something between this service and a hospital's system went wrong."""
+
+
+class MalformedMessage(InteropError):
+    """What a peer or a caller sent is not a message of the format that it should be."""
+
+
+class PeerUnavailable(InteropError):
+    """The other system cannot be reached, or did not confirm in time, in all attempts."""
+
+
+class PeerRefused(InteropError):
+    """The other system understood and refused; the same message would be refused again."""
+
+
+class StoreError(WbcError):
+    """Something about what is kept of specimens."""
+
+
+class UnknownDifferential(StoreError):
+    """There is no differential of this id."""
+
+
+class UnknownCell(StoreError):
+    """The differential has no cell of this id."""
+
+
+class IdempotencyConflict(StoreError):
+    """The key was used before, for another order or other images."""
+
+
+class SpecimenClosed(StoreError):
+    """The differential is signed or cancelled, and nothing changes it any more."""
+
+
+class NotReady(StoreError):
+    """Cells wait to be analysed, so that the differential cannot be signed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or does not answer."""
+
+
+class StoreOff(StoreError):
+    """The service runs without a store, which this needs."""
+
+
+class ImageNotKept(StoreError):
+    """The image of a cell was not kept, or is not kept any more."""
 
 
 class ReportWriterError(WbcError):

@@ -5,11 +5,14 @@
 
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestrator.domain import Language
+from orchestrator.errors import ConfigurationError
+from orchestrator.interop.site import CountMethod, ProcessingId
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +38,51 @@ class HttpSettings(_Section):
         description="Time for open requests to end after that; more than the longest deadline, or some end "
         "without an answer.",
     )
+
+
+class GrpcTlsSettings(_Section):
+    """TLS of the gRPC edge; files in PEM, read at the start."""
+
+    certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
+    key_file: Path | None = None
+    client_ca_file: Path | None = Field(
+        default=None, description="Clients must show a certificate of it: mutual TLS."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("expected both certificate_file and key_file, received one")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("expected certificate_file with client_ca_file, received none")
+        return self
+
+
+class GrpcSettings(_Section):
+    """Where the gRPC edge listens; it drains as the HTTP edge does, with the times of that."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="9000 by custom; there is no gRPC edge where unset."
+    )
+    tls: GrpcTlsSettings = GrpcTlsSettings()
+    max_message_bytes: int | None = Field(
+        default=None, ge=2**16, description="images.max_bytes and 64 KiB where unset."
+    )
+    max_calls: int = Field(default=256, ge=1, description="Under way at a time, health checks included.")
+    max_streams: int = Field(default=8, ge=1, description="Calls of AnalyzeStream under way at a time.")
+    stream_window: int = Field(
+        default=8, ge=1, description="Images of one stream that are under way; no more are read."
+    )
+    stream_idle_s: float = Field(
+        default=120, gt=0, description="How long a stream may say nothing, and not read its answers."
+    )
+    connection_age_s: float = Field(
+        default=600,
+        ge=1,
+        description="After which callers are asked to connect anew, so that they spread over replicas.",
+    )
+    reflection: bool = Field(default=True, description="Whether callers may ask for the protos.")
 
 
 class DeadlineSettings(_Section):
@@ -159,6 +207,117 @@ class ShadowSettings(_OtherVersion):
     timeout_s: float = Field(default=5, gt=0)
 
 
+def _is_https_or_local(url: str) -> bool:
+    """Whether nobody on the way can exchange what is read there."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and local))
+
+
+class OidcSettings(_Section):
+    """Tokens (JWT) of an OpenID Connect issuer as credentials; needs the extra ``oidc``."""
+
+    issuer: str | None = Field(
+        default=None, description="Its URL, exactly as tokens have it in `iss`; no tokens where unset."
+    )
+    audience: str | None = Field(
+        default=None, min_length=1, description="What tokens for this service have in `aud`."
+    )
+    jwks_url: str | None = Field(default=None, description="Of its keys; found by discovery where unset.")
+    algorithms: tuple[
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...
+    ] = Field(default=("RS256", "ES256"), min_length=1)
+    roles_claim: str = Field(
+        default="roles", min_length=1, description="A claim, or a path such as realm_access.roles."
+    )
+    role_prefix: str = Field(default="", description="Before the names of roles, such as wbc-.")
+    name_claim: str = Field(
+        default="sub", min_length=1, description="Names a caller in the audit trail; must not change hands."
+    )
+    leeway_s: float = Field(default=30, ge=0, le=300, description="How far clocks may be apart.")
+    timeout_s: float = Field(default=3, gt=0, le=30, description="Of one question to the issuer.")
+    refresh_s: float = Field(default=600, gt=0, description="Age at which its keys are fetched again.")
+    min_interval_s: float = Field(default=30, gt=0, description="Between two questions to the issuer.")
+    max_age_s: float = Field(
+        default=86_400, gt=0, description="How long its keys are good for while it is away."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.issuer is None) != (self.audience is None):
+            raise ValueError("expected both issuer and audience, received one")
+        for name, url in (("issuer", self.issuer), ("jwks_url", self.jwks_url)):
+            if url is not None and not _is_https_or_local(url):
+                raise ValueError(f"{name}: expected an address with https")
+        return self
+
+
+class RateLimitSettings(_Section):
+    """How often one caller may ask, in each process; probes and pages do not count."""
+
+    requests: int | None = Field(default=None, ge=1, description="In window_s; no limit where unset.")
+    window_s: float = Field(default=60, gt=0)
+    max_callers: int = Field(default=10_000, ge=1, description="Remembered at a time.")
+
+
+class TlsSettings(_Section):
+    """TLS of the HTTP edge; files in PEM, read at the start."""
+
+    certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
+    key_file: Path | None = None
+    client_ca_file: Path | None = Field(
+        default=None, description="Clients must show a certificate of it: mutual TLS."
+    )
+    least_version: Literal["1.2", "1.3"] = "1.2"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("expected both certificate_file and key_file, received one")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("expected certificate_file with client_ca_file, received none")
+        return self
+
+
+class SecuritySettings(_Section):
+    """Who is let in, how often, and how long he may take to say what he wants."""
+
+    api_keys_file: Path | None = Field(default=None, description="Of `wbc keys`; no API keys where unset.")
+    oidc: OidcSettings = OidcSettings()
+    allow_unauthenticated: bool = Field(
+        default=False,
+        description="Serve other machines without asking who they are: for where something in front does.",
+    )
+    protect_metrics: bool = Field(default=False, description="/metrics for the role admin alone.")
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    tls: TlsSettings = TlsSettings()
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="Pages elsewhere that may ask, such as https://lis.example.org; no page else."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="Addresses or networks whose X-Forwarded-For and -Proto are believed."
+    )
+    header_timeout_s: float = Field(default=10, gt=0, description="For the headers of a request to arrive.")
+    send_timeout_s: float = Field(
+        default=30, gt=0, description="For a client to read something of what is sent to him."
+    )
+    max_connections: int = Field(default=900, ge=1, description="Open at a time; further ones are closed.")
+
+    @model_validator(mode="after")
+    def _check_origins(self) -> Self:
+        for origin in self.cors_origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(f"cors_origins: expected scheme://host[:port], received {origin!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> Self:
+        if self.protect_metrics and self.api_keys_file is None and self.oidc.issuer is None:
+            raise ValueError("protect_metrics: expected api_keys_file or oidc.issuer with it")
+        return self
+
+
 class TracingSettings(_Section):
     """Traces of requests by OpenTelemetry; needs the extra ``tracing``."""
 
@@ -172,6 +331,157 @@ class TracingSettings(_Section):
     )
 
 
+class WriterSettings(_Section):
+    """One language model that writes reports; needs the extra ``writers``.
+
+    It gets the facts of a result (class, percentages, regions, reasons for a review) and nothing else: no
+    image, no identifier.
+    """
+
+    provider: Literal["openai", "gemini"] = Field(
+        description="openai: any server with OpenAI's API, such as Azure, vLLM or Ollama."
+    )
+    model: str = Field(min_length=1, max_length=128)
+    name: str | None = Field(
+        default=None, min_length=1, max_length=64, description="In reports and metrics; provider:model."
+    )
+    base_url: str | None = Field(
+        default=None, pattern=r"^https?://[^\s@]+$", description="The provider's own where unset."
+    )
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = Field(default=None, description="Holds the key, instead of api_key.")
+    timeout_s: float = Field(default=8.0, gt=0, le=60, description="Of one answer.")
+    max_output_tokens: int = Field(default=1000, ge=100, le=32_000)
+    temperature: float | None = Field(default=None, ge=0, le=2, description="The provider's own where unset.")
+    structured_output: bool = Field(
+        default=True, description="Ask for JSON by schema; false for servers that do not know it."
+    )
+    prompt_price: float = Field(default=0, ge=0, description="Of a million tokens, in any currency.")
+    completion_price: float = Field(default=0, ge=0, description="Of a million tokens.")
+
+    @property
+    def label(self) -> str:
+        """The name, or provider and model."""
+        return self.name or f"{self.provider}:{self.model}"
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("expected api_key or api_key_file, received both")
+        if self.provider == "gemini" and self.api_key is None and self.api_key_file is None:
+            raise ValueError("expected api_key or api_key_file for gemini, received neither")
+        return self
+
+
+class WritersSettings(_Section):
+    """Who writes reports: language models in order, then always the rule-based writer."""
+
+    order: tuple[WriterSettings, ...] | None = Field(
+        default=None,
+        description="A JSON list. Where unset, the reference system's pair for the keys that are set: "
+        "GITHUB_TOKEN (openai/gpt-4o at GitHub Models), then GEMINI_API_KEY (gemini-2.5-flash). [] for none.",
+    )
+    deadline_s: float = Field(
+        default=6.0, gt=0, le=60, description="Of all language models together, for one report."
+    )
+    reserve_s: float = Field(
+        default=0.5, ge=0, description="Of a request's time, kept to answer it when no model has."
+    )
+    skip_s: float = Field(
+        default=600, ge=0, description="How long a model is not asked after 401, 403, 404 or 410."
+    )
+    breaker_open_s: float = Field(
+        default=30, gt=0, description="How long one is left alone after half of its answers failed."
+    )
+    max_concurrent: int = Field(default=16, ge=1, description="Reports under way; rules write further ones.")
+    cache_entries: int = Field(default=1024, ge=0, description="Reports of models that are kept in memory.")
+    cache_ttl_s: float = Field(default=3600, gt=0)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        names = [writer.label for writer in self.order or ()]
+        if len({*names, "rule-based"}) != len(names) + 1:
+            raise ValueError(f"expected a name of its own for each writer, received {', '.join(names)}")
+        return self
+
+
+class InteropSettings(_Section):
+    """How differentials look in the formats of other systems, FHIR and HL7 v2."""
+
+    method: CountMethod = Field(
+        default="unspecified", description="Which LOINC codes: of automated or manual counts, or of neither."
+    )
+    processing_id: ProcessingId = Field(
+        default="T", description="MSH-11: T (training), D (debugging), or P for receivers in production."
+    )
+    sending_application: str = Field(default="WBC-ANALYZER", min_length=1, max_length=64)
+    sending_facility: str = Field(default="", max_length=64)
+    receiving_application: str = Field(default="", max_length=64)
+    receiving_facility: str = Field(default="", max_length=64)
+    specimen_system: str = Field(
+        default="urn:wbc-analyzer:specimen", min_length=1, description="URI of the site's specimen ids."
+    )
+    patient_system: str = Field(
+        default="urn:wbc-analyzer:patient", min_length=1, description="URI of the site's patient ids."
+    )
+    patient_authority: str = Field(default="", max_length=64, description="PID-3.4, who assigns them.")
+    snomed: dict[str, str] = Field(
+        default={}, description="SNOMED CT codes of cells by label, for sites with a licence."
+    )
+
+
+class StoreSettings(_Section):
+    """Where specimens, decisions and the audit trail are kept; without it there are no differentials."""
+
+    url: SecretStr | None = Field(
+        default=None,
+        description="sqlite:///data/wbc.db, or postgresql://user:password@host/name.",
+    )
+    keep_images: bool = Field(
+        default=False, description="Otherwise an image goes as soon as its cell is analysed."
+    )
+    encryption_key: SecretStr | None = Field(
+        default=None,
+        description="Encrypts images and names of specimens; `wbc store key` makes one. Several, with commas: "
+        "the first writes, all read.",
+    )
+    retention_days: float | None = Field(
+        default=None, gt=0, description="After which a specimen goes; its audit trail stays. Never where unset."
+    )
+    pool_size: int = Field(default=5, ge=1, description="Connections to the database.")
+
+
+class DifferentialSettings(_Section):
+    """How a specimen's cells are counted; they need a store."""
+
+    min_cells: int = Field(
+        default=100, ge=1, description="Counted cells below which there are no percentages."
+    )
+    reference_ranges: Path | None = Field(
+        default=None, description="TOML file with the site's ranges and their source; examples where unset."
+    )
+    training_prior: tuple[float, float, float, float, float] = Field(
+        default=(0.2, 0.2, 0.2, 0.2, 0.2),
+        description="Shares of the classes in the model's training, for the estimate of the label shift; a "
+        "JSON list in the order of the class names.",
+    )
+    concurrency: int = Field(
+        default=2, ge=1, description="Cells under way at a time; one while persons' requests are."
+    )
+    max_files: int = Field(default=1000, ge=2, description="Images of one order.")
+    max_total_bytes: int = Field(
+        default=256 * 2**20, ge=1, description="Of one order, unpacked; held in memory until it is kept."
+    )
+    max_orders: int = Field(default=2, ge=1, description="Orders that are received at a time.")
+    upload_timeout_s: float = Field(default=300, gt=0, description="For the body of one order.")
+
+    @model_validator(mode="after")
+    def _check_prior(self) -> Self:
+        if min(self.training_prior) <= 0 or abs(sum(self.training_prior) - 1) > 1e-3:
+            raise ValueError("training_prior: expected five numbers over 0 that sum to 1")
+        return self
+
+
 class Settings(BaseSettings):
     """All settings of the service; frozen after start."""
 
@@ -180,6 +490,7 @@ class Settings(BaseSettings):
     )
 
     http: HttpSettings = HttpSettings()
+    grpc: GrpcSettings = GrpcSettings()
     deadline: DeadlineSettings = DeadlineSettings()
     admission: AdmissionSettings = AdmissionSettings()
     images: ImageSettings = ImageSettings()
@@ -189,6 +500,17 @@ class Settings(BaseSettings):
     canary: CanarySettings = CanarySettings()
     shadow: ShadowSettings = ShadowSettings()
     tracing: TracingSettings = TracingSettings()
+    security: SecuritySettings = SecuritySettings()
+    interop: InteropSettings = InteropSettings()
+    store: StoreSettings = StoreSettings()
+    differential: DifferentialSettings = DifferentialSettings()
+    writers: WritersSettings = WritersSettings()
+    github_token: SecretStr | None = Field(
+        default=None, validation_alias="GITHUB_TOKEN", description="See writers.order."
+    )
+    gemini_api_key: SecretStr | None = Field(
+        default=None, validation_alias="GEMINI_API_KEY", description="See writers.order."
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="One JSON object a line, or text."
     )
@@ -198,3 +520,22 @@ class Settings(BaseSettings):
     profiles_dir: Path | None = Field(default=None, description="A site's own device profiles.")
     profile: str = Field(default="default", description="Profile of requests that name none.")
     language: Language = Field(default="en", description="Language of requests that name none.")
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError`, which names every variable that is wrong and
+    repeats no value: one may be a key.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(in_one_line(error)) from error
+
+
+def in_one_line(error: ValidationError) -> str:
+    """Which variables are wrong, and why."""
+    return "; ".join(
+        f"WBC_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+    )

@@ -157,7 +157,8 @@ class Differential:
     all ``cells_counted``. ``review_list`` are the ids of the cells that wait for a person, the closest calls
     (least margin) first. ``label_shift`` is the estimate of the five shares by expectation maximisation over
     the cells' probabilities (Saerens et al. 2002), None where there are too few cells. ``models`` are all
-    that answered: more than one where a version changed midway.
+    that answered: more than one where a version changed midway. ``reference_source`` says where the reference
+    ranges come from.
     """
 
     specimen: Specimen
@@ -172,3 +173,4 @@ class Differential:
     service_version: str
     computed_at: datetime
     disclaimer: str = DISCLAIMER
+    reference_source: str | None = None

@@ -21,6 +21,23 @@ LogFormat = Literal["text", "json"]
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
+_FOREIGN: Final = {
+    # At lower levels these write what they read: EXIF tags, bytes of forms, addresses and bodies of requests, and
+    # every value that goes into a database.
+    "PIL": logging.WARNING,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "asyncpg": logging.WARNING,
+    "google_genai": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "openai": logging.WARNING,
+    "psycopg": logging.WARNING,
+    "pydicom": logging.WARNING,
+    "python_multipart": logging.ERROR,
+    "sqlalchemy": logging.WARNING,
+}
+
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -68,6 +85,8 @@ def configure_logging(log_format: LogFormat, *, requests: bool = False, stream: 
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    for name, level in _FOREIGN.items():
+        logging.getLogger(name).setLevel(level)
     REQUEST_LOGGER.setLevel(logging.INFO if requests else logging.WARNING)
 
 

@@ -74,6 +74,25 @@ REPORT_SECONDS = Histogram(
     ["writer"],
     buckets=(0.0005, 0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 3, 5, 8, 13, 20, 30),
 )
+REPORT_FALLBACKS = Counter(
+    "wbc_report_fallbacks",
+    "Times that a language model did not write a report and the next writer was asked, by reason.",
+    ["writer", "reason"],
+)
+REPORT_TOKENS = Counter(
+    "wbc_report_tokens",
+    "Tokens that language models counted: prompt or completion.",
+    ["writer", "kind"],
+)
+REPORT_COST = Counter(
+    "wbc_report_cost", "Price of these tokens by the settings, in the site's currency.", ["writer"]
+)
+WRITER_BREAKER_STATE = Gauge(
+    "wbc_report_writer_breaker_state",
+    "Of the circuit breaker before a language model: 0 closed, 1 half open, 2 open.",
+    ["writer"],
+)
+REPORT_CACHE = Counter("wbc_report_cache", "Reports looked for among those kept: hit or miss.", ["outcome"])
 IN_FLIGHT = Gauge("wbc_requests_in_flight", "Analyses under way.")
 BATCH_ROWS = Histogram(
     "wbc_model_batch_rows", "Rows in one executed batch.", buckets=(1, 2, 4, 8, 16, 24, 32)
@@ -87,6 +106,12 @@ QUEUE_ROWS = Gauge("wbc_model_queue_rows", "Rows that wait for the network.")
 MODEL_INFO = Gauge("wbc_model_info", "The model that answers; always 1.", ["name", "version", "sha256"])
 ADMISSION_WAITING = Gauge("wbc_admission_waiting", "Requests that wait for a place among those under way.")
 ADMISSION_REFUSED = Counter("wbc_admission_refused", "Requests refused before work, by reason.", ["reason"])
+ACCESS_REFUSED = Counter(
+    "wbc_access_refused",
+    "Requests that were not let in, by reason: unauthenticated, forbidden, rate_limited, "
+    "authentication_unavailable.",
+    ["reason"],
+)
 DRAINING = Gauge("wbc_draining", "1 from the signal to stop until the end of the process.")
 FAILOVERS = Counter(
     "wbc_failovers", "Questions that the second model server was asked, by what failed.", ["reason"]
@@ -113,6 +138,24 @@ RETRIES = Counter(
 )
 HEDGES = Counter(
     "wbc_model_server_hedges", "Questions asked a second time, by whether that answer was the first.", ["won"]
+)
+SPECIMENS = Counter(
+    "wbc_specimens",
+    "Specimens by what happened: ordered, repeated (an order sent again), analysed, signed or cancelled.",
+    ["event"],
+)
+SPECIMEN_CELLS = Counter(
+    "wbc_specimen_cells",
+    "Cells of specimens: analysed, failed, or retried because the model server was busy or away.",
+    ["outcome"],
+)
+SPECIMEN_DECISIONS = Counter(
+    "wbc_specimen_decisions",
+    "Decisions of persons about cells: accepted, changed (another class than the service's) or undone.",
+    ["outcome"],
+)
+SPECIMENS_UNDER_WAY = Gauge(
+    "wbc_specimens_under_way", "Specimens whose cells this process analyses, or will."
 )
 CALL_METHODS: Final = ("classify", "explain")
 CALL_FAILURES: Final = (
@@ -217,6 +260,41 @@ def report_written(writer: str) -> Iterator[None]:
     finally:
         REPORT_WRITES.labels(writer, outcome).inc(1, exemplar())
         REPORT_SECONDS.labels(writer).observe(time.perf_counter() - started, exemplar())
+
+
+def announce_tokens(writer: str) -> None:
+    """Let a language model's tokens begin at 0."""
+    REPORT_COST.labels(writer)
+    for kind in ("prompt", "completion"):
+        REPORT_TOKENS.labels(writer, kind)
+
+
+def tokens_used(writer: str, *, prompt: int, completion: int, cost: float) -> None:
+    """Count what one answer of a language model took."""
+    REPORT_TOKENS.labels(writer, "prompt").inc(max(0, prompt))
+    REPORT_TOKENS.labels(writer, "completion").inc(max(0, completion))
+    REPORT_COST.labels(writer).inc(max(0.0, cost))
+
+
+def announce_fallbacks(writer: str, reasons: Sequence[str]) -> None:
+    """Let every reason for which ``writer`` may be passed over begin at 0."""
+    for reason in reasons:
+        REPORT_FALLBACKS.labels(writer, reason)
+
+
+def report_fell_back(writer: str, reason: str) -> None:
+    """Count that ``writer`` did not write, for ``reason``."""
+    REPORT_FALLBACKS.labels(writer, reason).inc(1, exemplar())
+
+
+def report_cached(*, hit: bool) -> None:
+    """Count one look among the reports that are kept."""
+    REPORT_CACHE.labels("hit" if hit else "miss").inc()
+
+
+def writer_breaker(writer: str, state: int) -> None:
+    """The circuit breaker before ``writer`` is in ``state`` now."""
+    WRITER_BREAKER_STATE.labels(writer).set(state)
 
 
 class ModelServerMetrics:

@@ -182,6 +182,47 @@ def request_span(method: str, traceparent: str | None) -> Iterator[RequestSpan]:
             raise
 
 
+class CallSpan:
+    """The root of one gRPC call's spans within this service."""
+
+    def __init__(self, opened: "Span | None") -> None:
+        self._span = opened
+
+    def answered(self, code: int, *, failed: bool) -> None:
+        """Note the status; ``failed`` where the caller is not to blame for it."""
+        if self._span is None:
+            return
+        from opentelemetry.trace import StatusCode
+
+        self._span.set_attribute("rpc.grpc.status_code", code)
+        if failed:
+            self._span.set_status(StatusCode.ERROR)
+
+
+@contextmanager
+def call_span(path: str, traceparent: str | None) -> Iterator[CallSpan]:
+    """Frame one gRPC call of this service, by its ``path``; ``traceparent`` is the caller's metadata."""
+    if _tracer is None:
+        yield CallSpan(None)
+        return
+    from opentelemetry.trace import SpanKind
+
+    service, method = path.strip("/").rsplit("/", 1)
+    with _tracer.start_as_current_span(
+        f"{service}/{method}",
+        context=_remote_context(traceparent),
+        kind=SpanKind.SERVER,
+        attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as opened:
+        try:
+            yield CallSpan(opened)
+        except BaseException as error:
+            _failed(opened, error)
+            raise
+
+
 def _remote_context(traceparent: str | None) -> Any:
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

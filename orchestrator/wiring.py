@@ -7,9 +7,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import cv2
 import uvicorn
@@ -19,10 +21,14 @@ from orchestrator import __version__
 from orchestrator.allocator import keep_image_memory
 from orchestrator.analyse import Services
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.admission import Admission
+from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.http_api import Deadlines, create_app, running
+from orchestrator.edge.http_api import create_app, running
+from orchestrator.edge.http_protocol import bounded_protocol
 from orchestrator.errors import ConfigurationError
+from orchestrator.interop_wiring import site_of
 from orchestrator.model_contract import MODEL_NAME
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.canary import CanaryModelServer
@@ -31,14 +37,21 @@ from orchestrator.model_server.late_start import LateModelServer
 from orchestrator.model_server.shadow import ShadowModelServer
 from orchestrator.profiles import load_profiles
 from orchestrator.report.base import ReportWriter
-from orchestrator.report.observed_writer import ObservedWriter
-from orchestrator.report.rule_based_writer import RuleBasedWriter
+from orchestrator.report_wiring import build_report_writers
 from orchestrator.request_context import current_request_id
+from orchestrator.security_wiring import build_access, check_address, tls_context
 from orchestrator.settings import CanarySettings, HttpSettings, Settings, ShadowSettings
+from orchestrator.specimen_wiring import build_specimens, order_limits
+from orchestrator.specimens import Specimens
+from orchestrator.store.base import Store
+from orchestrator.store_wiring import build_store
 from orchestrator.structured_logging import configure_logging
 from orchestrator.telemetry import ModelServerMetrics, TfServingMetrics
 from orchestrator.tracing import exported_traces
 from orchestrator.vision.decode import DecodeLimits
+
+if TYPE_CHECKING:
+    from orchestrator.edge.grpc_server import GrpcServer
 
 _BACKLOG: Final = 512
 _ANYWHERE: Final = ("0.0.0.0", "::", "127.0.0.1", "::1")
@@ -67,13 +80,15 @@ def build_services(
         limits = DecodeLimits(settings.images.max_bytes, settings.images.max_pixels)
     except ValueError as error:
         raise ConfigurationError(f"WBC_IMAGES: {error}") from error
+    writers = build_report_writers(settings)
     return Services(
         model_server=model_server or build_model_server(settings),
-        report_writer=report_writer or ObservedWriter(RuleBasedWriter()),
+        report_writer=report_writer or writers.writer,
         profiles=profiles,
         default_profile=settings.profile,
         default_language=settings.language,
         decode_limits=limits,
+        writers=writers.identities,
     )
 
 
@@ -179,20 +194,41 @@ def embedded_model_server(settings: Settings, role: str = "") -> ModelServer:
     )
 
 
-def build_app(
-    settings: Settings, services: Services | None = None, draining: Draining | None = None
-) -> FastAPI:
-    """The HTTP application, for any ASGI server."""
+def build_admission(settings: Settings) -> Admission:
+    """The places of requests under way, which all edges share."""
     places = settings.admission
+    return Admission(places.max_in_flight, places.max_waiting, places.max_wait_s)
+
+
+def build_app(
+    settings: Settings,
+    services: Services | None = None,
+    draining: Draining | None = None,
+    *,
+    admission: Admission | None = None,
+    store: Store | None = None,
+    specimens: Specimens | None = None,
+    access: AccessRules | None = None,
+) -> FastAPI:
+    """The HTTP application, for any ASGI server; ``specimens`` are those over ``store`` where not given."""
+    services = services or build_services(settings)
+    draining = draining or Draining()
+    admission = admission or build_admission(settings)
+    if specimens is None and store is not None:
+        specimens = build_specimens(settings.differential, services, store, admission, draining)
     return create_app(
-        services or build_services(settings),
-        admission=Admission(places.max_in_flight, places.max_waiting, places.max_wait_s),
+        services,
+        admission=admission,
         deadlines=Deadlines(settings.deadline.default_s, settings.deadline.longest_s),
         draining=draining,
+        access=access or build_access(settings),
+        specimens=specimens,
+        order_limits=order_limits(settings.differential),
+        site=site_of(settings.interop),
     )
 
 
-def serve(settings: Settings, services: Services | None = None) -> None:
+def serve(settings: Settings, services: Services | None = None, store: Store | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then let open requests end, for at most the drain timeout.
 
     After SIGTERM requests are still taken for the drain delay, while readiness is denied.
@@ -205,13 +241,32 @@ def serve(settings: Settings, services: Services | None = None) -> None:
     configure_logging(settings.log_format, requests=settings.log_requests)
     services = services or build_services(settings)
     draining = Draining()
+    access, security = build_access(settings), settings.security
+    check_address(settings, settings.http.host, "WBC_HTTP__HOST", access)
+    if settings.grpc.port is not None:
+        check_address(settings, settings.grpc.host, "WBC_GRPC__HOST", access)
+    tls = tls_context(settings)
+    admission = build_admission(settings)
+    specimens = None
+    store = store or build_store(settings.store)
+    if store is not None:
+        specimens = build_specimens(settings.differential, services, store, admission, draining)
     listener = _listen(settings.http)
     with listener:
         server = _Server(
             uvicorn.Config(
-                build_app(settings, services, draining),
+                build_app(
+                    settings, services, draining, admission=admission, specimens=specimens, access=access
+                ),
                 loop="uvloop" if sys.platform != "win32" else "asyncio",
-                http="httptools",
+                http=bounded_protocol(
+                    header_timeout_s=security.header_timeout_s,
+                    send_timeout_s=security.send_timeout_s,
+                    max_connections=security.max_connections,
+                ),
+                ssl_context_factory=None if tls is None else lambda *_: tls,
+                proxy_headers=bool(security.trusted_proxies),
+                forwarded_allow_ips=list(security.trusted_proxies),
                 ws="none",
                 lifespan="off",  # run around the server below, so that its errors reach the caller
                 log_config=None,
@@ -225,6 +280,13 @@ def serve(settings: Settings, services: Services | None = None) -> None:
             draining,
             settings.http.drain_delay_s,
         )
+        build_grpc = None
+        if settings.grpc.port is not None:
+            from orchestrator.grpc_wiring import build_grpc_server  # imports gRPC: time and memory
+
+            build_grpc = partial(
+                build_grpc_server, settings, services, admission, draining, access, specimens
+            )
         loop_factory = server.config.get_loop_factory()
         # A Ctrl-C while the model is loaded is as normal an end as one later.
         with (
@@ -236,11 +298,21 @@ def serve(settings: Settings, services: Services | None = None) -> None:
             suppress(KeyboardInterrupt),
             asyncio.Runner(loop_factory=loop_factory) as runner,
         ):
-            runner.run(_serve(server, services, listener))
+            runner.run(_serve(server, services, listener, specimens, build_grpc))
 
 
-async def _serve(server: "_Server", services: Services, listener: socket.socket) -> None:
-    async with running(services):
+async def _serve(
+    server: "_Server",
+    services: Services,
+    listener: socket.socket,
+    specimens: Specimens | None,
+    build_grpc: "Callable[[], GrpcServer] | None",
+) -> None:
+    grpc_server = build_grpc() if build_grpc else None  # its port, too, is taken before the model is loaded
+    async with running(services, specimens):
+        if grpc_server:
+            await grpc_server.start()
+            server.stops_with.append(grpc_server.stop)
         await server.serve(sockets=[listener])
 
 
@@ -265,6 +337,8 @@ class _Server(uvicorn.Server):
         self._draining = draining
         self._drain_delay_s = drain_delay_s
         self._leaves_at_s = math.inf
+        self.stops_with: list[Callable[[float], Awaitable[None]]] = []
+        """Other edges: told to end, with the seconds that their calls have, when this one ends."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -284,6 +358,14 @@ class _Server(uvicorn.Server):
         self.should_exit |= time.monotonic() >= self._leaves_at_s
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        others = [asyncio.ensure_future(stop(grace_s)) for stop in self.stops_with]
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await asyncio.gather(*(stop(0) for stop in self.stops_with))
+        await asyncio.gather(*others)
+
 
 def _listen(http: HttpSettings) -> socket.socket:
     """Take the port before the model is loaded, so that a port in use is known at once."""
@@ -302,13 +384,19 @@ def _listen(http: HttpSettings) -> socket.socket:
 def _announcement(settings: Settings) -> str:
     http = settings.http
     host = "localhost" if http.host in _ANYWHERE else f"[{http.host}]" if ":" in http.host else http.host
-    url = f"http://{host}:{http.port}"
+    url = f"{'http' if settings.security.tls.certificate_file is None else 'https'}://{host}:{http.port}"
     if settings.log_format == "json":  # whoever reads the log often reads both streams as one
         return json.dumps({"message": f"ready on {url}", "disclaimer": DISCLAIMER}) + "\n"
     return (
         f"WBC analysis service ready on {url}\n"
         f"  documentation  {url}/docs\n"
         f"  try it         curl -F file=@cell.jpg {url}/predict\n"
+        f"{_grpc_line(settings)}"
         f"  stop it        Ctrl-C\n"
         f"{DISCLAIMER}\n"
     )
+
+
+def _grpc_line(settings: Settings) -> str:
+    grpc = settings.grpc
+    return "" if grpc.port is None else f"  gRPC           {grpc.host}:{grpc.port} (wbc.v1.Analyzer)\n"

@@ -13,6 +13,7 @@ from training.commands.adaptive_margin import adaptive_margin
 from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.focus_agreement import focus_agreement
 from training.commands.masks import masks
 from training.commands.profile import profile
 from training.commands.synthesize import synthesize
@@ -23,7 +24,17 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (train, evaluate, compare_backbones, export, profile, masks, synthesize, adaptive_margin):
+for command in (
+    train,
+    evaluate,
+    compare_backbones,
+    export,
+    profile,
+    masks,
+    synthesize,
+    adaptive_margin,
+    focus_agreement,
+):
     app.command()(command)
 _console = Console(stderr=True)
 

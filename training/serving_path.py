@@ -6,12 +6,23 @@ order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from orchestrator.domain import Finding, Prediction, UInt8Array, ViewBatch, joined
+from orchestrator.domain import Finding, FocusMap, Prediction, UInt8Array, ViewBatch, joined
 from orchestrator.profiles import Profile
 from orchestrator.routing import average, is_clear, route, with_focus_reason
 from orchestrator.vision import heatmap, quality, tta
-from orchestrator.vision.preprocessing import preprocess
+from orchestrator.vision.preprocessing import PreprocessedCell, preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the service finds in one image, where its heatmap lies (None without ``cams``), and by what."""
+
+    finding: Finding
+    focus: FocusMap | None
+    prediction: Prediction
+    prepared: PreprocessedCell
 
 
 def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Prediction]) -> Finding:
@@ -19,6 +30,11 @@ def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBat
 
     ``predict`` answers with ``cams``; without them the heatmap gives no reason.
     """
+    return served(rgb, profile, predict).finding
+
+
+def served(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Prediction]) -> Served:
+    """As :func:`served_finding`, with what the finding rests on."""
     prepared = preprocess(rgb, profile.recipe)
     cell = prepared.cell
     reasons = quality.assess(
@@ -32,7 +48,7 @@ def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBat
         prediction = joined(prediction, predict(tta.stack_others(prepared.pixels)))
         finding = route(average(prediction), profile.routing, reasons)
     if prediction.cams is None:
-        return finding
+        return Served(finding, None, prediction, prepared)
     cams = prediction.cams[:, finding.class_index]
     focus = heatmap.assemble(cams, profile.tta, prepared.masks, prepared.window, rgb.shape)
-    return with_focus_reason(finding, focus)
+    return Served(with_focus_reason(finding, focus), focus, prediction, prepared)

@@ -32,7 +32,7 @@ class Admission:
     Args:
         max_in_flight: analyses under way. Each may hold an upload and a decoded image, so that this bounds
             memory, and with the speed of the model server the time that an analysis takes.
-        max_waiting: requests that wait for a place, in the order of their arrival, with their bodies unread.
+        max_waiting: requests that wait for a place, in the order of their arrival.
         max_wait_s: how long one may wait.
     """
 
@@ -45,6 +45,16 @@ class Admission:
         self._inside = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._seconds_each = _FIRST_GUESS_S
+
+    @property
+    def in_flight(self) -> int:
+        """Analyses under way."""
+        return self._inside
+
+    @property
+    def places(self) -> int:
+        """Analyses that may be under way."""
+        return self._max_in_flight
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -70,7 +80,17 @@ class Admission:
             IN_FLIGHT.dec()
             self._leave()
 
-    async def _wait(self) -> None:
+    def refuse_if_full(self) -> None:
+        """Refuse a request that would not be let in now, before anything of it is read.
+
+        Raises:
+            Overloaded: too many wait, or the place would come too late.
+        """
+        if self._inside >= self._max_in_flight:
+            self._refuse_in_vain()
+
+    def _refuse_in_vain(self) -> None:
+        """Refuse who would wait in vain."""
         expected_s = self._expected_wait_s(len(self._waiting) + 1)
         if len(self._waiting) >= self._max_waiting:
             raise self._refusal("queue_full", f"{len(self._waiting)} more wait")
@@ -78,6 +98,10 @@ class Admission:
         # A place that comes when its holder has no time left to use it is of no use to anybody.
         if expected_s > self._max_wait_s or (left_s is not None and expected_s + self._seconds_each > left_s):
             raise self._refusal("too_late", f"a place is expected in {expected_s:.1f} s, which is too late")
+
+    async def _wait(self) -> None:
+        self._refuse_in_vain()
+        left_s = remaining_s()
         longest_s = self._max_wait_s if left_s is None else min(self._max_wait_s, left_s)
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)

@@ -15,6 +15,8 @@ HEADERS: Final = {
     "form-action 'none'; frame-ancestors 'none'"
 }
 
+_FORM: Final = "multipart/form-data"
+
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; --mark: #0a6b6f; }
 @media (prefers-color-scheme: dark) { :root { --mark: #5fd0d4; } }
@@ -78,15 +80,29 @@ def _operation(openapi: Document, method: str, path: str, operation: Document) -
     yield f'<h2 id="{name}"><code>{method.upper()} {escape(path)}</code></h2>'
     yield from _prose(operation["description"])
     body = operation.get("requestBody")
-    if body:
-        ((media_type, content),) = body["content"].items()
+    in_the_form: set[str] = set()
+    for media_type, content in body["content"].items() if body else ():
         schema = content["schema"]
         required = schema.get("required", ())
-        yield f"<h3>Form <code>{escape(media_type)}</code></h3>"
-        yield from _table((field, field in required, of) for field, of in schema["properties"].items())
-    if query := [parameter["name"] for parameter in operation.get("parameters", ())]:
-        names = ", ".join(f"<code>{escape(parameter)}</code>" for parameter in query)
+        is_form = media_type == _FORM
+        yield f"<h3>{'Form' if is_form else 'Body'} <code>{escape(media_type)}</code></h3>"
+        if properties := schema.get("properties"):
+            yield from _table((field, field in required, of) for field, of in properties.items())
+            in_the_form |= set(properties) if is_form else set()
+    parameters = operation.get("parameters", ())
+    if doubled := [parameter["name"] for parameter in parameters if parameter["name"] in in_the_form]:
+        names = ", ".join(f"<code>{escape(parameter)}</code>" for parameter in doubled)
         yield f"<p>These may stand in the query instead: {names}.</p>"
+    if others := [parameter for parameter in parameters if parameter["name"] not in in_the_form]:
+        yield "<h3>Parameters</h3>"
+        yield from _table(
+            (
+                f"{of['name']} ({of['in']})",
+                of.get("required", False),
+                {**of["schema"], "description": of.get("description", "")},
+            )
+            for of in others
+        )
     yield "<h3>Answers</h3>"
     for status, response in operation["responses"].items():
         yield f"<details{' open' if status == '200' and body else ''}>"

@@ -1,27 +1,29 @@
 """The HTTP edge: routes, middleware and error handlers of the service, each a list that one can read."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import FastAPI, Header, Query
+from fastapi import FastAPI, Query
 from fastapi.routing import APIRoute
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.deadline import deadline, remaining_s
 from orchestrator.domain import DISCLAIMER, Analysis
-from orchestrator.edge import docs_page, problems
-from orchestrator.edge.admission import Admission, counted
+from orchestrator.edge import docs_page, problems, web_page
+from orchestrator.edge.access_control import AccessRules, kept_by
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
+from orchestrator.edge.body_limits import BodyLimits
+from orchestrator.edge.differentials_api import OrderLimits, differential_routes
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_schemas import (
@@ -33,12 +35,20 @@ from orchestrator.edge.http_schemas import (
     PredictResult,
     form_schema,
 )
+from orchestrator.edge.interop_api import interop_routes
 from orchestrator.edge.languages import preferred_language
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.middleware import Envelope, Traced
+from orchestrator.edge.open_inference_api import open_inference_routes
+from orchestrator.edge.open_inference_errors import OpenInferenceErrors
 from orchestrator.edge.problems import FieldProblem, InvalidParameter, Problem
+from orchestrator.edge.readiness import require_readiness
+from orchestrator.edge.report_stream import OPENAPI as STREAM
+from orchestrator.edge.report_stream import report_stream
+from orchestrator.edge.security import SECURITY_SCHEMES
 from orchestrator.edge.uploads import (
     FILE_FIELD,
+    FORM_OVERHEAD_BYTES,
     UPLOAD_TIMEOUT_S,
     MalformedUpload,
     UnsupportedBody,
@@ -46,12 +56,10 @@ from orchestrator.edge.uploads import (
     UploadTimeout,
     read_upload,
 )
+from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.request_context import current_request_id
+from orchestrator.specimens import Specimens
 from orchestrator.telemetry import MODEL_INFO
-
-READINESS_TIMEOUT_S: Final = 2.0
-
-TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
 
 Parameters = TypeVar("Parameters", PredictParameters, AnalysisParameters)
 
@@ -71,6 +79,9 @@ hangs up ends the work on his request.
 JPEG, PNG, BMP, TIFF and WebP are read; images are neither stored nor logged. Every answer carries an
 `X-Request-ID` (the caller's, where it sends a sane one). Every error is an RFC 9457 problem document
 (`{problems.MEDIA_TYPE}`).
+
+Under `/v2` the service speaks the Open Inference Protocol of KServe, Triton and MLServer, whose errors are
+`{{"error": "..."}}`.
 """
 
 _UPLOAD_PROBLEMS: Final = (
@@ -87,42 +98,6 @@ _UPLOAD_PROBLEMS: Final = (
     errors.ModelServerTimeout,
     errors.DeadlineExceeded,
 )
-
-TimeoutMs = Annotated[
-    int | None,
-    Header(
-        alias=TIMEOUT_HEADER,
-        ge=1,
-        le=86_400_000,
-        description="Milliseconds that the caller waits, counted from the arrival of the request. The "
-        "service's default where absent, and never more than its limit.",
-        examples=[5000],
-    ),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """Seconds that a request has: by default, and at most."""
-
-    default_s: float = 15.0
-    longest_s: float = 30.0
-
-    def seconds(self, asked_ms: int | None) -> float:
-        return min(self.default_s if asked_ms is None else asked_ms / 1000, self.longest_s)
-
-
-class AnalysisRoute(APIRoute):
-    """Counts every request by its outcome, those included whose parameters FastAPI itself refuses."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_counted(request: Request) -> Response:
-            with counted(self.name):
-                return await handle(request)
-
-        return handle_counted
 
 
 class HttpApi:
@@ -164,24 +139,34 @@ class HttpApi:
         request: Request,
         query: Annotated[AnalysisParameters, Query()],
         timeout_ms: TimeoutMs = None,
-    ) -> AnalysisResult:
+    ) -> AnalysisResult | Response:
         """Analyse one image.
 
         Decision, reasons for a review, calibrated probabilities, heatmap and report as one typed result.
         Every parameter may stand in the query or in the form; where both have it, the form counts.
+
+        With `report=stream` the answer is a stream of server-sent events: `analysis` at once, then `report`
+        when it is written (or `error`), then `done`.
         """
         async with self._begun(request, timeout_ms) as upload:
             chosen = _merged(query, upload.fields)
+            language = chosen.language or preferred_language(request.headers.get("accept-language"))
             options = AnalysisOptions(
                 profile=self._known_profile(chosen.profile),
                 tta=chosen.tta,
-                language=chosen.language or preferred_language(request.headers.get("accept-language")),
+                language=language,
                 heatmap=chosen.heatmap,
                 report=chosen.report == "inline",
                 colour_map=chosen.colour_map,
                 overlay_format=chosen.heatmap_format,
+                overlay_style=chosen.heatmap_style,
+                outlines=chosen.outlines,
             )
             analysis = await self._analyse(upload, options)
+            left_s = remaining_s()
+        # From here on the request holds no place among those under way: it waits for others' computers.
+        if chosen.report == "stream":
+            return report_stream(analysis, self._services, language, chosen.colour_map, left_s)
         return AnalysisResult.of(analysis, chosen.colour_map)
 
     async def model(self) -> ModelDescription:
@@ -194,15 +179,7 @@ class HttpApi:
 
     async def readyz(self) -> Health:
         """Whether analyses would be answered, now and in the next seconds."""
-        if self._draining.begun:
-            raise errors.ModelServerUnavailable("This process is about to stop.")
-        try:
-            async with asyncio.timeout(READINESS_TIMEOUT_S):
-                ready = await self._services.model_server.ready()
-        except TimeoutError as error:
-            raise errors.ModelServerUnavailable("The model server does not say that it is ready.") from error
-        if not ready:
-            raise errors.ModelServerUnavailable("The model server is not ready.")
+        await require_readiness(self._services.model_server, self._draining)
         return Health(status="ready")
 
     async def metrics(self, request: Request) -> Response:
@@ -215,27 +192,23 @@ class HttpApi:
         application: FastAPI = request.app
         return HTMLResponse(docs_page.render(application.openapi()), headers=docs_page.HEADERS)
 
-    async def root(self) -> Response:
-        """To the documentation."""
-        return RedirectResponse("/docs")
-
     @asynccontextmanager
     async def _begun(self, request: Request, timeout_ms: int | None) -> AsyncIterator[Upload]:
-        """What comes before an analysis: its deadline, its place among the others, and its image."""
+        """What comes before an analysis: its deadline, its image, and its place among the others.
+
+        The place last: whoever sends slowly would hold it from all others, with nothing to do in it.
+        """
         with deadline(self._deadlines.seconds(timeout_ms)):
+            self._admission.refuse_if_full()
+            left_s = max(0.0, remaining_s() or 0.0)
+            max_bytes = self._services.decode_limits.max_bytes
+            upload = await read_upload(request, max_bytes, min(UPLOAD_TIMEOUT_S, left_s))
             async with self._admission.admitted():
-                left_s = max(0.0, remaining_s() or 0.0)
-                max_bytes = self._services.decode_limits.max_bytes
-                yield await read_upload(request, max_bytes, min(UPLOAD_TIMEOUT_S, left_s))
+                yield upload
 
     async def _analyse(self, upload: Upload, options: AnalysisOptions) -> Analysis:
-        try:
-            async with asyncio.timeout(remaining_s()) as limit:
-                return await analyse(upload.payload, self._services, options, current_request_id())
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise errors.DeadlineExceeded("There was no answer in the time for this request.") from error
+        async with within_deadline():
+            return await analyse(upload.payload, self._services, options, current_request_id())
 
     def _known_profile(self, name: str | None) -> str | None:
         if name is None or name in self._services.profiles:
@@ -259,17 +232,19 @@ def _merged(query: Parameters, fields: Mapping[str, str]) -> Parameters:
 
 
 @asynccontextmanager
-async def running(services: Services) -> AsyncIterator[None]:
-    """Start the model server, and close it at the end."""
+async def running(services: Services, specimens: Specimens | None = None) -> AsyncIterator[None]:
+    """Start the model server and the work on specimens, and close these and the report writers at the end."""
     MODEL_INFO.clear()
     await services.model_server.start()
     try:
         with suppress(errors.ModelServerError):  # a remote one may come later; /readyz tells
             identity = await services.model_server.identity()
             MODEL_INFO.labels(identity.name, str(identity.version), identity.sha256 or "").set(1)
-        yield
+        async with nullcontext() if specimens is None else specimens.running():
+            yield
     finally:
         await services.model_server.close()
+        await services.report_writer.close()
 
 
 class _Application(FastAPI):
@@ -281,7 +256,15 @@ class _Application(FastAPI):
         if "Problem" not in schemas:
             schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= {"Problem": schema, **schema.pop("$defs")}
+            document["components"]["securitySchemes"] = SECURITY_SCHEMES
+            document["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
         return document
+
+
+def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimits) -> int:
+    """What all bodies together may take: as many largest images as analyses, and the orders that may be read."""
+    image_bytes = services.decode_limits.max_bytes + FORM_OVERHEAD_BYTES
+    return admission.places * image_bytes + orders.max_orders * orders.max_total_bytes
 
 
 def create_app(
@@ -290,10 +273,15 @@ def create_app(
     admission: Admission | None = None,
     deadlines: Deadlines = Deadlines(),
     draining: Draining | None = None,
+    access: AccessRules | None = None,
+    specimens: Specimens | None = None,
+    order_limits: OrderLimits = OrderLimits(),
+    site: Site = DEFAULT_SITE,
 ) -> FastAPI:
     """The application: all that it answers, goes through and turns errors into."""
     draining = draining or Draining()
-    api = HttpApi(services, admission or Admission(), deadlines, draining)
+    admission = admission or Admission()
+    api = HttpApi(services, admission, deadlines, draining)
     analysis_problems = problems.responses(*_UPLOAD_PROBLEMS)
     unavailable = problems.responses(errors.ModelServerUnavailable)
     routes: list[BaseRoute] = [
@@ -316,10 +304,14 @@ def create_app(
             operation_id="analyses",
             tags=["analysis"],
             response_description="The analysis.",
-            responses=analysis_problems,
+            response_model=AnalysisResult,
+            responses={200: dict(STREAM), **analysis_problems},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
         APIRoute("/v1/model", api.model, operation_id="model", tags=["model"], responses=unavailable),
+        *differential_routes(specimens, services.profiles, services.decode_limits.max_bytes, order_limits),
+        *(() if specimens is None else interop_routes(specimens.get, site)),
+        *open_inference_routes(services, admission, deadlines, api.readyz),
         APIRoute("/livez", api.livez, operation_id="livez", tags=["operation"]),
         APIRoute("/readyz", api.readyz, operation_id="readyz", tags=["operation"], responses=unavailable),
         APIRoute(
@@ -330,7 +322,7 @@ def create_app(
             response_class=PlainTextResponse,
         ),
         APIRoute("/docs", api.docs, include_in_schema=False),
-        APIRoute("/", api.root, include_in_schema=False),
+        *web_page.routes(),
     ]
     begin_at_zero(services.profiles, [route.name for route in routes if isinstance(route, AnalysisRoute)])
     return _Application(
@@ -340,12 +332,15 @@ def create_app(
         description=DESCRIPTION,
         routes=routes,
         middleware=[
+            Middleware(OpenInferenceErrors),
             Middleware(Traced),
             Middleware(Envelope, draining=draining),
+            *kept_by(access or AccessRules()),
             Middleware(CancelOnDisconnect),
+            Middleware(BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits)),
         ],
         exception_handlers=problems.HANDLERS,
-        lifespan=lambda _: running(services),
+        lifespan=lambda _: running(services, specimens),
         # The page of Swagger UI loads its code from a public network, which a laboratory may not reach.
         docs_url=None,
         redoc_url=None,

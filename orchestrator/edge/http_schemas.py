@@ -10,17 +10,21 @@ from orchestrator.analyse import Services
 from orchestrator.domain import (
     DISCLAIMER,
     Analysis,
+    CellOutlines,
     Finding,
+    FocusJudgement,
     FocusMap,
+    FocusVerdict,
     Language,
     ModelIdentity,
     Overlay,
     Report,
     RoutingMode,
+    WriterIdentity,
 )
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile
-from orchestrator.vision.heatmap import ColourMap, OverlayFormat
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.preprocessing import MefVersion
 from orchestrator.vision.tta import TtaMode
 
@@ -85,10 +89,24 @@ class AnalysisParameters(BaseModel):
     tta: Tta = None
     heatmap: Annotated[bool, Field(description="Explain the decision by a Grad-CAM heatmap.")] = True
     heatmap_format: Annotated[OverlayFormat, Field(description="File format of the heatmap.")] = "png"
+    heatmap_style: Annotated[
+        OverlayStyle,
+        Field(
+            description="`overlay`: drawn over the image; `levels`: the heat alone, as a grey PNG, for who "
+            "colours it himself."
+        ),
+    ] = "overlay"
+    outlines: Annotated[bool, Field(description="Also the outlines of cell and nucleus.")] = False
     colour_map: Annotated[
         ColourMap, Field(description="Colours of the heatmap; all but jet are perceptually uniform.")
     ] = "viridis"
-    report: Annotated[Literal["none", "inline"], Field(description="Whether to write a report.")] = "inline"
+    report: Annotated[
+        Literal["none", "inline", "stream"],
+        Field(
+            description="Whether to write a report. `inline`: with the answer. `stream`: the answer at once "
+            "and the report when it is written, as server-sent events."
+        ),
+    ] = "inline"
 
 
 class _Document(BaseModel):
@@ -194,22 +212,34 @@ class Shares(_Document):
 
 
 class Focus(_Document):
-    """Where the heatmap lies."""
+    """Where the heatmap lies, and whether that speaks for the decision."""
 
     ratio: Share = Field(examples=[0.91], description="Share of the heatmap on the cell.")
     shares: Shares
+    verdict: FocusJudgement | None = Field(
+        default=None,
+        examples=["sound"],
+        description="`sound`: on the cell; `doubtful`: look where; `background`: the decision may rest on "
+        "what lies beside the cell. From the ratio, the shares, and the opinion of the report's writer where "
+        "a language model wrote it.",
+    )
+    reasons: list[Reason] = Field(
+        default=[], examples=[[{"code": "on_cell", "message": "91% of the heatmap lies on the cell."}]]
+    )
 
     @classmethod
-    def of(cls, focus: FocusMap) -> Self:
+    def of(cls, focus: FocusMap, verdict: FocusVerdict | None = None) -> Self:
         shares = focus.shares
         return cls(
             ratio=focus.focus_ratio,
             shares=Shares(nucleus=shares.nucleus, cytoplasm=shares.cytoplasm, background=shares.background),
+            verdict=verdict.judgement if verdict else None,
+            reasons=[Reason(code=r.code, message=r.message) for r in verdict.reasons] if verdict else [],
         )
 
 
 class Heatmap(_Document):
-    """The heatmap drawn over the image, in the image's own size."""
+    """The heatmap in the image's own size: drawn over it, or its levels alone."""
 
     media_type: Literal["image/png", "image/jpeg"]
     colour_map: ColourMap
@@ -218,12 +248,29 @@ class Heatmap(_Document):
     )
 
 
+class Outlines(_Document):
+    """Outer edges of the cell and its nucleus: polygons of [row, column] in pixels of the upright image."""
+
+    cell: list[list[tuple[float, float]]] = Field(examples=[[[[20.5, 31.0], [88.0, 30.5], [60.0, 92.5]]]])
+    nucleus: list[list[tuple[float, float]]] = Field(examples=[[[[40.5, 41.0], [70.0, 44.5], [60.0, 72.5]]]])
+
+    @classmethod
+    def of(cls, outlines: CellOutlines) -> Self:
+        return cls(
+            cell=[list(polygon) for polygon in outlines.cell],
+            nucleus=[list(polygon) for polygon in outlines.nucleus],
+        )
+
+
 class WrittenReport(_Document):
     """A short text about the result, at most 80 words, and who wrote it. Never a diagnosis."""
 
     text: str = Field(examples=[_EXAMPLE_REPORT])
     writer: str = Field(examples=["rule-based"])
     language: Language
+    model: str | None = Field(
+        default=None, examples=[None], description="The language model that answered; null where rules wrote."
+    )
 
 
 class AnalysisResult(_Document):
@@ -249,6 +296,7 @@ class AnalysisResult(_Document):
     )
     focus: Focus | None
     heatmap: Heatmap | None
+    outlines: Outlines | None = Field(description="Where they were asked for.")
     report: WrittenReport | None
     timings_ms: dict[str, float] = Field(
         examples=[{"decode": 2.1, "preprocess": 9.8, "predict": 88.0, "total": 118.4}]
@@ -279,9 +327,13 @@ class AnalysisResult(_Document):
             probabilities=_by_class(finding),
             aux_neutrophil_probability=finding.aux_neutrophil,
             energy=finding.energy,
-            focus=None if analysis.focus is None else Focus.of(analysis.focus),
+            focus=None if analysis.focus is None else Focus.of(analysis.focus, analysis.focus_verdict),
             heatmap=None if analysis.overlay is None else _heatmap(analysis.overlay, colour_map),
-            report=report and WrittenReport(text=report.text, writer=report.writer, language=report.language),
+            outlines=None if analysis.outlines is None else Outlines.of(analysis.outlines),
+            report=report
+            and WrittenReport(
+                text=report.text, writer=report.writer, language=report.language, model=report.model
+            ),
             timings_ms={name: round(duration, 3) for name, duration in analysis.timings_ms.items()},
             disclaimer=analysis.disclaimer,
         )
@@ -344,6 +396,24 @@ class ProfileDescription(_Document):
         )
 
 
+class WriterDescription(_Document):
+    """A writer of reports."""
+
+    name: str = Field(examples=["rule-based"])
+    model: str | None = Field(examples=[None], description="That it asks; null for rules.")
+    leaves: bool = Field(
+        description="Whether the facts of a result leave this process for it: class, percentages, regions, "
+        "reasons for a review; never an image, a file name or an identifier."
+    )
+    sends_to: str | None = Field(examples=[None], description="The host that they go to.")
+
+    @classmethod
+    def of(cls, writer: WriterIdentity) -> Self:
+        return cls(
+            name=writer.name, model=writer.model, leaves=writer.sends_to is not None, sends_to=writer.sends_to
+        )
+
+
 class ModelDescription(_Document):
     """The answer of ``GET /v1/model``."""
 
@@ -355,6 +425,7 @@ class ModelDescription(_Document):
         description="Their outputs, by name.",
     )
     profiles: list[ProfileDescription]
+    report_writers: list[WriterDescription] = Field(description="In the order in which they are asked.")
     disclaimer: str = DISCLAIMER
 
     @classmethod
@@ -368,6 +439,7 @@ class ModelDescription(_Document):
                 ProfileDescription.of(profile, default=name == services.default_profile)
                 for name, profile in services.profiles.items()
             ],
+            report_writers=[WriterDescription.of(writer) for writer in services.writers],
         )
 
 

@@ -19,6 +19,9 @@ from orchestrator.telemetry import (
     REQUEST_SECONDS,
     REQUESTS,
     REVIEW_REASONS,
+    SPECIMEN_CELLS,
+    SPECIMEN_DECISIONS,
+    SPECIMENS,
     VIEWS,
 )
 from orchestrator.vision.tta import TtaMode
@@ -40,5 +43,11 @@ def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
                 FINDINGS.labels(class_name, profile, review)
     for mode in get_args(TtaMode):
         VIEWS.labels(mode)
+    for event in ("ordered", "repeated", "analysed", "signed", "cancelled"):
+        SPECIMENS.labels(event)
+    for outcome in ("analysed", "failed", "retried"):
+        SPECIMEN_CELLS.labels(outcome)
+    for outcome in ("accepted", "changed", "undone"):
+        SPECIMEN_DECISIONS.labels(outcome)
     for refused in get_args(Reason):
         ADMISSION_REFUSED.labels(refused)

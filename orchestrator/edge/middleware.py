@@ -7,16 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrator.edge import problems
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
+from orchestrator.edge.response_headers import harden
 from orchestrator.tracing import TRACEPARENT, request_span
-
-# Results are health data: no cache, no framing, no guessing of types, no address passed on.
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
 
 _UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -67,8 +59,7 @@ class Envelope:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID_HEADER] = request_id
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                harden(headers, scope.get("scheme", "http"))
                 if self._draining.begun:
                     headers["Connection"] = "close"
             await send(message)

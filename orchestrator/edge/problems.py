@@ -17,7 +17,15 @@ from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.uploads import MalformedUpload, UnsupportedBody, UploadTimeout
+from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference, UnknownModel
+from orchestrator.edge.security import (
+    AccessDenied,
+    AuthenticationUnavailable,
+    Forbidden,
+    RateLimited,
+    Unauthenticated,
+)
+from orchestrator.edge.uploads import MalformedUpload, UnsupportedBody, UploadTimeout, UploadTooLarge
 from orchestrator.request_context import current_request_id
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -109,6 +117,30 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             "The upload is malformed",
             "There is no file: the form has no field 'file'.",
         ),
+        UploadTooLarge: Kind(
+            "upload-too-large",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "The upload is too large",
+            "The files together are too large; at most 268435456 bytes are accepted.",
+        ),
+        MalformedInference: Kind(
+            "malformed-inference",
+            HTTPStatus.BAD_REQUEST,
+            "The inference request is malformed",
+            "images: expected the datatype UINT8.",
+        ),
+        InferenceTooLarge: Kind(
+            "inference-too-large",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "The inference request is too large",
+            "images: at most 32 rows are taken at a time.",
+        ),
+        UnknownModel: Kind(
+            "unknown-model",
+            HTTPStatus.NOT_FOUND,
+            "There is no such model",
+            "There is no such model; there are wbc, wbc_analysis.",
+        ),
         UnsupportedBody: Kind(
             "unsupported-body",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -141,6 +173,31 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             "64 analyses are under way; no more are taken.",
             retry_after_s=1,
         ),
+        Unauthenticated: Kind(
+            "unauthenticated",
+            HTTPStatus.UNAUTHORIZED,
+            "It is not known who asks",
+            "Show an API key or a token: 'Authorization: Bearer ...', or an API key in 'X-API-Key'.",
+        ),
+        Forbidden: Kind(
+            "forbidden",
+            HTTPStatus.FORBIDDEN,
+            "The caller may not do this",
+            "This needs the role sign; yours: analyse.",
+        ),
+        RateLimited: Kind(
+            "rate-limited",
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "The caller asks too often",
+            "You asked more than 100 times in 60 seconds; ask again in 3 seconds.",
+        ),
+        AuthenticationUnavailable: Kind(
+            "authentication-unavailable",
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "Who asks cannot be found out now",
+            "The issuer of the token does not tell its keys at the moment.",
+            retry_after_s=30,
+        ),
         errors.DeadlineExceeded: Kind(
             "deadline-exceeded",
             HTTPStatus.GATEWAY_TIMEOUT,
@@ -159,6 +216,61 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             HTTPStatus.GATEWAY_TIMEOUT,
             "The model did not answer in time",
             "The model server did not answer before the deadline.",
+        ),
+        errors.UnknownDifferential: Kind(
+            "unknown-differential",
+            HTTPStatus.NOT_FOUND,
+            "There is no such differential",
+            "There is no differential of this id.",
+        ),
+        errors.UnknownCell: Kind(
+            "unknown-cell",
+            HTTPStatus.NOT_FOUND,
+            "There is no such cell",
+            "The differential has no cell of this id.",
+        ),
+        errors.ImageNotKept: Kind(
+            "image-not-kept",
+            HTTPStatus.NOT_FOUND,
+            "The image is not kept",
+            "Images are not kept here, or not any more.",
+        ),
+        errors.IdempotencyConflict: Kind(
+            "idempotency-conflict",
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "This key stands for another order",
+            "The Idempotency-Key was used before, for another order or other images.",
+        ),
+        errors.SpecimenClosed: Kind(
+            "specimen-closed",
+            HTTPStatus.CONFLICT,
+            "The differential is closed",
+            "The differential is signed or cancelled, and nothing changes it any more.",
+        ),
+        errors.NotReady: Kind(
+            "not-ready",
+            HTTPStatus.CONFLICT,
+            "The differential is not ready",
+            "Cells wait to be analysed.",
+        ),
+        errors.StoreOff: Kind(
+            "store-off",
+            HTTPStatus.NOT_IMPLEMENTED,
+            "This service keeps nothing",
+            "Differentials need a store: set WBC_STORE__URL.",
+        ),
+        errors.StoreUnavailable: Kind(
+            "store-unavailable",
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The store is not available",
+            "The store does not answer.",
+            retry_after_s=5,
+        ),
+        errors.StoreError: Kind(
+            "store-error",
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "The store failed",
+            "The store could not do this.",
         ),
         errors.ContractViolation: Kind(
             "contract-violation",
@@ -234,17 +346,29 @@ def problem_of(error: Exception) -> Problem:
 def respond(error: Exception) -> Response:
     """The response for an error; what a caller cannot mend is also logged, but for an overload, which the
     metrics tell of."""
+    log_failure(error)
     kind = kind_of(error)
-    # A refusal costs next to nothing, and so it stays: in an overload a line for each would be the log.
-    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
-        _log(error, kind)
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException | AccessDenied) else {}
     retry_after_s = error.retry_after_s if isinstance(error, errors.Overloaded) else kind.retry_after_s
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     problem = problem_of(error)
     document = problem.model_dump_json(exclude=None if problem.errors else {"errors"})
     return Response(document, kind.status, headers, MEDIA_TYPE)
+
+
+def document_of(error: Exception) -> str:
+    """The problem document alone, for an answer that has begun and whose status is sent."""
+    log_failure(error)
+    return problem_of(error).model_dump_json()
+
+
+def log_failure(error: Exception) -> None:
+    """Log what a caller cannot mend."""
+    kind = kind_of(error)
+    # A refusal costs next to nothing, and so it stays: in an overload a line for each would be the log.
+    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, errors.Overloaded):
+        _log(error, kind)
 
 
 async def _handle(_: Request, error: Any) -> Response:

@@ -6,8 +6,12 @@ One suite, ``tests/contract/model_server_suite.py``, runs against every implemen
 from typing import Protocol
 
 from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
-from orchestrator.errors import ContractViolation
+from orchestrator.errors import ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import GAIN, IMAGES, MAX_BATCH_SIZE, TensorSpec
+
+
+class CircuitOpen(ModelServerUnavailable):
+    """The question was not asked, since those before it failed; see :mod:`orchestrator.circuit_breaker`."""
 
 
 class ModelServer(Protocol):

@@ -3,9 +3,10 @@
 import asyncio
 from typing import Literal, Protocol
 
+from orchestrator.circuit_breaker import BreakerState
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable, Overloaded
-from orchestrator.model_server.circuit_breaker import BreakerState, CircuitOpen
+from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.retry import RetryOutcome
 
 Method = Literal["classify", "explain"]

@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.wrappers_pb2 import Int64Value
 from numpy.typing import NDArray
 
+from orchestrator.circuit_breaker import BreakerState, CircuitBreaker, Verdict
 from orchestrator.deadline import deadline, remaining_s
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
 from orchestrator.errors import (
@@ -28,9 +29,8 @@ from orchestrator.errors import (
     WbcError,
 )
 from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME, SIGNATURES
-from orchestrator.model_server.base import check_views
+from orchestrator.model_server.base import CircuitOpen, check_views
 from orchestrator.model_server.call_observer import CallObserver, Method, Unobserved, outcome_of
-from orchestrator.model_server.circuit_breaker import BreakerState, CircuitBreaker, CircuitOpen, Verdict
 from orchestrator.model_server.grpc_channel import TlsFiles, open_channel
 from orchestrator.model_server.grpc_errors import may_be_retried
 from orchestrator.model_server.hedging import hedged
@@ -71,7 +71,7 @@ class TfServingOptions:
         max_attempts: calls for one question; 1 never retries.
         retry_share, retry_reserve: the budget of retries and hedges; see :class:`~.retry.RetryBudget`.
         hedge_after_s: after how long ``classify`` asks a second time; never where None.
-        breaker_min_calls, breaker_open_s: see :class:`~.circuit_breaker.CircuitBreaker`.
+        breaker_min_calls, breaker_open_s: see :class:`~orchestrator.circuit_breaker.CircuitBreaker`.
     """
 
     target: str
@@ -119,6 +119,7 @@ class TfServingModelServer:
             observe=self._observer.retry_ended,
         )
         self._breaker = CircuitBreaker(
+            lambda: CircuitOpen("The model server failed repeatedly and is left alone for a moment."),
             min_calls=options.breaker_min_calls,
             open_s=options.breaker_open_s,
             clock=clock,

@@ -28,3 +28,6 @@ class ReportWriter(Protocol):
         then.
         """
         ...
+
+    async def close(self) -> None:
+        """Let connections go; called once, at the end."""

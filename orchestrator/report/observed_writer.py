@@ -24,3 +24,7 @@ class ObservedWriter:
         """Write one report; raises what the writer raises."""
         with report_written(self.name):
             return await self._writer.write(request)
+
+    async def close(self) -> None:
+        """Close the writer."""
+        await self._writer.close()

@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
+from orchestrator.circuit_breaker import BreakerState
 from orchestrator.deadline import deadline
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import (
@@ -24,7 +25,7 @@ from orchestrator.errors import (
     ModelServerUnavailable,
     Overloaded,
 )
-from orchestrator.model_server.circuit_breaker import BreakerState, CircuitOpen
+from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.grpc_channel import TlsFiles
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
 from tests.contract.model_server_suite import views_of

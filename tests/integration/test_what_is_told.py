@@ -2,11 +2,20 @@
 
 import io
 import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
 from PIL import Image
 
+from orchestrator.domain import Prediction, Report, ReportRequest, ViewBatch
+from orchestrator.report.rule_based_writer import RuleBasedWriter
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_app, build_services
+from tests.fakes.model_server import FakeModelServer
+from tests.fakes.otlp_collector import OtlpCollector
 from tests.integration.test_serving_process import fake_service
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.running_service import RunningService, running_service
@@ -14,6 +23,7 @@ from tests.running_service import RunningService, running_service
 MARKER = "Yilmaz-Ayse-19570312"
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 FAILS_WITHOUT_HEATMAP = """
+import logging
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_services, serve
 from tests.fakes.model_server import FakeModelServer
@@ -24,6 +34,9 @@ class FailsWithoutHeatmap(FakeModelServer):
     async def start(self):
         await super().start()
         await self.explaining.start()
+        log = logging.getLogger()
+        log.setLevel(logging.DEBUG)  # as somebody does who looks for a fault
+        log.handlers[0].setStream(open({log!r}, "w"))  # more than fits into a pipe that nobody reads
 
     async def explain(self, views):
         return await self.explaining.explain(views)
@@ -36,12 +49,33 @@ serve(settings, build_services(settings, model_server=FailsWithoutHeatmap()))
 """
 
 
-@pytest.fixture(scope="module")
-def told() -> tuple[list[dict[str, str]], str, str]:
-    """The log of a service that was sent the marker in every way, and its metrics in both formats."""
-    arguments = "-c", FAILS_WITHOUT_HEATMAP.format(marker=MARKER)
-    with running_service(arguments, {"WBC_LOG_FORMAT": "json", "WBC_LOG_REQUESTS": "true"}) as service:
+@dataclass(frozen=True)
+class Told:
+    """All that a service wrote, and its metrics in both formats, and its spans."""
+
+    written: str
+    plain: str
+    openmetrics: str
+    spans: list[bytes]
+
+
+def what_is_told(log_format: str, folder: Path, *, traced: bool) -> Told:
+    """By a service that was sent the marker in every way."""
+    log = folder / "service.log"
+    arguments = "-c", FAILS_WITHOUT_HEATMAP.format(marker=MARKER, log=str(log))
+    environment = {
+        "WBC_LOG_FORMAT": log_format,
+        "WBC_LOG_REQUESTS": "true",
+        "WBC_STORE__URL": f"sqlite:///{folder}/store.db",
+    }
+    with (
+        OtlpCollector() as collector,
+        running_service(
+            arguments, environment | ({"WBC_TRACING__ENDPOINT": collector.endpoint} if traced else {})
+        ) as service,
+    ):
         send_the_marker_everywhere(service)
+        order_a_specimen_of_the_markers(service)
         with httpx2.Client(base_url=service.url, timeout=30) as client:
             plain = client.get("/metrics")
             openmetrics = client.get("/metrics", headers=OPENMETRICS)
@@ -49,8 +83,25 @@ def told() -> tuple[list[dict[str, str]], str, str]:
     assert code == 0
     assert plain.headers["content-type"].startswith("text/plain")
     assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
-    lines = [json.loads(line) for line in (service.announcement + out + err).splitlines()]
-    return lines, plain.text, openmetrics.text
+    assert bool(collector.spans) == traced
+    return Told(
+        service.announcement + out + err + log.read_text(),
+        plain.text,
+        openmetrics.text,
+        [span.SerializeToString() for span in collector.spans],
+    )
+
+
+@pytest.fixture(scope="module")
+def all_told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return what_is_told("json", tmp_path_factory.mktemp("store"), traced=False)
+
+
+@pytest.fixture(scope="module")
+def told(all_told: Told) -> tuple[list[dict[str, str]], str, str]:
+    """The lines of the log in JSON, and the metrics in both formats."""
+    lines = [json.loads(line) for line in all_told.written.splitlines()]
+    return lines, all_told.plain, all_told.openmetrics
 
 
 def image(shade: int) -> bytes:
@@ -101,6 +152,23 @@ def send_the_marker_everywhere(service: RunningService) -> None:
         assert named.status_code == 200
 
 
+def order_a_specimen_of_the_markers(service: RunningService) -> None:
+    with httpx2.Client(base_url=service.url, headers={"User-Agent": MARKER}, timeout=30) as client:
+        ordered = client.post(
+            "/v1/differentials",
+            files=[("files", (f"{MARKER}-{number}.jpg", image(200))) for number in range(2)],
+            data={"specimen_id": MARKER},
+            headers={"Idempotency-Key": MARKER},
+        )
+        assert ordered.status_code == 202, ordered.text
+        where, waited_until_s = ordered.headers["location"], time.monotonic() + 20
+        while client.get(where).json()["state"] in ("waiting", "running"):
+            assert time.monotonic() < waited_until_s
+            time.sleep(0.05)
+        assert MARKER in client.get(where).text  # it was kept; and it is told to who asks for it, alone
+        assert client.get(f"/v1/differentials/{MARKER}").status_code == 404
+
+
 def test_every_line_is_json_and_names_its_request(told):
     lines, _, _ = told
     assert {"message", "disclaimer"} <= set(lines[0])
@@ -124,6 +192,60 @@ def test_the_log_holds_nothing_that_was_sent(told):
     assert "Yilmaz" not in text
     assert ".jpg" not in text
     assert "pixels" not in text  # of the image that the model server failed on
+
+
+def test_neither_a_log_of_text_nor_traces_hold_anything_that_was_sent(tmp_path):
+    told = what_is_told("text", tmp_path, traced=True)
+    assert len(told.spans) > 20
+    assert not [span for span in told.spans if b"yilmaz" in span.lower()]
+    assert "predict ended: ok" in told.written
+    for text in (told.written, told.plain, told.openmetrics):
+        assert "yilmaz" not in text.lower()
+    assert ".jpg" not in told.written.replace("@cell.jpg", "")  # of the announcement
+
+
+class NotingModelServer(FakeModelServer):
+    """Keeps the bytes and the words of all that it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = b""
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        self.asked += views.images.tobytes() + views.gain.tobytes() + repr(views).encode()
+        return await super().explain(views)
+
+
+class NotingWriter(RuleBasedWriter):
+    """Keeps the words of all that it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = b""
+
+    async def write(self, request: ReportRequest) -> Report:
+        assert request.focus is not None
+        self.asked += repr(request).encode() + request.focus.heatmap.tobytes()
+        return await super().write(request)
+
+
+async def test_model_server_and_report_writer_are_asked_nothing_of_whose_image_it_is():
+    model_server, writer = NotingModelServer(), NotingWriter()
+    services = build_services(Settings(), model_server=model_server, report_writer=writer)
+    app = build_app(Settings(), services)
+    headers = {"User-Agent": MARKER, "Referer": f"http://hospital/{MARKER}", "X-Request-ID": MARKER}
+    async with (
+        app.router.lifespan_context(app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service") as client,
+    ):
+        for path in ("/predict", "/v1/analyses"):
+            answer = await client.post(
+                path, files={"file": (f"{MARKER}.jpg", image(200))}, headers=headers, data={"language": "tr"}
+            )
+            assert answer.status_code == 200
+    for asked in (model_server.asked, writer.asked):
+        assert len(asked) > 1000
+        assert b"yilmaz" not in asked.lower()
 
 
 def test_the_metrics_hold_nothing_that_was_sent_and_name_requests_in_exemplars_alone(told):

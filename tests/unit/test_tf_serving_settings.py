@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
+from orchestrator.circuit_breaker import BreakerState
 from orchestrator.domain import ModelIdentity
-from orchestrator.model_server.circuit_breaker import BreakerState
 from orchestrator.model_server.embedded import EmbeddedModelServer
 from orchestrator.model_server.tf_serving import TfServingModelServer
 from orchestrator.settings import Settings, TfServingSettings

@@ -16,6 +16,7 @@ WithComponent = Callable[[str], list[Manifest]]
 
 OVERLAYS: Final = ("local-cpu", "staging", "production-gpu")
 COMPONENTS: Final = (
+    "api-keys",
     "autoscaling",
     "canary",
     "gpu",
@@ -28,7 +29,7 @@ COMPONENTS: Final = (
 )
 
 GUARDED: Final = ("staging", "production-gpu")
-"""The overlays with network policies, autoscaling and TLS."""
+"""The overlays with network policies, autoscaling, TLS and API keys."""
 
 WORKLOADS: Final = ("Deployment", "Job")
 MODEL_SERVER: Final = "model-server"

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from orchestrator.edge.security import refuse_open_address
 from orchestrator.settings import Settings
 from tests.unit.deployment import serving_flags
 from tests.unit.deployment.manifests import (
@@ -28,6 +29,7 @@ class TestReferences:
             there = {(m["kind"], m["metadata"]["name"]) for m in manifests}
             there |= {("Secret", m["spec"]["secretName"]) for m in of_kind(manifests, "Certificate")}
             there |= {("ServiceAccount", "default")}
+            there |= {("Secret", "orchestrator-api-keys")}  # a person makes it: k8s/README.md
             wanted = {reference for m in manifests for reference in _references(m)}
             assert wanted - there == set()
         assert ("ConfigMap", "serving-config") not in wanted, "the name of a generated ConfigMap has a hash"
@@ -105,6 +107,21 @@ class TestPorts:
         )
         assert settings.http.port == port
         assert settings.http.host == "0.0.0.0"
+
+    def test_the_orchestrator_starts_where_it_listens_and_asks_who_calls(
+        self, overlays: dict[str, list[Manifest]]
+    ) -> None:
+        for name, manifests in overlays.items():
+            settings = orchestrator_settings(manifests)
+            asks = settings.security.api_keys_file is not None
+            refuse_open_address(
+                settings.http.host, "host", asks=asks, allowed=settings.security.allow_unauthenticated
+            )
+            assert asks == (name in GUARDED)
+            if asks:
+                container = main_container(named(manifests, "Deployment", "orchestrator"))
+                folders = [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
+                assert str(settings.security.api_keys_file.parent) in folders
 
     def test_the_model_server_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
         for server in workloads(overlay, MODEL_SERVER):

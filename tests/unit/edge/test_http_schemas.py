@@ -9,7 +9,9 @@ from orchestrator.domain import (
     CellOutlines,
     Finding,
     FocusMap,
+    FocusReason,
     FocusShares,
+    FocusVerdict,
     ModelIdentity,
     Overlay,
     Report,
@@ -44,8 +46,9 @@ def analysis() -> Analysis:
         views=8,
         focus=FocusMap(np.zeros((480, 640), np.float32), 0.8, FocusShares(0.5, 0.3, 0.2)),
         overlay=Overlay(b"\x89PNG", "image/png"),
-        report=Report("A neutrophil.", "rule-based", "en"),
+        report=Report("A neutrophil.", "azure", "en", model="gpt-4o-2024"),
         timings_ms={"decode": 1.23456},
+        focus_verdict=FocusVerdict("sound", (FocusReason("on_cell", "80% of it."),)),
         outlines=CellOutlines(cell=(((1.0, 2.0), (9.0, 2.0), (5.0, 8.0)),), nucleus=()),
     )
 
@@ -70,10 +73,15 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "probabilities": dict(zip(CLASS_NAMES, (0.05, 0.1, 0.2, 0.05, 0.6), strict=True)),
         "aux_neutrophil_probability": 0.9,
         "energy": -3.5,
-        "focus": {"ratio": 0.8, "shares": {"nucleus": 0.5, "cytoplasm": 0.3, "background": 0.2}},
+        "focus": {
+            "ratio": 0.8,
+            "shares": {"nucleus": 0.5, "cytoplasm": 0.3, "background": 0.2},
+            "verdict": "sound",
+            "reasons": [{"code": "on_cell", "message": "80% of it."}],
+        },
         "heatmap": {"media_type": "image/png", "colour_map": "viridis", "data": "iVBORw=="},
         "outlines": {"cell": [[[1.0, 2.0], [9.0, 2.0], [5.0, 8.0]]], "nucleus": []},
-        "report": {"text": "A neutrophil.", "writer": "rule-based", "language": "en"},
+        "report": {"text": "A neutrophil.", "writer": "azure", "language": "en", "model": "gpt-4o-2024"},
         "timings_ms": {"decode": 1.235},
         "disclaimer": "For research use only. Not for use in diagnostic procedures.",
     }

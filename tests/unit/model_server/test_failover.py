@@ -14,7 +14,7 @@ from orchestrator.errors import (
     Overloaded,
     WbcError,
 )
-from orchestrator.model_server.circuit_breaker import CircuitOpen
+from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.failover import FailoverModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 

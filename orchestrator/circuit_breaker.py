@@ -1,7 +1,8 @@
 """A circuit breaker: what fails all the time is left alone for a while.
 
-Whoever waits for a dead server holds a place that another could use, and learns after his whole deadline what
-was known before. Nygard, "Release It!", 2nd ed., 2018, chapter 5.
+It stands before the model server and before each provider of reports. Whoever waits for a dead server holds
+a place that another could use, and learns after his whole deadline what was known. Nygard, "Release It!",
+2nd ed., 2018, chapter 5.
 """
 
 import time
@@ -10,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, IntEnum, auto
 from typing import Final
-
-from orchestrator.errors import ModelServerUnavailable
 
 
 class BreakerState(IntEnum):
@@ -23,10 +22,6 @@ class BreakerState(IntEnum):
     """One call goes through; its end decides."""
     OPEN = 2
     """No call goes through."""
-
-
-class CircuitOpen(ModelServerUnavailable):
-    """The call was not made, since those before it failed."""
 
 
 class Verdict(Enum):
@@ -48,6 +43,7 @@ class CircuitBreaker:
     Used on one event loop, so that it needs no lock.
 
     Args:
+        refusal: makes the error that a call ends in which may not be made.
         min_calls: the least number of ended calls to judge by; at most ``WINDOW``.
         failure_share: opens where at least this share of the latest calls failed.
         memory_s: how long an ended call counts, in seconds.
@@ -58,6 +54,7 @@ class CircuitBreaker:
 
     def __init__(
         self,
+        refusal: Callable[[], Exception],
         *,
         min_calls: int = 10,
         failure_share: float = 0.5,
@@ -68,6 +65,7 @@ class CircuitBreaker:
     ) -> None:
         if not 1 <= min_calls <= WINDOW:
             raise ValueError(f"min_calls: expected 1 to {WINDOW}, received {min_calls}")
+        self._refusal = refusal
         self._min_calls = min_calls
         self._failure_share = failure_share
         self._memory_s = memory_s
@@ -93,10 +91,10 @@ class CircuitBreaker:
         """Frame one call; ``judge`` says what an exception that ends it says about the server.
 
         Raises:
-            CircuitOpen: the call may not be made.
+            Exception: what ``refusal`` makes, where the call may not be made.
         """
         if self.state is BreakerState.OPEN or (self._state is BreakerState.HALF_OPEN and self._probing):
-            raise CircuitOpen("The model server failed repeatedly and is left alone for a moment.")
+            raise self._refusal()
         period = self._period
         self._probing = self._state is BreakerState.HALF_OPEN
         try:

@@ -1,0 +1,99 @@
+"""Exact confidence intervals for the share of one kind among counted things.
+
+References
+----------
+Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+Biometrika 26:404-413.
+NIST Digital Library of Mathematical Functions, 8.17 (the incomplete beta function; 8.17.22 its continued
+fraction), evaluated by the method of Lentz as modified by Thompson and Barnett 1986.
+"""
+
+import math
+from functools import lru_cache
+from typing import Final
+
+CONFIDENCE: Final = 0.95
+
+_EPSILON: Final = 1e-15
+_TINY: Final = 1e-300
+_MAX_TERMS: Final = 10_000
+_MAX_STEPS: Final = 200
+
+
+@lru_cache(maxsize=4096)
+def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The limits, in [0, 1], of the share that ``count`` of ``total`` independent draws stand for.
+
+    Exact: it holds the true share in at least ``confidence`` of all cases, whatever the share is.
+
+    Raises ``ValueError`` unless 0 <= count <= total, total >= 1 and 0 < confidence < 1.
+    """
+    if total < 1 or not 0 <= count <= total:
+        raise ValueError(f"expected 0 <= count <= total and at least one, received {count} of {total}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"expected a confidence between 0 and 1, received {confidence!r}")
+    tail = (1 - confidence) / 2
+    low = 0.0 if count == 0 else beta_quantile(tail, count, total - count + 1)
+    high = 1.0 if count == total else beta_quantile(1 - tail, count + 1, total - count)
+    return low, high
+
+
+def beta_quantile(probability: float, a: float, b: float) -> float:
+    """The x in (0, 1) at which the cumulative distribution of Beta(a, b) is ``probability``; a, b >= 1.
+
+    Newton's steps, and a bisection wherever one would leave the bracket around the answer.
+    """
+    low, high = 0.0, 1.0
+    x = a / (a + b)
+    for _ in range(_MAX_STEPS):
+        missed = incomplete_beta(x, a, b) - probability
+        if missed > 0:
+            high = x
+        else:
+            low = x
+        density = math.exp((a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - _log_beta(a, b))
+        following = x - missed / density if density > 0 else -1.0
+        if not low < following < high:
+            following = (low + high) / 2
+        if abs(following - x) <= _EPSILON * x or following in (low, high):
+            return following
+        x = following
+    return x
+
+
+def incomplete_beta(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), for x in [0, 1] and a, b > 0."""
+    if x <= 0:
+        return 0.0
+    if x >= 1:
+        return 1.0
+    if x > (a + 1) / (a + b + 2):  # there the fraction of the other tail converges faster
+        return 1.0 - incomplete_beta(1 - x, b, a)
+    front = math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b)) / a
+    return front * _continued_fraction(x, a, b)
+
+
+def _continued_fraction(x: float, a: float, b: float) -> float:
+    """DLMF 8.17.22, 1 / (1 + d1 / (1 + d2 / (1 + ...))), from its front to its end."""
+    c, d = math.inf, 1.0
+    value = 1.0
+    for term in range(1, _MAX_TERMS):
+        m = term // 2
+        if term % 2 == 0:
+            numerator = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        else:
+            numerator = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        d = 1 / _not_zero(1 + numerator * d)
+        c = _not_zero(1 + numerator / c)
+        value *= c * d
+        if abs(c * d - 1) < _EPSILON:
+            break
+    return value
+
+
+def _not_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

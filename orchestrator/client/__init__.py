@@ -1,0 +1,34 @@
+"""The Python client of the gRPC edge ``wbc.v1``: needs gRPC and nothing else of the service.
+
+For research use only. Not for use in diagnostic procedures.
+
+The modules know one another by relative imports alone: here they are ``orchestrator.client``, installed on
+their own (``pyproject.toml`` beside this file) they are ``wbc_client``.
+"""
+
+from .aio import AsyncClient
+from .client import Client
+from .connection import Connection, TlsFiles
+from .differentials import Cell, ClassCount, Differential
+from .errors import AnalyzerError
+from .options import AnalysisOptions, SpecimenOrder
+from .results import Analysis, Focus, Heatmap, ModelDescription, Report, StreamResult
+
+__all__ = [
+    "Analysis",
+    "AnalysisOptions",
+    "AnalyzerError",
+    "AsyncClient",
+    "Cell",
+    "ClassCount",
+    "Client",
+    "Connection",
+    "Differential",
+    "Focus",
+    "Heatmap",
+    "ModelDescription",
+    "Report",
+    "SpecimenOrder",
+    "StreamResult",
+    "TlsFiles",
+]

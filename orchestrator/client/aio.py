@@ -1,0 +1,252 @@
+"""The client for programs on an event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import grpc
+
+from .connection import Connection, pause_s
+from .differentials import Differential
+from .errors import AnalyzerError
+from .messages import (
+    ANALYSIS_TIMEOUT_S,
+    ORDER_TIMEOUT_S,
+    WINDOW,
+    new_key,
+    order_messages,
+    ordered,
+    stream_result,
+    unanswered,
+)
+from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
+from .protos.wbc.v1 import wbc_pb2 as pb
+from .protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
+from .resending import Resending
+from .results import Analysis, Key, ModelDescription, StreamResult
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """As :class:`~.client.Client`, on the event loop that runs when it is made."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        options, tls = connection.options(), connection.tls
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(connection.target, options)
+        else:
+            self._channel = grpc.aio.secure_channel(connection.target, tls.credentials(), options)
+        self._stub: Any = AnalyzerStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are broken off."""
+        await self._channel.close()
+
+    async def analyze(
+        self,
+        image: bytes,
+        options: AnalysisOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float | None = ANALYSIS_TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> Analysis:
+        """Analyse one image: the bytes of a JPEG, PNG, BMP, TIFF or WebP file."""
+        request = pb.AnalyzeRequest(image=image, options=options.message())
+        metadata = self._connection.metadata(request_id)
+        response = await _called(lambda: self._stub.Analyze(request, timeout=timeout_s, metadata=metadata))
+        return Analysis.of(response.analysis)
+
+    async def analyze_stream(
+        self,
+        images: Iterable[tuple[Key, bytes]] | AsyncIterable[tuple[Key, bytes]],
+        options: AnalysisOptions = DEFAULT_OPTIONS,
+        *,
+        window: int = WINDOW,
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[StreamResult[Key]]:
+        """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
+
+        ``images`` is read only ``window`` images ahead of the answers. Where the service goes away, what has
+        no answer is sent again.
+        """
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        feeder = _Feeder(images, options.message(), window)
+        attempt = 0
+        try:
+            while True:
+                left_s = None if ends_s is None else max(0.0, ends_s - time.monotonic())
+                metadata = self._connection.metadata()
+                call = self._stub.AnalyzeStream(feeder.requests(), timeout=left_s, metadata=metadata)
+                try:
+                    async for response in call:
+                        if (result := await feeder.answered(response)) is not None:
+                            attempt = 0
+                            yield result
+                    break
+                except grpc.RpcError as error:
+                    attempt += 1
+                    if not self._connection.repeats(error, attempt):
+                        raise AnalyzerError.of_call(error) from error
+                finally:
+                    call.cancel()
+                    await feeder.begin_again()
+                await asyncio.sleep(pause_s(attempt))
+            await feeder.check()
+        finally:
+            await feeder.close()
+
+    async def create_differential(
+        self,
+        order: SpecimenOrder,
+        images: Sequence[bytes],
+        *,
+        idempotency_key: str | None = None,
+        timeout_s: float = ORDER_TIMEOUT_S,
+    ) -> tuple[Differential, bool]:
+        """Order the differential of one specimen; see :meth:`~.client.Client.create_differential`."""
+        key = idempotency_key or new_key()
+        metadata = self._connection.metadata()
+        ends_s = time.monotonic() + timeout_s
+        attempt = 0
+        while True:
+            left_s = max(0.0, ends_s - time.monotonic())
+            messages = order_messages(order, images, key)
+            try:
+                return ordered(
+                    await self._stub.CreateDifferential(messages, timeout=left_s, metadata=metadata)
+                )
+            except grpc.RpcError as error:
+                attempt += 1
+                if (
+                    error.code() is not grpc.StatusCode.UNAVAILABLE
+                    or attempt >= self._connection.max_attempts
+                ):
+                    raise AnalyzerError.of_call(error) from error
+            await asyncio.sleep(pause_s(attempt))
+
+    async def get_differential(
+        self, differential_id: str, *, cells: bool = True, timeout_s: float = ANALYSIS_TIMEOUT_S
+    ) -> Differential:
+        """A differential as it is now."""
+        request = pb.GetDifferentialRequest(differential_id=differential_id, cells=cells)
+        metadata = self._connection.metadata()
+        response = await _called(
+            lambda: self._stub.GetDifferential(request, timeout=timeout_s, metadata=metadata)
+        )
+        return Differential.of(response.differential)
+
+    async def wait_for_differential(
+        self, differential_id: str, *, timeout_s: float, poll_s: float = 1.0
+    ) -> Differential:
+        """A differential once no cell is to be analysed any more; after ``timeout_s``, as it is then."""
+        ends_s = time.monotonic() + timeout_s
+        while not (found := await self.get_differential(differential_id)).ended and time.monotonic() < ends_s:
+            await asyncio.sleep(poll_s)
+        return found
+
+    async def model(self, *, timeout_s: float = ANALYSIS_TIMEOUT_S) -> ModelDescription:
+        """What answers, and which device profiles there are."""
+        metadata = self._connection.metadata()
+        request = pb.GetModelRequest()
+        response = await _called(lambda: self._stub.GetModel(request, timeout=timeout_s, metadata=metadata))
+        return ModelDescription.of(response)
+
+
+async def _called(call: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await call()
+    except grpc.RpcError as error:
+        raise AnalyzerError.of_call(error) from error
+
+
+class _Feeder(Generic[Key]):
+    """Reads images in a task, and hands them to one call after another until they are answered."""
+
+    def __init__(
+        self,
+        images: Iterable[tuple[Key, bytes]] | AsyncIterable[tuple[Key, bytes]],
+        options: pb.AnalysisOptions,
+        window: int,
+    ) -> None:
+        self._options = options
+        self._resending = Resending(window)
+        self._keys: dict[int, Key] = {}
+        self._changed = asyncio.Condition()
+        self._connection = 0
+        self._read = False
+        self._failure: Exception | None = None
+        self._pulling = asyncio.create_task(self._pull(images), name="wbc images")
+
+    async def _pull(self, images: Iterable[tuple[Key, bytes]] | AsyncIterable[tuple[Key, bytes]]) -> None:
+        try:
+            if isinstance(images, AsyncIterable):
+                async for key, image in images:
+                    await self._add(key, image)
+            else:
+                for key, image in images:
+                    await self._add(key, image)
+        except Exception as error:  # the caller's own, and for him: raised where he waits for answers
+            self._failure = error
+        async with self._changed:
+            self._read = True
+            self._changed.notify_all()
+
+    async def _add(self, key: Key, image: bytes) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._resending.full)
+            self._keys[self._resending.add(image)] = key
+            self._changed.notify_all()
+
+    async def requests(self) -> AsyncIterator[pb.AnalyzeStreamRequest]:
+        """What one call is to send, from what has no answer yet."""
+        connection = self._connection
+        while True:
+            async with self._changed:
+                while True:
+                    if connection != self._connection:
+                        return
+                    if (taken := self._resending.take_unsent()) is not None:
+                        break
+                    if self._read:
+                        return
+                    await self._changed.wait()
+            number, image = taken
+            yield pb.AnalyzeStreamRequest(correlation_id=str(number), image=image, options=self._options)
+
+    async def answered(self, response: pb.AnalyzeStreamResponse) -> StreamResult[Key] | None:
+        """The result under its key; None where nobody waits for it."""
+        async with self._changed:
+            result = stream_result(response, self._keys, self._resending)
+            self._changed.notify_all()
+        return result
+
+    async def begin_again(self) -> None:
+        """Let the requests of the call so far end; the next ones begin with what has no answer."""
+        async with self._changed:
+            self._connection += 1
+            self._resending.begin_again()
+            self._changed.notify_all()
+
+    async def check(self) -> None:
+        """Raise what the images raised, or an error where answers are missing."""
+        if self._failure is not None:
+            raise self._failure
+        if self._resending:
+            raise unanswered(len(self._resending))
+
+    async def close(self) -> None:
+        """Read no more."""
+        self._pulling.cancel()
+        await asyncio.gather(self._pulling, return_exceptions=True)

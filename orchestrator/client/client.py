@@ -1,0 +1,250 @@
+"""The client for programs with threads."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import grpc
+
+from .connection import Connection, pause_s
+from .differentials import Differential
+from .errors import AnalyzerError
+from .messages import (
+    ANALYSIS_TIMEOUT_S,
+    ORDER_TIMEOUT_S,
+    WINDOW,
+    new_key,
+    order_messages,
+    ordered,
+    stream_result,
+    unanswered,
+)
+from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
+from .protos.wbc.v1 import wbc_pb2 as pb
+from .protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
+from .resending import Resending
+from .results import Analysis, Key, ModelDescription, StreamResult
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a service. Safe for threads. Every method raises :class:`~.errors.AnalyzerError`.
+
+    ::
+
+        with Client(Connection("localhost:9000")) as client:
+            print(client.analyze(Path("cell.jpg").read_bytes()).class_name)
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        options, tls = connection.options(), connection.tls
+        if tls is None:
+            self._channel = grpc.insecure_channel(connection.target, options)
+        else:
+            self._channel = grpc.secure_channel(connection.target, tls.credentials(), options)
+        self._stub: Any = AnalyzerStub(self._channel)  # type: ignore[no-untyped-call]  # generated
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls under way are broken off."""
+        self._channel.close()
+
+    def analyze(
+        self,
+        image: bytes,
+        options: AnalysisOptions = DEFAULT_OPTIONS,
+        *,
+        timeout_s: float | None = ANALYSIS_TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> Analysis:
+        """Analyse one image: the bytes of a JPEG, PNG, BMP, TIFF or WebP file."""
+        request = pb.AnalyzeRequest(image=image, options=options.message())
+        metadata = self._connection.metadata(request_id)
+        response = _called(lambda: self._stub.Analyze(request, timeout=timeout_s, metadata=metadata))
+        return Analysis.of(response.analysis)
+
+    def analyze_stream(
+        self,
+        images: Iterable[tuple[Key, bytes]],
+        options: AnalysisOptions = DEFAULT_OPTIONS,
+        *,
+        window: int = WINDOW,
+        timeout_s: float | None = None,
+    ) -> Iterator[StreamResult[Key]]:
+        """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
+
+        ``images`` is read in a thread of its own, only ``window`` images ahead of the answers. Where the
+        service goes away, what has no answer is sent again.
+        """
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        feeder = _Feeder(images, options.message(), window)
+        attempt = 0
+        try:
+            while True:
+                left_s = None if ends_s is None else max(0.0, ends_s - time.monotonic())
+                metadata = self._connection.metadata()
+                call = self._stub.AnalyzeStream(feeder.requests(), timeout=left_s, metadata=metadata)
+                try:
+                    for response in call:
+                        if (result := feeder.answered(response)) is not None:
+                            attempt = 0
+                            yield result
+                    break
+                except grpc.RpcError as error:
+                    attempt += 1
+                    if not self._connection.repeats(error, attempt):
+                        raise AnalyzerError.of_call(error) from error
+                finally:
+                    call.cancel()
+                    feeder.begin_again()
+                time.sleep(pause_s(attempt))
+            feeder.check()
+        finally:
+            feeder.close()
+
+    def create_differential(
+        self,
+        order: SpecimenOrder,
+        images: Sequence[bytes],
+        *,
+        idempotency_key: str | None = None,
+        timeout_s: float = ORDER_TIMEOUT_S,
+    ) -> tuple[Differential, bool]:
+        """Order the differential of one specimen.
+
+        Also whether the order was new, which it is not where the same was sent before under this key. Where
+        none is given the client makes one, for its own repetitions.
+        """
+        key = idempotency_key or new_key()
+        metadata = self._connection.metadata()
+        ends_s = time.monotonic() + timeout_s
+        attempt = 0
+        while True:
+            left_s = max(0.0, ends_s - time.monotonic())
+            messages = order_messages(order, images, key)
+            try:
+                return ordered(self._stub.CreateDifferential(messages, timeout=left_s, metadata=metadata))
+            except grpc.RpcError as error:
+                attempt += 1
+                if (
+                    error.code() is not grpc.StatusCode.UNAVAILABLE
+                    or attempt >= self._connection.max_attempts
+                ):
+                    raise AnalyzerError.of_call(error) from error
+            time.sleep(pause_s(attempt))
+
+    def get_differential(
+        self, differential_id: str, *, cells: bool = True, timeout_s: float = ANALYSIS_TIMEOUT_S
+    ) -> Differential:
+        """A differential as it is now."""
+        request = pb.GetDifferentialRequest(differential_id=differential_id, cells=cells)
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.GetDifferential(request, timeout=timeout_s, metadata=metadata))
+        return Differential.of(response.differential)
+
+    def wait_for_differential(
+        self, differential_id: str, *, timeout_s: float, poll_s: float = 1.0
+    ) -> Differential:
+        """A differential once no cell is to be analysed any more; after ``timeout_s``, as it is then."""
+        ends_s = time.monotonic() + timeout_s
+        while not (found := self.get_differential(differential_id)).ended and time.monotonic() < ends_s:
+            time.sleep(poll_s)
+        return found
+
+    def model(self, *, timeout_s: float = ANALYSIS_TIMEOUT_S) -> ModelDescription:
+        """What answers, and which device profiles there are."""
+        metadata = self._connection.metadata()
+        request = pb.GetModelRequest()
+        response = _called(lambda: self._stub.GetModel(request, timeout=timeout_s, metadata=metadata))
+        return ModelDescription.of(response)
+
+
+def _called(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except grpc.RpcError as error:
+        raise AnalyzerError.of_call(error) from error
+
+
+class _Feeder(Generic[Key]):
+    """Reads images in a thread, and hands them to one call after another until they are answered."""
+
+    def __init__(self, images: Iterable[tuple[Key, bytes]], options: pb.AnalysisOptions, window: int) -> None:
+        self._options = options
+        self._resending = Resending(window)
+        self._keys: dict[int, Key] = {}
+        self._changed = threading.Condition()
+        self._connection = 0
+        self._read = self._closed = False
+        self._failure: Exception | None = None
+        threading.Thread(target=self._pull, args=(images,), name="wbc images", daemon=True).start()
+
+    def _pull(self, images: Iterable[tuple[Key, bytes]]) -> None:
+        try:
+            for key, image in images:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or not self._resending.full)
+                    if self._closed:
+                        return
+                    self._keys[self._resending.add(image)] = key
+                    self._changed.notify_all()
+        except Exception as error:  # the caller's own, and for him: raised where he waits for answers
+            self._failure = error
+        finally:
+            with self._changed:
+                self._read = True
+                self._changed.notify_all()
+
+    def requests(self) -> Iterator[pb.AnalyzeStreamRequest]:
+        """What one call is to send, from what has no answer yet."""
+        connection = self._connection
+        while True:
+            with self._changed:
+                while True:
+                    if self._closed or connection != self._connection:
+                        return
+                    if (taken := self._resending.take_unsent()) is not None:
+                        break
+                    if self._read:
+                        return
+                    self._changed.wait()
+            number, image = taken
+            yield pb.AnalyzeStreamRequest(correlation_id=str(number), image=image, options=self._options)
+
+    def answered(self, response: pb.AnalyzeStreamResponse) -> StreamResult[Key] | None:
+        """The result under its key; None where nobody waits for it."""
+        with self._changed:
+            result = stream_result(response, self._keys, self._resending)
+            self._changed.notify_all()
+        return result
+
+    def begin_again(self) -> None:
+        """Let the requests of the call so far end; the next ones begin with what has no answer."""
+        with self._changed:
+            self._connection += 1
+            self._resending.begin_again()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raise what the images raised, or an error where answers are missing."""
+        if self._failure is not None:
+            raise self._failure
+        if self._resending:
+            raise unanswered(len(self._resending))
+
+    def close(self) -> None:
+        """Read no more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

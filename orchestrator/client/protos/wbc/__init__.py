@@ -1,0 +1,1 @@
+"""The package ``wbc`` of the protos."""

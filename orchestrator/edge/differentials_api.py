@@ -1,0 +1,434 @@
+"""Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Header, Path, Query
+from fastapi.routing import APIRoute
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from orchestrator import errors
+from orchestrator.edge import problems
+from orchestrator.edge.acting_person import acting_person
+from orchestrator.edge.differential_schemas import (
+    AuditTrail,
+    DecisionBody,
+    DifferentialPage,
+    DifferentialResult,
+    DifferentialSummary,
+    OrderParameters,
+    ProgressEvent,
+)
+from orchestrator.edge.http_schemas import form_schema
+from orchestrator.edge.json_body import json_schema, read_json
+from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.edge.uploads import (
+    FILES_FIELD,
+    MalformedUpload,
+    UnsupportedBody,
+    UploadLimits,
+    Uploads,
+    UploadTimeout,
+    UploadTooLarge,
+    read_uploads,
+)
+from orchestrator.edge.zip_archive import is_archive, unpack
+from orchestrator.interop import csv_tables
+from orchestrator.specimen import SpecimenOrder
+from orchestrator.specimens import Progress, Specimens
+from orchestrator.vision.containers import read_container
+
+PATH: Final = "/v1/differentials"
+_ONE: Final = f"{PATH}/{{differential_id}}"
+_CELL: Final = f"{_ONE}/cells/{{cell_id}}"
+
+ENDPOINTS: Final = (
+    ("POST", PATH), ("GET", PATH), ("GET", _ONE), ("GET", f"{_ONE}/events"), ("POST", f"{_ONE}/cancel"),
+    ("POST", f"{_ONE}/sign"), ("POST", f"{_CELL}/decision"), ("DELETE", f"{_CELL}/decision"),
+    ("GET", f"{_CELL}/image"), ("GET", f"{_ONE}/audit"), ("GET", f"{_ONE}/export.csv"),
+)  # fmt: skip
+
+MAX_STREAMS: Final = 100
+"""Streams of progress that are open at a time; each looks into the store every second."""
+
+BUSY_RETRY_S: Final = 5.0
+_RECONNECT_MS: Final = 2000
+
+DifferentialIdPath = Annotated[str, Path(max_length=64)]
+CellIdPath = Annotated[str, Path(max_length=64)]
+WithCells = Annotated[bool, Query(description="Whether the answer lists every cell.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        description="The same order sent again under the same key is answered with the first one's "
+        "differential, and analysed once.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(max_length=64, description="What a client that reconnects has seen last; sent by browsers."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimits:
+    """What one order may bring, and how many are read at a time: each is held in memory until it is kept."""
+
+    max_files: int = 1000
+    max_total_bytes: int = 256 * 2**20
+    upload_timeout_s: float = 300.0
+    max_orders: int = 2
+
+
+class DifferentialsApi:
+    """The endpoints, bound to the use cases."""
+
+    def __init__(
+        self, specimens: Specimens, profiles: Mapping[str, Any], max_file_bytes: int, limits: OrderLimits
+    ) -> None:
+        self._specimens = specimens
+        self._profiles = profiles
+        self._uploads = UploadLimits(
+            max_file_bytes=max_file_bytes,
+            max_total_bytes=limits.max_total_bytes,
+            max_files=limits.max_files,
+            file_field=FILES_FIELD,
+            archives=True,
+        )
+        self._limits = limits
+        self._orders = 0
+        self._streams = 0
+
+    async def order(
+        self,
+        request: Request,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Order the differential of one specimen.
+
+        Many images in the field `files`, or one zip of them. The answer comes as soon as all of it is kept;
+        `Location` says where its progress and result are. An image that cannot be analysed is a failed cell
+        with the reason, and fails nothing else.
+        """
+        with self._place_for_an_order():
+            uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
+            order = self._order_of(uploads.fields)
+            payloads = await self._images(uploads)
+            differential, created = await self._specimens.order(
+                order, payloads, acting_person(request), idempotency_key
+            )
+        base = request.scope.get("root_path", "")
+        response.headers["Location"] = f"{base}{PATH}/{differential.specimen.differential_id}"
+        if not created:
+            response.headers["Idempotent-Replayed"] = "true"
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def page(
+        self,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        cursor: Annotated[
+            str | None, Query(max_length=200, description="The `next_cursor` of the page before.")
+        ] = None,
+    ) -> DifferentialPage:
+        """List differentials, the newest first."""
+        specimens, following = await self._specimens.page(limit, cursor)
+        return DifferentialPage(
+            items=[DifferentialSummary.of(specimen) for specimen in specimens], next_cursor=following
+        )
+
+    async def get(self, differential_id: DifferentialIdPath, cells: WithCells = True) -> DifferentialResult:
+        """Get the differential as it is now.
+
+        Counts, percentages with exact 95 % intervals, flags, the list of cells to review, and what limits
+        them.
+        """
+        return DifferentialResult.of(await self._specimens.get(differential_id), cells=cells)
+
+    async def events(
+        self, differential_id: DifferentialIdPath, last_event_id: LastEventId = None
+    ) -> Response:
+        """Progress as server-sent events.
+
+        `progress` where the analysis stands, at once and after each change; `done` when all cells are
+        analysed or the order is cancelled; then the stream ends, and who reconnects with the id of `done`
+        gets a 204.
+        """
+        now = Progress.of((await self._specimens.get(differential_id)).specimen)
+        if now.ended and last_event_id == _event_id(now):
+            return Response(status_code=204)
+        if self._streams >= MAX_STREAMS:
+            raise errors.Overloaded(f"{self._streams} streams of progress are open.", BUSY_RETRY_S)
+        return EventSourceResponse(self._events(differential_id), headers={"X-Accel-Buffering": "no"})
+
+    async def cancel(
+        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+    ) -> DifferentialResult:
+        """End an order unfinished; what is analysed stays, and nothing is analysed any more."""
+        differential = await self._specimens.cancel(differential_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def decide(
+        self,
+        request: Request,
+        differential_id: DifferentialIdPath,
+        cell_id: CellIdPath,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Accept or reclassify a cell; the answer is the differential that follows from it."""
+        decision = await read_json(request, DecisionBody)
+        differential = await self._specimens.decide(
+            differential_id, cell_id, decision.label, acting_person(request)
+        )
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def undecide(
+        self,
+        request: Request,
+        differential_id: DifferentialIdPath,
+        cell_id: CellIdPath,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Take a decision about a cell back."""
+        differential = await self._specimens.undecide(differential_id, cell_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def sign(
+        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+    ) -> DifferentialResult:
+        """Sign, which closes the differential: no decision changes it any more."""
+        differential = await self._specimens.sign(differential_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def image(self, differential_id: DifferentialIdPath, cell_id: CellIdPath) -> Response:
+        """The image of a cell as it was sent, where the service keeps images."""
+        payload = await self._specimens.image(differential_id, cell_id)
+        if payload is None:
+            raise errors.ImageNotKept("Images are not kept here, or not any more.")
+        # The bytes are somebody else's: their type is what they are, and no browser runs anything in them.
+        headers = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+        try:
+            container = await asyncio.to_thread(read_container, payload, 2**31)
+            media_type = container.media_type
+        except errors.InvalidImage:
+            media_type = "application/octet-stream"
+            headers["Content-Disposition"] = "attachment"
+        return Response(payload, media_type=media_type, headers=headers)
+
+    async def audit(self, differential_id: DifferentialIdPath) -> AuditTrail:
+        """Who did what with this specimen, the earliest first."""
+        return AuditTrail.of(await self._specimens.audit(differential_id))
+
+    async def export_csv(
+        self,
+        differential_id: DifferentialIdPath,
+        table: Annotated[
+            Literal["classes", "cells"], Query(description="A row for each class, or for each cell.")
+        ] = "classes",
+    ) -> Response:
+        """The differential as a table (RFC 4180, UTF-8)."""
+        differential = await self._specimens.get(differential_id)
+        make = csv_tables.class_table if table == "classes" else csv_tables.cell_table
+        text = await asyncio.to_thread(make, differential)
+        headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
+        return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
+
+    @contextmanager
+    def _place_for_an_order(self) -> Iterator[None]:
+        if self._orders >= self._limits.max_orders:
+            raise errors.Overloaded(
+                f"{self._orders} orders are being received; no more are taken.", BUSY_RETRY_S
+            )
+        self._orders += 1
+        try:
+            yield
+        finally:
+            self._orders -= 1
+
+    def _order_of(self, fields: Mapping[str, str]) -> SpecimenOrder:
+        try:
+            chosen = OrderParameters.model_validate({name: value for name, value in fields.items() if value})
+        except ValidationError as error:
+            raise InvalidParameter.from_validation(error.errors(include_url=False)) from error
+        if chosen.profile is not None and chosen.profile not in self._profiles:
+            raise InvalidParameter(FieldProblem("profile", "there is no such profile", tuple(self._profiles)))
+        return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta)
+
+    async def _images(self, uploads: Uploads) -> tuple[bytes, ...]:
+        if not any(map(is_archive, uploads.files)):
+            return uploads.files
+        if len(uploads.files) > 1:
+            raise MalformedUpload("Send either images or one zip archive of them, not both.")
+        return await asyncio.to_thread(unpack, uploads.files[0], self._uploads)
+
+    async def _events(self, differential_id: str) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            async for progress in self._specimens.progress(differential_id):
+                if progress is None:
+                    yield KEEPALIVE_COMMENT
+                    continue
+                yield format_sse_event(
+                    data_str=ProgressEvent.of(progress).model_dump_json(),
+                    event="done" if progress.ended else "progress",
+                    id=_event_id(progress),
+                    retry=_RECONNECT_MS,
+                )
+        except Exception as error:  # the status is sent: all that is left is to say so
+            yield format_sse_event(data_str=problems.document_of(error), event="error")
+        finally:
+            self._streams -= 1
+
+
+def _event_id(progress: Progress) -> str:
+    return f"{progress.state}-{progress.analysed + progress.failed}"
+
+
+_READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+_CHANGE_PROBLEMS: Final = (*_READ_PROBLEMS, errors.SpecimenClosed)
+_ORDER_PROBLEMS: Final = (
+    MalformedUpload,
+    UploadTimeout,
+    errors.ImageTooLarge,
+    UploadTooLarge,
+    UnsupportedBody,
+    InvalidParameter,
+    errors.IdempotencyConflict,
+    errors.Overloaded,
+    errors.StoreUnavailable,
+)
+
+_LOCATION: Final = {"Location": {"description": "Of the differential.", "schema": {"type": "string"}}}
+
+
+def differential_routes(
+    specimens: Specimens | None,
+    profiles: Mapping[str, Any],
+    max_file_bytes: int,
+    limits: OrderLimits = OrderLimits(),
+) -> list[BaseRoute]:
+    """The routes, for the application's list; where nothing is kept, one that says how that is changed."""
+    if specimens is None:
+        return [
+            Route(path, _store_off, methods=[method], include_in_schema=False) for method, path in ENDPOINTS
+        ]
+    api = DifferentialsApi(specimens, profiles, max_file_bytes, limits)
+    one, cell = _ONE, _CELL
+
+    def route(path: str, endpoint: Any, method: str, name: str, kinds: Any, **more: Any) -> APIRoute:
+        return APIRoute(
+            path,
+            endpoint,
+            methods=[method],
+            name=name,
+            operation_id=name,
+            tags=["differentials"],
+            responses={**more.pop("answers", {}), **problems.responses(*kinds)},
+            **more,
+        )
+
+    return [
+        route(
+            PATH,
+            api.order,
+            "POST",
+            "order_differential",
+            _ORDER_PROBLEMS,
+            status_code=202,
+            response_description="The order is kept; its cells wait to be analysed.",
+            answers={202: {"headers": _LOCATION}},
+            openapi_extra={"requestBody": _order_schema()},
+        ),
+        route(PATH, api.page, "GET", "list_differentials", _READ_PROBLEMS),
+        route(one, api.get, "GET", "get_differential", _READ_PROBLEMS),
+        route(
+            f"{one}/events",
+            api.events,
+            "GET",
+            "follow_differential",
+            (*_READ_PROBLEMS, errors.Overloaded),
+            response_class=Response,
+            answers={200: _EVENTS, 204: {"description": "The last event is known already."}},
+        ),
+        route(f"{one}/cancel", api.cancel, "POST", "cancel_differential", _CHANGE_PROBLEMS),
+        route(
+            f"{cell}/decision",
+            api.decide,
+            "POST",
+            "decide_cell",
+            (*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
+            openapi_extra={"requestBody": json_schema(DecisionBody)},
+        ),
+        route(
+            f"{cell}/decision",
+            api.undecide,
+            "DELETE",
+            "undecide_cell",
+            (*_CHANGE_PROBLEMS, errors.UnknownCell),
+        ),
+        route(f"{one}/sign", api.sign, "POST", "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)),
+        route(
+            f"{cell}/image",
+            api.image,
+            "GET",
+            "cell_image",
+            (*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
+            response_class=Response,
+            answers={200: {"description": "The file.", "content": {"image/*": {}}}},
+        ),
+        route(f"{one}/audit", api.audit, "GET", "differential_audit", _READ_PROBLEMS),
+        route(
+            f"{one}/export.csv",
+            api.export_csv,
+            "GET",
+            "differential_csv",
+            _READ_PROBLEMS,
+            response_class=Response,
+            answers={200: {"description": "The table.", "content": {"text/csv": {}}}},
+        ),
+    ]
+
+
+_EVENTS: Final[Mapping[str, Any]] = {
+    "description": "Server-sent events.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "examples": {
+                "progress": {
+                    "value": 'event: progress\ndata: {"id": "…", "state": "running", "total": 100, '
+                    '"waiting": 40, "analysed": 59, "failed": 1, …}\nid: running-60\n\n'
+                    'event: done\ndata: {"id": "…", "state": "analysed", …}\nid: analysed-100\n\n'
+                }
+            },
+        }
+    },
+}
+
+
+def _order_schema() -> dict[str, Any]:
+    """The form: as that of one image, with many files and what an order says."""
+    form = dict(form_schema(OrderParameters, FILES_FIELD))
+    schema = form["content"]["multipart/form-data"]["schema"]
+    schema["required"] = [FILES_FIELD, "specimen_id"]
+    schema["properties"][FILES_FIELD] = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+        "description": "One cell each: JPEG, PNG, BMP, TIFF or WebP; or one zip archive of them.",
+    }
+    return form
+
+
+async def _store_off(_: Request) -> Response:
+    raise errors.StoreOff("Differentials need a store, and this service has none: set WBC_STORE__URL.")

@@ -1,0 +1,154 @@
+"""What every gRPC call goes through, whatever it asks for: its name, its trace, its door, and its errors.
+
+All methods are bound as methods that receive a stream. On the wire a single request is a stream of one, and
+so a call reads its request when it wants it: one that is refused, or waits for its place, holds no image.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from starlette.datastructures import Headers
+
+from orchestrator.edge.grpc_problems import Refusal
+from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
+from orchestrator.edge.security import Principal
+from orchestrator.edge.uploads import MalformedUpload
+from orchestrator.tracing import TRACEPARENT, call_span
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+Authorize = Callable[[str, Headers, str], Awaitable[Principal]]
+"""Whether the caller may use a method, by its name, his metadata and his address; raises ``AccessDenied`` or
+``AuthenticationUnavailable`` where not."""
+
+SERVICE: Final = "wbc.v1.Analyzer"
+
+_FAULTS: Final = frozenset(
+    {
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+"""Codes of errors that the caller is not to blame for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Request, Response]):
+    """One call: who asks, and what he sends and gets."""
+
+    principal: Principal
+    request_id: str
+    _context: Any
+    _request_type: type[Request]
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline that the caller set; None where he set none."""
+        remaining: float | None = self._context.time_remaining()
+        return remaining
+
+    async def receive(self) -> Request | None:
+        """The next message; None where there are no more.
+
+        Raises:
+            MalformedUpload: it cannot be read.
+        """
+        data = await self._context.read()
+        if data is grpc.aio.EOF:
+            return None
+        message: Request = self._request_type()
+        try:
+            message.ParseFromString(data)
+        except DecodeError as error:
+            raise MalformedUpload("The message is none of wbc.v1.") from error
+        return message
+
+    async def receive_one(self) -> Request:
+        """The only message. Raises ``MalformedUpload`` where there is none, or it cannot be read."""
+        message = await self.receive()
+        if message is None:
+            raise MalformedUpload("There is no message.")
+        return message
+
+    async def send(self, response: Response) -> None:
+        """Send one of several answers; waits while the caller does not read."""
+        await self._context.write(response.SerializeToString())
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Request, Response]):
+    """One method of the service; ``answer`` gives its only answer, or None where it has sent several."""
+
+    name: str
+    request_type: type[Request]
+    answer: Callable[[Call[Request, Response]], Awaitable[Response | None]]
+    several: bool = False
+
+
+class Calls:
+    """Frames the calls of the service."""
+
+    def __init__(self, authorize: Authorize) -> None:
+        self._authorize = authorize
+
+    def handlers(self, methods: "list[Method[Any, Any]]") -> grpc.GenericRpcHandler:
+        """What a server needs to answer them."""
+        bound: Mapping[str, grpc.RpcMethodHandler] = {method.name: self._bound(method) for method in methods}
+        return grpc.method_handlers_generic_handler(SERVICE, bound)
+
+    def _bound(self, method: Method[Any, Any]) -> grpc.RpcMethodHandler:
+        async def handle(_: Any, context: Any) -> bytes | None:
+            return await self._handle(method, context)
+
+        # Without (de)serialisers: what cannot be read is then our error, and said in our words.
+        if method.several:
+            return grpc.stream_stream_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _handle(self, method: Method[Any, Any], context: Any) -> bytes | None:
+        metadata = _headers(context.invocation_metadata())
+        request_id = adopt_request_id(metadata.get(REQUEST_ID_HEADER))
+        # In the trailer: once it has seen the head of an answer, a client library may not repeat a call.
+        named = ((REQUEST_ID_HEADER.lower(), request_id),)
+        context.set_trailing_metadata(named)
+        with call_span(f"/{SERVICE}/{method.name}", metadata.get(TRACEPARENT)) as span:
+            try:
+                principal = await self._authorize(method.name, metadata, _address(context.peer()))
+                call: Call[Any, Any] = Call(principal, request_id, context, method.request_type)
+                response = await method.answer(call)
+            except Exception as error:
+                if context.done() or context.cancelled():  # nobody listens any more
+                    raise asyncio.CancelledError from error
+                refusal = Refusal.of(error)
+                span.answered(refusal.code.value[0], failed=refusal.code in _FAULTS)
+            else:
+                span.answered(0, failed=False)
+                return None if response is None else response.SerializeToString()
+        status = refusal.rich_status()
+        await context.abort(status.code, status.details, (*status.trailing_metadata, *named))
+        return None
+
+
+def _headers(metadata: Any) -> Headers:
+    """The caller's metadata as headers; repeated ones are kept, binary ones are not looked at."""
+    return Headers(
+        raw=[
+            (key.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+            for key, value in metadata or ()
+            if isinstance(value, str)
+        ]
+    )
+
+
+def _address(peer: str) -> str:
+    """The address alone of ``ipv4:127.0.0.1:5`` or ``ipv6:%5B::1%5D:5``; empty for other peers."""
+    scheme, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if scheme in ("ipv4", "ipv6") else ""

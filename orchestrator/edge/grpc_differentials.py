@@ -1,0 +1,156 @@
+"""Orders and differentials as messages of ``wbc.v1``."""
+
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.analyse import Services
+from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.differential import limitations
+from orchestrator.edge.differential_schemas import OrderParameters
+from orchestrator.edge.differentials_api import IdempotencyKey
+from orchestrator.edge.grpc_messages import known_profile, model_message, probability_messages
+from orchestrator.edge.grpc_words import CELL_CLASSES, CELL_STATES, FLAGS, SPECIMEN_STATES, TTA_MODES
+from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.specimen import (
+    CellDecision,
+    CellResult,
+    ClassCount,
+    Differential,
+    Range,
+    SpecimenCell,
+    SpecimenOrder,
+)
+
+_KEYS: TypeAdapter[str | None] = TypeAdapter(IdempotencyKey)
+
+
+def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrder, str | None]:
+    """What a laboratory ordered, and its key; checked as over HTTP.
+
+    Raises:
+        InvalidParameter: a field is missing or wrong.
+    """
+    tta = TTA_MODES.word(message.tta, "order.tta")
+    total_wbc = message.total_wbc if message.HasField("total_wbc") else None
+    try:
+        chosen = OrderParameters(specimen_id=message.specimen_id, total_wbc=total_wbc, tta=tta)
+    except ValidationError as error:
+        found = InvalidParameter.from_validation(error.errors(include_url=False)).fields
+        raise InvalidParameter(*(FieldProblem(f"order.{f.field}", f.message) for f in found)) from error
+    profile = known_profile(message.profile, services, "order.profile")
+    try:
+        key = _KEYS.validate_python(message.idempotency_key or None)
+    except ValidationError as error:
+        what = "expected 1 to 255 visible ASCII characters"
+        raise InvalidParameter(FieldProblem("order.idempotency_key", what)) from error
+    return SpecimenOrder(chosen.specimen_id, total_wbc, profile, chosen.tta), key
+
+
+def differential_message(differential: Differential, *, cells: bool) -> pb.Differential:
+    """A differential; with every cell where ``cells``."""
+    specimen = differential.specimen
+    signature, shift = specimen.signature, differential.label_shift
+    return pb.Differential(
+        differential_id=specimen.differential_id,
+        order=_order(specimen.order),
+        state=SPECIMEN_STATES.number(specimen.state),
+        created_at=_time(specimen.created_at),
+        created_by=specimen.created_by,
+        progress=pb.CellCounts(
+            total=len(specimen.cells),
+            counted=differential.cells_counted,
+            waiting=differential.cells_waiting,
+            failed=differential.cells_failed,
+            unreviewed=len(differential.review_list),
+        ),
+        counts=[_count(count) for count in differential.counts],
+        min_cells=differential.min_cells,
+        reference_source=differential.reference_source,
+        label_shift=[] if shift is None else probability_messages(shift),
+        review_list=differential.review_list,
+        limitations=[
+            pb.Reason(code=found.code, message=found.message) for found in limitations(differential)
+        ],
+        models=[model_message(model) for model in differential.models],
+        service_version=differential.service_version,
+        computed_at=_time(differential.computed_at),
+        signature=(
+            pb.Signature(person=signature.person, signed_at=_time(signature.signed_at)) if signature else None
+        ),
+        cells=[_cell(cell) for cell in specimen.cells] if cells else [],
+        disclaimer=differential.disclaimer,
+    )
+
+
+def _order(order: SpecimenOrder) -> pb.SpecimenOrder:
+    return pb.SpecimenOrder(
+        specimen_id=order.specimen_id,
+        total_wbc=order.total_wbc,
+        profile=order.profile,
+        tta=None if order.tta is None else TTA_MODES.number(order.tta),
+    )
+
+
+def _count(count: ClassCount) -> pb.ClassCount:
+    return pb.ClassCount(
+        cell_class=CELL_CLASSES.number(count.label),
+        count=count.count,
+        percentage=count.percentage,
+        interval=_range(count.interval),
+        absolute=count.absolute,
+        absolute_interval=_range(count.absolute_interval),
+        reference=_range(count.reference),
+        flag=None if count.flag is None else FLAGS.number(count.flag),
+    )
+
+
+def _cell(cell: SpecimenCell) -> pb.Cell:
+    return pb.Cell(
+        cell_id=cell.cell_id,
+        number=cell.number,
+        image_sha256=cell.image_sha256,
+        state=CELL_STATES.number(cell.state),
+        label=None if cell.label is None else CELL_CLASSES.number(cell.label),
+        needs_review=cell.needs_review,
+        failure=cell.failure,
+        result=None if cell.result is None else _result(cell.result),
+        decision=None if cell.decision is None else _decision(cell.decision),
+    )
+
+
+def _decision(decision: CellDecision) -> pb.CellDecision:
+    return pb.CellDecision(
+        cell_class=CELL_CLASSES.number(decision.label),
+        person=decision.person,
+        decided_at=_time(decision.decided_at),
+    )
+
+
+def _result(result: CellResult) -> pb.CellResult:
+    height, width = result.image_size
+    return pb.CellResult(
+        cell_class=CELL_CLASSES.number(result.class_name),
+        confidence=result.confidence,
+        margin=result.margin,
+        probabilities=probability_messages(result.probabilities),
+        energy=result.energy,
+        review_codes=result.review_codes,
+        focus_ratio=result.focus_ratio,
+        views=result.views,
+        image=pb.ImageSize(height=height, width=width),
+        model=model_message(result.model),
+        profile=result.profile,
+        analysed_at=_time(result.analysed_at),
+    )
+
+
+def _range(limits: Range | None) -> pb.Range | None:
+    return None if limits is None else pb.Range(low=limits.low, high=limits.high)
+
+
+def _time(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

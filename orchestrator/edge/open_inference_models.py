@@ -1,0 +1,246 @@
+"""The models that the Open Inference Protocol sees: the network as it is, and the whole analysis around it.
+
+``wbc`` is the network of the model contract: prepared images in, tensors out. ``wbc_analysis`` is what
+``POST /v1/analyses`` does: files in, decisions out.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from pydantic import ValidationError
+
+from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.domain import Analysis, ViewBatch
+from orchestrator.edge.http_schemas import AnalysisParameters
+from orchestrator.edge.open_inference_schemas import (
+    DataType,
+    MalformedInference,
+    RequestParameters,
+    TensorMetadata,
+)
+from orchestrator.edge.open_inference_tensors import DTYPES, Array, bytes_array
+from orchestrator.errors import InvalidImage
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CAMS,
+    GAIN,
+    IMAGES,
+    LOGITS,
+    MAIN_OUT,
+    MAX_BATCH_SIZE,
+    MODEL_NAME,
+    NUM_CLASSES,
+    TensorSpec,
+)
+from orchestrator.request_context import current_request_id
+from orchestrator.telemetry import stage
+
+MAX_IMAGES: Final = 16
+"""Files in one request; they are analysed one after the other, within one deadline."""
+
+_JSON_BYTES: Final = 8 * 2**20
+"""Enough for a whole batch as binary data (4.8 MB), and for about ten images as JSON."""
+
+_DATA_TYPES: Final[Mapping[str, DataType]] = {"uint8": "UINT8", "float32": "FP32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What a model answers: the version that did, and the outputs that were wanted."""
+
+    version: int
+    outputs: Mapping[str, Array]
+
+
+class InferenceModel(Protocol):
+    """A model as the protocol knows it. The first size of every tensor is the number of rows."""
+
+    @property
+    def name(self) -> str:
+        """In the path of a request."""
+
+    @property
+    def platform(self) -> str:
+        """What kind of model it is, for people."""
+
+    @property
+    def inputs(self) -> tuple[TensorMetadata, ...]:
+        """All, the optional ones too."""
+
+    @property
+    def outputs(self) -> tuple[TensorMetadata, ...]:
+        """All that may be asked for."""
+
+    @property
+    def optional_inputs(self) -> frozenset[str]:
+        """Names of the inputs that a request may leave out."""
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Names of the tensors of type BYTES that hold files, which JSON carries as base64."""
+
+    @property
+    def max_rows(self) -> int:
+        """Rows in one request."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes of one request."""
+
+    async def infer(
+        self, inputs: Mapping[str, Array], wanted: Set[str], parameters: RequestParameters
+    ) -> Inference:
+        """Answer for ``inputs``, which are as ``self.inputs`` says.
+
+        Raises:
+            MalformedInference: they do not go together, or a parameter is wrong.
+            WbcError: as the model server, or the analysis.
+        """
+
+
+class NetworkModel:
+    """The network, whichever model server runs it. Takes images as the contract has them: after the MEF."""
+
+    name = MODEL_NAME
+    platform = "tensorflow_savedmodel"
+    optional_inputs = frozenset({GAIN.name})
+    files: frozenset[str] = frozenset()
+    max_rows = MAX_BATCH_SIZE
+    max_body_bytes = _JSON_BYTES
+
+    def __init__(self, services: Services) -> None:
+        self._model_server = services.model_server
+        self.inputs = tuple(map(_metadata, (IMAGES, GAIN)))
+        self.outputs = tuple(map(_metadata, (MAIN_OUT, AUX_OUT, LOGITS, CAMS)))
+
+    async def infer(
+        self,
+        inputs: Mapping[str, Array],
+        wanted: Set[str],
+        parameters: RequestParameters,  # noqa: ARG002 (the protocol's; the network has none)
+    ) -> Inference:
+        """See :class:`InferenceModel`; ``gain`` is 1 where it is absent."""
+        images = inputs[IMAGES.name]
+        gain = inputs.get(GAIN.name)
+        if gain is None:
+            gain = np.ones(len(images), np.float32)
+        if len(gain) != len(images):
+            raise MalformedInference(f"{GAIN.name}: expected {len(images)} values, received {len(gain)}.")
+        views = ViewBatch(images, gain.astype(np.float32, copy=False))
+        server = self._model_server
+        with stage("predict"):
+            answer = await (server.explain(views) if CAMS.name in wanted else server.classify(views))
+        outputs = {
+            MAIN_OUT.name: answer.main_out,
+            AUX_OUT.name: answer.aux_out[:, np.newaxis],
+            LOGITS.name: answer.logits,
+            CAMS.name: answer.cams,
+        }
+        return Inference(
+            answer.model.version,
+            {name: array for name, array in outputs.items() if name in wanted and array is not None},
+        )
+
+
+class AnalysisModel:
+    """The whole analysis of images as files. Parameters of a request: ``profile``, ``tta``, ``language``."""
+
+    name = f"{MODEL_NAME}_analysis"
+    platform = "wbc_pipeline"
+    inputs = (TensorMetadata(name="image", datatype="BYTES", shape=[-1]),)
+    outputs = tuple(
+        TensorMetadata(name=name, datatype=datatype, shape=shape)
+        for name, datatype, shape in (
+            ("class", "BYTES", [-1]),
+            ("confidence", "FP64", [-1]),
+            ("probabilities", "FP64", [-1, NUM_CLASSES]),
+            ("energy", "FP64", [-1]),
+            ("needs_review", "BOOL", [-1]),
+            ("review_reasons", "BYTES", [-1]),
+            ("focus_ratio", "FP64", [-1]),
+            ("heatmap", "BYTES", [-1]),
+            ("report", "BYTES", [-1]),
+        )
+    )
+    optional_inputs: frozenset[str] = frozenset()
+    files = frozenset({"image", "heatmap"})
+    max_rows = MAX_IMAGES
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        # The files together have at most the size of one; base64 makes a third more of it.
+        self.max_body_bytes = services.decode_limits.max_bytes * 4 // 3 + 64 * 2**10
+
+    async def infer(
+        self, inputs: Mapping[str, Array], wanted: Set[str], parameters: RequestParameters
+    ) -> Inference:
+        """See :class:`InferenceModel`. Heatmaps and reports are made only where they are wanted."""
+        options = self._options(wanted, parameters)
+        analyses = []
+        for number, payload in enumerate(inputs["image"], 1):
+            try:
+                analyses.append(await analyse(payload, self._services, options, current_request_id()))
+            except InvalidImage as error:
+                raise type(error)(f"Image {number}: {error}") from error
+        datatypes = {tensor.name: tensor.datatype for tensor in self.outputs}
+        columns = [_outputs(analysis) for analysis in analyses]
+        return Inference(
+            analyses[-1].model.version,
+            {name: _column([row[name] for row in columns], datatypes[name]) for name in wanted},
+        )
+
+    def _options(self, wanted: Set[str], parameters: RequestParameters) -> AnalysisOptions:
+        asked = parameters.model_dump(include={"profile", "tta", "language"}, exclude_none=True)
+        try:
+            chosen = AnalysisParameters.model_validate(asked)
+        except ValidationError as error:
+            names = sorted({str(found["loc"][0]) for found in error.errors(include_url=False)})
+            raise MalformedInference(f"A parameter is wrong: {', '.join(names)}.") from error
+        if chosen.profile is not None and chosen.profile not in self._services.profiles:
+            raise MalformedInference(
+                f"There is no such profile; expected one of {', '.join(self._services.profiles)}."
+            )
+        return AnalysisOptions(
+            profile=chosen.profile,
+            tta=chosen.tta,
+            language=chosen.language,
+            # Whether the heatmap lies on the cell is one of the reasons for a review.
+            heatmap=bool(wanted & {"heatmap", "focus_ratio", "needs_review", "review_reasons"}),
+            report="report" in wanted,
+        )
+
+
+def inference_models(services: Services) -> Mapping[str, InferenceModel]:
+    """The models by their names."""
+    models: tuple[InferenceModel, ...] = (NetworkModel(services), AnalysisModel(services))
+    return {model.name: model for model in models}
+
+
+def _metadata(spec: TensorSpec) -> TensorMetadata:
+    return TensorMetadata(
+        name=spec.name,
+        datatype=_DATA_TYPES[spec.dtype],
+        shape=[-1 if size is None else size for size in spec.shape],
+    )
+
+
+def _outputs(analysis: Analysis) -> Mapping[str, Any]:
+    """One row of each output; a focus ratio of 0 and empty bytes where it was not asked for."""
+    finding = analysis.finding
+    return {
+        "class": finding.class_name.encode(),
+        "confidence": finding.confidence,
+        "probabilities": finding.probabilities,
+        "energy": finding.energy,
+        "needs_review": finding.needs_review,
+        "review_reasons": ",".join(reason.code for reason in finding.review_reasons).encode(),
+        "focus_ratio": analysis.focus.focus_ratio if analysis.focus else 0.0,
+        "heatmap": analysis.overlay.data if analysis.overlay else b"",
+        "report": analysis.report.text.encode() if analysis.report else b"",
+    }
+
+
+def _column(rows: list[Any], datatype: DataType) -> Array:
+    return bytes_array(rows, [len(rows)]) if datatype == "BYTES" else np.array(rows, DTYPES[datatype])

@@ -1,0 +1,55 @@
+"""The headers of every answer that tell a browser what it must not do with it.
+
+A page sets a policy of its own; what is no page may load, run and be framed nowhere.
+"""
+
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+
+SECURITY_HEADERS: Final = {
+    # Results are health data: kept by nobody on the way.
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",  # for browsers older than frame-ancestors
+}
+
+HSTS: Final = "max-age=31536000"
+"""A year, RFC 6797. Not for subdomains: what runs there is not this service's to say."""
+
+CORS_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+CORS_REQUEST_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-API-Key",
+    "X-Request-ID",
+    "X-Request-Timeout-Ms",
+    "traceparent",
+)
+
+CORS_ANSWER_HEADERS: Final = (
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
+
+
+def harden(headers: MutableHeaders, scheme: str) -> None:
+    """Add what is not set; ``scheme`` is how the caller has reached this service."""
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if scheme == "https":  # a browser that hears it without TLS must ignore it
+        headers.setdefault("Strict-Transport-Security", HSTS)

@@ -1,0 +1,205 @@
+"""Made-up differentials for integrators and golden messages; no cell of them was ever seen by a model.
+
+Counts are of 100 cells, so that percentages equal counts; intervals are Clopper and Pearson's for these.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final, Literal
+
+from orchestrator.domain import ModelIdentity
+from orchestrator.interop.site import NO_CONTEXT, OrderContext, Patient
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import (
+    CELL_LABELS,
+    UNIDENTIFIED,
+    CellDecision,
+    CellResult,
+    ClassCount,
+    Differential,
+    Range,
+    Signature,
+    Specimen,
+    SpecimenCell,
+    SpecimenOrder,
+)
+
+_BEGUN: Final = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
+_MODEL: Final = ModelIdentity("wbc", 4, hashlib.sha256(b"made up").hexdigest(), "embedded")
+_MIN_CELLS: Final = 100
+_TOTAL_WBC: Final = 6.2
+
+_COUNTS: Final = MappingProxyType(
+    {"Basophil": 0, "Eosinophil": 1, "Lymphocyte": 12, "Monocyte": 5, "Neutrophil": 78, UNIDENTIFIED: 4}
+)
+_INTERVALS: Final[Mapping[int, tuple[float, float]]] = MappingProxyType(
+    {
+        0: (0.0, 3.6217),
+        1: (0.0253, 5.4459),
+        4: (1.1004, 9.9257),
+        5: (1.6432, 11.2835),
+        12: (6.3569, 20.0236),
+        78: (68.608, 85.6696),
+    }
+)
+_REFERENCES: Final = MappingProxyType(
+    {
+        "Basophil": Range(0, 1),
+        "Eosinophil": Range(0, 5.5),
+        "Lymphocyte": Range(12, 44),
+        "Monocyte": Range(4, 9),
+        "Neutrophil": Range(40, 75),
+    }
+)
+_FLAGS: Final[Mapping[str, Literal["low", "high"]]] = MappingProxyType({"Neutrophil": "high"})
+
+AWKWARD_TEXT: Final = 'a|b^c~d\\e&f "g" <h> \r\n=1+1 Öztürk 血 😀'
+"""Delimiters of HL7, marks of XML, a line break, a formula, and letters beyond ASCII."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A differential and what its sender adds. ``per_cell`` asks for the single cells in FHIR."""
+
+    differential: Differential
+    context: OrderContext = NO_CONTEXT
+    per_cell: bool = False
+
+
+def examples() -> dict[str, Example]:
+    """All of them by name."""
+    unsigned = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c001", "S-2026-000123", _TOTAL_WBC)
+    without_total = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c002", "S-2026-000124", None)
+    awkward = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c004", AWKWARD_TEXT, _TOTAL_WBC)
+    patient = Patient(identifier="P|1^2", family="O'Brien & Söhne", given="Zoë\n|~")
+    return {
+        "preliminary": Example(unsigned),
+        "final": Example(
+            signed(unsigned, "dr.demir"),
+            OrderContext(
+                Patient("PID-4711", "Yılmaz", "Ayşe"), "ORD-42", collected_at=_BEGUN - timedelta(hours=2)
+            ),
+        ),
+        "without_total": Example(without_total),
+        "too_few_cells": Example(_too_few("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c003"), per_cell=True),
+        "awkward_text": Example(signed(awkward, AWKWARD_TEXT), OrderContext(patient, AWKWARD_TEXT)),
+        "cancelled": Example(
+            replace(unsigned, specimen=replace(unsigned.specimen, state="cancelled", signature=None))
+        ),
+    }
+
+
+def signed(differential: Differential, person: str) -> Differential:
+    """Every cell that waits for a person is left unidentified by one, who then signs."""
+    decided_at, signed_at = _BEGUN + timedelta(minutes=30), _BEGUN + timedelta(minutes=35)
+    waiting = set(differential.review_list)
+    decision = CellDecision(UNIDENTIFIED, person, decided_at)
+    cells = tuple(
+        replace(cell, decision=decision) if cell.cell_id in waiting else cell
+        for cell in differential.specimen.cells
+    )
+    specimen = replace(
+        differential.specimen, state="signed", cells=cells, signature=Signature(person, signed_at)
+    )
+    return replace(
+        differential, specimen=specimen, review_list=(), computed_at=signed_at + timedelta(seconds=1)
+    )
+
+
+def _preliminary(differential_id: str, specimen_id: str, total_wbc: float | None) -> Differential:
+    labels = [label for label in CELL_LABELS for _ in range(_COUNTS[label])]
+    cells = tuple(_cell(differential_id, n, label) for n, label in enumerate(labels, start=1))
+    counts = tuple(_class_count(label, total_wbc) for label in CELL_LABELS)
+    return Differential(
+        specimen=Specimen(
+            differential_id=differential_id,
+            order=SpecimenOrder(specimen_id, total_wbc),
+            state="analysed",
+            created_by="lis",
+            created_at=_BEGUN,
+            cells=cells,
+        ),
+        counts=counts,
+        cells_counted=len(cells),
+        cells_waiting=0,
+        cells_failed=0,
+        min_cells=_MIN_CELLS,
+        review_list=tuple(cell.cell_id for cell in cells if cell.needs_review),
+        label_shift=(0.002, 0.011, 0.134, 0.055, 0.798),
+        models=(_MODEL,),
+        service_version="1.0.0",
+        computed_at=_BEGUN + timedelta(minutes=20),
+        reference_source="made up for this example",
+    )
+
+
+def _too_few(differential_id: str) -> Differential:
+    """Twelve images: eight analysed, of which a person reclassified one, one failed, three wait."""
+    labels = ["Neutrophil"] * 5 + ["Lymphocyte", "Eosinophil", UNIDENTIFIED]
+    cells = [_cell(differential_id, n, label) for n, label in enumerate(labels, start=1)]
+    decided_at = _BEGUN + timedelta(minutes=25)
+    cells[6] = replace(cells[6], decision=CellDecision("Neutrophil", "dr.demir", decided_at))
+    missing = [replace(_cell(differential_id, n, "Monocyte"), result=None) for n in range(9, 13)]
+    failed = replace(missing[0], state="failed", failure="The JPEG data ends early: the file is truncated.")
+    waiting = [replace(cell, state="waiting") for cell in missing[1:]]
+    cells += [failed, *waiting]
+    whole = _preliminary(differential_id, "S-2026-000125", _TOTAL_WBC)
+    counted = {label: sum(cell.label == label for cell in cells) for label in CELL_LABELS}
+    counts = tuple(
+        ClassCount(label, number, None, None, None, None, _REFERENCES.get(label), None)
+        for label, number in counted.items()
+    )
+    return replace(
+        whole,
+        specimen=replace(whole.specimen, state="running", cells=tuple(cells)),
+        counts=counts,
+        cells_counted=8,
+        cells_waiting=3,
+        cells_failed=1,
+        review_list=(cells[7].cell_id,),
+        label_shift=None,
+    )
+
+
+def _class_count(label: str, total_wbc: float | None) -> ClassCount:
+    percentage = _COUNTS[label]
+    low, high = _INTERVALS[percentage]
+    return ClassCount(
+        label=label,
+        count=percentage,
+        percentage=float(percentage),
+        interval=Range(low, high),
+        absolute=None if total_wbc is None else percentage / 100 * total_wbc,
+        absolute_interval=None if total_wbc is None else Range(low / 100 * total_wbc, high / 100 * total_wbc),
+        reference=_REFERENCES.get(label),
+        flag=_FLAGS.get(label),
+    )
+
+
+def _cell(differential_id: str, number: int, label: str) -> SpecimenCell:
+    """Analysed at a second of its own; one that is to be unidentified is a close call."""
+    is_unsure = label == UNIDENTIFIED
+    name = CLASS_NAMES[number % len(CLASS_NAMES)] if is_unsure else label
+    likely, others = (0.44, 0.14) if is_unsure else (0.92, 0.02)
+    return SpecimenCell(
+        cell_id=f"{differential_id[:8]}-{number:04d}",
+        number=number,
+        image_sha256=hashlib.sha256(f"{differential_id}/{number}".encode()).hexdigest(),
+        state="analysed",
+        result=CellResult(
+            class_name=name,
+            probabilities=tuple(likely if name == other else others for other in CLASS_NAMES),
+            margin=likely - others,
+            energy=-6.5,
+            review_codes=("close_call",) if is_unsure else (),
+            focus_ratio=0.9,
+            views=8,
+            image_size=(360, 360),
+            model=_MODEL,
+            profile="default",
+            analysed_at=_BEGUN + timedelta(seconds=number),
+        ),
+    )

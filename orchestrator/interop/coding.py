@@ -1,0 +1,115 @@
+"""Codes and units: LOINC for what was counted, UCUM for its unit, own codes for what neither has.
+
+This material contains content from LOINC (https://loinc.org). LOINC is copyright Regenstrief Institute, Inc.
+and the LOINC Committee, and is available at no cost under the licence at https://loinc.org/license. Not used
+are 26508-2, which are band forms and often mislabelled as neutrophils, and the deprecated 752-6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from orchestrator.interop.site import CountMethod
+from orchestrator.specimen import UNIDENTIFIED
+
+LOINC: Final = "http://loinc.org"
+UCUM: Final = "http://unitsofmeasure.org"
+OWN: Final = "urn:wbc-analyzer:code"
+"""System of the codes that are this project's own; in HL7 v2 its name is ``99WBC``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code, its system (a URI) and what it says."""
+
+    system: str
+    code: str
+    display: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A UCUM code and what a person reads."""
+
+    code: str
+    display: str
+
+
+PERCENT: Final = Unit("%", "%")
+PER_NANOLITRE: Final = Unit("10*3/uL", "10*3/uL")  # equal to 10^9/L
+CELLS: Final = Unit("{cells}", "cells")
+RATIO: Final = Unit("1", "1")
+
+_SUFFIX: Final[Mapping[CountMethod, str]] = MappingProxyType(
+    {"unspecified": "", "automated": " by Automated count", "manual": " by Manual count"}
+)
+
+_PANEL: Final[Mapping[CountMethod, Code]] = MappingProxyType(
+    {
+        "unspecified": Code(LOINC, "69738-3", "Differential panel, method unspecified - Blood"),
+        "automated": Code(LOINC, "57023-4", "Auto Differential panel - Blood"),
+        "manual": Code(LOINC, "24318-8", "Manual differential panel - Blood"),
+    }
+)
+
+_PERCENT: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
+    {
+        "Neutrophil": {"automated": "770-8", "manual": "23761-0", "unspecified": "26511-6"},
+        "Lymphocyte": {"automated": "736-9", "manual": "737-7", "unspecified": "26478-8"},
+        "Monocyte": {"automated": "5905-5", "manual": "744-3", "unspecified": "26485-3"},
+        "Eosinophil": {"automated": "713-8", "manual": "714-6", "unspecified": "26450-7"},
+        "Basophil": {"automated": "706-2", "manual": "707-0", "unspecified": "30180-4"},
+    }
+)
+
+_ABSOLUTE: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
+    {
+        "Neutrophil": {"automated": "751-8", "manual": "753-4", "unspecified": "26499-4"},
+        "Lymphocyte": {"automated": "731-0", "manual": "732-8", "unspecified": "26474-7"},
+        "Monocyte": {"automated": "742-7", "manual": "743-5", "unspecified": "26484-6"},
+        "Eosinophil": {"automated": "711-2", "manual": "712-0", "unspecified": "26449-9"},
+        "Basophil": {"automated": "704-7", "manual": "705-4", "unspecified": "26444-0"},
+    }
+)
+
+TOTAL_WBC: Final = Code(LOINC, "26464-8", "Leukocytes [#/volume] in Blood")
+"""The total on which absolute counts rest. It was measured elsewhere, by a method that is not told here."""
+
+CELLS_COUNTED: Final = Code(OWN, "cells-counted", "Cells counted")
+CELLS_OF_CLASS: Final = Code(OWN, "cells-of-class", "Cells of this class")
+CELLS_UNREVIEWED: Final = Code(OWN, "cells-unreviewed", "Cells that wait for a person")
+CELLS_WAITING: Final = Code(OWN, "cells-waiting", "Images that wait for their analysis")
+CELLS_FAILED: Final = Code(OWN, "cells-failed", "Images that could not be analysed")
+MINIMUM_CELLS: Final = Code(OWN, "minimum-cells", "Least number of cells for percentages")
+LABEL_SHIFT: Final = Code(OWN, "label-shift-estimate", "Share estimated under label shift")
+CELL_CLASS: Final = Code(OWN, "cell-class", "Class of one cell")
+DECISION: Final = Code(OWN, "decision", "Decision of a person")
+MODEL_CLASS: Final = Code(OWN, "model-class", "Class found by the model")
+CONFIDENCE_INTERVAL: Final = Code(
+    "http://terminology.hl7.org/CodeSystem/precision-estimate-type", "CI", "confidence interval"
+)
+
+
+def panel(method: CountMethod) -> Code:
+    """The differential as a whole."""
+    return _PANEL[method]
+
+
+def percentage(label: str, method: CountMethod) -> Code:
+    """A label's share of the white cells. LOINC has no agreed code for ``Unidentified``: an own one."""
+    if label == UNIDENTIFIED:
+        return Code(OWN, "unidentified-percentage", "Unidentified cells/Leukocytes in Blood")
+    return Code(LOINC, _PERCENT[label][method], f"{label}s/Leukocytes in Blood{_SUFFIX[method]}")
+
+
+def absolute(label: str, method: CountMethod) -> Code:
+    """A label's cells per volume."""
+    if label == UNIDENTIFIED:
+        return Code(OWN, "unidentified-absolute", "Unidentified cells [#/volume] in Blood")
+    return Code(LOINC, _ABSOLUTE[label][method], f"{label}s [#/volume] in Blood{_SUFFIX[method]}")
+
+
+def probability(label: str) -> Code:
+    """The model's calibrated probability of a class, for one cell."""
+    return Code(OWN, f"probability-{label.lower()}", f"Probability of {label}")

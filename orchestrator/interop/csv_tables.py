@@ -1,0 +1,140 @@
+"""A differential as two tables: a row for each class, and a row for each cell (RFC 4180, UTF-8).
+
+A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection"):
+specimen ids and names of persons are other people's text. Numbers are written as numbers.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from orchestrator.interop import coding
+from orchestrator.interop.reporting import phase, reported
+from orchestrator.interop.site import DEFAULT_SITE, Site
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import ClassCount, Differential, Range, SpecimenCell
+
+MEDIA_TYPE: Final = "text/csv; charset=utf-8"
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of a formula; the last four are the wide forms that some spreadsheets read as the narrow
+ones."""
+
+CLASS_COLUMNS: Final = (
+    "differential_id", "specimen_id", "status", "label", "count", "cells_counted",
+    "percentage", "interval_low", "interval_high",
+    "absolute", "absolute_interval_low", "absolute_interval_high",
+    "reference_low", "reference_high", "reference_source", "flag", "label_shift_percentage",
+    "code_system", "percentage_code", "absolute_code", "unreviewed", "disclaimer",
+)  # fmt: skip
+
+CELL_COLUMNS: Final = (
+    "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
+    "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "margin", "energy", "review_codes",
+    "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
+    "model", "model_version", "model_sha256", "profile", "analysed_at", "disclaimer",
+)  # fmt: skip
+
+Cell = str | int | float | None
+
+
+def class_table(differential: Differential, site: Site = DEFAULT_SITE) -> str:
+    """One row for each label, in the order of the differential."""
+    told = reported(differential)
+    return _table(CLASS_COLUMNS, (_class_row(told, count, site) for count in told.counts))
+
+
+def cell_table(differential: Differential) -> str:
+    """One row for each image of the specimen, analysed or not, in the order in which they came."""
+    return _table(CELL_COLUMNS, (_cell_row(differential, cell) for cell in differential.specimen.cells))
+
+
+def safe(text: str) -> str:
+    """Text that no spreadsheet runs."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def _class_row(differential: Differential, count: ClassCount, site: Site) -> list[Cell]:
+    specimen, shift = differential.specimen, differential.label_shift
+    percentage = coding.percentage(count.label, site.method)
+    return [
+        specimen.differential_id,
+        specimen.order.specimen_id,
+        phase(differential),
+        count.label,
+        count.count,
+        differential.cells_counted,
+        count.percentage,
+        *_ends(count.interval),
+        count.absolute,
+        *_ends(count.absolute_interval),
+        *_ends(count.reference),
+        differential.reference_source if count.reference else None,
+        count.flag,
+        None
+        if shift is None or count.label not in CLASS_NAMES
+        else 100 * shift[CLASS_NAMES.index(count.label)],
+        percentage.system,
+        percentage.code,
+        coding.absolute(count.label, site.method).code,
+        len(differential.review_list),
+        differential.disclaimer,
+    ]
+
+
+def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
+    specimen, result, decision = differential.specimen, cell.result, cell.decision
+    found: list[Cell] = [None] * (len(CLASS_NAMES) + 6)
+    made: list[Cell] = [None] * 5
+    if result is not None:
+        found = [
+            result.class_name,
+            *result.probabilities,
+            result.margin,
+            result.energy,
+            " ".join(result.review_codes),
+            result.focus_ratio,
+            result.views,
+        ]
+        model = result.model
+        made = [model.name, model.version, model.sha256, result.profile, _time(result.analysed_at)]
+    return [
+        specimen.differential_id,
+        specimen.order.specimen_id,
+        cell.cell_id,
+        cell.number,
+        cell.state,
+        cell.label,
+        "yes" if cell.needs_review else "no",
+        *found,
+        *([decision.label, decision.person, _time(decision.decided_at)] if decision else [None] * 3),
+        cell.failure,
+        cell.image_sha256,
+        *made,
+        differential.disclaimer,
+    ]
+
+
+def _ends(limits: Range | None) -> tuple[Cell, Cell]:
+    return (None, None) if limits is None else (limits.low, limits.high)
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_written(cell) for cell in row])
+    return out.getvalue()
+
+
+def _written(cell: Cell) -> Cell:
+    if isinstance(cell, float):  # 78 and not 78.0, wherever the number came from
+        return int(cell) if cell.is_integer() else round(cell, 6)
+    return safe(cell).encode(errors="replace").decode() if isinstance(cell, str) else cell

@@ -1,0 +1,77 @@
+"""Specimens whose cells have known results, without an image."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from orchestrator.domain import ModelIdentity
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import (
+    UNIDENTIFIED,
+    CellDecision,
+    CellResult,
+    Specimen,
+    SpecimenCell,
+    SpecimenOrder,
+    SpecimenState,
+)
+
+NOW = datetime(2026, 3, 2, 9, 41, 12, tzinfo=UTC)
+MODEL = ModelIdentity("wbc", 4, "a" * 64)
+
+
+def result(
+    class_name: str = "Neutrophil",
+    *,
+    confidence: float = 0.96,
+    review: Sequence[str] = (),
+    margin: float | None = None,
+    profile: str = "default",
+    model: ModelIdentity = MODEL,
+    probabilities: Sequence[float] | None = None,
+) -> CellResult:
+    rest = (1 - confidence) / (len(CLASS_NAMES) - 1)
+    spread = tuple(confidence if name == class_name else rest for name in CLASS_NAMES)
+    return CellResult(
+        class_name=class_name,
+        probabilities=tuple(probabilities) if probabilities is not None else spread,
+        margin=confidence - rest if margin is None else margin,
+        energy=-5.0,
+        review_codes=tuple(review),
+        focus_ratio=0.9,
+        views=8,
+        image_size=(360, 360),
+        model=model,
+        profile=profile,
+        analysed_at=NOW,
+    )
+
+
+def cell(number: int, of: CellResult | str | None = None, *, decided: str | None = None) -> SpecimenCell:
+    """``of`` is a result, the sentence of a failure, or None for a cell that waits."""
+    found = of if isinstance(of, CellResult) else None
+    return SpecimenCell(
+        cell_id=f"cell-{number}",
+        number=number,
+        image_sha256=f"{number:064x}",
+        state="waiting" if of is None else "analysed" if found else "failed",
+        result=found,
+        failure=of if isinstance(of, str) else None,
+        decision=None if decided is None else CellDecision(decided, "ayse", NOW),
+    )
+
+
+def specimen(
+    cells: Iterable[SpecimenCell], *, total_wbc: float | None = None, state: SpecimenState = "analysed"
+) -> Specimen:
+    order = SpecimenOrder("S-1", total_wbc)
+    return Specimen("d" * 32, order, state, "local", NOW, tuple(cells))
+
+
+def counted(total_wbc: float | None = None, **counts: int) -> Specimen:
+    """So many sure cells of each class, ``Unidentified`` ones included: ``counted(Neutrophil=60)``."""
+    results = [
+        result("Neutrophil", review=("low_confidence",)) if name == UNIDENTIFIED else result(name)
+        for name, count in counts.items()
+        for _ in range(count)
+    ]
+    return specimen((cell(n, one) for n, one in enumerate(results, start=1)), total_wbc=total_wbc)

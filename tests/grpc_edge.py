@@ -1,0 +1,73 @@
+"""The gRPC edge on a free port of the loopback, beside the test, and channels to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+
+from orchestrator.analyse import Services
+from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
+from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.analysis_route import Deadlines
+from orchestrator.edge.differentials_api import OrderLimits
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.grpc_server import GrpcOptions, GrpcServer
+from orchestrator.edge.http_api import running
+from orchestrator.model_server.base import ModelServer
+from orchestrator.settings import Settings
+from orchestrator.specimens import Specimens
+from orchestrator.wiring import build_services
+
+LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+@dataclass
+class Edge:
+    """A running edge, and what it shares with others."""
+
+    server: GrpcServer
+    services: Services
+    admission: Admission
+    draining: Draining
+    specimens: Specimens | None
+    channel: grpc.aio.Channel = field(init=False)
+    stub: wbc_pb2_grpc.AnalyzerStub = field(init=False)
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+
+@asynccontextmanager
+async def grpc_edge(
+    model_server: ModelServer,
+    *,
+    settings: Settings | None = None,
+    options: GrpcOptions = GrpcOptions(port=0),
+    admission: Admission | None = None,
+    deadlines: Deadlines = Deadlines(),
+    access: AccessRules | None = None,
+    specimens: Specimens | None = None,
+    order_limits: OrderLimits | None = None,
+) -> AsyncIterator[Edge]:
+    services = build_services(settings or Settings(), model_server=model_server)
+    admission, draining = admission or Admission(), Draining()
+    server = GrpcServer(
+        options,
+        services,
+        admission=admission,
+        deadlines=deadlines,
+        draining=draining,
+        access=access or AccessRules(),
+        specimens=specimens,
+        order_limits=order_limits,
+    )
+    edge = Edge(server, services, admission, draining, specimens)
+    async with running(services, specimens):
+        await server.start()
+        async with grpc.aio.insecure_channel(edge.target, LARGE) as channel:
+            edge.channel, edge.stub = channel, wbc_pb2_grpc.AnalyzerStub(channel)
+            yield edge
+        await server.stop(0)

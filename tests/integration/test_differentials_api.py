@@ -1,0 +1,691 @@
+"""Differentials over HTTP, with a store in memory and a model server that needs no model."""
+
+import asyncio
+import csv
+import io
+import json
+import logging
+import zipfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+import cv2
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from orchestrator import errors
+from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
+from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.differential_schemas import DecisionBody
+from orchestrator.edge.differentials_api import ENDPOINTS, OrderLimits
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_server.base import ModelServer
+from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
+from orchestrator.specimen import CELL_LABELS
+from orchestrator.specimen_wiring import order_limits
+from orchestrator.store.base import Store
+from orchestrator.wiring import build_app, build_services
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.model_server import FakeModelServer
+from tests.integration.test_http_api import assert_problem, client_of
+from tests.synthetic_cells import synthetic_cell
+
+PATH = "/v1/differentials"
+FEW = DifferentialSettings(min_cells=5)
+
+
+def painted(class_name: str, seed: int = 0) -> bytes:
+    _, data = cv2.imencode(".png", synthetic_cell(class_name, seed, 160)[:, :, ::-1])
+    return data.tobytes()
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[bytes]:
+    return [painted(name, seed) for seed, name in enumerate(CLASS_NAMES * 2)]
+
+
+def zipped(*files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number, content in enumerate(files):
+            archive.writestr(f"{number}.png", content)
+    return out.getvalue()
+
+
+def app_of(
+    store: Store | None = None,
+    model_server: ModelServer | None = None,
+    differential: DifferentialSettings = FEW,
+    draining: Draining | None = None,
+    access: AccessRules | None = None,
+) -> FastAPI:
+    settings = Settings(differential=differential, images=ImageSettings(max_bytes=200_000))
+    services = build_services(settings, model_server=model_server or FakeModelServer())
+    return build_app(settings, services, draining, store=store or MemoryStore(), access=access)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(app_of()) as client:
+        yield client
+
+
+def as_files(payloads: list[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("files", (f"{n}.png", payload, "image/png")) for n, payload in enumerate(payloads)]
+
+
+async def ordered(
+    client: httpx2.AsyncClient, payloads: list[bytes], key: str | None = None, **fields: str
+) -> httpx2.Response:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    data = {"specimen_id": "S-1", "tta": "none", **fields}
+    return await client.post(PATH, files=as_files(payloads), data=data, headers=headers)
+
+
+async def finished(client: httpx2.AsyncClient, response: httpx2.Response) -> dict[str, Any]:
+    assert response.status_code == 202, response.text
+    place = response.headers["location"]
+    async with asyncio.timeout(30):
+        while (document := (await client.get(place)).json())["state"] in ("waiting", "running"):
+            await asyncio.sleep(0.02)
+    return document
+
+
+async def done(client: httpx2.AsyncClient, payloads: list[bytes], **fields: str) -> dict[str, Any]:
+    return await finished(client, await ordered(client, payloads, **fields))
+
+
+def counts(document: dict[str, Any]) -> dict[str, int]:
+    return {one["label"]: one["count"] for one in document["counts"]}
+
+
+# Ordering
+
+
+async def test_an_order_is_accepted_analysed_and_counted(client, cells):
+    response = await ordered(client, cells, total_wbc="6.2")
+    assert response.status_code == 202
+    accepted = response.json()
+    assert response.headers["location"] == f"{PATH}/{accepted['id']}"
+    assert accepted["progress"]["total"] == len(cells)
+    assert [cell["number"] for cell in accepted["cells"]] == list(range(1, len(cells) + 1))
+
+    document = await finished(client, response)
+    assert document["state"] == "analysed"
+    assert document["specimen_id"] == "S-1"
+    assert document["total_wbc"] == 6.2
+    assert [one["label"] for one in document["counts"]] == list(CELL_LABELS)
+    assert sum(counts(document).values()) == document["progress"]["counted"] == len(cells)
+    assert document["progress"]["unreviewed"] == len(document["review_list"])
+    assert sum(one["percentage"] for one in document["counts"]) == pytest.approx(100)
+    assert sum(one["absolute"] for one in document["counts"]) == pytest.approx(6.2)
+    for one in document["counts"]:
+        assert one["interval"]["low"] <= one["percentage"] <= one["interval"]["high"]
+    assert sum(document["label_shift"].values()) == pytest.approx(1)
+    assert document["models"][0]["sha256"] == "f" * 64
+    assert "example" in document["reference_source"]
+    assert document["disclaimer"] == DISCLAIMER
+    assert "normal" not in json.dumps(document).lower()
+
+
+async def test_each_cell_is_what_one_analysis_of_the_image_says(client, cells):
+    document = await done(client, cells)
+    for payload, cell in zip(cells, document["cells"], strict=True):
+        alone = (await client.post("/v1/analyses", files={"file": payload}, data={"tta": "none"})).json()
+        found = cell["result"]
+        assert found["probabilities"] == alone["probabilities"]
+        assert found["class"] == alone["decision"]["class"]
+        assert found["margin"] == alone["decision"]["margin"]
+        assert found["energy"] == alone["energy"]
+        assert found["focus_ratio"] == alone["focus"]["ratio"]
+        assert found["review_codes"] == [reason["code"] for reason in alone["review"]["reasons"]]
+        assert cell["needs_review"] == alone["review"]["needed"]
+        assert cell["label"] == ("Unidentified" if alone["review"]["needed"] else found["class"])
+
+
+async def test_a_zip_is_as_good_as_its_files(client, cells):
+    one_by_one = await done(client, cells[:5])
+    from_zip = await done(client, [zipped(*cells[:5])])
+    assert [c["image_sha256"] for c in from_zip["cells"]] == [c["image_sha256"] for c in one_by_one["cells"]]
+    assert counts(from_zip) == counts(one_by_one)
+
+
+async def test_a_hundred_files_are_one_specimen(cells):
+    async with client_of(app_of(differential=DifferentialSettings(concurrency=4))) as client:
+        document = await done(client, cells * 10)
+    assert document["progress"]["counted"] == 100
+    assert all(one["percentage"] is not None for one in document["counts"])
+    assert [cell["number"] for cell in document["cells"]] == list(range(1, 101))
+
+
+async def test_an_image_that_is_none_is_a_failed_cell_and_fails_nothing_else(client, cells):
+    response = await ordered(client, [b"not an image", cells[0], b"", cells[1][:200], cells[2]])
+    at_once = {cell["number"]: cell["state"] for cell in response.json()["cells"]}
+    assert (at_once[1], at_once[3], at_once[4]) == ("failed", "failed", "failed")
+    document = await finished(client, response)
+    assert document["state"] == "analysed"
+    assert document["progress"] | {"unreviewed": 0} == {
+        "total": 5, "counted": 2, "waiting": 0, "failed": 3, "unreviewed": 0,
+    }  # fmt: skip
+    failures = [cell["failure"] for cell in document["cells"]]
+    assert "JPEG, PNG" in failures[0]
+    assert failures[2] == "The file is empty."
+    assert "failed" in [limitation["code"] for limitation in document["limitations"]]
+
+
+async def test_damage_that_only_the_pixels_show_is_a_failed_cell_too(client, cells):
+    damaged = bytearray(cells[0])
+    middle = damaged.index(b"IDAT") + 200
+    damaged[middle : middle + 50] = bytes(50)
+    document = await done(client, [bytes(damaged), cells[1]])
+    assert [cell["state"] for cell in document["cells"]] == ["failed", "analysed"]
+
+
+async def test_an_order_with_no_image_that_can_be_analysed_comes_to_an_end(client):
+    document = await done(client, [b"one", b"two"])
+    assert (document["state"], document["progress"]["failed"]) == ("analysed", 2)
+
+
+# Idempotency
+
+
+async def test_the_same_order_under_the_same_key_is_one_order(client, cells):
+    first = await ordered(client, cells[:3], key="abc-1")
+    again = await ordered(client, cells[:3], key="abc-1")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len((await client.get(PATH)).json()["items"]) == 1
+    assert (await finished(client, again))["progress"]["counted"] == 3
+
+
+async def test_another_order_under_the_same_key_is_refused(client, cells):
+    await ordered(client, cells[:3], key="abc-2")
+    assert_problem(await ordered(client, cells[:2], key="abc-2"), 422, "idempotency-conflict")
+    other = await ordered(client, cells[:3], key="abc-2", specimen_id="S-2")
+    assert_problem(other, 422, "idempotency-conflict")
+    assert len((await client.get(PATH)).json()["items"]) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"specimen_id": ""}, "specimen_id"),
+        ({"specimen_id": "x" * 65}, "specimen_id"),
+        ({"specimen_id": "a\nb"}, "specimen_id"),
+        ({"total_wbc": "-1"}, "total_wbc"),
+        ({"total_wbc": "nan"}, "total_wbc"),
+        ({"total_wbc": "many"}, "total_wbc"),
+        ({"profile": "no-such"}, "profile"),
+        ({"tta": "all"}, "tta"),
+        ({"patient": "Yilmaz"}, "patient"),
+    ],
+)
+async def test_wrong_fields_are_refused_by_name(client, cells, fields, field):
+    document = assert_problem(await ordered(client, cells[:1], **fields), 422, "invalid-parameter")
+    assert [error["field"] for error in document["errors"]] == [field]
+    assert (await client.get(PATH)).json()["items"] == []
+
+
+async def test_what_is_no_order_is_refused(client, cells):
+    for request, status, name in (
+        (client.post(PATH, data={"specimen_id": "S-1"}), 400, "malformed-upload"),
+        (client.post(PATH, json={"specimen_id": "S-1"}), 415, "unsupported-body"),
+        (ordered(client, [zipped(cells[0]), cells[1]]), 400, "malformed-upload"),
+        (ordered(client, [zipped()]), 400, "malformed-upload"),
+        (ordered(client, [zipped(cells[0])[:-40]]), 400, "malformed-upload"),
+        (ordered(client, [b"x" * 200_001]), 413, "image-too-large"),
+        (ordered(client, cells[:1], key="a key with spaces"), 422, "invalid-parameter"),
+    ):
+        assert_problem(await request, status, name)
+    assert (await client.get(PATH)).json()["items"] == []
+
+
+async def test_a_zip_bomb_and_too_many_files_are_refused():
+    limits = DifferentialSettings(max_files=4, max_total_bytes=500_000)
+    async with client_of(app_of(differential=limits)) as client:
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("cell.png", bytes(50_000_000))
+        assert_problem(await ordered(client, [out.getvalue()]), 413, "image-too-large")
+        assert_problem(await ordered(client, [zipped(*[b"x"] * 5)]), 413, "upload-too-large")
+        assert_problem(await ordered(client, [b"x"] * 5), 413, "upload-too-large")
+        assert_problem(await ordered(client, [b"x" * 180_000] * 3), 413, "upload-too-large")
+        assert (await client.get(PATH)).json()["items"] == []
+
+
+async def test_only_so_many_orders_are_received_at_a_time(cells):
+    async with client_of(app_of(differential=DifferentialSettings(max_orders=1))) as client:
+        begun, released = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"--b\r\n"
+            begun.set()
+            await released.wait()
+            yield b'Content-Disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'
+
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        first = asyncio.create_task(client.post(PATH, content=slow(), headers=headers))
+        await begun.wait()
+        refused = await ordered(client, cells[:1])
+        assert_problem(refused, 503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        released.set()
+        assert_problem(await first, 422, "invalid-parameter")  # it named no specimen
+        assert (await ordered(client, cells[:1])).status_code == 202
+
+
+async def test_without_a_store_it_is_said_how_to_get_one():
+    services = build_services(Settings(), model_server=FakeModelServer())
+    async with client_of(build_app(Settings(), services)) as client:
+        for method, path in ENDPOINTS:
+            document = assert_problem(await client.request(method, path), 501, "store-off")
+            assert "WBC_STORE__URL" in document["detail"]
+        assert PATH not in (await client.get("/openapi.json")).json()["paths"]
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/sign"), ("GET", "/audit"),
+        ("GET", "/export.csv"), ("GET", "/cells/x/image"), ("DELETE", "/cells/x/decision"),
+    ],
+)  # fmt: skip
+async def test_what_does_not_exist_is_not_found(client, method, rest):
+    assert_problem(await client.request(method, f"{PATH}/nowhere{rest}"), 404, "unknown-differential")
+
+
+# What persons do
+
+
+async def test_a_decision_changes_the_differential_and_can_be_taken_back(client, cells):
+    document = await done(client, cells)
+    before = counts(document)
+    cell = document["cells"][0]
+    other = next(name for name in CLASS_NAMES if name != cell["label"])
+    place = f"{PATH}/{document['id']}/cells/{cell['id']}/decision"
+
+    after = (await client.post(place, json={"label": other})).json()
+    assert counts(after)[other] == before[other] + 1
+    assert counts(after)[cell["label"]] == before[cell["label"]] - 1
+    assert after["cells"][0]["decision"]["person"] == "local"
+    assert cell["id"] not in after["review_list"]
+
+    undone = (await client.delete(place)).json()
+    assert counts(undone) == before
+    assert undone["cells"][0]["decision"] is None
+    assert undone["review_list"] == document["review_list"]
+
+
+class OneKey:
+    """Knows one API key, of one person."""
+
+    async def verify(self, credential: str) -> Principal:
+        assert credential == f"{API_KEY_PREFIX}1"
+        return Principal("key:ayse", frozenset(ROLES))
+
+
+async def test_the_person_who_acts_is_who_is_logged_in(cells):
+    access = AccessRules(Authenticator(api_keys=OneKey()))
+    async with client_of(app_of(access=access)) as client:
+        client.headers["X-API-Key"] = f"{API_KEY_PREFIX}1"
+        document = await done(client, cells[:1])
+        place = f"{PATH}/{document['id']}"
+        decided = await client.post(
+            f"{place}/cells/{document['cells'][0]['id']}/decision", json={"label": "Monocyte"}
+        )
+        signed = (await client.post(f"{place}/sign")).json()
+        trail = (await client.get(f"{place}/audit")).json()["entries"]
+    assert document["created_by"] == "key:ayse"
+    assert decided.json()["cells"][0]["decision"]["person"] == "key:ayse"
+    assert signed["signature"]["person"] == "key:ayse"
+    assert {entry["actor"] for entry in trail} == {"key:ayse"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"label": "Blast"}', b'{"label": "Monocyte", "more": 1}', b"[", b"\xff"]
+)
+async def test_a_decision_that_is_none_is_refused(client, cells, body):
+    document = await done(client, cells[:1])
+    place = f"{PATH}/{document['id']}/cells/{document['cells'][0]['id']}/decision"
+    assert_problem(await client.post(place, content=body), 422, "invalid-parameter")
+
+
+async def test_a_decision_of_megabytes_is_refused_unread(client, cells):
+    document = await done(client, cells[:1])
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(10_000):
+            sent += 1
+            yield b" " * 1000
+
+    place = f"{PATH}/{document['id']}/cells/{document['cells'][0]['id']}/decision"
+    assert_problem(await client.post(place, content=endless()), 413, "upload-too-large")
+    assert sent < 100
+
+
+async def test_a_signature_closes_the_differential(client, cells):
+    document = await done(client, cells[:3])
+    place = f"{PATH}/{document['id']}"
+    signed = (await client.post(f"{place}/sign")).json()
+    assert signed["state"] == "signed"
+    assert signed["signature"]["person"] == "local"
+    decision = f"{place}/cells/{document['cells'][0]['id']}/decision"
+    for request in (
+        client.post(decision, json={"label": "Monocyte"}),
+        client.delete(decision),
+        client.post(f"{place}/sign"),
+        client.post(f"{place}/cancel"),
+    ):
+        assert_problem(await request, 409, "specimen-closed")
+    now = (await client.get(place)).json()
+    assert (now["state"], counts(now)) == ("signed", counts(signed))
+
+
+async def test_an_unknown_cell_is_not_found(client, cells):
+    document = await done(client, cells[:1])
+    place = f"{PATH}/{document['id']}/cells/none"
+    assert_problem(await client.post(f"{place}/decision", json={"label": "Monocyte"}), 404, "unknown-cell")
+    assert_problem(await client.get(f"{place}/image"), 404, "unknown-cell")
+
+
+# While it runs
+
+
+class GatedModelServer(FakeModelServer):
+    """Answers so many questions as the gate lets through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Semaphore(0)
+        self.asked = 0
+        self.reached = asyncio.Event()
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        self.asked += 1
+        self.reached.set()
+        await self.gate.acquire()
+        return await super().explain(views)
+
+    def let(self, answers: int) -> None:
+        for _ in range(answers):
+            self.gate.release()
+
+
+@asynccontextmanager
+async def gated(
+    draining: Draining | None = None,
+) -> AsyncIterator[tuple[httpx2.AsyncClient, GatedModelServer]]:
+    model_server = GatedModelServer()
+    async with client_of(app_of(model_server=model_server, draining=draining)) as client:
+        try:
+            yield client, model_server
+        finally:
+            model_server.let(1000)
+
+
+async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
+    async with gated() as (client, model_server):
+        place = (await ordered(client, cells)).headers["location"]
+        model_server.let(3)
+        async with asyncio.timeout(10):
+            while (await client.get(place)).json()["progress"]["counted"] < 3:
+                await asyncio.sleep(0.02)
+        assert_problem(await client.post(f"{place}/sign"), 409, "not-ready")
+        cancelled = (await client.post(f"{place}/cancel")).json()
+        assert cancelled["state"] == "cancelled"
+        asked = model_server.asked
+        model_server.let(100)
+        await asyncio.sleep(0.1)
+        now = (await client.get(place)).json()
+        assert (now["state"], now["progress"]["counted"], model_server.asked) == ("cancelled", 3, asked)
+        assert now["limitations"][0]["code"] == "cancelled"
+        assert_problem(await client.post(f"{place}/cancel"), 409, "specimen-closed")
+
+
+async def test_a_persons_request_goes_before_waiting_cells(cells):
+    async with gated() as (client, model_server):
+        place = (await ordered(client, cells)).headers["location"]
+        await model_server.reached.wait()
+        while model_server.asked < 2:  # as many as may be under way
+            await asyncio.sleep(0.01)
+        person = asyncio.create_task(client.post("/predict", files={"file": cells[0]}, data={"tta": "none"}))
+        while model_server.asked < 3:
+            await asyncio.sleep(0.01)
+        model_server.let(2)  # those two cells end, and only one other may begin beside the person
+        async with asyncio.timeout(5):
+            while (await client.get(place)).json()["progress"]["counted"] < 2:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        assert model_server.asked == 4
+        model_server.let(1)
+        assert (await person).status_code == 200
+        while model_server.asked < 5:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_drain_begins_no_further_cell(cells):
+    draining = Draining()
+    async with gated(draining) as (client, model_server):
+        place = (await ordered(client, cells)).headers["location"]
+        await model_server.reached.wait()
+        draining.begin()
+        model_server.let(100)
+        await asyncio.sleep(0.3)
+        now = (await client.get(place)).json()
+        assert now["state"] in ("waiting", "running")
+        assert 1 <= now["progress"]["counted"] <= 2
+        assert now["progress"]["waiting"] == len(cells) - now["progress"]["counted"]
+
+
+def events_of(text: str) -> list[dict[str, str]]:
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+
+
+async def test_progress_is_told_until_all_is_done(client, cells):
+    place = (await ordered(client, cells)).headers["location"]
+    async with asyncio.timeout(20):
+        response = await client.get(f"{place}/events")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = events_of(response.text)
+    assert [event["event"] for event in events[:-1]] == ["progress"] * (len(events) - 1)
+    assert events[-1]["event"] == "done"
+    data = [json.loads(event["data"]) for event in events]
+    finished_cells = [one["analysed"] + one["failed"] for one in data]
+    assert finished_cells == sorted(finished_cells)
+    assert data[-1]["analysed"] == data[-1]["total"] == len(cells)
+    assert data[-1]["state"] == "analysed"
+    assert data[-1]["disclaimer"] == DISCLAIMER
+
+    late = events_of((await client.get(f"{place}/events")).text)
+    assert [event["event"] for event in late] == ["done"]
+    again = await client.get(f"{place}/events", headers={"Last-Event-ID": events[-1]["id"]})
+    assert again.status_code == 204
+    behind = await client.get(f"{place}/events", headers={"Last-Event-ID": "running-1"})
+    assert [event["event"] for event in events_of(behind.text)] == ["done"]
+
+
+async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
+    draining = Draining()
+    async with gated(draining) as (client, _):
+        place = (await ordered(client, cells)).headers["location"]
+        stream = asyncio.create_task(client.get(f"{place}/events"))
+        await asyncio.sleep(0.1)
+        draining.begin()
+        async with asyncio.timeout(5):
+            events = events_of((await stream).text)
+        assert events
+        assert all(event["event"] == "progress" for event in events)
+
+
+# What is kept
+
+
+async def test_the_list_comes_in_pages_the_newest_first(client, cells):
+    ids = [(await ordered(client, cells[:1], specimen_id=f"S-{n}")).json()["id"] for n in range(5)]
+    listed: list[str] = []
+    cursor: str | None = None
+    for expected in (2, 2, 1):
+        query = {"limit": 2} | ({} if cursor is None else {"cursor": cursor})
+        page = (await client.get(PATH, params=query)).json()
+        assert len(page["items"]) == expected
+        listed += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert cursor is None
+    assert listed == ids[::-1]
+    assert_problem(await client.get(PATH, params={"limit": 0}), 422, "invalid-parameter")
+    assert_problem(await client.get(PATH, params={"cursor": "nowhere"}), 404, "unknown-differential")
+
+
+async def test_the_cells_can_be_left_out(client, cells):
+    document = await done(client, cells[:2])
+    assert (await client.get(f"{PATH}/{document['id']}", params={"cells": "false"})).json()["cells"] is None
+
+
+async def test_an_image_is_given_back_as_it_was_sent_and_runs_nowhere(client, cells):
+    script = b"<html><script>alert(1)</script>"
+    document = await done(client, [cells[0], script])
+    place = f"{PATH}/{document['id']}/cells"
+    image = await client.get(f"{place}/{document['cells'][0]['id']}/image")
+    assert (image.content, image.headers["content-type"]) == (cells[0], "image/png")
+    other = await client.get(f"{place}/{document['cells'][1]['id']}/image")
+    assert other.content == script
+    assert other.headers["content-type"] == "application/octet-stream"
+    assert other.headers["content-disposition"] == "attachment"
+    for response in (image, other):
+        assert "sandbox" in response.headers["content-security-policy"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "no-store"
+
+
+async def test_where_images_are_not_kept_there_is_none(cells):
+    async with client_of(app_of(MemoryStore(keeps_images=False))) as client:
+        document = await done(client, cells[:1])
+        place = f"{PATH}/{document['id']}/cells/{document['cells'][0]['id']}/image"
+        assert_problem(await client.get(place), 404, "image-not-kept")
+
+
+async def test_the_trail_tells_who_did_what(client, cells):
+    document = await done(client, cells[:1])
+    place = f"{PATH}/{document['id']}"
+    cell_id = document["cells"][0]["id"]
+    await client.post(f"{place}/cells/{cell_id}/decision", json={"label": "Monocyte"})
+    await client.post(f"{place}/sign")
+    trail = (await client.get(f"{place}/audit")).json()["entries"]
+    assert [entry["sequence"] for entry in trail] == sorted(entry["sequence"] for entry in trail)
+    assert trail[-1]["actor"] == "local"
+    assert cell_id in [entry["cell_id"] for entry in trail]
+
+
+async def test_tables_are_csv(client, cells):
+    document = await done(client, cells, specimen_id="=1+1")
+    place = f"{PATH}/{document['id']}/export.csv"
+    response = await client.get(place)
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    assert {row["label"]: int(row["count"]) for row in rows} == counts(document)
+    assert all(row["disclaimer"] == DISCLAIMER for row in rows)
+    assert not any(row["specimen_id"].startswith("=") for row in rows)
+    rows = list(csv.DictReader(io.StringIO((await client.get(place, params={"table": "cells"})).text)))
+    assert [int(row["number"]) for row in rows] == list(range(1, len(cells) + 1))
+
+
+# What is told, and to whom
+
+
+async def test_nothing_that_names_a_specimen_or_a_file_is_logged_or_measured(
+    cells, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    async with client_of(app_of()) as client:
+        response = await client.post(
+            PATH,
+            files=[
+                ("files", ("Yilmaz_Ayse.png", payload, "image/png")) for payload in (cells[0], b"no image")
+            ],
+            data={"specimen_id": "Yilmaz-1984"},
+        )
+        document = await finished(client, response)
+        metrics = (await client.get("/metrics")).text
+    assert "Ayse" not in json.dumps(document)
+    for text in (
+        metrics,
+        *(record.getMessage() for record in caplog.records if "orchestrator" in record.name),
+    ):
+        assert "Yilmaz" not in text
+        assert document["id"] not in text
+
+
+async def test_metrics_tell_of_specimens_and_cells(client, cells):
+    async def value(line: str) -> float:
+        text = (await client.get("/metrics")).text
+        return sum(float(one.rsplit(" ", 1)[1]) for one in text.splitlines() if one.startswith(line))
+
+    lines = (
+        'wbc_specimens_total{event="ordered"}', 'wbc_specimens_total{event="signed"}',
+        'wbc_specimen_cells_total{outcome="analysed"}', 'wbc_specimen_cells_total{outcome="failed"}',
+        "wbc_specimen_decisions_total",
+    )  # fmt: skip
+    before = [await value(line) for line in lines]
+    document = await done(client, [*cells[:3], b"no image"])
+    place = f"{PATH}/{document['id']}"
+    await client.post(f"{place}/cells/{document['cells'][0]['id']}/decision", json={"label": "Monocyte"})
+    await client.post(f"{place}/sign")
+    after = [await value(line) for line in lines]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 3, 1, 1]
+    assert await value("wbc_specimens_under_way") == 0
+
+
+class AwayStore(MemoryStore):
+    async def get(self, differential_id: str) -> Any:  # noqa: ARG002 (the port's signature)
+        raise errors.StoreUnavailable("The database does not answer.")
+
+
+async def test_a_store_that_is_away_is_a_problem_that_may_pass():
+    async with client_of(app_of(AwayStore())) as client:
+        response = await client.get(f"{PATH}/x")
+        assert_problem(response, 503, "store-unavailable")
+        assert int(response.headers["retry-after"]) >= 1
+
+
+async def test_the_openapi_document_describes_every_endpoint_with_examples(client):
+    document = (await client.get("/openapi.json")).json()
+    paths = document["paths"]
+    assert {
+        (method, path) for method, path in ENDPOINTS if method.lower() not in paths.get(path, {})
+    } == set()
+    form = document["paths"][PATH]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["files", "specimen_id"]
+    assert form["properties"]["files"]["type"] == "array"
+    answers = document["paths"][PATH]["post"]["responses"]
+    assert {"202", "400", "413", "415", "422", "503"} <= set(answers)
+    for path in {path for _, path in ENDPOINTS}:
+        for operation in paths[path].values():
+            for status, answer in operation["responses"].items():
+                for media_type, content in answer.get("content", {}).items():
+                    if status[0] in "45":
+                        assert media_type == "application/problem+json"
+                        assert content["examples"]
+    page = (await client.get("/docs")).text
+    for example in ("S-2026-00417", "close_call", "event: progress", "unknown-cell"):
+        assert example in page, example
+
+
+def test_a_decision_may_be_every_label():
+    assert get_args(DecisionBody.model_fields["label"].annotation) == CELL_LABELS
+
+
+def test_the_limits_of_an_order_are_what_the_settings_say():
+    settings = DifferentialSettings(max_files=7, max_total_bytes=8, upload_timeout_s=9, max_orders=3)
+    assert order_limits(settings) == OrderLimits(7, 8, 9, 3)

@@ -1,0 +1,96 @@
+"""A stored differential over HTTP in the formats of other systems, and what a caller gets wrong."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx2
+import pytest
+
+from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.emulator.examples import examples
+from orchestrator.interop import fhir_check, hl7v2_check
+from orchestrator.interop.hl7v2_text import at, read
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_app, build_services
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.model_server import FakeModelServer
+
+CELLS = examples()["preliminary"].differential.specimen.cells
+ORDER = replace(examples()["preliminary"].differential.specimen.order, specimen_id="S|1")
+
+
+@asynccontextmanager
+async def service(store: MemoryStore, **settings: object) -> AsyncIterator[httpx2.AsyncClient]:
+    chosen = Settings.model_validate(settings)
+    services = build_services(chosen, model_server=FakeModelServer())
+    app = build_app(chosen, services, store=store)
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        httpx2.AsyncClient(transport=transport, base_url="http://service") as client,
+        app.router.lifespan_context(app),
+    ):
+        yield client
+
+
+@pytest.fixture
+async def stored() -> tuple[MemoryStore, str]:
+    """A store with one specimen, whose hundred cells are analysed."""
+    store = MemoryStore()
+    specimen, _ = await store.create(ORDER, [b"image %d" % cell.number for cell in CELLS], "lis")
+    for kept, cell in zip(specimen.cells, CELLS, strict=True):
+        assert cell.result is not None
+        await store.record_result(specimen.differential_id, kept.cell_id, cell.result)
+    return store, f"/v1/differentials/{specimen.differential_id}"
+
+
+async def test_a_differential_is_answered_as_a_sound_bundle_final_once_signed(stored):
+    store, path = stored
+    async with service(store) as client:
+        response = await client.get(f"{path}/fhir")
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "application/fhir+json"
+        assert fhir_check.problems(response.json()) == []
+        assert response.json()["entry"][0]["resource"]["status"] == "preliminary"
+        assert len(response.json()["entry"]) < 30
+        await store.sign(path.split("/")[-1], "dr.demir")
+        signed = (await client.get(f"{path}/fhir", params={"bundle": "collection", "cells": "true"})).json()
+    assert signed["type"] == "collection"
+    assert signed["entry"][0]["resource"]["status"] == "final"
+    assert len(signed["entry"]) > 100
+
+
+@pytest.mark.parametrize(("kind", "trigger"), [("oru", "R01"), ("oul", "R22")])
+async def test_a_differential_is_answered_as_a_sound_message_of_the_site(stored, kind, trigger):
+    store, path = stored
+    site = {"method": "manual", "sending_facility": "LAB 1", "processing_id": "P"}
+    async with service(store, interop=site) as client:
+        response = await client.get(f"{path}/hl7", params={"message": kind, "detail": "false"})
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/hl7-v2+er7; charset=utf-8"
+    assert hl7v2_check.problems(response.content) == []
+    message = read(response.content)
+    assert message.value("MSH", 9, 2) == trigger
+    assert (message.value("MSH", 4), message.value("MSH", 11)) == ("LAB 1", "P")
+    assert message.value("SPM", 2) == "S|1"
+    values = {message.component(at(obx, 3)): at(obx, 5) for obx in message.all("OBX")}
+    assert values["23761-0"] == "78"
+
+
+@pytest.mark.parametrize("ending", ["fhir", "hl7"])
+async def test_what_does_not_exist_or_is_no_choice_is_a_problem(stored, ending):
+    store, path = stored
+    async with service(store) as client:
+        unknown = await client.get(f"/v1/differentials/none/{ending}")
+        wrong = await client.get(f"{path}/{ending}", params={"bundle": "x", "message": "x"})
+    assert (unknown.status_code, unknown.headers["content-type"]) == (404, MEDIA_TYPE)
+    assert (wrong.status_code, wrong.headers["content-type"]) == (422, MEDIA_TYPE)
+
+
+async def test_both_are_documented():
+    async with service(MemoryStore()) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    fhir = paths["/v1/differentials/{differential_id}/fhir"]["get"]
+    assert list(fhir["responses"]["200"]["content"]) == ["application/fhir+json"]
+    hl7 = paths["/v1/differentials/{differential_id}/hl7"]["get"]
+    assert list(hl7["responses"]["200"]["content"]) == ["application/hl7-v2+er7"]

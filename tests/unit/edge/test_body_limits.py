@@ -1,0 +1,98 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import Message
+
+from orchestrator.edge import problems
+from orchestrator.edge.body_limits import BodyLimits
+
+
+class Sender:
+    """Sends the pieces, each after its pause, and then nothing more."""
+
+    def __init__(self, pieces: Iterable[tuple[float, bytes]]) -> None:
+        self._pieces = self._of(pieces)
+
+    async def _of(self, pieces: Iterable[tuple[float, bytes]]) -> AsyncIterator[Message]:
+        for pause_s, piece in pieces:
+            await asyncio.sleep(pause_s)
+            yield {"type": "http.request", "body": piece, "more_body": True}
+        await asyncio.sleep(3600)
+
+    async def receive(self) -> Message:
+        return await anext(self._pieces)
+
+
+async def size(request: Request) -> int:
+    return len(await request.body())
+
+
+async def document(body: dict[str, int]) -> int:
+    return len(body)
+
+
+def application(**limits: Any) -> FastAPI:
+    return FastAPI(
+        routes=[
+            APIRoute("/predict", size, methods=["POST"]),
+            APIRoute("/size", size, methods=["POST"]),
+            APIRoute("/document", document, methods=["POST"]),
+        ],
+        middleware=[Middleware(BodyLimits, **limits)],
+        exception_handlers=problems.HANDLERS,
+    )
+
+
+async def ask(app: FastAPI, path: str, *pieces: tuple[float, bytes]) -> tuple[int, bytes]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "root_path": "", "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2), "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
+    async with asyncio.timeout(5):
+        await app(scope, Sender(pieces).receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize("path", ["/size", "/document"])
+async def test_a_body_that_is_too_large_is_413_whoever_reads_it(path):
+    status, told = await ask(application(max_small_body_bytes=100), path, (0, b"x" * 60), (0, b"x" * 60))
+    assert (status, b"at most 100 bytes" in told) == (413, True)
+
+
+async def test_a_route_for_uploads_bounds_its_bodies_itself():
+    app = application(max_small_body_bytes=100, patience_s=0.2)
+    status, _ = await ask(app, "/predict", (0, b"x" * 1000))
+    assert status == 408  # of what never came; the bytes were not too many
+
+
+@pytest.mark.parametrize("path", ["/size", "/document"])
+async def test_a_body_that_stops_is_408_whoever_reads_it(path):
+    status, told = await ask(application(patience_s=0.1), path, (0, b"{"))
+    assert (status, b"Nothing arrived for 0.1 seconds" in told) == (408, True)
+
+
+async def test_a_body_that_drips_is_408_although_it_never_stops():
+    drips = [(0.05, b"x")] * 100
+    status, told = await ask(application(patience_s=0.2, least_bytes_per_s=1000), "/size", *drips)
+    assert (status, b"too slowly" in told) == (408, True)
+
+
+async def test_all_bodies_together_have_a_limit_and_give_it_back():
+    app = application(max_held_bytes=150, patience_s=0.3)
+    holding = asyncio.create_task(ask(app, "/predict", (0, b"x" * 100)))
+    await asyncio.sleep(0.05)
+    assert (await ask(app, "/predict", (0, b"x" * 100)))[0] == 503
+    assert (await holding)[0] == 408
+    assert (await ask(app, "/predict", (0, b"x" * 100)))[0] == 408  # there is room again

@@ -1,0 +1,91 @@
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.domain import DISCLAIMER
+from orchestrator.emulator.examples import examples
+from orchestrator.interop.csv_tables import CELL_COLUMNS, CLASS_COLUMNS, cell_table, class_table, safe
+from orchestrator.interop.site import Site
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import CELL_LABELS
+
+EXAMPLES = examples()
+
+
+def rows(table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(table, newline="")))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_label_has_a_row_with_all_its_figures(name):
+    differential = EXAMPLES[name].differential
+    found = rows(class_table(differential, Site(method="manual")))
+    assert [row["label"] for row in found] == list(CELL_LABELS)
+    is_cancelled = name == "cancelled"
+    for row, count in zip(found, differential.counts, strict=True):
+        assert tuple(row) == CLASS_COLUMNS
+        assert row["disclaimer"] == DISCLAIMER
+        assert int(row["count"]) == count.count
+        if count.percentage is None or is_cancelled:
+            assert row["percentage"] == row["interval_low"] == row["absolute"] == row["flag"] == ""
+        else:
+            assert float(row["percentage"]) == pytest.approx(count.percentage)
+            assert float(row["interval_high"]) == pytest.approx(count.interval.high)
+            assert row["flag"] == (count.flag or "")
+            assert (row["absolute"] == "") == (differential.specimen.order.total_wbc is None)
+    assert found[4]["percentage_code"] == "23761-0"
+    status = {"final": "final", "awkward_text": "final", "cancelled": "cancelled"}.get(name, "preliminary")
+    assert {row["status"] for row in found} == {status}
+
+
+def test_every_image_has_a_row_whatever_became_of_it():
+    differential = EXAMPLES["too_few_cells"].differential
+    found = rows(cell_table(differential))
+    assert [tuple(row) for row in found] == [CELL_COLUMNS] * 12
+    assert [row["state"] for row in found] == ["analysed"] * 8 + ["failed"] + ["waiting"] * 3
+    for row, cell in zip(found, differential.specimen.cells, strict=True):
+        assert row["label"] == (cell.label or "")
+        assert row["image_sha256"] == cell.image_sha256
+        probabilities = [row[f"p_{name.lower()}"] for name in CLASS_NAMES]
+        assert probabilities == ([str(p) for p in cell.result.probabilities] if cell.result else [""] * 5)
+    assert (found[6]["class"], found[6]["decision"], found[6]["decided_by"]) == (
+        "Eosinophil",
+        "Neutrophil",
+        "dr.demir",
+    )
+    assert (found[7]["needs_review"], found[7]["review_codes"]) == ("yes", "close_call")
+    assert "truncated" in found[8]["failure"]
+
+
+@pytest.mark.parametrize(
+    "formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\uff1d1", '=HYPERLINK("http://x")']
+)
+def test_no_text_is_a_formula(formula):
+    differential = EXAMPLES["final"].differential
+    order = replace(differential.specimen.order, specimen_id=formula)
+    specimen = replace(differential.specimen, order=order)
+    for table in (
+        class_table(replace(differential, specimen=specimen)),
+        cell_table(replace(differential, specimen=specimen)),
+    ):
+        assert {row["specimen_id"] for row in rows(table)} == {f"'{formula}"}
+
+
+def test_ordinary_text_and_negative_numbers_stay_as_they_are():
+    assert safe("S-2026=1") == "S-2026=1"
+    assert rows(cell_table(EXAMPLES["final"].differential))[0]["energy"] == "-6.5"
+
+
+@given(st.text())
+def test_any_text_stays_in_its_cell(text):
+    differential = EXAMPLES["too_few_cells"].differential
+    specimen = replace(differential.specimen, order=replace(differential.specimen.order, specimen_id=text))
+    found = rows(class_table(replace(differential, specimen=specimen)))
+    assert len(found) == 6
+    expected = safe(text).encode(errors="replace").decode()
+    assert {row["specimen_id"] for row in found} == {expected}
+    assert not found[0]["specimen_id"].lstrip(" ").startswith(("=", "+", "-", "@"))

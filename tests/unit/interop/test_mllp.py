@@ -1,0 +1,301 @@
+"""The client against the listener, over real sockets, and against peers that behave badly."""
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from orchestrator.emulator.examples import examples
+from orchestrator.emulator.lis import Answer, EmulatedLis, Received
+from orchestrator.errors import MalformedMessage, PeerRefused, PeerUnavailable
+from orchestrator.interop.hl7v2 import message
+from orchestrator.interop.hl7v2_check import own_problems
+from orchestrator.interop.hl7v2_text import read
+from orchestrator.interop.mllp import MllpClient, Patience, client_tls
+from orchestrator.interop.mllp_frames import frame
+from orchestrator.interop.mllp_listener import ListenerLimits, MllpListener
+
+ORU = message(examples()["final"].differential, "oru", detail=False)
+OUL = message(examples()["preliminary"].differential, "oul", detail=False)
+CONTROL_ID = read(ORU).value("MSH", 10)
+
+Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def lis_that(
+    answers: Sequence[Answer] = ("accept",), tell: Callable[[Received], None] = lambda _: None
+) -> EmulatedLis:
+    """One that does without the slow rules of the standard."""
+    return EmulatedLis(answers, tell, own_problems)
+
+
+class Waits:
+    """Takes the place of sleeping between attempts, and remembers how long they would have been."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def client(port: int, *, attempts: int = 3, wait_s: float = 0.3, waits: Waits | None = None) -> MllpClient:
+    patience = Patience(connect_s=2, acknowledgement_s=wait_s, attempts=attempts)
+    return MllpClient("127.0.0.1", port, patience=patience, sleep=waits or Waits())
+
+
+@asynccontextmanager
+async def peer(converse: Conversation) -> AsyncIterator[int]:
+    """A server of the test's own making, one conversation for each connection."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await converse(reader, writer)
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+def answer(code: str, control_id: str = CONTROL_ID, text: str = "") -> bytes:
+    header = "MSH|^~\\&|LIS||WBC||20260101000000||ACK^R01^ACK|9|T|2.5.1"
+    return frame(f"{header}\rMSA|{code}|{control_id}|{text}\r".encode())
+
+
+async def test_a_message_is_accepted_and_the_connection_used_again():
+    seen: list[Received] = []
+    lis = lis_that(tell=seen.append)
+    async with MllpListener(lis) as listener, client(listener.port) as sender:
+        first, second = await sender.send(ORU), await sender.send(OUL)
+    assert (first.code, first.control_id) == ("AA", CONTROL_ID)
+    assert second.control_id == read(OUL).value("MSH", 10)
+    assert list(lis.stored.values()) == [ORU, OUL]
+    assert [received.problems for received in seen] == [(), ()]
+
+
+async def test_messages_sent_at_once_wait_for_each_other():
+    seen: list[Received] = []
+    async with MllpListener(lis_that(tell=seen.append)) as listener, client(listener.port) as sender:
+        await asyncio.gather(*(sender.send(data) for data in (ORU, OUL, ORU, OUL)))
+    assert sorted(received.data for received in seen) == sorted([ORU, ORU, OUL, OUL])
+
+
+@pytest.mark.parametrize("trouble", ["silence", "hang-up", "cut"])
+async def test_a_lost_acknowledgement_repeats_the_same_message_and_doubles_nothing(trouble):
+    seen: list[Received] = []
+    lis = lis_that([trouble, trouble, "accept"], seen.append)
+    async with MllpListener(lis) as listener, client(listener.port) as sender:
+        assert (await sender.send(ORU)).code == "AA"
+    assert [received.data for received in seen] == [ORU] * 3
+    assert [received.is_repeated for received in seen] == [False, True, True]
+    assert list(lis.stored) == [CONTROL_ID]
+
+
+async def test_an_error_is_not_repeated_and_its_reason_is_told():
+    seen: list[Received] = []
+    async with MllpListener(lis_that(["error"], seen.append)) as listener, client(listener.port) as sender:
+        with pytest.raises(PeerRefused, match="AE: as the emulator was told to"):
+            await sender.send(ORU)
+    assert len(seen) == 1
+
+
+async def test_a_rejection_is_repeated_until_it_ends():
+    seen: list[Received] = []
+    waits = Waits()
+    lis = lis_that(["reject", "reject", "accept"], seen.append)
+    async with MllpListener(lis) as listener, client(listener.port, waits=waits) as sender:
+        await sender.send(ORU)
+    assert len(seen) == 3
+    assert 0.25 <= waits.seconds[0] <= 0.5 <= waits.seconds[1] <= 1
+
+
+async def test_a_rejection_that_does_not_end_is_told():
+    async with MllpListener(lis_that(["reject"])) as listener, client(listener.port) as sender:
+        with pytest.raises(PeerRefused, match="AR"):
+            await sender.send(ORU)
+
+
+async def test_a_peer_that_never_answers_is_unavailable_after_all_attempts():
+    seen: list[Received] = []
+    lis = lis_that(["silence"], seen.append)
+    async with MllpListener(lis) as listener, client(listener.port, wait_s=0.05) as sender:
+        with pytest.raises(PeerUnavailable, match=r"3 attempts .*no answer in time"):
+            await sender.send(ORU)
+    assert len(seen) == 3
+
+
+async def test_nobody_listening_is_unavailable():
+    async with MllpListener(lis_that()) as listener:
+        port = listener.port
+    with pytest.raises(PeerUnavailable, match="refused"):
+        await client(port, attempts=2).send(ORU)
+
+
+async def test_a_peer_that_was_restarted_gets_the_next_message():
+    lis = lis_that()
+    async with MllpListener(lis) as listener:
+        port = listener.port
+        sender = client(port)
+        await sender.send(ORU)
+    async with MllpListener(lis, port=port):
+        await sender.send(OUL)
+    await sender.close()
+    assert list(lis.stored.values()) == [ORU, OUL]
+
+
+async def test_an_answer_to_another_message_is_not_taken_for_this_ones():
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\x1c\r")
+        writer.write(answer("AE", "SOMEBODY-ELSES") + answer("AA"))
+
+    async with peer(converse) as port, client(port, attempts=1) as sender:
+        assert (await sender.send(ORU)).code == "AA"
+
+
+async def test_a_late_answer_on_a_connection_given_up_reaches_no_later_message():
+    connections = 0
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\x1c\r")
+        if connections == 1:
+            await asyncio.sleep(0.2)  # longer than the client waits
+            writer.write(answer("AE"))
+        else:
+            writer.write(answer("AA"))
+        await writer.drain()
+
+    async with peer(converse) as port, client(port, wait_s=0.05) as sender:
+        assert (await sender.send(ORU)).code == "AA"
+    assert connections == 2
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(b"no message"), frame(b"MSH|^~\\&|A\r"), b"\x0b" * 50],
+)
+async def test_a_peer_that_does_not_speak_hl7_is_unavailable(nonsense):
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\x1c\r")
+        writer.write(nonsense)
+        await writer.drain()
+
+    async with peer(converse) as port, client(port, attempts=2) as sender:
+        with pytest.raises(PeerUnavailable):
+            await sender.send(ORU)
+
+
+async def test_an_acknowledgement_in_single_bytes_is_understood():
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\x1c\r")
+        for byte in b"garbage" + answer("CA"):
+            writer.write(bytes([byte]))
+            await writer.drain()
+
+    async with peer(converse) as port, client(port, attempts=1) as sender:
+        assert (await sender.send(ORU)).code == "CA"
+
+
+async def test_what_has_no_control_id_is_not_sent():
+    sender = client(1)
+    with pytest.raises(MalformedMessage, match="MSH-10"):
+        await sender.send(ORU.replace(CONTROL_ID.encode(), b""))
+    for wrong in (b"PID|1", ORU + b"\x1c"):
+        with pytest.raises(MalformedMessage):
+            await sender.send(wrong)
+
+
+async def test_a_cancelled_sender_leaves_no_connection_behind():
+    async with MllpListener(lis_that(["silence", "accept"])) as listener:
+        sender = client(listener.port, wait_s=30)
+        task = asyncio.create_task(sender.send(ORU))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await sender.send(OUL)).control_id == read(OUL).value("MSH", 10)
+        await sender.close()
+
+
+async def test_the_listener_ends_a_connection_that_sends_too_much_and_serves_the_next():
+    async with MllpListener(lis_that(), limits=ListenerLimits(max_bytes=20_000)) as listener:
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        writer.write(b"\x0b" + b"x" * 30_000)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
+        writer.close()
+        async with client(listener.port) as sender:
+            assert (await sender.send(ORU)).code == "AA"
+
+
+async def test_the_listener_ends_a_silent_connection_and_refuses_one_too_many():
+    limits = ListenerLimits(idle_s=0.1, connections=1)
+    async with MllpListener(lis_that(), limits=limits) as listener:
+        first, first_writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        await asyncio.sleep(0.02)
+        second, second_writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await second.readexactly(1)
+        assert await asyncio.wait_for(first.read(), 2) == b""
+        first_writer.close()
+        second_writer.close()
+
+
+async def test_a_wrong_message_is_answered_with_an_error_that_says_why():
+    wrong = ORU.replace(b"|T|2.5.1|", b"|T|2.3|")
+    async with MllpListener(lis_that()) as listener, client(listener.port) as sender:
+        with pytest.raises(PeerRefused, match=r"MSH-12: expected 2\.5\.1"):
+            await sender.send(wrong)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    except FileNotFoundError:
+        pytest.skip("no openssl to make a certificate with")
+    return certificate, key
+
+
+async def test_tls_protects_the_line_and_a_stranger_is_not_trusted(certificate):
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(*certificate)
+    patience = Patience(connect_s=2, acknowledgement_s=2, attempts=1)
+    async with MllpListener(lis_that(), tls=server_side) as listener:
+        knows = client_tls(certificate[0])
+        async with MllpClient("127.0.0.1", listener.port, tls=knows, patience=patience) as sender:
+            assert (await sender.send(ORU)).code == "AA"
+        stranger = MllpClient("127.0.0.1", listener.port, tls=client_tls(), patience=patience)
+        with pytest.raises(PeerUnavailable, match="TLS failed"):
+            await stranger.send(ORU)

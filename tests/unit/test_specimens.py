@@ -1,0 +1,134 @@
+"""The use cases where an edge alone would not show them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+
+import cv2
+import pytest
+
+from orchestrator import errors
+from orchestrator.differential import DifferentialRules
+from orchestrator.settings import Settings
+from orchestrator.specimen import Specimen, SpecimenOrder
+from orchestrator.specimen_runner import SpecimenRunner
+from orchestrator.specimens import Progress, Specimens
+from orchestrator.wiring import build_services
+from tests.counted_cells import cell, result, specimen
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.model_server import FakeModelServer
+from tests.synthetic_cells import synthetic_cell
+
+ORDER = SpecimenOrder("S-1", tta="none")
+
+
+@pytest.fixture(scope="module")
+def payload() -> bytes:
+    _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", 1, 130)[:, :, ::-1])
+    return data.tobytes()
+
+
+class SlowStore(MemoryStore):
+    """Takes its time to keep an order, and notes what is asked about old ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.purged_at: list[datetime] = []
+
+    async def create(self, *given, **named) -> tuple[Specimen, bool]:
+        self.reached.set()
+        await asyncio.sleep(0.05)
+        return await super().create(*given, **named)
+
+    async def purge(self, now: datetime) -> int:
+        self.purged_at.append(now)
+        if len(self.purged_at) == 1:
+            raise errors.StoreUnavailable("The database does not answer.")
+        return 0
+
+
+@asynccontextmanager
+async def running(store: MemoryStore) -> AsyncIterator[Specimens]:
+    services = build_services(Settings(), model_server=FakeModelServer())
+    runner = SpecimenRunner(store, services)
+    specimens = Specimens(store, runner, DifferentialRules(), services.decode_limits)
+    await services.model_server.start()
+    async with specimens.running():
+        yield specimens
+    await services.model_server.close()
+
+
+async def test_an_order_whose_sender_hangs_up_while_it_is_kept_is_analysed_all_the_same(payload):
+    store = SlowStore()
+    async with running(store) as specimens:
+        ordering = asyncio.create_task(specimens.order(ORDER, [payload, b"no image"], "local", "key-1"))
+        await store.reached.wait()
+        ordering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ordering
+        again, created = await specimens.order(ORDER, [payload, b"no image"], "local", "key-1")
+        assert not created
+        async with asyncio.timeout(10):
+            async for progress in specimens.progress(again.specimen.differential_id):
+                assert progress is not None
+    assert (progress.state, progress.analysed, progress.failed) == ("analysed", 1, 1)
+
+
+async def test_an_order_without_an_image_is_refused():
+    async with running(MemoryStore()) as specimens:
+        with pytest.raises(ValueError, match="at least one image"):
+            await specimens.order(ORDER, [], "local")
+
+
+async def test_what_is_too_old_is_removed_from_the_start_and_a_failure_of_that_stops_nothing(payload):
+    store = SlowStore()
+    async with running(store) as specimens:
+        await specimens.order(ORDER, [payload], "local")
+    assert len(store.purged_at) == 1
+    assert store.purged_at[0].tzinfo is not None
+
+
+class ForgetfulStore(MemoryStore):
+    async def get(self, differential_id: str) -> Specimen:  # noqa: ARG002 (the port's signature)
+        raise errors.UnknownDifferential("There is no differential of this id.")
+
+
+async def test_the_trail_of_what_retention_removed_can_still_be_read(payload):
+    store = ForgetfulStore()
+    kept, _ = await store.create(ORDER, [payload], "local")
+    specimens = Specimens(
+        store,
+        SpecimenRunner(store, build_services(Settings(), model_server=FakeModelServer())),
+        DifferentialRules(),
+        build_services(Settings(), model_server=FakeModelServer()).decode_limits,
+    )
+    assert [entry.action for entry in await specimens.audit(kept.differential_id)] == ["ordered"]
+    with pytest.raises(errors.UnknownDifferential):
+        await specimens.audit("nowhere")
+
+
+async def test_who_follows_hears_that_nothing_happened(payload):
+    store = MemoryStore()
+    kept, _ = await store.create(ORDER, [payload], "local")
+    services = build_services(Settings(), model_server=FakeModelServer())
+    specimens = Specimens(store, SpecimenRunner(store, services), DifferentialRules(), services.decode_limits)
+    heard = []
+    async with asyncio.timeout(10):
+        async for progress in specimens.progress(kept.differential_id, heartbeat_s=0.01):
+            heard.append(progress)
+            if len(heard) == 3:
+                break
+    assert heard[0] == Progress(kept.differential_id, "waiting", 1, 1, 0, 0)
+    assert heard[1:] == [None, None]
+
+
+def test_progress_counts_cells_by_state():
+    cells = [cell(1), cell(2, result()), cell(3, "The file is empty."), cell(4, result())]
+    progress = Progress.of(specimen(cells, state="running"))
+    assert (progress.total, progress.waiting, progress.analysed, progress.failed) == (4, 1, 2, 1)
+    assert not progress.ended
+    for state in ("analysed", "signed", "cancelled"):
+        assert replace(progress, state=state).ended
