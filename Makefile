@@ -83,6 +83,8 @@ export: $(DEV)/.installed ## Write the trained model into model_repository/
 # Pins stay as they are unless pyproject.toml asks otherwise; make lock ARGS=--upgrade takes the newest.
 COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" --quiet $(ARGS)
+# What the image of the service holds beside its dependencies: everything that a setting can switch on.
+SERVED = --extra tracing --extra writers --extra oidc --extra interop
 
 WBC_PROTOS := orchestrator/client/protos
 
@@ -98,8 +100,8 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
-	$(COMPILE) --output-file requirements/runtime.txt
-	$(COMPILE) --extra training --extra tracing --extra dev --constraint requirements/runtime.txt \
+	$(COMPILE) $(SERVED) --output-file requirements/runtime.txt
+	$(COMPILE) $(SERVED) --extra training --extra dev --constraint requirements/runtime.txt \
 		--output-file requirements/dev.txt
 	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
 		--output-file requirements/training.txt
