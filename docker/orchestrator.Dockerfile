@@ -38,5 +38,6 @@ ENV PATH=/opt/wbc/bin:$PATH \
     WBC_MODEL_REPOSITORY=/models
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
-EXPOSE 8000
+# HTTP, and gRPC where WBC_GRPC__PORT=9000 says so.
+EXPOSE 8000 9000
 ENTRYPOINT ["python", "-m", "orchestrator"]

@@ -99,7 +99,9 @@ def list_keys(
     if as_json:
         typer.echo(json.dumps({"keys": rows, "disclaimer": DISCLAIMER}))
         return
-    table = Table(*rows[0]) if rows else Table("no keys")
+    table = Table()
+    for name in rows[0] if rows else ("no keys",):
+        table.add_column(name, no_wrap=name in ("id", "name"))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     _out.print(table)

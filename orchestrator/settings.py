@@ -69,8 +69,10 @@ class GrpcSettings(_Section):
     max_message_bytes: int | None = Field(
         default=None, ge=2**16, description="images.max_bytes and 64 KiB where unset."
     )
-    max_calls: int = Field(default=256, ge=1, description="Under way at a time, health checks included.")
-    max_streams: int = Field(default=8, ge=1, description="Calls of AnalyzeStream under way at a time.")
+    max_calls: int = Field(
+        default=100, ge=1, description="Under way at a time, health checks included; each may hold a message."
+    )
+    max_streams: int = Field(default=4, ge=1, description="Calls of AnalyzeStream under way at a time.")
     stream_window: int = Field(
         default=8, ge=1, description="Images of one stream that are under way; no more are read."
     )
@@ -446,7 +448,9 @@ class StoreSettings(_Section):
         "the first writes, all read.",
     )
     retention_days: float | None = Field(
-        default=None, gt=0, description="After which a specimen goes; its audit trail stays. Never where unset."
+        default=None,
+        gt=0,
+        description="After which a specimen goes; its audit trail stays. Never where unset.",
     )
     pool_size: int = Field(default=5, ge=1, description="Connections to the database.")
 

@@ -22,8 +22,8 @@ LogFormat = Literal["text", "json"]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 _FOREIGN: Final = {
-    # At lower levels these write what they read: EXIF tags, bytes of forms, addresses and bodies of requests, and
-    # every value that goes into a database.
+    # At lower levels these write what they read: EXIF tags, bytes of forms, addresses and bodies of requests,
+    # and every value that goes into a database.
     "PIL": logging.WARNING,
     "aiosqlite": logging.WARNING,
     "alembic": logging.WARNING,

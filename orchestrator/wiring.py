@@ -309,11 +309,15 @@ async def _serve(
     build_grpc: "Callable[[], GrpcServer] | None",
 ) -> None:
     grpc_server = build_grpc() if build_grpc else None  # its port, too, is taken before the model is loaded
-    async with running(services, specimens):
+    try:
+        async with running(services, specimens):
+            if grpc_server:
+                await grpc_server.start()
+                server.stops_with.append(grpc_server.stop)
+            await server.serve(sockets=[listener])
+    finally:
         if grpc_server:
-            await grpc_server.start()
-            server.stops_with.append(grpc_server.stop)
-        await server.serve(sockets=[listener])
+            await grpc_server.stop(0)
 
 
 class _Server(uvicorn.Server):

@@ -45,9 +45,9 @@ async def grpc_edge(
     model_server: ModelServer,
     *,
     settings: Settings | None = None,
-    options: GrpcOptions = GrpcOptions(port=0),
+    options: GrpcOptions | None = None,
     admission: Admission | None = None,
-    deadlines: Deadlines = Deadlines(),
+    deadlines: Deadlines | None = None,
     access: AccessRules | None = None,
     specimens: Specimens | None = None,
     order_limits: OrderLimits | None = None,
@@ -55,10 +55,10 @@ async def grpc_edge(
     services = build_services(settings or Settings(), model_server=model_server)
     admission, draining = admission or Admission(), Draining()
     server = GrpcServer(
-        options,
+        options or GrpcOptions(port=0),
         services,
         admission=admission,
-        deadlines=deadlines,
+        deadlines=deadlines or Deadlines(),
         draining=draining,
         access=access or AccessRules(),
         specimens=specimens,
@@ -67,7 +67,9 @@ async def grpc_edge(
     edge = Edge(server, services, admission, draining, specimens)
     async with running(services, specimens):
         await server.start()
-        async with grpc.aio.insecure_channel(edge.target, LARGE) as channel:
-            edge.channel, edge.stub = channel, wbc_pb2_grpc.AnalyzerStub(channel)
-            yield edge
-        await server.stop(0)
+        try:
+            async with grpc.aio.insecure_channel(edge.target, LARGE) as channel:
+                edge.channel, edge.stub = channel, wbc_pb2_grpc.AnalyzerStub(channel)
+                yield edge
+        finally:
+            await server.stop(0)

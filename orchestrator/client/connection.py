@@ -1,7 +1,7 @@
 """How a service is reached: its address, TLS, the credential, and which calls are repeated."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Connection:
 
     target: str
     tls: TlsFiles | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
     max_attempts: int = 3
 
     def __post_init__(self) -> None:

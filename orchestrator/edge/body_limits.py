@@ -26,8 +26,9 @@ LEAST_BYTES_PER_S: Final = 1024
 class BodyLimits:
     """Ends the reading of a body by an ``HTTPException`` of status 408, 413 or 503.
 
-    These are exceptions of the framework because whatever else is raised while FastAPI reads a body becomes a
-    400 there. ``max_held_bytes`` is what all bodies together may have, each from its first byte to its answer.
+    These are exceptions of the framework because whatever else is raised while FastAPI reads a body becomes
+    a 400 there. ``max_held_bytes`` is what all bodies together may have, each from its first byte to its
+    answer.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from orchestrator import errors
 from orchestrator.edge import problems
 from orchestrator.edge.acting_person import acting_person
+from orchestrator.edge.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.differential_schemas import (
     AuditTrail,
     DecisionBody,
@@ -26,7 +27,6 @@ from orchestrator.edge.differential_schemas import (
     OrderParameters,
     ProgressEvent,
 )
-from orchestrator.edge.http_schemas import form_schema
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.uploads import (
@@ -308,8 +308,6 @@ _ORDER_PROBLEMS: Final = (
     errors.StoreUnavailable,
 )
 
-_LOCATION: Final = {"Location": {"description": "Of the differential.", "schema": {"type": "string"}}}
-
 
 def differential_routes(
     specimens: Specimens | None,
@@ -346,8 +344,8 @@ def differential_routes(
             _ORDER_PROBLEMS,
             status_code=202,
             response_description="The order is kept; its cells wait to be analysed.",
-            answers={202: {"headers": _LOCATION}},
-            openapi_extra={"requestBody": _order_schema()},
+            answers={202: {"headers": LOCATION}},
+            openapi_extra={"requestBody": order_form()},
         ),
         route(PATH, api.page, "GET", "list_differentials", _READ_PROBLEMS),
         route(one, api.get, "GET", "get_differential", _READ_PROBLEMS),
@@ -358,7 +356,7 @@ def differential_routes(
             "follow_differential",
             (*_READ_PROBLEMS, errors.Overloaded),
             response_class=Response,
-            answers={200: _EVENTS, 204: {"description": "The last event is known already."}},
+            answers={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
         route(f"{one}/cancel", api.cancel, "POST", "cancel_differential", _CHANGE_PROBLEMS),
         route(
@@ -397,37 +395,6 @@ def differential_routes(
             answers={200: {"description": "The table.", "content": {"text/csv": {}}}},
         ),
     ]
-
-
-_EVENTS: Final[Mapping[str, Any]] = {
-    "description": "Server-sent events.",
-    "content": {
-        "text/event-stream": {
-            "schema": {"type": "string"},
-            "examples": {
-                "progress": {
-                    "value": 'event: progress\ndata: {"id": "…", "state": "running", "total": 100, '
-                    '"waiting": 40, "analysed": 59, "failed": 1, …}\nid: running-60\n\n'
-                    'event: done\ndata: {"id": "…", "state": "analysed", …}\nid: analysed-100\n\n'
-                }
-            },
-        }
-    },
-}
-
-
-def _order_schema() -> dict[str, Any]:
-    """The form: as that of one image, with many files and what an order says."""
-    form = dict(form_schema(OrderParameters, FILES_FIELD))
-    schema = form["content"]["multipart/form-data"]["schema"]
-    schema["required"] = [FILES_FIELD, "specimen_id"]
-    schema["properties"][FILES_FIELD] = {
-        "type": "array",
-        "minItems": 1,
-        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-        "description": "One cell each: JPEG, PNG, BMP, TIFF or WebP; or one zip archive of them.",
-    }
-    return form
 
 
 async def _store_off(_: Request) -> Response:

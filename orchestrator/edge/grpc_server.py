@@ -27,6 +27,7 @@ from orchestrator.specimens import Specimens
 MESSAGE_OVERHEAD_BYTES: Final = 64 * 2**10
 """What a message has beside its image."""
 
+_CONNECTIONS: Final = 500
 _STREAMS_OF_A_CONNECTION: Final = 100
 _HANDSHAKE_MS: Final = 10_000
 _KEEPALIVE_MS: Final = 60_000
@@ -50,7 +51,8 @@ class GrpcOptions:
         host, port: of the address; port 0 for any that is free.
         tls: plain text where None.
         max_message_bytes: of one message; larger ones are refused with ``RESOURCE_EXHAUSTED``.
-        max_calls: under way at a time, of all callers, health checks included.
+        max_calls: under way at a time, of all callers, health checks included; each may hold a message, and
+            those of streams their window of them, which bounds memory.
         connection_age_s: after which a caller is asked to connect anew, which spreads callers over replicas;
             calls under way go on.
         streams: see :class:`~.grpc_stream.StreamLimits`.
@@ -61,7 +63,7 @@ class GrpcOptions:
     port: int = 9000
     tls: GrpcTls | None = None
     max_message_bytes: int = 10 * 2**20 + MESSAGE_OVERHEAD_BYTES
-    max_calls: int = 256
+    max_calls: int = 100
     connection_age_s: float = 600.0
     streams: StreamLimits = field(default_factory=StreamLimits)
     reflection: bool = True
@@ -145,6 +147,7 @@ def _channel_options(options: GrpcOptions) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", options.max_message_bytes),
         # A result may hold a heatmap of the largest image, and is our own.
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
         ("grpc.max_concurrent_streams", _STREAMS_OF_A_CONNECTION),
         ("grpc.max_connection_age_ms", round(options.connection_age_s * 1000)),
         # Who connects and says nothing.

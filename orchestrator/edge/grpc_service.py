@@ -118,7 +118,17 @@ class GrpcService:
     async def _bounded(self, call: Call[Any, Any]) -> AsyncIterator[None]:
         """Within the caller's deadline, the service's default where he set none, and never over its limit."""
         left_s = call.remaining_s()
-        with deadline(self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))):
+        time_s = self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))
+        with deadline(time_s):
+            async with within_deadline():
+                yield
+
+    @asynccontextmanager
+    async def _bounded_image(self, call: StreamCall) -> AsyncIterator[None]:
+        """Within the service's default: the caller's deadline is that of all his images together."""
+        left_s = call.remaining_s()
+        default_s = self._deadlines.seconds(None)
+        with deadline(default_s if left_s is None else min(default_s, left_s)):
             async with within_deadline():
                 yield
 
@@ -135,7 +145,7 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(error=Refusal.of(error).message_for_a_stream())
         try:
             with span("image"), counted(ANALYZE_STREAM):
-                async with self._bounded(call), self._admission.admitted():
+                async with self._bounded_image(call), self._admission.admitted():
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
             refused = Refusal.of(error).message_for_a_stream()

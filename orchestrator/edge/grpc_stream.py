@@ -27,7 +27,7 @@ class StreamLimits:
         idle_s: how long a caller may send nothing while nothing is under way, or not read an answer.
     """
 
-    max_streams: int = 8
+    max_streams: int = 4
     window: int = 8
     idle_s: float = 120.0
 

@@ -39,13 +39,14 @@ from orchestrator.edge.interop_api import interop_routes
 from orchestrator.edge.languages import preferred_language
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.middleware import Envelope, Traced
-from orchestrator.edge.open_inference_api import open_inference_routes
-from orchestrator.edge.open_inference_errors import OpenInferenceErrors
+from orchestrator.edge.open_inference_api import inference_problems, open_inference_routes
+from orchestrator.edge.open_inference_errors import PREFIX, OpenInferenceErrors
+from orchestrator.edge.open_inference_schemas import InferenceError
 from orchestrator.edge.problems import FieldProblem, InvalidParameter, Problem
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
-from orchestrator.edge.security import SECURITY_SCHEMES
+from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
 from orchestrator.edge.uploads import (
     FILE_FIELD,
     FORM_OVERHEAD_BYTES,
@@ -98,6 +99,8 @@ _UPLOAD_PROBLEMS: Final = (
     errors.ModelServerTimeout,
     errors.DeadlineExceeded,
 )
+
+_REFUSALS: Final = (Unauthenticated, Forbidden, RateLimited)
 
 
 class HttpApi:
@@ -248,7 +251,8 @@ async def running(services: Services, specimens: Specimens | None = None) -> Asy
 
 
 class _Application(FastAPI):
-    """FastAPI describes no media type of errors but its own; the schema of problems is added here."""
+    """FastAPI describes no media type of errors but its own; the schemas of errors are added here, and what
+    any operation may be refused with where the service asks who calls."""
 
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
@@ -256,6 +260,12 @@ class _Application(FastAPI):
         if "Problem" not in schemas:
             schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= {"Problem": schema, **schema.pop("$defs")}
+            schemas["InferenceError"] = InferenceError.model_json_schema()
+            for path, operations in document["paths"].items():
+                describe = inference_problems if path.startswith(PREFIX) else problems.responses
+                refusals = {str(status): of for status, of in describe(*_REFUSALS).items()}
+                for operation in operations.values():
+                    operation["responses"] = refusals | operation["responses"]
             document["components"]["securitySchemes"] = SECURITY_SCHEMES
             document["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
         return document

@@ -23,7 +23,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.open_inference_errors import PREFIX
 from orchestrator.edge.open_inference_message import read_question, write_answer
-from orchestrator.edge.open_inference_models import InferenceModel, inference_models
+from orchestrator.edge.open_inference_models import MODEL_NAMES, InferenceModel, inference_models
 from orchestrator.edge.open_inference_schemas import (
     BINARY_MEDIA_TYPE,
     HEADER_LENGTH,
@@ -49,7 +49,12 @@ EXTENSIONS: Final = ["binary_tensor_data"]
 Ready = Callable[[], Awaitable[Any]]
 """Returns where analyses would be answered now, and raises where they would not."""
 
-ModelName = Annotated[str, Path(min_length=1, max_length=64, examples=["wbc"])]
+ModelName = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=64, json_schema_extra={"enum": list(MODEL_NAMES)}, examples=[MODEL_NAMES[0]]
+    ),
+]
 ModelVersion = Annotated[str, Path(min_length=1, max_length=64, examples=["1"])]
 HeaderLength = Annotated[
     int | None,
@@ -63,7 +68,7 @@ HeaderLength = Annotated[
 ]
 
 # One after the other: JSON takes up to twenty times its size while it is read, and that is the bound.
-_reading_thread: Final = ThreadPoolExecutor(1, thread_name_prefix="inference-request")
+_message_thread: Final = ThreadPoolExecutor(1, thread_name_prefix="inference-message")
 
 
 class OpenInferenceApi:
@@ -151,16 +156,16 @@ class OpenInferenceApi:
     async def _infer(
         self, request: Request, model: InferenceModel, version: str | None, header_length: int | None
     ) -> Response:
+        run = asyncio.get_running_loop().run_in_executor
         async with self._admission.admitted():
             body = await _read_body(request, model.max_body_bytes)
             async with within_deadline():
-                run = asyncio.get_running_loop().run_in_executor
-                question = await run(_reading_thread, read_question, body, header_length, model)
+                question = await run(_message_thread, read_question, body, header_length, model)
                 del body
                 inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
-        if version not in (None, str(inference.version)):  # it came into service a moment ago
-            raise _no_such_version()
-        answer = write_answer(question, inference, model)
+                if version not in (None, str(inference.version)):  # it came into service a moment ago
+                    raise _no_such_version()
+                answer = await run(_message_thread, write_answer, question, inference, model)
         if answer.header_length is None:
             return Response(answer.body, media_type="application/json")
         headers = {HEADER_LENGTH: str(answer.header_length)}
@@ -219,14 +224,14 @@ def open_inference_routes(
     api = OpenInferenceApi(services, admission, deadlines, ready)
     model = f"{PREFIX}/models/{{model_name}}"
     version = f"{model}/versions/{{model_version}}"
-    unavailable = _responses(errors.ModelServerUnavailable)
-    of_model = _responses(UnknownModel, InvalidParameter, errors.ModelServerUnavailable)
+    unavailable = inference_problems(errors.ModelServerUnavailable)
+    of_model = inference_problems(UnknownModel, InvalidParameter, errors.ModelServerUnavailable)
     infer: dict[str, Any] = {
         "methods": ["POST"],
         "tags": ["open inference"],
         "response_model": InferenceResponse,
         "response_description": "The outputs that were asked for.",
-        "responses": {200: _BINARY_ANSWER, **_responses(*_INFER_PROBLEMS)},
+        "responses": {200: _BINARY_ANSWER, **inference_problems(*_INFER_PROBLEMS)},
         "openapi_extra": {"requestBody": _REQUEST_BODY},
     }
     get: dict[str, Any] = {"methods": ["GET"], "tags": ["open inference"]}
@@ -273,6 +278,8 @@ _INFER_PROBLEMS: Final = (
     errors.DeadlineExceeded,
 )
 
+_ERROR: Final = {"$ref": f"#/components/schemas/{InferenceError.__name__}"}
+
 _BINARY: Final = {"schema": {"type": "string", "contentMediaType": BINARY_MEDIA_TYPE}}
 
 _BINARY_ANSWER: Final[dict[str, Any]] = {
@@ -291,7 +298,7 @@ _REQUEST_BODY: Final = {
 }
 
 
-def _responses(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
+def inference_problems(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of the errors that an operation may answer with."""
     described: dict[int | str, dict[str, Any]] = {}
     for status, response in problems.responses(*kinds).items():
@@ -302,7 +309,6 @@ def _responses(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
         }
         described[status] = {
             **response,
-            "model": InferenceError,
-            "content": {"application/json": {"examples": examples}},
+            "content": {"application/json": {"schema": _ERROR, "examples": examples}},
         }
     return described

@@ -6,6 +6,7 @@ says; 0 there means that the whole body is the one element of a model's one inpu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from pydantic import ValidationError
@@ -32,6 +33,10 @@ from orchestrator.edge.open_inference_tensors import (
     to_json,
 )
 from orchestrator.errors import ContractViolation
+
+MAX_ARRAYS: Final = 600_000
+"""Brackets in the JSON of a request: enough for eleven images nested down to their 224 x 224 pixels. More,
+which would be empty, take a second to read, in which Python does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,9 @@ def _whole_body(body: bytes, model: InferenceModel) -> Question:
 
 
 def _parse(document: bytes) -> InferenceRequest:
-    """Raises :class:`MalformedInference`; nesting is bounded by the parser, at 200."""
+    """Raises :class:`MalformedInference`; depth is bounded by the parser, at 200."""
+    if document.count(b"[") + document.count(b"{") > MAX_ARRAYS:
+        raise MalformedInference(f"There are more than {MAX_ARRAYS} arrays; send flat or binary data.")
     try:
         return InferenceRequest.model_validate(
             parse_json(document, allow_inf_nan=False, cache_strings="keys")

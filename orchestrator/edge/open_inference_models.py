@@ -4,7 +4,9 @@
 ``POST /v1/analyses`` does: files in, decisions out.
 """
 
-from collections.abc import Mapping, Set
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -16,12 +18,13 @@ from orchestrator.domain import Analysis, ViewBatch
 from orchestrator.edge.http_schemas import AnalysisParameters
 from orchestrator.edge.open_inference_schemas import (
     DataType,
+    InferenceTooLarge,
     MalformedInference,
     RequestParameters,
     TensorMetadata,
 )
 from orchestrator.edge.open_inference_tensors import DTYPES, Array, bytes_array
-from orchestrator.errors import InvalidImage
+from orchestrator.errors import InvalidImage, ModelServerUnavailable
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
@@ -36,6 +39,9 @@ from orchestrator.model_contract import (
 )
 from orchestrator.request_context import current_request_id
 from orchestrator.telemetry import stage
+from orchestrator.vision.containers import read_container
+
+MODEL_NAMES: Final = (MODEL_NAME, f"{MODEL_NAME}_analysis")
 
 MAX_IMAGES: Final = 16
 """Files in one request; they are analysed one after the other, within one deadline."""
@@ -103,7 +109,7 @@ class InferenceModel(Protocol):
 class NetworkModel:
     """The network, whichever model server runs it. Takes images as the contract has them: after the MEF."""
 
-    name = MODEL_NAME
+    name = MODEL_NAMES[0]
     platform = "tensorflow_savedmodel"
     optional_inputs = frozenset({GAIN.name})
     files: frozenset[str] = frozenset()
@@ -147,7 +153,7 @@ class NetworkModel:
 class AnalysisModel:
     """The whole analysis of images as files. Parameters of a request: ``profile``, ``tta``, ``language``."""
 
-    name = f"{MODEL_NAME}_analysis"
+    name = MODEL_NAMES[1]
     platform = "wbc_pipeline"
     inputs = (TensorMetadata(name="image", datatype="BYTES", shape=[-1]),)
     outputs = tuple(
@@ -178,18 +184,20 @@ class AnalysisModel:
     ) -> Inference:
         """See :class:`InferenceModel`. Heatmaps and reports are made only where they are wanted."""
         options = self._options(wanted, parameters)
-        analyses = []
-        for number, payload in enumerate(inputs["image"], 1):
-            try:
-                analyses.append(await analyse(payload, self._services, options, current_request_id()))
-            except InvalidImage as error:
-                raise type(error)(f"Image {number}: {error}") from error
+        payloads: list[bytes] = inputs["image"].tolist()
+        await asyncio.to_thread(_check_sizes, payloads, self._services.decode_limits.max_pixels)
+        rows: list[Mapping[str, Any]] = []
+        versions: set[int] = set()
+        for number, payload in enumerate(payloads, 1):
+            with _named(number):
+                analysis = await analyse(payload, self._services, options, current_request_id())
+            rows.append(_outputs(analysis))  # and let its maps go, which are larger than the image
+            versions.add(analysis.model.version)
+        if len(versions) > 1:
+            raise ModelServerUnavailable("Another version of the model came into service; ask again.")
         datatypes = {tensor.name: tensor.datatype for tensor in self.outputs}
-        columns = [_outputs(analysis) for analysis in analyses]
-        return Inference(
-            analyses[-1].model.version,
-            {name: _column([row[name] for row in columns], datatypes[name]) for name in wanted},
-        )
+        columns = {name: _column([row[name] for row in rows], datatypes[name]) for name in wanted}
+        return Inference(versions.pop(), columns)
 
     def _options(self, wanted: Set[str], parameters: RequestParameters) -> AnalysisOptions:
         asked = parameters.model_dump(include={"profile", "tta", "language"}, exclude_none=True)
@@ -216,6 +224,32 @@ def inference_models(services: Services) -> Mapping[str, InferenceModel]:
     """The models by their names."""
     models: tuple[InferenceModel, ...] = (NetworkModel(services), AnalysisModel(services))
     return {model.name: model for model in models}
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Say of an error which image it is about."""
+    try:
+        yield
+    except InvalidImage as error:
+        raise type(error)(f"Image {number}: {error}") from error
+
+
+def _check_sizes(payloads: Sequence[bytes], max_pixels: int) -> None:
+    """Refuse, by their headers, images that have more pixels together than one may have: their heatmaps, in
+    their own sizes, are all in memory at the end.
+
+    Raises:
+        InvalidImage: a file is no image that can be analysed.
+        InferenceTooLarge: together they are too large.
+    """
+    pixels = 0
+    for number, payload in enumerate(payloads, 1):
+        with _named(number):
+            container = read_container(payload, max_pixels)
+        pixels += container.width * container.height
+        if pixels > max_pixels:
+            raise InferenceTooLarge(f"The images together have more than {max_pixels} pixels; send fewer.")
 
 
 def _metadata(spec: TensorSpec) -> TensorMetadata:

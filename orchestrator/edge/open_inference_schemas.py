@@ -2,8 +2,8 @@
 
 Source: github.com/kserve/open-inference-protocol, ``specification/protocol/open_inference_rest.yaml``; and
 the "Binary Tensor Data Extension" of Triton and KServe. What the protocol leaves open is bounded here: the
-number of tensors and the length of names. Members that it does not know are ignored, as its clients send their
-own.
+number of tensors and the length of names. Members that it does not know are ignored, as its clients send
+their own.
 """
 
 from typing import Annotated, Any, Final, Literal

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.allowed_methods import allowed_methods
 from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference, UnknownModel
 from orchestrator.edge.security import (
     AccessDenied,
@@ -375,8 +376,15 @@ async def _handle(_: Request, error: Any) -> Response:
     return respond(error)
 
 
+async def _handle_http(request: Request, error: Any) -> Response:
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = allowed_methods(request.app.routes, request.scope)
+        error = HTTPException(error.status_code, error.detail, {"Allow": ", ".join(methods)})
+    return respond(error)
+
+
 HANDLERS: Final[dict[int | type[Exception], Handler]] = {
-    HTTPException: _handle,
+    HTTPException: _handle_http,
     RequestValidationError: _handle,
     ClientDisconnect: _handle,
     errors.WbcError: _handle,

@@ -30,10 +30,15 @@ OPENAPI: Final[Mapping[str, Any]] = {
     "content": {
         MEDIA_TYPE: {
             "schema": {
-                "type": "string",
-                "description": "With `report=stream`, server-sent events: `analysis` (as the JSON answer, "
-                "its `report` null), then `report` (a `WrittenReport`, with the `focus` that its writer's "
-                "opinion is part of) or `error` (a problem document), then `done`.",
+                "type": "object",
+                "description": "With `report=stream`, server-sent events, of which this is one: `analysis` "
+                "(as the JSON answer, its `report` null), then `report` (a `WrittenReport`, with the `focus` "
+                "that its writer's opinion is part of) or `error` (a problem document), then `done`.",
+                "required": ["event", "data"],
+                "properties": {
+                    "event": {"type": "string", "enum": ["analysis", "report", "error", "done"]},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
             },
             "examples": {
                 "stream": {

@@ -28,6 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from orchestrator.domain import CellImage, UInt8Array
 from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers import ImageContainer, read_container
+from orchestrator.vision.native_pixels import native_to_rgb
 
 # Pillow logs what it finds in files, tag values included; nothing of an image may reach a log.
 logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
@@ -76,7 +77,7 @@ class DecodeLimits:
 
 
 def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
-    """Decode a JPEG, PNG, BMP, TIFF or WebP file to RGB.
+    """Decode a JPEG, PNG, BMP, TIFF, WebP or DICOM file to RGB.
 
     The format is found in the bytes. The EXIF orientation is applied, transparency is composited on
     white (the colour of an empty slide), grey, palette, 16-bit and CMYK pixels become uint8 RGB. Size
@@ -87,7 +88,7 @@ def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
 
     Raises:
         UndecodableImage: empty, truncated or corrupt data, or an image without pixels.
-        UnsupportedImage: not one of the five formats, animated, of several pages, or of a rare kind.
+        UnsupportedImage: not one of the six formats, animated, of several pages, or of a rare kind.
         ImageTooLarge: more bytes or pixels than ``limits`` allow.
     """
     if len(payload) > limits.max_bytes:
@@ -96,17 +97,21 @@ def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
         )
     container = read_container(payload, limits.max_pixels)
     rgb = _decode_pixels(container, container.data)
-    if container.media_type == "image/jpeg" and _may_be_incomplete(container, rgb):
+    if container.codec == "image/jpeg" and _may_be_incomplete(container, rgb):
         _require_complete_jpeg(container, rgb)
     rgb = np.ascontiguousarray(_upright(rgb, container.orientation))
+    if container.inverted:
+        rgb = 255 - rgb
     rgb.setflags(write=False)
     return CellImage(rgb, container.media_type)
 
 
 def _decode_pixels(container: ImageContainer, data: bytes) -> UInt8Array:
     """The pixels as stored, uint8 ``[height, width, 3]``; every foreign exception changes its name here."""
+    if container.native is not None:
+        return native_to_rgb(data, container.native, container.width, container.height)
     try:
-        with _DECODERS[container.media_type](io.BytesIO(data)) as image:
+        with _DECODERS[container.codec](io.BytesIO(data)) as image:
             if image.size != (container.width, container.height):
                 raise UndecodableImage("The image's headers contradict each other.")
             if image.mode not in _GREY + _DEEP_GREY + _WITH_ALPHA + _OPAQUE:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, generate_latest
 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
@@ -22,6 +23,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.http_api import create_app
+from orchestrator.edge.permissions import GRPC_PERMISSIONS
 from orchestrator.edge.rate_limits import RateLimits
 from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal, Unauthenticated
 from orchestrator.errors import ModelServerTimeout
@@ -312,12 +314,11 @@ async def test_calls_are_counted_by_outcome(edge, cell):
 
 
 async def test_a_call_is_one_tree_of_spans_below_the_callers(cell):
-    with OtlpCollector() as collector:
-        with exported_traces(collector.endpoint, service_version="1"):
-            async with grpc_edge(FakeModelServer()) as edge:
-                metadata = (("traceparent", CALLER),)
-                await edge.stub.Analyze(pb.AnalyzeRequest(image=cell), metadata=metadata)
-                await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=b"x")))
+    with OtlpCollector() as collector, exported_traces(collector.endpoint, service_version="1"):
+        async with grpc_edge(FakeModelServer()) as edge:
+            metadata = (("traceparent", CALLER),)
+            await edge.stub.Analyze(pb.AnalyzeRequest(image=cell), metadata=metadata)
+            await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=b"x")))
     _, trace_id, caller_id, _ = CALLER.split("-")
     spans = [span for span in collector.spans if span.trace_id.hex() == trace_id]
     (root,) = (span for span in spans if span.parent_span_id.hex() == caller_id)
@@ -422,7 +423,7 @@ async def test_both_edges_share_the_places(cell):
 
 
 async def test_a_call_that_waits_for_its_place_is_not_read(cell):
-    """4 MiB do not fit into what the connection may hold unread; the sender is stopped until there is a place."""
+    """4 MiB do not fit into what a connection may hold unread: the sender is stopped until then."""
     model_server = ScriptedModelServer(gate=asyncio.Event())
     async with grpc_edge(model_server, admission=Admission(1, 8, 30), deadlines=Deadlines(20)) as edge:
         first = edge.stub.Analyze(pb.AnalyzeRequest(image=cell))
@@ -480,15 +481,41 @@ async def test_only_who_may_analyse_is_let_in(cell, metadata, code, reason):
         assert model_server.asked == 0
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(cell):
+async def test_who_asks_too_often_is_told_when_to_ask_again():
     access = AccessRules(
         authenticator=Authenticator(api_keys=Keys()), rate_limits=RateLimits(1, 60, clock=lambda: 0.0)
     )
     async with grpc_edge(FakeModelServer(), access=access) as edge:
         await edge.stub.GetModel(pb.GetModelRequest(), metadata=bearer("analyse"))
-        code, _, details = await refused(
-            edge.stub.GetModel(pb.GetModelRequest(), metadata=bearer("analyse"))
-        )
+        code, _, details = await refused(edge.stub.GetModel(pb.GetModelRequest(), metadata=bearer("analyse")))
         assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RATE_LIMITED")
         assert details["RetryInfo"].retry_delay.seconds == 60
         await edge.stub.GetModel(pb.GetModelRequest(), metadata=bearer("sign"))  # another caller
+
+
+def test_every_method_is_in_the_table_of_permissions_and_none_is_left_over():
+    service = pb.DESCRIPTOR.services_by_name["Analyzer"]
+    assert set(GRPC_PERMISSIONS) == {method.name for method in service.methods}
+
+
+# What is told
+
+
+async def test_what_may_name_a_patient_reaches_neither_logs_nor_metrics(edge, cell, caplog):
+    marker = "Yilmaz-Ayse-1957"
+    options = pb.AnalysisOptions(profile=marker)
+    metadata = (("x-patient", marker), ("x-request-id", f"{marker} x"), ("user-agent", marker))
+    with caplog.at_level(logging.DEBUG, "orchestrator"):
+        requests = [
+            pb.AnalyzeStreamRequest(correlation_id=marker, image=cell),
+            pb.AnalyzeStreamRequest(correlation_id=marker, image=b"x"),
+            pb.AnalyzeStreamRequest(correlation_id=marker, image=cell, options=options),
+        ]
+        answers = [a async for a in edge.stub.AnalyzeStream(iter(requests), metadata=metadata)]
+        await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell, options=options), metadata=metadata))
+        await refused(edge.stub.GetDifferential(pb.GetDifferentialRequest(differential_id=marker)))
+    assert [answer.correlation_id for answer in answers] == [marker] * 3
+    assert caplog.records
+    assert marker not in caplog.text
+    assert marker not in generate_latest(REGISTRY).decode()
+    assert not any(marker in str(answer.error) + answer.analysis.request_id for answer in answers)

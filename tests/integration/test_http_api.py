@@ -587,7 +587,9 @@ async def test_the_openapi_document_describes_every_operation(client):
         operation = document["paths"][path]["post"]
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert form["required"] == ["file"]
-        assert set(operation["responses"]) == {"200", "400", "408", "413", "415", "422", "500", "503", "504"}
+        assert set(operation["responses"]) == {
+            "200", "400", "401", "403", "408", "413", "415", "422", "429", "500", "503", "504",
+        }  # fmt: skip
         for status, response in operation["responses"].items():
             answers = {"application/json", *(["text/event-stream"] if path == "/v1/analyses" else [])}
             assert set(response["content"]) == (answers if status == "200" else {MEDIA_TYPE})

@@ -1,6 +1,8 @@
 """The Open Inference Protocol over the real pipeline, with a model server that needs no model."""
 
 import base64
+import dataclasses
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,15 +11,17 @@ import httpx2
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 from prometheus_client import REGISTRY
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
 from orchestrator.edge.admission import Admission
+from orchestrator.edge.api_keys import KeyRing
 from orchestrator.edge.http_api import create_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
-from orchestrator.settings import Settings
+from orchestrator.settings import SecuritySettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests import open_inference_documents as documents
 from tests.fakes.model_server import IDENTITY, FakeModelServer
@@ -77,18 +81,18 @@ def outputs_of(response: httpx2.Response) -> dict[str, Any]:
     )
     found = {}
     for output in document["outputs"]:
-        dtype = {"FP32": "<f4", "FP64": "<f8", "BOOL": "?", "BYTES": object}[output["datatype"]]
+        dtype = np.dtype({"FP32": "<f4", "FP64": "<f8", "BOOL": "?", "BYTES": "O"}[output["datatype"]])
         if "data" in output:
             found[output["name"]] = np.array(output["data"], dtype).reshape(output["shape"])
             continue
         size = output["parameters"]["binary_data_size"]
         data, rest = rest[:size], rest[size:]
-        if dtype is object:
+        if dtype.hasobject:
             elements = []
             while data:
-                length = int.from_bytes(data[:4], "little")
-                elements.append(data[4 : 4 + length])
-                data = data[4 + length :]
+                end = 4 + int.from_bytes(data[:4], "little")
+                elements.append(data[4:end])
+                data = data[end:]
             found[output["name"]] = np.array(elements, object).reshape(output["shape"])
         else:
             found[output["name"]] = np.frombuffer(data, dtype).reshape(output["shape"])
@@ -289,6 +293,14 @@ async def test_an_image_that_cannot_be_analysed_is_named_by_its_number(client):
     assert_error(await ask(client, ANALYSE, request), 400, "Image 2: ")
 
 
+async def test_many_images_have_together_no_more_pixels_than_one_may_have(client):
+    large = io.BytesIO()
+    Image.new("1", (4000, 4000)).save(large, "PNG")
+    texts = [base64.b64encode(large.getvalue()).decode()] * 2
+    request = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [2], "data": texts}]}
+    assert_error(await ask(client, ANALYSE, request), 413, "together")
+
+
 @pytest.mark.parametrize("payload", [pytest.param(p, id=name) for name, p in malformed_images()[::12]])
 async def test_hostile_files_are_refused_here_too(client, payload):
     response = await client.post(ANALYSE, content=payload, headers={HEADER_LENGTH: "0"})
@@ -487,6 +499,23 @@ async def test_another_version_than_the_one_asked_for_is_no_answer():
         assert_error(await ask(client, path, request, bytes(150_528)), 404)
 
 
+async def test_images_that_two_versions_answered_for_are_no_answer():
+    class Changing(ScriptedModelServer):
+        async def explain(self, views: ViewBatch) -> Prediction:
+            prediction = await super().explain(views)
+            self._identity = ScriptedModelServer(2)._identity
+            return dataclasses.replace(
+                prediction, model=self._identity if self.asked > 1 else prediction.model
+            )
+
+    services = build_services(Settings(), model_server=Changing())
+    async with client_of(build_app(Settings(), services)) as client:
+        texts = [base64.b64encode(whole_image("PNG")).decode()] * 2
+        inputs = [{"name": "image", "datatype": "BYTES", "shape": [2], "data": texts}]
+        request = {"inputs": inputs, "parameters": {"tta": "none"}}  # one question for each image
+        assert_error(await ask(client, ANALYSE, request), 503, "Another version")
+
+
 async def test_a_deadline_ends_the_request_and_is_counted():
     import asyncio
 
@@ -519,3 +548,20 @@ async def test_requests_are_admitted_with_all_others():
         assert server.gate is not None
         server.gate.set()
         assert (await first).status_code == 200
+
+
+async def test_who_may_not_ask_is_told_so_in_the_protocols_form(tmp_path):
+    keys = tmp_path / "keys.json"
+    keys.write_text(KeyRing().model_dump_json())
+    keys.chmod(0o600)
+    settings = Settings(security=SecuritySettings(api_keys_file=keys))
+    app = build_app(settings, build_services(settings, model_server=FakeModelServer()))
+    async with client_of(app) as client:
+        assert (await client.get("/v2/health/ready")).status_code == 200  # a probe has no key
+        for path in (INFER, ANALYSE, "/v2/models/wbc/versions/1/infer"):
+            refused = await ask(client, path, {})
+            assert_error(refused, 401)
+            assert refused.headers["www-authenticate"]
+        assert_error(await client.get("/v2"), 401)
+        documented = (await client.get("/openapi.json")).json()["paths"]["/v2"]["get"]["responses"]
+        assert set(documented["401"]["content"]) == {"application/json"}

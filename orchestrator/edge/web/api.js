@@ -14,11 +14,23 @@ export class ServiceError extends Error {
   }
 }
 
+const KEY = "wbc.key";
+
+/** The API key of this tab, where the service asks for one; it is forgotten when the tab is closed. */
+export const apiKey = () => sessionStorage.getItem(KEY) || "";
+
+export function setApiKey(key) {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
 /** Fetch, and make a ServiceError of whatever is no success. */
 export async function ask(path, options = {}) {
+  const headers = new Headers(options.headers);
+  if (apiKey()) headers.set("X-API-Key", apiKey());
   let response;
   try {
-    response = await fetch(path, {credentials: "same-origin", ...options});
+    response = await fetch(path, {credentials: "same-origin", ...options, headers});
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServiceError(0, "offline", "");
@@ -36,6 +48,11 @@ export async function ask(path, options = {}) {
     response.status, code, problem.detail || problem.title || response.statusText,
     Number.isFinite(retryAfter) ? retryAfter : null,
   );
+}
+
+/** An address of what lies at `path`, for an image or a download, which cannot send a key themselves. */
+export async function blobAddress(path) {
+  return URL.createObjectURL(await (await ask(path)).blob());
 }
 
 export async function model(signal) {

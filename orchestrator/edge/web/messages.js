@@ -36,7 +36,9 @@ const ENGLISH = {
   forgetAll: "Forget all", nothingYet: "Nothing yet.", specimenId: "Specimen", state: "State", created: "Created",
   noSpecimens: "No specimens yet.", storeIsOff:
     "The service keeps no specimens: whoever runs it can switch that on by WBC_STORE__URL.",
-  appearance: "Appearance", setting_language: "Language", setting_theme: "Colours of the page",
+  access: "Access", apiKey: "API key, if the service asks for one",
+  apiKeyNote: "Kept until this tab is closed, and sent to this service alone.",
+  noAccess: "The service asks who you are: give a key under Settings.", appearance: "Appearance", setting_language: "Language", setting_theme: "Colours of the page",
   setting_palette: "Colours of the classes", themeSystem: "As the system", themeLight: "Light", themeDark: "Dark",
   paletteStandard: "Standard", paletteColourBlind: "For colour blindness (Okabe and Ito)", analysis: "Analysis",
   setting_profile: "Device profile", profileDefault: "The service's default", setting_tta: "Test-time augmentation",
@@ -98,7 +100,9 @@ const TURKISH = {
     "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Görüntülerin kendisi ve raporlar saklanmaz.",
   forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Örnek", state: "Durum", created: "Oluşturuldu",
   noSpecimens: "Henüz örnek yok.", storeIsOff: "Hizmet örnek saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
-  appearance: "Görünüş", setting_language: "Dil", setting_theme: "Sayfanın renkleri", setting_palette: "Sınıfların renkleri",
+  access: "Erişim", apiKey: "API anahtarı, hizmet isterse",
+  apiKeyNote: "Bu sekme kapanana dek tutulur, yalnızca bu hizmete gönderilir.",
+  noAccess: "Hizmet kim olduğunuzu soruyor: Ayarlar altında bir anahtar verin.", appearance: "Görünüş", setting_language: "Dil", setting_theme: "Sayfanın renkleri", setting_palette: "Sınıfların renkleri",
   themeSystem: "Sistemdeki gibi", themeLight: "Açık", themeDark: "Koyu", paletteStandard: "Standart",
   paletteColourBlind: "Renk körlüğü için (Okabe ve Ito)", analysis: "İnceleme", setting_profile: "Cihaz profili",
   profileDefault: "Hizmetin varsayılanı", setting_tta: "Test zamanı çoğaltma", ttaProfile: "Profildeki gibi",
@@ -240,6 +244,7 @@ export const specimenState = (state) => t(`st_${state}`);
 /** What went wrong, for a person. */
 export function errorText(error) {
   if (error.status === 0) return t("offline");
+  if (error.status === 401) return t("noAccess");
   if (error.status === 504) return t("expired");
   if (error.status === 503 || error.status === 429) return t("tooBusy");
   return (language() === "tr" && ERRORS_TR[error.status]) || error.message;

@@ -1,5 +1,6 @@
 // The choices of a person, each with effect at once.
 
+import {apiKey, setApiKey} from "./api.js";
 import {el, fill} from "./dom.js";
 import {className, t} from "./messages.js";
 import {DEFAULTS, settings} from "./settings.js";
@@ -30,6 +31,12 @@ export class SettingsView {
           choice("profile", [["", t("profileDefault")], ...profiles.map((one) => [one.name, `${one.name}: ${one.description}`])]),
           choice("tta", [["", t("ttaProfile")], ["none", t("ttaNone")], ["adaptive", t("ttaAdaptive")], ["light", t("ttaLight")]]),
           check("report", t("reportSetting"))),
+        el("fieldset", {}, el("legend", {}, t("access")),
+          el("p", {class: "field"},
+            el("label", {for: "api-key"}, t("apiKey")),
+            el("input", {type: "password", id: "api-key", value: apiKey(), autocomplete: "off",
+              onchange: (event) => setApiKey(event.target.value.trim())})),
+          el("p", {class: "note"}, t("apiKeyNote"))),
         el("fieldset", {}, el("legend", {}, t("history")), check("keepHistory", t("keepHistory"))),
         el("fieldset", {}, el("legend", {}, t("keys")),
           el("p", {class: "note"}, t("keysNote")),

@@ -1,7 +1,7 @@
 // One specimen: ordering it, its differential, and the review by which a person closes it.
 
 import {announce, el, fill, svg} from "./dom.js";
-import {analyse, ServiceError} from "./api.js";
+import {analyse, apiKey, ask, blobAddress, ServiceError} from "./api.js";
 import {CLASSES, cellDetail} from "./cell_detail.js";
 import * as differentials from "./differentials.js";
 import {intake} from "./intake.js";
@@ -168,7 +168,9 @@ export class SpecimenView {
   #actions() {
     const found = this.#found;
     const links = Object.entries(differentials.exports(found.id))
-      .map(([kind, href]) => el("a", {href, download: `${kind}`, class: "button", data: {export: kind}}, kind.toUpperCase()));
+      .map(([kind, href]) => el("a", {
+        href, download: `differential.${kind}`, class: "button", data: {export: kind}, onclick: (event) => download(event, href),
+      }, kind.toUpperCase()));
     const closed = CLOSED.includes(found.state);
     return el("div", {class: "no-print"},
       el("p", {class: "buttons", role: "group", "aria-label": t("export")}, el("span", {}, t("export")), links,
@@ -219,8 +221,11 @@ export class SpecimenView {
 
   #tile(cell) {
     const words = cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
-    const image = el("img", {alt: "", loading: "lazy", decoding: "async", width: "96", height: "96", src: this.#url(cell)});
+    const image = el("img", {alt: "", loading: "lazy", decoding: "async", width: "96", height: "96"});
     image.addEventListener("error", () => image.remove());
+    const file = this.#file(cell);
+    if (file) image.src = file.url ??= URL.createObjectURL(file);
+    else showKept(image, differentials.imageUrl(this.#found.id, cell.id));
     return el("li", {class: `tile${cell.needs_review ? " review" : ""}`, data: {cell: cell.id}},
       el("a", {
         href: `#/specimen/${encodeURIComponent(this.#found.id)}`,
@@ -230,13 +235,6 @@ export class SpecimenView {
       }, image, el("span", {class: "tile-caption"},
         el("span", {class: "tile-name"}, t("cellNumber", {number: cell.number})),
         el("span", {}, words, cell.decision ? " ✓" : ""))));
-  }
-
-  #url(cell) {
-    const file = this.#file(cell);
-    if (!file) return differentials.imageUrl(this.#found.id, cell.id);
-    file.url ??= URL.createObjectURL(file);
-    return file.url;
   }
 
   #file(cell) {
@@ -385,13 +383,39 @@ function asAnalysis(cell) {
   };
 }
 
-async function keptImage(url) {
+async function keptImage(path) {
   try {
-    const response = await fetch(url);
-    return response.ok ? new File([await response.blob()], "cell") : null;
+    return new File([await (await ask(path)).blob()], "cell");
   } catch {
     return null;
   }
+}
+
+/** Show an image that the service keeps; an image element cannot send a key itself. */
+function showKept(image, path) {
+  if (!apiKey()) {
+    image.src = path;
+    return;
+  }
+  const seen = new IntersectionObserver(async ([entry]) => {
+    if (!entry.isIntersecting) return;
+    seen.disconnect();
+    try {
+      image.src = await blobAddress(path);
+    } catch {
+      image.remove();
+    }
+  });
+  seen.observe(image);
+}
+
+async function download(event, path) {
+  if (!apiKey()) return;
+  event.preventDefault();
+  const link = event.currentTarget;
+  const address = await blobAddress(path);
+  el("a", {href: address, download: link.download}).click();
+  URL.revokeObjectURL(address);
 }
 
 function interval(limits, digits = 1) {

@@ -1,4 +1,4 @@
-"""Reads the containers of the five image formats and keeps only what a pixel decoder needs.
+"""Reads the containers of the six image formats and keeps only what a pixel decoder needs.
 
 Image libraries forgive: they fill what a truncated file lacks with grey or black, follow metadata
 wherever it leads and inflate what a header promises. None of that is acceptable for an image that is
@@ -7,9 +7,9 @@ about to be judged. So the containers are read here first, strictly and without 
 - recognised by their bytes;
 - measured, so that an image with too many pixels is refused from its header;
 - checked to be whole (every JPEG marker up to the end marker, every PNG checksum, every BMP row, TIFF
-  strip and RIFF chunk);
-- stripped of comments, colour profiles, EXIF and every other metadata, of which only the orientation
-  is kept. What reaches the pixel decoder carries no text, no names and no dates.
+  strip and RIFF chunk, every byte of DICOM pixels);
+- stripped of comments, colour profiles, EXIF, patients and every other metadata, of which only the
+  orientation is kept. What reaches the pixel decoder carries no text, no names and no dates.
 """
 
 import re
@@ -19,17 +19,20 @@ from typing import Final
 from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers.base import ImageContainer
 from orchestrator.vision.containers.bmp import read_bmp
+from orchestrator.vision.containers.dicom import is_dicom, read_dicom
 from orchestrator.vision.containers.jpeg import read_jpeg
 from orchestrator.vision.containers.png import read_png
 from orchestrator.vision.containers.tiff import read_tiff
 from orchestrator.vision.containers.webp import read_webp
 
-__all__ = ["MAX_SIDE", "ImageContainer", "read_container"]
+__all__ = ["MAX_SIDE", "ImageContainer", "is_dicom", "read_container"]
 
 MAX_SIDE: Final = 65_535
 """Pixels; what a JPEG header can express. Longer images are not photographs of a cell."""
 
 _READERS: Final = (
+    # First, because anything may stand before it, the header of a TIFF for readers who know that only.
+    (re.compile(rb".{128}DICM\x02\0", re.DOTALL), read_dicom),
     (re.compile(rb"\xff\xd8\xff"), read_jpeg),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), read_png),
     # Two letters are a weak sign, so the length of the second header must be one that exists.
@@ -44,7 +47,7 @@ def read_container(payload: bytes, max_pixels: int) -> ImageContainer:
 
     Raises:
         UndecodableImage: empty, truncated, corrupt, or without a pixel.
-        UnsupportedImage: none of the five formats; animated or of several pages; a rare kind of a format.
+        UnsupportedImage: none of the six formats; animated or of several pages; a rare kind of a format.
         ImageTooLarge: more than ``max_pixels`` pixels, or a side over ``MAX_SIDE``.
     """
     if not payload:
@@ -65,4 +68,4 @@ def read_container(payload: bytes, max_pixels: int) -> ImageContainer:
                 return read(payload, check_size)
             except (struct.error, IndexError) as error:
                 raise UndecodableImage("The image's header is truncated.") from error
-    raise UnsupportedImage("The file is not a JPEG, PNG, BMP, TIFF or WebP image.")
+    raise UnsupportedImage("The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image.")

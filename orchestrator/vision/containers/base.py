@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from orchestrator.vision.native_pixels import NativeLayout
+
 SizeCheck = Callable[[int, int], None]
 """Called with width and height as soon as they are known; raises where the image may not be decoded."""
 
@@ -15,6 +17,9 @@ class ImageContainer:
     to 8. ``transparent_rgb`` is the colour key of a PNG at 8 bits. ``max_value`` is the value of full
     brightness of a grey image with more than 8 bits, ``white_is_zero`` whether it is inverted.
     ``needs_probe`` says that only a second decoding can tell whether the pixel data are complete.
+
+    Of a format that wraps others, ``data`` is what it wraps: a file of the type ``wrapped``, or the pixels
+    themselves, which lie there as ``native`` says. ``inverted``: the colours are to be turned round.
     """
 
     media_type: str
@@ -26,3 +31,11 @@ class ImageContainer:
     max_value: int = 255
     white_is_zero: bool = False
     needs_probe: bool = False
+    wrapped: str | None = None
+    native: NativeLayout | None = None
+    inverted: bool = False
+
+    @property
+    def codec(self) -> str:
+        """The media type of ``data``."""
+        return self.wrapped or self.media_type

@@ -1,6 +1,10 @@
 """One specimen from the order to the signature, by mouse and by keyboard."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,3 +154,61 @@ def test_without_a_store_the_page_says_how_to_have_one(storeless: Page, cells: l
     storeless.click("#order")
 
     expect(storeless.get_by_role("alert").last).to_contain_text("WBC_STORE__URL")
+
+
+@pytest.fixture
+def guarded(browser: Browser, tmp_path: Path) -> Iterator[tuple[Page, str]]:
+    """The page of a service that asks for keys, and a key."""
+    keys = tmp_path / "keys.json"
+    environment = {
+        "WBC_SECURITY__API_KEYS_FILE": str(keys),
+        "WBC_STORE__URL": f"sqlite:///{tmp_path}/wbc.db",
+        "WBC_STORE__KEEP_IMAGES": "true",
+    }
+    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "keys", "create", "lab"]
+    for role in ("analyse", "review", "sign", "admin"):
+        command += ["--role", role]
+    made = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (key,) = re.findall(r"wbc_\w+_[\w-]+", made.stdout)
+    with running_service(environment=environment) as service:
+        context = browser.new_context(base_url=service.url, accept_downloads=True)
+        yield context.new_page(), key
+        context.close()
+
+
+def test_where_the_service_asks_for_a_key_the_page_takes_one_and_signs_by_its_name(
+    guarded: tuple[Page, str], cells: list[Path]
+) -> None:
+    page, key = guarded
+    page.goto("/#/settings")
+    page.fill("#api-key", "wbc_wrong_key")
+    page.locator("#api-key").blur()
+    page.goto("/#/cells")
+    page.set_input_files("#view-cells #files", str(cells[0]))
+    expect(page.locator("#retry-failed")).to_be_visible()
+    page.click(".tile a")
+    expect(page.locator("#detail")).to_contain_text("key under Settings")
+
+    page.goto("/#/settings")
+    page.fill("#api-key", key)
+    page.locator("#api-key").blur()
+    order(page, cells, "S-30")
+    address = page.url
+    page.goto("/#/cells")
+    page.goto(address)
+    page.reload()
+    page.click("#sign")
+    page.click("#sign-yes")
+
+    expect(page.locator("#view-specimen")).to_contain_text("Signed by key:lab")
+    expect(page.locator("#review-detail .frame")).to_be_visible()
+    with page.expect_download() as download:
+        page.click("a[data-export='json']")
+    assert json.loads(Path(download.value.path()).read_text(encoding="utf-8"))["state"] == "signed"

@@ -1,4 +1,4 @@
-"""The protos are documented in full, and the committed stubs are what they say; ``make protos`` writes them."""
+"""The protos are documented in full, and the committed stubs say the same; ``make protos`` writes them."""
 
 import shutil
 import subprocess

@@ -20,6 +20,7 @@ COMPONENTS: Final = (
     "autoscaling",
     "canary",
     "gpu",
+    "grpc",
     "model-init-container",
     "model-oci-volume",
     "monitoring",

@@ -111,7 +111,9 @@ def test_the_variables_of_the_orchestrator_are_settings(
     settings = Settings()
     assert settings.http.host == "0.0.0.0"
     assert settings.security.allow_unauthenticated
-    assert compose["services"]["orchestrator"]["ports"] == ["127.0.0.1:8000:8000"], "for this machine alone"
+    assert (settings.grpc.host, settings.grpc.port) == ("0.0.0.0", 9000)
+    ports = compose["services"]["orchestrator"]["ports"]
+    assert ports == ["127.0.0.1:8000:8000", "127.0.0.1:9000:9000"], "for this machine alone"
     assert settings.tf_serving.target == "tf-serving:8500"
 
 

@@ -12,6 +12,7 @@ from tests.unit.deployment.manifests import (
     GUARDED,
     MODEL_SERVER,
     Manifest,
+    WithComponent,
     leaves,
     main_container,
     named,
@@ -113,15 +114,32 @@ class TestPorts:
     ) -> None:
         for name, manifests in overlays.items():
             settings = orchestrator_settings(manifests)
-            asks = settings.security.api_keys_file is not None
+            keys = settings.security.api_keys_file
             refuse_open_address(
-                settings.http.host, "host", asks=asks, allowed=settings.security.allow_unauthenticated
+                settings.http.host,
+                "host",
+                asks=keys is not None,
+                allowed=settings.security.allow_unauthenticated,
             )
-            assert asks == (name in GUARDED)
-            if asks:
+            assert (keys is not None) == (name in GUARDED)
+            if keys:
                 container = main_container(named(manifests, "Deployment", "orchestrator"))
                 folders = [mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")]
-                assert str(settings.security.api_keys_file.parent) in folders
+                assert str(keys.parent) in folders
+
+    def test_the_grpc_edge_listens_where_its_pod_and_service_say(self, with_component: WithComponent) -> None:
+        manifests = with_component("grpc")
+        settings = orchestrator_settings(manifests)
+        assert settings.grpc.host == "0.0.0.0"
+        ports = main_container(named(manifests, "Deployment", "orchestrator"))["ports"]
+        assert {port["name"]: port["containerPort"] for port in ports} == {
+            "http": settings.http.port,
+            "grpc": settings.grpc.port,
+        }
+        served = {port["name"]: port for port in named(manifests, "Service", "orchestrator")["spec"]["ports"]}
+        assert served["grpc"]["targetPort"] == "grpc"
+        assert served["grpc"]["port"] == settings.grpc.port
+        assert served["http"]["targetPort"] == "http"
 
     def test_the_model_server_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
         for server in workloads(overlay, MODEL_SERVER):
@@ -172,7 +190,7 @@ class TestNetworkPolicies:
         ]
         assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53}
         ingress = _ingress_rules(manifests, orchestrator)
-        assert {port for rule in ingress for port in _ports(rule)} == {8000}
+        assert {port for rule in ingress for port in _ports(rule)} == {8000, 9000}
         assert all(peer for rule in ingress for peer in rule["from"])
 
 

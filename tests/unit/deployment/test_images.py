@@ -149,7 +149,7 @@ def test_the_variables_of_the_orchestrator_are_settings(
     settings = Settings()
     assert ours
     assert settings.http.host == "0.0.0.0"
-    assert final.values("EXPOSE") == [str(settings.http.port)]
+    assert final.values("EXPOSE") == [f"{settings.http.port} 9000"]
     assert any(value.endswith(f" {settings.model_repository}") for value in final.values("COPY"))
 
 

@@ -146,3 +146,19 @@ def test_no_damage_raises_anything_but_our_own_errors(place, value, cut):
         except WbcError:
             continue
         assert 1 <= len(files) <= 2
+
+
+def test_an_entry_without_a_name_is_a_file_like_others():  # found by tests/fuzz: zipfile's is_dir() fails on it
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("x"), b"cell")
+    nameless = bytearray(stream.getvalue())
+    central = nameless.index(b"PK\x01\x02")
+    for start, length_at in ((central, 28), (0, 26)):  # the later header first: what is before stays in place
+        name_at = start + (46 if start else 30)
+        nameless[start + length_at : start + length_at + 2] = bytes(2)
+        del nameless[name_at]
+    end = nameless.index(b"PK\x05\x06")
+    nameless[end + 12 : end + 16] = (end - nameless.index(b"PK\x01\x02")).to_bytes(4, "little")
+    nameless[end + 16 : end + 20] = nameless.index(b"PK\x01\x02").to_bytes(4, "little")
+    assert unpack(bytes(nameless), LIMITS) == (b"cell",)

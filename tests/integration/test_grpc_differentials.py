@@ -1,0 +1,294 @@
+"""Differentials over gRPC, with a store in memory: the same as over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import cv2
+import grpc
+import httpx2
+import pytest
+
+from orchestrator.client import AnalyzerError, AsyncClient, Client, Connection, Differential, SpecimenOrder
+from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.differentials_api import OrderLimits
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.http_api import create_app
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_server.base import ModelServer
+from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
+from orchestrator.specimen_wiring import build_specimens
+from orchestrator.wiring import build_services
+from tests.fakes.memory_store import MemoryStore
+from tests.fakes.model_server import FakeModelServer
+from tests.fakes.scripted_model_server import ScriptedModelServer
+from tests.grpc_edge import Edge, grpc_edge
+from tests.synthetic_cells import synthetic_cell
+
+ORDER = SpecimenOrder("S-2026-00417", total_wbc=6.2, tta="none")
+SETTINGS = Settings(differential=DifferentialSettings(min_cells=4), images=ImageSettings(max_bytes=100_000))
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[bytes]:
+    return [
+        bytes(cv2.imencode(".jpg", synthetic_cell(name, seed, 160))[1])
+        for seed, name in enumerate(CLASS_NAMES)
+    ]
+
+
+@asynccontextmanager
+async def keeping(
+    model_server: ModelServer | None = None, limits: OrderLimits | None = None
+) -> AsyncIterator[Edge]:
+    model_server = model_server or FakeModelServer()
+    services = build_services(SETTINGS, model_server=model_server)
+    specimens = build_specimens(SETTINGS.differential, services, MemoryStore(), Admission(), Draining())
+    async with grpc_edge(model_server, settings=SETTINGS, specimens=specimens, order_limits=limits) as edge:
+        yield edge
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Edge]:
+    async with keeping() as edge:
+        yield edge
+
+
+async def ordered(edge: Edge, images: list[bytes], order: SpecimenOrder = ORDER, **more: Any) -> Differential:
+    async with AsyncClient(Connection(edge.target)) as client:
+        differential, _ = await client.create_differential(order, images, **more)
+        return await client.wait_for_differential(differential.differential_id, timeout_s=20, poll_s=0.02)
+
+
+async def test_an_order_is_kept_at_once_and_analysed_then(cells):
+    model_server = ScriptedModelServer(gate=asyncio.Event())
+    async with keeping(model_server) as edge, AsyncClient(Connection(edge.target)) as client:
+        differential, created = await client.create_differential(ORDER, cells)
+        assert created
+        assert (differential.specimen_id, differential.total_wbc) == ("S-2026-00417", 6.2)
+        assert differential.state in ("waiting", "running")
+        assert (differential.progress.total, differential.progress.waiting) == (5, 5)
+        assert differential.cells == ()
+        assert model_server.gate is not None
+        model_server.gate.set()
+        found = await client.wait_for_differential(differential.differential_id, timeout_s=20, poll_s=0.02)
+    assert (found.state, found.progress.waiting, len(found.cells)) == ("analysed", 0, 5)
+    assert found.disclaimer == DISCLAIMER
+
+
+def as_over_http(found: Differential) -> dict[str, Any]:
+    """The document that HTTP must have answered, but for the moment of its computation."""
+
+    def limits(found: Any) -> Any:
+        return None if found is None else {"low": found.low, "high": found.high}
+
+    def model(found: Any) -> dict[str, Any]:
+        return {name: getattr(found, name) for name in ("name", "version", "sha256", "server")}
+
+    def result(found: Any) -> dict[str, Any]:
+        plain = ("confidence", "margin", "energy", "focus_ratio", "views", "profile", "analysed_at")
+        return {
+            "class": found.class_name,
+            **{name: getattr(found, name) for name in plain},
+            "probabilities": dict(found.probabilities),
+            "review_codes": list(found.review_codes),
+            "image_size": list(found.image_size),
+            "model": model(found.model),
+        }
+
+    return {
+        "id": found.differential_id,
+        "specimen_id": found.specimen_id,
+        "state": found.state,
+        "total_wbc": found.total_wbc,
+        "created_at": found.created_at,
+        "created_by": found.created_by,
+        "progress": {
+            name: getattr(found.progress, name)
+            for name in ("total", "counted", "waiting", "failed", "unreviewed")
+        },
+        "counts": [
+            {
+                "label": count.label,
+                "count": count.count,
+                "percentage": count.percentage,
+                "interval": limits(count.interval),
+                "absolute": count.absolute,
+                "absolute_interval": limits(count.absolute_interval),
+                "reference": limits(count.reference),
+                "flag": count.flag,
+            }
+            for count in found.counts
+        ],
+        "min_cells": found.min_cells,
+        "reference_source": found.reference_source,
+        "label_shift": None if found.label_shift is None else dict(found.label_shift),
+        "review_list": list(found.review_list),
+        "limitations": [{"code": one.code, "message": one.message} for one in found.limitations],
+        "models": [model(one) for one in found.models],
+        "service_version": found.service_version,
+        "signature": found.signature
+        and {"person": found.signature.person, "signed_at": found.signature.signed_at},
+        "cells": [
+            {
+                "id": cell.cell_id,
+                "number": cell.number,
+                "image_sha256": cell.image_sha256,
+                "state": cell.state,
+                "label": cell.label,
+                "needs_review": cell.needs_review,
+                "failure": cell.failure,
+                "result": cell.result and result(cell.result),
+                "decision": cell.decision
+                and {
+                    "label": cell.decision.label,
+                    "person": cell.decision.person,
+                    "decided_at": cell.decision.decided_at,
+                },
+            }
+            for cell in found.cells
+        ],
+        "disclaimer": found.disclaimer,
+    }
+
+
+def with_times(document: Any) -> Any:
+    """JSON's times as times."""
+    if isinstance(document, dict):
+        return {
+            name: datetime.fromisoformat(value) if name.endswith("_at") and value else with_times(value)
+            for name, value in document.items()
+        }
+    return [with_times(value) for value in document] if isinstance(document, list) else document
+
+
+async def test_both_edges_tell_the_same_differential(edge, cells):
+    images = [*cells, b"no image"]
+    found = await ordered(edge, images)
+    assert edge.specimens is not None
+    first = found.cells[0].cell_id
+    await edge.specimens.decide(found.differential_id, first, "Unidentified", "Dr. Noether")
+    await edge.specimens.sign(found.differential_id, "Dr. Noether")
+    transport = httpx2.ASGITransport(create_app(edge.services, specimens=edge.specimens))
+    async with (
+        httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http,
+        AsyncClient(Connection(edge.target)) as client,
+    ):
+        over_http = (await http.get(f"/v1/differentials/{found.differential_id}")).json()
+        found = await client.get_differential(found.differential_id)
+    for name in ("computed_at", "profile", "tta"):
+        over_http.pop(name)
+    assert as_over_http(found) == with_times(over_http)
+    assert (found.state, found.progress.failed) == ("signed", 1)
+    assert any(count.percentage for count in found.counts)
+    assert found.cells[0].decision is not None
+
+
+async def test_the_cells_may_be_left_out(edge, cells):
+    found = await ordered(edge, cells)
+    async with AsyncClient(Connection(edge.target)) as client:
+        without = await client.get_differential(found.differential_id, cells=False)
+    assert (without.cells, without.counts) == ((), found.counts)
+
+
+async def test_the_same_order_under_the_same_key_is_analysed_once(edge, cells):
+    async with AsyncClient(Connection(edge.target)) as client:
+        first, created = await client.create_differential(ORDER, cells, idempotency_key="k-1")
+        again, created_again = await client.create_differential(ORDER, cells, idempotency_key="k-1")
+        assert (created, created_again) == (True, False)
+        assert first.differential_id == again.differential_id
+        with pytest.raises(AnalyzerError) as raised:
+            await client.create_differential(ORDER, cells[:2], idempotency_key="k-1")
+    assert raised.value.code is grpc.StatusCode.ALREADY_EXISTS
+    assert raised.value.reason == "IDEMPOTENCY_CONFLICT"
+
+
+async def test_the_plain_client_orders_too(edge, cells):
+    def order() -> Differential:
+        with Client(Connection(edge.target)) as client:
+            differential, _ = client.create_differential(ORDER, cells)
+            return client.wait_for_differential(differential.differential_id, timeout_s=20, poll_s=0.05)
+
+    assert (await asyncio.to_thread(order)).state == "analysed"
+
+
+async def test_an_unknown_differential_is_not_found(edge):
+    async with AsyncClient(Connection(edge.target)) as client:
+        with pytest.raises(AnalyzerError) as raised:
+            await client.get_differential("0" * 32)
+    assert (raised.value.code, raised.value.reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_DIFFERENTIAL")
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        (pb.SpecimenOrder(), "order.specimen_id"),
+        (pb.SpecimenOrder(specimen_id="x" * 65), "order.specimen_id"),
+        (pb.SpecimenOrder(specimen_id="a\nb"), "order.specimen_id"),
+        (pb.SpecimenOrder(specimen_id="S", total_wbc=-1), "order.total_wbc"),
+        (pb.SpecimenOrder(specimen_id="S", total_wbc=float("nan")), "order.total_wbc"),
+        (pb.SpecimenOrder(specimen_id="S", profile="x"), "order.profile"),
+        (pb.SpecimenOrder(specimen_id="S", tta=99), "order.tta"),
+        (pb.SpecimenOrder(specimen_id="S", idempotency_key="a b"), "order.idempotency_key"),
+        (pb.SpecimenOrder(specimen_id="S", idempotency_key="a" * 256), "order.idempotency_key"),
+    ],
+)
+async def test_an_order_is_checked_before_its_images_are_read(edge, order, field):
+    error = await refused(edge, pb.CreateDifferentialRequest(order=order))
+    assert (error.code, list(error.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+async def test_parts_in_the_wrong_order_are_refused(edge, cells):
+    order = pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S"))
+    image = pb.CreateDifferentialRequest(image=cells[0])
+    for parts in ([image, order], [order], [order, order], [order, pb.CreateDifferentialRequest()], []):
+        error = await refused(edge, *parts)
+        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_UPLOAD")
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (OrderLimits(max_files=3), "UPLOAD_TOO_LARGE"),
+        (OrderLimits(max_total_bytes=10_000), "UPLOAD_TOO_LARGE"),
+        (OrderLimits(), "IMAGE_TOO_LARGE"),
+        (OrderLimits(max_orders=0), "OVERLOADED"),
+    ],
+)
+async def test_an_order_is_bounded(cells, limits, reason):
+    async with keeping(limits=limits) as edge:
+        images = [*cells, bytes(100_001)]
+        error = await refused(edge, *parts_of(images))
+    assert error.reason == reason
+
+
+async def test_who_goes_away_while_he_orders_has_ordered_nothing(edge, cells):
+    assert edge.specimens is not None
+    call = edge.stub.CreateDifferential()
+    await call.write(pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S")))
+    await call.write(pb.CreateDifferentialRequest(image=cells[0]))
+    call.cancel()
+    await asyncio.sleep(0.1)
+    assert (await edge.specimens.page(10))[0] == []
+
+
+async def test_a_service_without_a_store_says_so(cells):
+    async with grpc_edge(FakeModelServer()) as edge:
+        error = await refused(edge, *parts_of(cells))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "STORE_OFF")
+
+
+def parts_of(images: list[bytes]) -> Iterator[pb.CreateDifferentialRequest]:
+    yield pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S"))
+    for image in images:
+        yield pb.CreateDifferentialRequest(image=image)
+
+
+async def refused(edge: Edge, *parts: pb.CreateDifferentialRequest) -> AnalyzerError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await edge.stub.CreateDifferential(iter(parts))
+    return AnalyzerError.of_call(raised.value)
