@@ -38,6 +38,7 @@ help: ## Show this list
 .PHONY: run
 run: $(RUN)/.installed ## Start the service on PORT (8000)
 	@WBC_EMBEDDED__CACHE_DIR="$${WBC_EMBEDDED__CACHE_DIR:-$(RUN)/cache}" \
+		WBC_STORE__URL="$${WBC_STORE__URL:-sqlite:///data/wbc.db}" \
 		exec $(RUN)/bin/wbc serve --port $(PORT) $(ARGS)
 
 .PHONY: test
