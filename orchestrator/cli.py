@@ -21,6 +21,7 @@ from rich.table import Table
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.dicom_command import dicom_app
 from orchestrator.differential_command import count_files, document_of, print_differential
 from orchestrator.domain import DISCLAIMER, Analysis, Language
 from orchestrator.edge.http_schemas import analysis_document
@@ -48,7 +49,7 @@ app = typer.Typer(
 _out = Console()
 _err = Console(stderr=True)
 
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 CONCURRENCY: Final = 4
 
 
@@ -201,6 +202,7 @@ def check() -> None:
 
 app.command()(report)
 app.command()(export)
+app.add_typer(dicom_app, name="dicom")
 app.add_typer(emulate_app, name="emulate")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")

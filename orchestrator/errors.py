@@ -7,7 +7,7 @@
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
-    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused
+    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
     │             StoreUnavailable · StoreOff · ImageNotKept
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
@@ -84,6 +84,10 @@ class PeerUnavailable(InteropError):
 
 class PeerRefused(InteropError):
     """The other system understood and refused; the same message would be refused again."""
+
+
+class DicomOff(InteropError):
+    """DICOM objects cannot be written: the extra ``dicom`` is not installed."""
 
 
 class StoreError(WbcError):

@@ -22,6 +22,7 @@ from orchestrator.edge.differential_document import MAX_BYTES, read_differential
 from orchestrator.errors import ConfigurationError, PeerRefused, PeerUnavailable
 from orchestrator.interop.csv_tables import cell_table, class_table
 from orchestrator.interop.destination import Destination, parse_destination
+from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.fhir import BundleType, bundle
 from orchestrator.interop.fhir_client import FhirServer, send_bundle
 from orchestrator.interop.fhir_elements import Json
@@ -29,6 +30,7 @@ from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_ack import Acknowledgement
 from orchestrator.interop.mllp import MllpClient, Patience, client_tls
 from orchestrator.interop.site import OrderContext, Patient, Site
+from orchestrator.interop.stow import StowServer, authorization_of, store
 from orchestrator.interop_wiring import site_of
 from orchestrator.settings import load_settings
 from orchestrator.specimen import Differential
@@ -46,6 +48,7 @@ class Format(StrEnum):
     OUL = "oul"
     CSV = "csv"
     CELLS_CSV = "cells-csv"
+    DICOM = "dicom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def export(
         typer.Argument(
             metavar="FORMAT",
             help="fhir: a FHIR R4 Bundle; oru: HL7 v2.5.1 ORU^R01; oul: OUL^R22 as analysers send it; "
-            "csv: a row for each class; cells-csv: a row for each cell.",
+            "csv: a row for each class; cells-csv: a row for each cell; dicom: a structured report.",
         ),
     ],
     source: Annotated[
@@ -78,7 +81,8 @@ def export(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Send it: oru and oul to mllp://host:port or mllps://host:port, fhir to http(s)://host/fhir.",
+            help="Send it: oru and oul to mllp://host:port or mllps://host:port, fhir to "
+            "http(s)://host/fhir, dicom to http(s)://host/dicom-web.",
         ),
     ] = None,
     output: Annotated[
@@ -108,7 +112,7 @@ def export(
     attempts: Annotated[int, typer.Option(min=1, max=100, help="Of sending.")] = 5,
     timeout_s: Annotated[float, typer.Option(min=0.1, max=600, help="For an answer to each.")] = 30.0,
     token_file: Annotated[
-        Path | None, typer.Option(help="Holds the bearer token of the FHIR server.")
+        Path | None, typer.Option(help="Holds the receiver's bearer token; of dicom: that, or user:password.")
     ] = None,
     ca_file: Annotated[
         Path | None, typer.Option(help="PEM that the receiver's certificate is checked with.")
@@ -118,7 +122,7 @@ def export(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="PEM of its key.")] = None,
 ) -> None:
-    """Write a differential as FHIR, HL7 v2 or CSV; print it, keep it, or send it until it is acknowledged.
+    """Write a differential as FHIR, HL7 v2, DICOM or CSV; print, keep, or send it until it is acknowledged.
 
     Exit code 2 where the receiver refused it or was not reached. What the site's messages look like is in the
     settings WBC_INTEROP__….
@@ -139,7 +143,12 @@ def export(
     if destination is not None:
         tls = _tls(destination, ca_file, certificate, key)
         line = _Line(attempts, timeout_s, _secret(token_file), tls)
-        _err.print(_send(destination, data, document, line), highlight=False, markup=False)
+        said = (
+            _store(destination, data, line)
+            if output_format is Format.DICOM
+            else _send(destination, data, document, line)
+        )
+        _err.print(said, highlight=False, markup=False)
     if output is None and destination is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -166,6 +175,11 @@ def _written(
             return class_table(differential, site).encode()
         case Format.CELLS_CSV:
             return cell_table(differential).encode()
+        case Format.DICOM:
+            require_dicom()
+            from orchestrator.interop.dicom_report import differential_report  # two seconds and 140 MB
+
+            return differential_report(differential, site, context).data
 
 
 def _destination(output_format: Format, address: str | None) -> Destination | None:
@@ -179,7 +193,7 @@ def _destination(output_format: Format, address: str | None) -> Destination | No
         Format.CELLS_CSV,
     ):
         raise ConfigurationError(
-            "expected oru or oul with mllp:// or mllps://, and fhir with http:// or https://"
+            "expected oru or oul with mllp:// or mllps://, and fhir or dicom with http:// or https://"
         )
     return destination
 
@@ -190,6 +204,17 @@ def _send(destination: Destination, data: bytes, document: Json | None, line: _L
         return f"acknowledged with {acknowledgement.code}, control id {acknowledgement.control_id}"
     server = FhirServer(destination.url, line.token, line.tls, line.timeout_s, line.attempts)
     return f"taken by the FHIR server, {len(send_bundle(server, document))} places told"
+
+
+def _store(destination: Destination, data: bytes, line: _Line) -> str:
+    from orchestrator.interop.dicom import object_of
+
+    authorization = None if line.token is None else authorization_of(line.token)
+    server = StowServer(destination.url, authorization, line.tls, line.timeout_s, line.attempts)
+    (outcome,) = store(server, [object_of(data)])
+    if not outcome.is_stored:
+        raise PeerRefused(f"The archive did not store the report (reason {outcome.failure or 0:04X}).")
+    return f"stored by the archive as {outcome.sop_instance_uid}"
 
 
 async def _send_mllp(destination: Destination, data: bytes, line: _Line) -> Acknowledgement:

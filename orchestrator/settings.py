@@ -444,8 +444,8 @@ class StoreSettings(_Section):
     )
     encryption_key: SecretStr | None = Field(
         default=None,
-        description="Encrypts images and names of specimens; `wbc store key` makes one. Several, with commas: "
-        "the first writes, all read.",
+        description="Encrypts images and names of specimens; `wbc store key` makes one. Several, with "
+        "commas: the first writes, all read.",
     )
     retention_days: float | None = Field(
         default=None,

@@ -41,7 +41,7 @@ CLASSES = {
 
 
 def described(**elements: Any) -> Dataset:
-    """A data set without pixels: VL Microscopic, a patient, a study, nested sequences; ``elements`` beside."""
+    """A data set without pixels: VL Microscopic, a patient, a study, sequences; ``elements`` beside."""
     data_set = Dataset()
     data_set.SpecificCharacterSet = "ISO_IR 192"
     data_set.SOPClassUID = VLMicroscopicImageStorage
@@ -97,7 +97,7 @@ def pixel_module(pixels: NDArray[Any], photometric: str, **elements: Any) -> dic
     return module | elements
 
 
-def written(data_set: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+def written(data_set: Dataset, syntax: Any = ExplicitVRLittleEndian) -> bytes:
     """The file, with its preamble."""
     data_set = Dataset(data_set)
     data_set.file_meta = FileMetaDataset()
@@ -151,10 +151,10 @@ def bare_jpeg(rgb: NDArray[np.uint8], *, colours: str = "ycbcr", **options: Any)
         assert data[2:4] == b"\xff\xee"  # Adobe
         frame = data.index(b"\xff\xc0")
         scan = data.index(b"\xff\xda")
-        data = bytearray(data)
+        named = bytearray(data)
         for number in range(3):  # the letters R, G, B as names would tell it, too
-            data[frame + 10 + 3 * number] = data[scan + 5 + 2 * number] = number + 1
-        data = bytes(data)
+            named[frame + 10 + 3 * number] = named[scan + 5 + 2 * number] = number + 1
+        data = bytes(named)
     length = int.from_bytes(data[4:6], "big")
     return data[:2] + data[4 + length :]
 

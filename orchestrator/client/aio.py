@@ -2,7 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -75,7 +83,7 @@ class AsyncClient:
         *,
         window: int = WINDOW,
         timeout_s: float | None = None,
-    ) -> AsyncIterator[StreamResult[Key]]:
+    ) -> AsyncGenerator[StreamResult[Key], None]:
         """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
 
         ``images`` is read only ``window`` images ahead of the answers. Where the service goes away, what has

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -81,7 +81,7 @@ class Client:
         *,
         window: int = WINDOW,
         timeout_s: float | None = None,
-    ) -> Iterator[StreamResult[Key]]:
+    ) -> Generator[StreamResult[Key], None, None]:
         """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
 
         ``images`` is read in a thread of its own, only ``window`` images ahead of the answers. Where the

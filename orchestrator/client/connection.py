@@ -15,6 +15,11 @@ _REPEATED = ("Analyze", "GetDifferential", "GetModel")
 """By gRPC itself; the calls that send many messages are repeated by the clients."""
 
 
+_LOST = "Internal error from Core"
+"""What grpc.aio says, with ``INTERNAL``, of a call whose end overtook a message that was being sent: the
+status that the service gave, or the end of the connection, is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
     """PEM files. The system's authorities check the server where ``ca`` is None; ``certificate`` and ``key``
@@ -71,8 +76,11 @@ class Connection:
         return named if self.credential is None else (*named, ("authorization", f"Bearer {self.credential}"))
 
     def repeats(self, error: Any, attempts: int) -> bool:
-        """Whether a call that ended with this ``grpc.RpcError`` after so many attempts is made again."""
-        return error.code() is grpc.StatusCode.UNAVAILABLE and attempts < self.max_attempts
+        """Whether a stream or an order that ended with this ``grpc.RpcError`` is sent again after so many
+        attempts; both may be without harm, as images are analysed the same and orders have keys."""
+        code = error.code()
+        lost = code is grpc.StatusCode.INTERNAL and error.details() == _LOST
+        return (lost or code is grpc.StatusCode.UNAVAILABLE) and attempts < self.max_attempts
 
     def _service_config(self) -> Any:
         policy = {

@@ -27,7 +27,7 @@ def order_messages(
     order: SpecimenOrder, images: Sequence[bytes], key: str
 ) -> Iterator[pb.CreateDifferentialRequest]:
     """The order, then its images."""
-    yield pb.CreateDifferentialRequest(order=order.message(key))
+    yield pb.CreateDifferentialRequest(order=order.message(key, len(images)))
     for image in images:
         yield pb.CreateDifferentialRequest(image=image)
 

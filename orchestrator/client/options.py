@@ -61,12 +61,13 @@ class SpecimenOrder:
     profile: str | None = None
     tta: Tta | None = None
 
-    def message(self, idempotency_key: str) -> pb.SpecimenOrder:
-        """As it travels."""
+    def message(self, idempotency_key: str, images: int) -> pb.SpecimenOrder:
+        """As it travels, with the number of its images."""
         return pb.SpecimenOrder(
             specimen_id=self.specimen_id,
             total_wbc=self.total_wbc,
             profile=self.profile or "",
             tta=number(pb.TestTimeAugmentation, "TEST_TIME_AUGMENTATION", self.tta),
             idempotency_key=idempotency_key,
+            images=images,
         )

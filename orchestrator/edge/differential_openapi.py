@@ -45,6 +45,6 @@ def order_form() -> dict[str, Any]:
         "type": "array",
         "minItems": 1,
         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-        "description": "One cell each: JPEG, PNG, BMP, TIFF or WebP; or one zip archive of them.",
+        "description": "One cell each: JPEG, PNG, BMP, TIFF, WebP or DICOM; or one zip archive of them.",
     }
     return form

@@ -29,6 +29,7 @@ from orchestrator.edge.differential_schemas import (
 )
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.edge.shown_image import shown_image
 from orchestrator.edge.uploads import (
     FILES_FIELD,
     MalformedUpload,
@@ -43,7 +44,6 @@ from orchestrator.edge.zip_archive import is_archive, unpack
 from orchestrator.interop import csv_tables
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimens import Progress, Specimens
-from orchestrator.vision.containers import read_container
 
 PATH: Final = "/v1/differentials"
 _ONE: Final = f"{PATH}/{{differential_id}}"
@@ -211,19 +211,17 @@ class DifferentialsApi:
         return DifferentialResult.of(differential, cells=cells)
 
     async def image(self, differential_id: DifferentialIdPath, cell_id: CellIdPath) -> Response:
-        """The image of a cell as it was sent, where the service keeps images."""
+        """The image of a cell as it was sent, where the service keeps images; of DICOM its pixels, as PNG."""
         payload = await self._specimens.image(differential_id, cell_id)
         if payload is None:
             raise errors.ImageNotKept("Images are not kept here, or not any more.")
         # The bytes are somebody else's: their type is what they are, and no browser runs anything in them.
         headers = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-        try:
-            container = await asyncio.to_thread(read_container, payload, 2**31)
-            media_type = container.media_type
-        except errors.InvalidImage:
+        shown, media_type = await asyncio.to_thread(shown_image, payload)
+        if media_type is None:
             media_type = "application/octet-stream"
             headers["Content-Disposition"] = "attachment"
-        return Response(payload, media_type=media_type, headers=headers)
+        return Response(shown, media_type=media_type, headers=headers)
 
     async def audit(self, differential_id: DifferentialIdPath) -> AuditTrail:
         """Who did what with this specimen, the earliest first."""

@@ -6,6 +6,7 @@ so a call reads its request when it wants it: one that is refused, or waits for 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import unquote
@@ -29,6 +30,10 @@ Authorize = Callable[[str, Headers, str], Awaitable[Principal]]
 
 SERVICE: Final = "wbc.v1.Analyzer"
 
+LINGER_S: Final = 2.0
+LINGER_QUIET_S: Final = 0.1
+"""How long the rest of a refused stream is read and dropped, and how long a silence ends that."""
+
 _FAULTS: Final = frozenset(
     {
         grpc.StatusCode.INTERNAL,
@@ -41,12 +46,41 @@ _FAULTS: Final = frozenset(
 """Codes of errors that the caller is not to blame for."""
 
 
+class _Incoming:
+    """The messages of one call, as bytes."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._reading = self._ended = False
+
+    async def read(self) -> bytes | None:
+        """The next one; None where there are no more. Once it is cancelled, it must not be called again."""
+        self._reading = True
+        data = await self._context.read()
+        self._reading = False
+        self._ended = data is grpc.aio.EOF
+        return None if self._ended else data
+
+    async def linger(self) -> None:
+        """Read on, and drop what comes, for a moment.
+
+        grpc.aio loses the status of a call that ends while it is sending. So who is refused may end his
+        message first, as web servers let him (nginx's ``lingering_close``).
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not (self._reading or self._ended):
+                    async with asyncio.timeout(LINGER_QUIET_S):
+                        await self.read()
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Request, Response]):
     """One call: who asks, and what he sends and gets."""
 
     principal: Principal
     request_id: str
+    _incoming: _Incoming
     _context: Any
     _request_type: type[Request]
 
@@ -56,13 +90,13 @@ class Call(Generic[Request, Response]):
         return remaining
 
     async def receive(self) -> Request | None:
-        """The next message; None where there are no more.
+        """The next message; None where there are no more. Once it is cancelled, it must not be called again.
 
         Raises:
             MalformedUpload: it cannot be read.
         """
-        data = await self._context.read()
-        if data is grpc.aio.EOF:
+        data = await self._incoming.read()
+        if data is None:
             return None
         message: Request = self._request_type()
         try:
@@ -85,12 +119,16 @@ class Call(Generic[Request, Response]):
 
 @dataclass(frozen=True, slots=True)
 class Method(Generic[Request, Response]):
-    """One method of the service; ``answer`` gives its only answer, or None where it has sent several."""
+    """One method of the service, as it stands in the protos.
+
+    ``answer`` gives its only answer; None where it is one that ``sends_several``, and has sent them.
+    """
 
     name: str
     request_type: type[Request]
     answer: Callable[[Call[Request, Response]], Awaitable[Response | None]]
-    several: bool = False
+    receives_several: bool = False
+    sends_several: bool = False
 
 
 class Calls:
@@ -109,7 +147,7 @@ class Calls:
             return await self._handle(method, context)
 
         # Without (de)serialisers: what cannot be read is then our error, and said in our words.
-        if method.several:
+        if method.sends_several:
             return grpc.stream_stream_rpc_method_handler(handle)
         return grpc.stream_unary_rpc_method_handler(handle)
 
@@ -119,10 +157,11 @@ class Calls:
         # In the trailer: once it has seen the head of an answer, a client library may not repeat a call.
         named = ((REQUEST_ID_HEADER.lower(), request_id),)
         context.set_trailing_metadata(named)
+        incoming = _Incoming(context)
         with call_span(f"/{SERVICE}/{method.name}", metadata.get(TRACEPARENT)) as span:
             try:
                 principal = await self._authorize(method.name, metadata, _address(context.peer()))
-                call: Call[Any, Any] = Call(principal, request_id, context, method.request_type)
+                call: Call[Any, Any] = Call(principal, request_id, incoming, context, method.request_type)
                 response = await method.answer(call)
             except Exception as error:
                 if context.done() or context.cancelled():  # nobody listens any more
@@ -132,6 +171,8 @@ class Calls:
             else:
                 span.answered(0, failed=False)
                 return None if response is None else response.SerializeToString()
+        if method.receives_several:
+            await incoming.linger()
         status = refusal.rich_status()
         await context.abort(status.code, status.details, (*status.trailing_metadata, *named))
         return None

@@ -45,6 +45,8 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
     except ValidationError as error:
         what = "expected 1 to 255 visible ASCII characters"
         raise InvalidParameter(FieldProblem("order.idempotency_key", what)) from error
+    if message.images < 1:
+        raise InvalidParameter(FieldProblem("order.images", "expected how many images follow, at least 1"))
     return SpecimenOrder(chosen.specimen_id, total_wbc, profile, chosen.tta), key
 
 
@@ -54,7 +56,7 @@ def differential_message(differential: Differential, *, cells: bool) -> pb.Diffe
     signature, shift = specimen.signature, differential.label_shift
     return pb.Differential(
         differential_id=specimen.differential_id,
-        order=_order(specimen.order),
+        order=_order(specimen.order, len(specimen.cells)),
         state=SPECIMEN_STATES.number(specimen.state),
         created_at=_time(specimen.created_at),
         created_by=specimen.created_by,
@@ -84,12 +86,13 @@ def differential_message(differential: Differential, *, cells: bool) -> pb.Diffe
     )
 
 
-def _order(order: SpecimenOrder) -> pb.SpecimenOrder:
+def _order(order: SpecimenOrder, images: int) -> pb.SpecimenOrder:
     return pb.SpecimenOrder(
         specimen_id=order.specimen_id,
         total_wbc=order.total_wbc,
         profile=order.profile,
         tta=None if order.tta is None else TTA_MODES.number(order.tta),
+        images=images,
     )
 
 

@@ -60,8 +60,19 @@ class GrpcService:
         """All of them, for :meth:`~.grpc_calls.Calls.handlers`."""
         return [
             Method("Analyze", pb.AnalyzeRequest, self.analyze),
-            Method("AnalyzeStream", pb.AnalyzeStreamRequest, self.analyze_stream, several=True),
-            Method("CreateDifferential", pb.CreateDifferentialRequest, self.create_differential),
+            Method(
+                "AnalyzeStream",
+                pb.AnalyzeStreamRequest,
+                self.analyze_stream,
+                receives_several=True,
+                sends_several=True,
+            ),
+            Method(
+                "CreateDifferential",
+                pb.CreateDifferentialRequest,
+                self.create_differential,
+                receives_several=True,
+            ),
             Method("GetDifferential", pb.GetDifferentialRequest, self.get_differential),
             Method("GetModel", pb.GetModelRequest, self.get_model),
         ]
@@ -91,7 +102,7 @@ class GrpcService:
                 if first.WhichOneof("part") != "order":
                     raise MalformedUpload("The first message must be the order.")
                 order, key = order_of(first.order, self._services)
-                images = await self._images(call)
+                images = await self._images(call, first.order.images)
             differential, created = await specimens.order(order, images, call.principal.name, key)
         return pb.CreateDifferentialResponse(
             differential=differential_message(differential, cells=False), created=created
@@ -152,14 +163,17 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, error=refused)
         return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, analysis=analysis)
 
-    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any]) -> list[bytes]:
+    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any], announced: int) -> list[bytes]:
+        """Exactly as many as were announced: a caller who goes away may seem to have sent all of them."""
         limits, images, total = self._order_limits, list[bytes](), 0
         max_bytes = self._services.decode_limits.max_bytes
+        if announced > limits.max_files:
+            raise UploadTooLarge(f"There are more than {limits.max_files} images.")
         while (part := await call.receive()) is not None:
             if part.WhichOneof("part") != "image":
                 raise MalformedUpload("After the order every message must be an image.")
-            if len(images) == limits.max_files:
-                raise UploadTooLarge(f"There are more than {limits.max_files} images.")
+            if len(images) == announced:
+                raise MalformedUpload(f"There are more than the {announced} images that were announced.")
             if len(part.image) > max_bytes:
                 raise ImageTooLarge(f"An image is too large; at most {max_bytes} bytes are accepted.")
             total += len(part.image)
@@ -168,8 +182,8 @@ class GrpcService:
                     f"The images together are too large; at most {limits.max_total_bytes} bytes are accepted."
                 )
             images.append(part.image)
-        if not images:
-            raise MalformedUpload("There is no image.")
+        if len(images) < announced:
+            raise MalformedUpload(f"{announced} images were announced, and {len(images)} came.")
         return images
 
     def _kept(self) -> Specimens:

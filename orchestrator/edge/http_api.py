@@ -23,6 +23,7 @@ from orchestrator.edge.access_control import AccessRules, kept_by
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.body_limits import BodyLimits
+from orchestrator.edge.dicom_api import dicom_routes
 from orchestrator.edge.differentials_api import OrderLimits, differential_routes
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
@@ -77,7 +78,7 @@ A caller who cannot wait says so in `X-Request-Timeout-Ms`: after that time the 
 is computed any more. A busy service answers 503 at once, with `Retry-After`, rather than late; a caller who
 hangs up ends the work on his request.
 
-JPEG, PNG, BMP, TIFF and WebP are read; images are neither stored nor logged. Every answer carries an
+JPEG, PNG, BMP, TIFF, WebP and DICOM are read; images are neither stored nor logged. Every answer carries an
 `X-Request-ID` (the caller's, where it sends a sane one). Every error is an RFC 9457 problem document
 (`{problems.MEDIA_TYPE}`).
 
@@ -272,7 +273,7 @@ class _Application(FastAPI):
 
 
 def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimits) -> int:
-    """What all bodies together may take: as many largest images as analyses, and the orders that may be read."""
+    """What all bodies may take together: as many largest images as analyses, and the orders being read."""
     image_bytes = services.decode_limits.max_bytes + FORM_OVERHEAD_BYTES
     return admission.places * image_bytes + orders.max_orders * orders.max_total_bytes
 
@@ -321,6 +322,7 @@ def create_app(
         APIRoute("/v1/model", api.model, operation_id="model", tags=["model"], responses=unavailable),
         *differential_routes(specimens, services.profiles, services.decode_limits.max_bytes, order_limits),
         *(() if specimens is None else interop_routes(specimens.get, site)),
+        *(() if specimens is None else dicom_routes(specimens.get, site)),
         *open_inference_routes(services, admission, deadlines, api.readyz),
         APIRoute("/livez", api.livez, operation_id="livez", tags=["operation"]),
         APIRoute("/readyz", api.readyz, operation_id="readyz", tags=["operation"], responses=unavailable),

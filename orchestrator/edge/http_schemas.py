@@ -470,7 +470,7 @@ def form_schema(parameters: type[BaseModel], file_field: str) -> Mapping[str, An
     image = {
         "type": "string",
         "contentMediaType": "application/octet-stream",
-        "description": "One cell: JPEG, PNG, BMP, TIFF or WebP.",
+        "description": "One cell: JPEG, PNG, BMP, TIFF, WebP or DICOM.",
     }
     return {
         "required": True,

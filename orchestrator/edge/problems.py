@@ -104,7 +104,7 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             "unsupported-image",
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "This kind of image is not supported",
-            "The data is not a JPEG, PNG, BMP, TIFF or WebP image.",
+            "The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image.",
         ),
         errors.ImageTooLarge: Kind(
             "image-too-large",
@@ -259,6 +259,12 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             HTTPStatus.NOT_IMPLEMENTED,
             "This service keeps nothing",
             "Differentials need a store: set WBC_STORE__URL.",
+        ),
+        errors.DicomOff: Kind(
+            "dicom-off",
+            HTTPStatus.NOT_IMPLEMENTED,
+            "This service writes no DICOM",
+            "DICOM objects need the extra 'dicom': pip install 'wbc-analyzer[dicom]'.",
         ),
         errors.StoreUnavailable: Kind(
             "store-unavailable",

@@ -23,7 +23,8 @@ _MEDIA_TYPES: Final = {
 }
 
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -67,7 +68,7 @@ def routes() -> list[BaseRoute]:
 
 
 def _answer(file: _File, request: Request) -> Response:
-    # The browser asks each time whether its copy is the newest: after an update nobody sees half of the old page.
+    # The browser asks each time whether its copy is the newest: no half of an old page after an update.
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,

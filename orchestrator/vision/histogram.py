@@ -8,9 +8,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 
-def percentiles(
-    image: MatLike, *percents: float, where: NDArray[Any] | None = None
-) -> NDArray[np.float64]:
+def percentiles(image: MatLike, *percents: float, where: NDArray[Any] | None = None) -> NDArray[np.float64]:
     """Percentiles of each channel of uint8 ``[H, W, C]`` or ``[H, W]``, float64 ``[C, len(percents)]``.
 
     Of all pixels, or of those at which ``where``, uint8 or bool ``[H, W]``, is not 0: at least one.

@@ -60,7 +60,7 @@ def native_to_rgb(data: bytes, layout: NativeLayout, width: int, height: int) ->
 
 
 def _looked_up(table: UInt8Array, samples: NDArray[Any]) -> UInt8Array:
-    """The row of the table for each sample; bits above those that it has rows for are not part of the value."""
+    """The row of the table for each sample; bits above those that it has rows for are no part of it."""
     rows: UInt8Array = table[samples & samples.dtype.type(len(table) - 1)]
     return rows
 

@@ -99,7 +99,7 @@ async def test_what_is_not_asked_for_is_none(kind, edge, cell):
 
 def test_a_word_that_is_none_is_refused_before_anything_is_sent():
     with pytest.raises(ValueError, match="LANGUAGE_DE"):
-        AnalysisOptions(language="de").message()  # type: ignore[arg-type]
+        AnalysisOptions(language="de").message()
 
 
 async def test_the_model_is_described(kind, edge):

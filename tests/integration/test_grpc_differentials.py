@@ -232,9 +232,11 @@ async def test_an_unknown_differential_is_not_found(edge):
         (pb.SpecimenOrder(specimen_id="S", total_wbc=-1), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", total_wbc=float("nan")), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", profile="x"), "order.profile"),
-        (pb.SpecimenOrder(specimen_id="S", tta=99), "order.tta"),
+        (pb.SpecimenOrder(specimen_id="S", tta=99), "order.tta"),  # type: ignore[arg-type]
         (pb.SpecimenOrder(specimen_id="S", idempotency_key="a b"), "order.idempotency_key"),
         (pb.SpecimenOrder(specimen_id="S", idempotency_key="a" * 256), "order.idempotency_key"),
+        (pb.SpecimenOrder(specimen_id="S"), "order.images"),
+        (pb.SpecimenOrder(specimen_id="S", images=-1), "order.images"),
     ],
 )
 async def test_an_order_is_checked_before_its_images_are_read(edge, order, field):
@@ -243,9 +245,10 @@ async def test_an_order_is_checked_before_its_images_are_read(edge, order, field
 
 
 async def test_parts_in_the_wrong_order_are_refused(edge, cells):
-    order = pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S"))
+    order = pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S", images=1))
     image = pb.CreateDifferentialRequest(image=cells[0])
-    for parts in ([image, order], [order], [order, order], [order, pb.CreateDifferentialRequest()], []):
+    empty = pb.CreateDifferentialRequest()
+    for parts in ([image, order], [order], [order, order], [order, empty], [order, image, image], []):
         error = await refused(edge, *parts)
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_UPLOAD")
 
@@ -269,11 +272,19 @@ async def test_an_order_is_bounded(cells, limits, reason):
 async def test_who_goes_away_while_he_orders_has_ordered_nothing(edge, cells):
     assert edge.specimens is not None
     call = edge.stub.CreateDifferential()
-    await call.write(pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S")))
+    await call.write(pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S", images=2)))
     await call.write(pb.CreateDifferentialRequest(image=cells[0]))
     call.cancel()
     await asyncio.sleep(0.1)
+    # To the service that may look like the end of the images.
     assert (await edge.specimens.page(10))[0] == []
+
+
+async def test_who_is_refused_while_he_sends_much_is_told_why():
+    """The end of the call must not overtake what is being sent: grpc.aio would lose its status."""
+    async with grpc_edge(FakeModelServer()) as edge:
+        codes = [(await refused(edge, *parts_of([bytes(3 * 2**20)] * 8))).reason for _ in range(15)]
+    assert codes == ["STORE_OFF"] * 15
 
 
 async def test_a_service_without_a_store_says_so(cells):
@@ -283,7 +294,7 @@ async def test_a_service_without_a_store_says_so(cells):
 
 
 def parts_of(images: list[bytes]) -> Iterator[pb.CreateDifferentialRequest]:
-    yield pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S"))
+    yield pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S", images=len(images)))
     for image in images:
         yield pb.CreateDifferentialRequest(image=image)
 

@@ -24,7 +24,7 @@ from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.edge.grpc_health import REMEMBER_S
 from orchestrator.edge.grpc_server import GrpcOptions, GrpcTls
-from orchestrator.errors import ConfigurationError, ModelServerUnavailable
+from orchestrator.errors import ConfigurationError
 from orchestrator.grpc_wiring import grpc_options
 from orchestrator.settings import GrpcSettings, GrpcTlsSettings, HttpSettings, ImageSettings, Settings
 from orchestrator.wiring import build_services, serve
@@ -271,15 +271,3 @@ def test_without_authentication_there_is_no_grpc_edge_for_other_machines():
     services = build_services(settings, model_server=FakeModelServer())
     with pytest.raises(ConfigurationError, match=r"WBC_GRPC__HOST=0\.0\.0\.0"):
         serve(settings, services)
-
-
-def test_a_start_whose_model_cannot_be_loaded_leaves_no_port_taken():
-    port = free_port()
-    services = build_services(
-        Settings(), model_server=ScriptedModelServer(start_failure=ModelServerUnavailable("no model"))
-    )
-    settings = Settings(http=HttpSettings(port=free_port()), grpc=GrpcSettings(port=port))
-    with pytest.raises(ModelServerUnavailable, match="no model"):
-        serve(settings, services)
-    with socket.create_server(("127.0.0.1", port)):
-        pass

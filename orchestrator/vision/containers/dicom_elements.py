@@ -1,10 +1,8 @@
 """Walks over the elements of a DICOM data set, hands out those asked for and steps over all others unread.
 
-A data set begins with who the patient is. Stepping over a value means to add its length to a position, so that
-nothing of it is ever looked at. Nothing is trusted: lengths are held against the data, and nesting is walked
-with a stack of bounded height, not by recursion.
-
-Reference: DICOM PS3.5, section 7 (elements, sequences) and annex A (transfer syntaxes).
+A data set begins with who the patient is. Stepping over a value means to add its length to a position, so
+that nothing of it is ever looked at. Nothing is trusted: lengths are held against the data, and nesting is
+walked with a stack of bounded height, not by recursion.
 """
 
 import struct
@@ -21,7 +19,7 @@ ITEM_END: Final = 0xFFFEE00D
 SEQUENCE_END: Final = 0xFFFEE0DD
 
 _SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
-"""Value representations whose length has two bytes; after all others it has four, behind two reserved ones."""
+"""Value representations whose length has two bytes; all others have four, behind two reserved ones."""
 
 _LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 

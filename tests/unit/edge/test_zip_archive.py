@@ -148,7 +148,7 @@ def test_no_damage_raises_anything_but_our_own_errors(place, value, cut):
         assert 1 <= len(files) <= 2
 
 
-def test_an_entry_without_a_name_is_a_file_like_others():  # found by tests/fuzz: zipfile's is_dir() fails on it
+def test_an_entry_without_a_name_is_a_file_like_others():  # found by tests/fuzz: is_dir() fails on it
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(zipfile.ZipInfo("x"), b"cell")

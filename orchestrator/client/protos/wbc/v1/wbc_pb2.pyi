@@ -382,18 +382,20 @@ class Analysis(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
 
 class SpecimenOrder(_message.Message):
-    __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key")
+    __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images")
     SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
     TOTAL_WBC_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     TTA_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
     specimen_id: str
     total_wbc: float
     profile: str
     tta: TestTimeAugmentation
     idempotency_key: str
-    def __init__(self, specimen_id: _Optional[str] = ..., total_wbc: _Optional[float] = ..., profile: _Optional[str] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    images: int
+    def __init__(self, specimen_id: _Optional[str] = ..., total_wbc: _Optional[float] = ..., profile: _Optional[str] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., idempotency_key: _Optional[str] = ..., images: _Optional[int] = ...) -> None: ...
 
 class CreateDifferentialRequest(_message.Message):
     __slots__ = ("order", "image")

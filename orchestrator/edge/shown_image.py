@@ -1,0 +1,31 @@
+"""A kept image as a page may show it."""
+
+from typing import Final
+
+import cv2
+
+from orchestrator.errors import InvalidImage
+from orchestrator.vision.containers import is_dicom, read_container
+from orchestrator.vision.decode import DecodeLimits, decode
+
+_ANY_PIXELS: Final = 2**31
+"""What was kept was held against the limits when it came."""
+
+_MOST_DECODED_PIXELS: Final = 89_478_485
+
+
+def shown_image(payload: bytes) -> tuple[bytes, str | None]:
+    """The bytes as they are, and their media type; None where they are no image.
+
+    Of a DICOM file only the pixels, as PNG: its header names the patient, and no browser knows it.
+
+    Raises :class:`~orchestrator.errors.InvalidImage` where a DICOM file cannot be decoded.
+    """
+    if is_dicom(payload):
+        limits = DecodeLimits(max_bytes=len(payload), max_pixels=_MOST_DECODED_PIXELS)
+        _, data = cv2.imencode(".png", cv2.cvtColor(decode(payload, limits).rgb, cv2.COLOR_RGB2BGR))
+        return data.tobytes(), "image/png"
+    try:
+        return payload, read_container(payload, _ANY_PIXELS).media_type
+    except InvalidImage:
+        return payload, None

@@ -1,0 +1,279 @@
+"""What all DICOM objects of this project have in common: whom and what they belong to, and how they become
+files.
+
+Identifiers are derived (``2.25.`` and a UUID of version 5, PS3.5 B.2), so that the same result gives the same
+object, and a second delivery replaces and does not double. Needs the extra ``dicom``.
+"""
+
+import hashlib
+import io
+import re
+import uuid
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import pydicom
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
+
+from orchestrator.errors import MalformedMessage
+from orchestrator.interop.site import OrderContext
+
+MEDIA_TYPE: Final = "application/dicom"
+MANUFACTURER: Final = "WBC Analyzer (research use only)"
+MODEL_NAME: Final = "WBC Analyzer"
+
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:wbc-analyzer:dicom")
+
+_VALID_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
+_DATE: Final = re.compile(r"\d{8}")
+_TIME: Final = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+_OFFSET: Final = re.compile(r"[+-]\d{4}")
+_AGE: Final = re.compile(r"\d{3}[DWMY]")
+
+_INHERITED_TEXT: Final = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription",
+    "ReferringPhysicianName",
+)  # fmt: skip
+_INHERITED: Final = {
+    "PatientBirthDate": _DATE,
+    "PatientSex": re.compile("[MFO]"),
+    "PatientAge": _AGE,
+    "StudyDate": _DATE,
+    "StudyTime": _TIME,
+    "TimezoneOffsetFromUTC": _OFFSET,
+}
+"""What the objects of a study have in common, and what each may look like."""
+
+_MAX_HEADER_BYTES: Final = 16 * 2**20
+"""Of a data set that is stored compressed; what a file inflates to is nobody's to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class DicomObject:
+    """A finished object: its class, its identifier, and the file, of which no value is told by ``repr``."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Whom and what an object belongs to.
+
+    ``study`` is a data set with the elements of patient and study; ``source`` is the image's class and
+    instance where it was DICOM, else None, and ``is_lossy`` whether it was compressed with losses;
+    ``specimen`` is the identifier of the specimen or None, ``specimen_uid`` its unique one.
+    """
+
+    study: Dataset = field(repr=False)
+    source: tuple[str, str] | None = None
+    specimen: str | None = field(default=None, repr=False)
+    specimen_uid: str | None = None
+    is_lossy: bool = False
+
+    @property
+    def study_uid(self) -> str:
+        return str(self.study.StudyInstanceUID)
+
+
+@dataclass(frozen=True, slots=True)
+class CellSource:
+    """One image and where it stands: ``key`` names the image and all that decided its result (a hash, no file
+    name); ``number`` counts from 1; ``is_lossy`` where the image was compressed with losses."""
+
+    key: str
+    number: int
+    belonging: Belonging
+    is_lossy: bool = False
+
+
+def derived_uid(*parts: str) -> str:
+    """An identifier that is the same for the same parts."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, chr(0x1F).join(parts)).int}"
+
+
+def belonging_of(payload: bytes) -> Belonging:
+    """Patient, study and specimen of a DICOM image, whose pixels are not read.
+
+    Raises :class:`~orchestrator.errors.MalformedMessage` where it cannot be read or names no study.
+    """
+    with quiet():
+        source = _header_of(payload)
+        study = Dataset()
+        study.SpecificCharacterSet = "ISO_IR 192"
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
+            value = _uid(source, keyword)
+            if value is None:
+                raise MalformedMessage(f"The DICOM source has no valid {keyword}.")
+            setattr(study, keyword, value)
+        _begin_empty(study)
+        for keyword in _INHERITED_TEXT:
+            if value := _plain(str(source.get(keyword) or ""), keep="^=" if "Name" in keyword else ""):
+                setattr(study, keyword, value)
+        for keyword, pattern in _INHERITED.items():
+            value = str(source.get(keyword) or "").strip()
+            if pattern.fullmatch(value):
+                setattr(study, keyword, value)
+        specimens = source.get("SpecimenDescriptionSequence")
+        specimen = specimens[0] if specimens else Dataset()
+        return Belonging(
+            study,
+            (study.SOPClassUID, study.SOPInstanceUID),
+            _plain(str(specimen.get("SpecimenIdentifier") or "")) or None,
+            _uid(specimen, "SpecimenUID"),
+            is_lossy=source.get("LossyImageCompression") == "01"
+            or source.file_meta.TransferSyntaxUID in (JPEGBaseline8Bit, JPEGExtended12Bit),
+        )
+
+
+def new_belonging(
+    study_uid: str, context: OrderContext, *, specimen: str | None = None, begun_at: datetime | None = None
+) -> Belonging:
+    """A study of its own, of the patient and the order of ``context`` as far as it knows them."""
+    study = Dataset()
+    study.SpecificCharacterSet = "ISO_IR 192"
+    study.StudyInstanceUID = study_uid
+    _begin_empty(study)
+    study.TimezoneOffsetFromUTC = "+0000"
+    if begun_at is not None:
+        set_moment(study, begun_at, "Study")
+    if context.patient is not None:
+        study.PatientID = _plain(context.patient.identifier)
+        names = (_plain(context.patient.family), _plain(context.patient.given))
+        study.PatientName = "^".join(names) if any(names) else ""
+    if context.placer_order is not None:
+        study.AccessionNumber = _plain(context.placer_order, at_most=16)
+    return Belonging(study, specimen=None if specimen is None else _plain(specimen))
+
+
+def person_name(name: str) -> str:
+    """A person of whom only one name is known, as DICOM writes it."""
+    return f"{_plain(name, at_most=63) or '?'}^"
+
+
+def set_moment(dataset: Dataset, moment: datetime, *names: str) -> None:
+    """Set the dates and times of these names, such as ``Content``, in the zone that the data set tells.
+
+    Without one they are the local time of this machine, as the times of the source are that of its own.
+    """
+    offset = dataset.get("TimezoneOffsetFromUTC")
+    local = moment.astimezone(None if offset is None else datetime.strptime(str(offset), "%z").tzinfo)
+    for name in names:
+        setattr(dataset, f"{name}Date", local.strftime("%Y%m%d"))
+        setattr(dataset, f"{name}Time", local.strftime("%H%M%S.%f"))
+
+
+def begin_instance(dataset: Dataset, belonging: Belonging, service_version: str) -> None:
+    """Set what every object has: patient, study, and who made it."""
+    for element in belonging.study:
+        if element.keyword not in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
+            dataset[element.tag] = deepcopy(element)
+    dataset.Manufacturer = MANUFACTURER
+    dataset.ManufacturerModelName = MODEL_NAME
+    dataset.SoftwareVersions = service_version
+
+
+def finished(dataset: Dataset, sop_instance_uid: str | None = None) -> DicomObject:
+    """The object as a file (PS3.10, explicit little endian).
+
+    Without an identifier it gets one that is derived from all that it holds: another content is another
+    object.
+    """
+    with quiet():
+        for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+            if keyword in dataset:  # of the writing, and not of what is written
+                delattr(dataset, keyword)
+        if sop_instance_uid is None:
+            dataset.SOPInstanceUID = UID("2.25.0")
+            sop_instance_uid = derived_uid("content", hashlib.sha256(_written(dataset)).hexdigest())
+        dataset.SOPInstanceUID = UID(sop_instance_uid)
+        return DicomObject(str(dataset.SOPClassUID), sop_instance_uid, _written(dataset))
+
+
+def object_of(data: bytes) -> DicomObject:
+    """The object in a file that :func:`finished` wrote.
+
+    Raises :class:`~orchestrator.errors.MalformedMessage` where it is none.
+    """
+    with quiet():
+        header = _header_of(data)
+        return DicomObject(str(header.get("SOPClassUID")), str(header.get("SOPInstanceUID")), data)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the checks of pydicom, whose warnings quote the values that they doubt."""
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _written(dataset: Dataset) -> bytes:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.ImplementationClassUID = UID(derived_uid("implementation"))
+    meta.ImplementationVersionName = "WBC_ANALYZER"
+    dataset.file_meta = meta
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _header_of(payload: bytes) -> Dataset:
+    """The data set up to its pixels."""
+    try:
+        stream = io.BytesIO(payload)
+        meta = pydicom.filereader.read_partial(stream, lambda tag, *_: tag.group > 2).file_meta
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            # pydicom would inflate all of it, however much that is.
+            start = 144 + int(meta.FileMetaInformationGroupLength)
+            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload[start:], _MAX_HEADER_BYTES)
+            header = pydicom.filereader.read_dataset(io.BytesIO(inflated), False, True, stop_when=_is_pixels)
+            header.file_meta = meta
+            return header
+        return pydicom.dcmread(io.BytesIO(payload), stop_before_pixels=True)
+    except Exception as error:  # pydicom raises a dozen types for damaged files, RecursionError among them
+        raise MalformedMessage("The header of the DICOM source cannot be read.") from error
+
+
+def _is_pixels(tag: int, *_: object) -> bool:
+    return tag >= 0x7FE00008
+
+
+def _uid(dataset: Dataset, keyword: str) -> str | None:
+    value = str(dataset.get(keyword, ""))
+    return value if _VALID_UID.fullmatch(value) and len(value) <= 64 else None
+
+
+def _begin_empty(study: Dataset) -> None:
+    """What must be there, be it empty."""
+    for keyword in (
+        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+        "StudyDate", "StudyTime", "ReferringPhysicianName",
+    ):  # fmt: skip
+        setattr(study, keyword, "")
+
+
+def _plain(text: str, at_most: int = 64, keep: str = "") -> str:
+    """Text that an element of a few characters can hold: no control characters, and none that divides values
+    or the parts of a name; each becomes a space."""
+    dividing = set("\\^=") - set(keep)
+    kept = "".join(" " if c in dividing or not c.isprintable() else c for c in text)
+    return " ".join(kept.split(" "))[:at_most].strip()

@@ -1,0 +1,376 @@
+"""A result as a DICOM Comprehensive SR, laid out as a Measurement Report (PS3.16, TID 1500).
+
+A report is PARTIAL, PRELIMINARY and UNVERIFIED, however complete it is, until a person signs; then that
+person is the verifying observer. Every report says in words what it must not be used for. No text of a report
+writer is in it. Groups of measurements name the model as the algorithm.
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Final
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    AlgorithmIdentification,
+    ComprehensiveSR,
+    DeviceObserverIdentifyingAttributes,
+    ImageContentItem,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PersonObserverIdentifyingAttributes,
+    QualitativeEvaluation,
+    SourceImageForMeasurementGroup,
+    SubjectContext,
+    SubjectContextSpecimen,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ComprehensiveSRStorage
+
+from orchestrator.domain import DISCLAIMER, Analysis, ModelIdentity
+from orchestrator.interop import coding, dicom_codes
+from orchestrator.interop.coding import Code, Unit
+from orchestrator.interop.dicom import (
+    MANUFACTURER,
+    MODEL_NAME,
+    Belonging,
+    CellSource,
+    DicomObject,
+    begin_instance,
+    derived_uid,
+    finished,
+    new_belonging,
+    person_name,
+    quiet,
+    set_moment,
+)
+from orchestrator.interop.dicom_codes import class_code, concept
+from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, reported
+from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import ClassCount, Differential, Range, Signature
+
+SERIES_NUMBER: Final = 9002
+
+_DIGITS: Final = 4
+_PERCENT_DIGITS: Final = 2
+_ABSOLUTE_DIGITS: Final = 3
+
+_OWN_CODES: Final = CodingSchemeIdentificationItem("99WBC", "Codes of WBC Analyzer", uid=derived_uid("codes"))
+
+Group = MeasurementsAndQualitativeEvaluations
+
+
+def cell_report(
+    analysis: Analysis,
+    source: CellSource,
+    overlay: DicomObject,
+    *,
+    moment: datetime,
+    service_version: str,
+    site: Site = DEFAULT_SITE,
+) -> DicomObject:
+    """One cell: class, probabilities, focus ratio, and why a person should look at it.
+
+    ``overlay`` is its heatmap, which the report shows; ``moment`` (aware) is when it was analysed. Nobody
+    signs a single cell.
+    """
+    belonging = source.belonging
+    with quiet():
+        content = _content(
+            procedure=dicom_codes.CELL_ANALYSIS,
+            groups=[_cell_group(analysis, source, site)],
+            belonging=belonging,
+            service_version=service_version,
+            sentences=(DISCLAIMER, FIVE_CLASSES, *_in_words(analysis)),
+        )
+        content.ContentSequence.append(
+            ImageContentItem(
+                concept(dicom_codes.HEATMAP),
+                overlay.sop_class_uid,
+                overlay.sop_instance_uid,
+                relationship_type="CONTAINS",
+            )
+        )
+        model = f"{analysis.model.name}/{analysis.model.version}"
+        picture = _stand_in(belonging, overlay.sop_class_uid, overlay.sop_instance_uid)
+        picture.SeriesInstanceUID = derived_uid("overlays", belonging.study_uid, model)
+        report = _document(
+            content,
+            belonging,
+            [belonging.study, picture] if belonging.source else [picture],
+            series=derived_uid("reports", belonging.study_uid, model),
+            number=source.number,
+            moment=moment,
+            service_version=service_version,
+            signature=None,
+            site=site,
+        )
+        return finished(report, derived_uid("cell report", belonging.study_uid, source.key))
+
+
+def differential_report(
+    differential: Differential, site: Site = DEFAULT_SITE, context: OrderContext = NO_CONTEXT
+) -> DicomObject:
+    """A specimen: each class's number and share with its interval, and what was counted.
+
+    The same differential gives the same object; after a decision or the signature it is another one.
+    """
+    differential = reported(differential)
+    specimen = differential.specimen
+    key = specimen.differential_id
+    belonging = new_belonging(
+        derived_uid("study", key),
+        context,
+        specimen=specimen.order.specimen_id,
+        begun_at=specimen.created_at,
+    )
+    signature = specimen.signature if phase(differential) == "final" else None
+    with quiet():
+        content = _content(
+            procedure=coding.panel(site.method),
+            groups=_specimen_groups(differential, site),
+            belonging=belonging,
+            service_version=differential.service_version,
+            sentences=(*notes(differential), f"Method: {METHOD}."),
+            person=None if signature is None else signature.person,
+        )
+        report = _document(
+            content,
+            belonging,
+            [_stand_in(belonging, ComprehensiveSRStorage, derived_uid("none"))],
+            series=derived_uid("reports", belonging.study_uid),
+            number=1,
+            moment=issued_at(differential),
+            service_version=differential.service_version,
+            signature=signature,
+            site=site,
+        )
+        # highdicom demands evidence; the images of a differential were no DICOM objects.
+        del report.CurrentRequestedProcedureEvidenceSequence
+        return finished(report)
+
+
+def _content(
+    *,
+    procedure: Code,
+    groups: Sequence[Group],
+    belonging: Belonging,
+    service_version: str,
+    sentences: Sequence[str],
+    person: str | None = None,
+) -> Dataset:
+    """The root of the tree."""
+    device = DeviceObserverIdentifyingAttributes(
+        uid=derived_uid("service", service_version),
+        name=f"{MODEL_NAME} {service_version}",
+        manufacturer_name=MANUFACTURER,
+        model_name=MODEL_NAME,
+    )
+    subject = None
+    if belonging.specimen is not None:
+        uid = belonging.specimen_uid or derived_uid("specimen", belonging.study_uid, belonging.specimen)
+        specimen = SubjectContextSpecimen(uid, identifier=belonging.specimen)
+        subject = SubjectContext(codes.DCM.Specimen, specimen)
+    report = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_person_context=None
+            if person is None
+            else ObserverContext(
+                codes.DCM.Person, PersonObserverIdentifyingAttributes(name=person_name(person))
+            ),
+            observer_device_context=ObserverContext(codes.DCM.Device, device),
+            subject_context=subject,
+        ),
+        procedure_reported=concept(procedure),
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    root: Dataset = report[0]
+    for sentence in sentences:
+        root.ContentSequence.append(
+            TextContentItem(codes.DCM.Comment, sentence, relationship_type="CONTAINS")
+        )
+    return root
+
+
+def _document(
+    content: Dataset,
+    belonging: Belonging,
+    evidence: list[Dataset],
+    *,
+    series: str,
+    number: int,
+    moment: datetime,
+    service_version: str,
+    signature: Signature | None,
+    site: Site,
+) -> ComprehensiveSR:
+    report = ComprehensiveSR(
+        evidence=evidence,
+        content=content,
+        series_instance_uid=series,
+        series_number=SERIES_NUMBER,
+        sop_instance_uid="2.25.0",
+        instance_number=number,
+        is_complete=signature is not None,
+        is_final=signature is not None,
+        is_verified=signature is not None,
+        verifying_observer_name=None if signature is None else person_name(signature.person),
+        verifying_organization=site.sending_facility or "not stated",
+        series_description="Classification by a model: research use only",
+        coding_schemes=[_OWN_CODES],
+    )
+    for equipment in report.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in equipment:  # highdicom's note of itself, with the time of writing
+            del equipment.ContributionDateTime
+    begin_instance(report, belonging, service_version)
+    set_moment(report, moment, "Content")
+    if signature is not None:
+        signed_at = signature.signed_at.astimezone(UTC)
+        report.VerifyingObserverSequence[0].VerificationDateTime = signed_at.strftime("%Y%m%d%H%M%S.%f+0000")
+    return report
+
+
+def _stand_in(belonging: Belonging, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """What highdicom needs to know of an object: patient, study, and which one it is."""
+    known = deepcopy(belonging.study)
+    known.SOPClassUID, known.SOPInstanceUID = sop_class_uid, sop_instance_uid
+    known.SeriesInstanceUID = derived_uid("stand-in", belonging.study_uid)
+    return known
+
+
+def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
+    finding, focus = analysis.finding, analysis.focus
+    measurements = [
+        _measured(coding.probability(name), probability, coding.RATIO, _DIGITS)
+        for name, probability in zip(CLASS_NAMES, finding.probabilities, strict=True)
+    ]
+    measurements.append(_measured(dicom_codes.MARGIN, finding.margin, coding.RATIO, _DIGITS))
+    measurements.append(_measured(dicom_codes.ENERGY, finding.energy, coding.RATIO, _DIGITS))
+    if focus is not None:
+        measurements.append(_measured(dicom_codes.FOCUS_RATIO, focus.focus_ratio, coding.RATIO, _DIGITS))
+    needs_review = dicom_codes.YES if finding.needs_review else dicom_codes.NO
+    evaluations = [
+        _evaluated(dicom_codes.CLASS, class_code(finding.class_name, site)),
+        _evaluated(dicom_codes.NEEDS_REVIEW, needs_review),
+    ]
+    for reason in finding.review_reasons:
+        code = Code(coding.OWN, reason.code.replace("_", "-"), reason.message)
+        evaluations.append(_evaluated(dicom_codes.REVIEW_REASON, code))
+    images = None
+    if source.belonging.source is not None:
+        images = [SourceImageForMeasurementGroup(*source.belonging.source)]
+    details = (f"profile: {analysis.profile}", f"views: {analysis.views}")
+    return Group(
+        tracking_identifier=TrackingIdentifier(
+            derived_uid("cell", source.belonging.study_uid, source.key), f"Cell {source.number}"
+        ),
+        finding_type=concept(class_code(finding.class_name, site)),
+        algorithm_id=_algorithm((analysis.model,), *details),
+        measurements=measurements,
+        qualitative_evaluations=evaluations,
+        source_images=images,
+    )
+
+
+def _in_words(analysis: Analysis) -> Iterator[str]:
+    for reason in analysis.finding.review_reasons:
+        yield f"A person should look at this: {reason.message}"
+
+
+def _specimen_groups(differential: Differential, site: Site) -> list[Group]:
+    shifts = dict(zip(CLASS_NAMES, differential.label_shift or (), strict=False))
+    algorithm = _algorithm(differential.models, *sorted(_profiles(differential)))
+    groups = [
+        Group(
+            tracking_identifier=_tracked(differential, count.label),
+            finding_type=concept(class_code(count.label, site)),
+            algorithm_id=algorithm,
+            measurements=list(_class_measurements(count, site, shifts.get(count.label))),
+            qualitative_evaluations=[_evaluated(dicom_codes.FLAG, dicom_codes.FLAGS[count.flag])]
+            if count.flag
+            else None,
+        )
+        for count in differential.counts
+    ]
+    return [_summary(differential, algorithm), *groups]
+
+
+def _summary(differential: Differential, algorithm: AlgorithmIdentification | None) -> Group:
+    numbers = (
+        (coding.CELLS_COUNTED, differential.cells_counted),
+        (coding.CELLS_UNREVIEWED, len(differential.review_list)),
+        (coding.CELLS_WAITING, differential.cells_waiting),
+        (coding.CELLS_FAILED, differential.cells_failed),
+        (coding.MINIMUM_CELLS, differential.min_cells),
+    )
+    measurements = [_measured(code, number, coding.CELLS, 0) for code, number in numbers]
+    total = differential.specimen.order.total_wbc
+    if total is not None:
+        measurements.append(_measured(coding.TOTAL_WBC, total, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS))
+    return Group(
+        tracking_identifier=_tracked(differential, "Specimen"),
+        algorithm_id=algorithm,
+        measurements=measurements,
+    )
+
+
+def _class_measurements(count: ClassCount, site: Site, shift: float | None) -> Iterator[Measurement]:
+    yield _measured(coding.CELLS_OF_CLASS, count.count, coding.CELLS, 0)
+    if count.percentage is not None:
+        code = coding.percentage(count.label, site.method)
+        yield _measured(code, count.percentage, coding.PERCENT, _PERCENT_DIGITS)
+        yield from _limits(count.interval, coding.PERCENT, _PERCENT_DIGITS)
+    if count.absolute is not None:
+        code = coding.absolute(count.label, site.method)
+        yield _measured(code, count.absolute, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS)
+        yield from _limits(count.absolute_interval, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS)
+    if count.reference is not None and count.percentage is not None:
+        yield _measured(dicom_codes.RANGE_LOW, count.reference.low, coding.PERCENT, _PERCENT_DIGITS)
+        yield _measured(dicom_codes.RANGE_HIGH, count.reference.high, coding.PERCENT, _PERCENT_DIGITS)
+    if shift is not None:
+        yield _measured(coding.LABEL_SHIFT, 100 * shift, coding.PERCENT, _PERCENT_DIGITS)
+
+
+def _limits(interval: Range | None, unit: Unit, digits: int) -> Iterator[Measurement]:
+    if interval is not None:
+        yield _measured(dicom_codes.INTERVAL_LOW, interval.low, unit, digits)
+        yield _measured(dicom_codes.INTERVAL_HIGH, interval.high, unit, digits)
+
+
+def _measured(code: Code, value: float, unit: Unit, digits: int) -> Measurement:
+    rounded = round(value, digits) + 0.0  # not -0.0
+    number = int(rounded) if digits == 0 else rounded
+    return Measurement(concept(code), number, dicom_codes.unit(unit))
+
+
+def _evaluated(name: Code, value: Code) -> QualitativeEvaluation:
+    return QualitativeEvaluation(concept(name), concept(value))
+
+
+def _tracked(differential: Differential, label: str) -> TrackingIdentifier:
+    return TrackingIdentifier(derived_uid("group", differential.specimen.differential_id, label), label)
+
+
+def _algorithm(models: Sequence[ModelIdentity], *details: str) -> AlgorithmIdentification | None:
+    """The model by its name, version and hash; where several answered, all of them, in one entry each."""
+    if not models:
+        return None
+    parameters = [f"{m.name}/{m.version} sha256: {m.sha256 or 'unknown'}, on {m.server}" for m in models]
+    return AlgorithmIdentification(
+        name=", ".join(dict.fromkeys(model.name for model in models)),
+        version=", ".join(dict.fromkeys(str(model.version) for model in models)),
+        parameters=[*parameters, *details],
+        manufacturer=MANUFACTURER,
+    )
+
+
+def _profiles(differential: Differential) -> set[str]:
+    return {f"profile: {cell.result.profile}" for cell in differential.specimen.cells if cell.result}

@@ -1,0 +1,259 @@
+"""Stores DICOM objects in an archive by STOW-RS (PS3.18, 10.5), each until it is taken or refused for good.
+
+Identifiers are derived from what an object holds, so that one which is sent twice is there once.
+"""
+
+import base64
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from orchestrator.errors import PeerRefused, PeerUnavailable
+
+_BOUNDARY_TEXT: Final = "wbc-analyzer-7c4f1e0a9b"
+_JSON: Final = "application/dicom+json"
+
+_ANSWERED: Final = frozenset({200, 202, 409})
+"""All were stored; some; none. The body says which."""
+
+_AGAIN: Final = frozenset({429, 502, 503, 504})
+_MALFORMED: Final = frozenset({400, 413, 422})
+"""Something in the request cannot be taken."""
+
+_OUT_OF_RESOURCES: Final = range(0xA700, 0xA800)
+"""Failure reasons (PS3.18, table 10.5.3-2) that pass."""
+
+_REFERENCED, _FAILED = "00081199", "00081198"
+_INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
+
+_MAX_REQUEST_BYTES: Final = 16 * 2**20
+_MAX_ANSWER_BYTES: Final = 4 * 2**20
+
+
+class Sendable(Protocol):
+    """A DICOM object as a file, and its identifier."""
+
+    @property
+    def sop_instance_uid(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StowServer:
+    """Where to send to. ``base_url`` is that of DICOMweb, such as ``https://host/dicom-web``;
+    ``authorization`` is the value of that header."""
+
+    base_url: str
+    authorization: str | None = None
+    tls: ssl.SSLContext | None = None
+    timeout_s: float = 30.0
+    attempts: int = 4
+    backoff_s: float = 0.5
+    longest_wait_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url: expected http://host/path or https://host/path")
+        if self.attempts < 1:
+            raise ValueError(f"attempts: expected at least 1, received {self.attempts}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one object. ``failure`` is the reason's code, 0 where none was told; None where it is
+    stored. ``warning`` is the code of what the archive changed in a stored one."""
+
+    sop_instance_uid: str
+    failure: int | None = None
+    warning: int | None = None
+
+    @property
+    def is_stored(self) -> bool:
+        return self.failure is None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the objects, and the credential, to where nobody meant to send them."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def authorization_of(secret: str) -> str:
+    """The header's value for ``user:password`` (RFC 7617), or else a bearer's token, which has no colon.
+
+    Raises ``ValueError`` where the secret is empty or not ASCII.
+    """
+    if not secret or not secret.isascii() or not secret.isprintable():
+        raise ValueError("expected a credential of printable ASCII characters")
+    if ":" in secret:
+        return f"Basic {base64.b64encode(secret.encode()).decode()}"
+    return f"Bearer {secret}"
+
+
+def store(
+    server: StowServer, objects: Sequence[Sendable], *, sleep: Callable[[float], object] = time.sleep
+) -> list[Outcome]:
+    """Send the objects, in requests of some MiB; what became of each, in their order.
+
+    Where the archive goes away in the middle, what it has is told as stored and the rest as failed. Blocks;
+    call it in a thread.
+
+    Raises:
+        PeerRefused: the server understood the first request and takes none of this kind, or not of us.
+        PeerUnavailable: no attempt got an answer, or the server was busy in each.
+    """
+    known: dict[str, Outcome] = {}
+    try:
+        for batch in _batches(objects):
+            known |= _store_batch(server, batch, sleep)
+    except (PeerRefused, PeerUnavailable):
+        if not known:
+            raise
+    return [known.get(one.sop_instance_uid, Outcome(one.sop_instance_uid, failure=0)) for one in objects]
+
+
+def _batches(objects: Sequence[Sendable]) -> Iterator[list[Sendable]]:
+    batch: list[Sendable] = []
+    held = 0
+    for one in objects:
+        if batch and held + len(one.data) > _MAX_REQUEST_BYTES:
+            yield batch
+            batch, held = [], 0
+        batch.append(one)
+        held += len(one.data)
+    if batch:
+        yield batch
+
+
+def _store_batch(
+    server: StowServer, batch: list[Sendable], sleep: Callable[[float], object]
+) -> dict[str, Outcome]:
+    """Send until each is stored or refused for good; those that found no room go again alone."""
+    settled: dict[str, Outcome] = {}
+    for attempt in range(1, server.attempts + 1):
+        is_last = attempt == server.attempts
+        wait_s = min(server.backoff_s * 2.0 ** (attempt - 1), server.longest_wait_s)
+        try:
+            for outcome in _asked(server, batch):
+                settled[outcome.sop_instance_uid] = outcome
+            batch = [one for one in batch if settled[one.sop_instance_uid].failure in _OUT_OF_RESOURCES]
+            if not batch or is_last:
+                return settled
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code in _MALFORMED:
+                    return settled | _store_alone(server, batch, sleep)
+                if error.code not in _AGAIN:
+                    raise PeerRefused(f"The archive refused the objects with {error.code}.") from error
+                if is_last:
+                    raise PeerUnavailable(
+                        f"The archive was busy in {attempt} attempts ({error.code})."
+                    ) from error
+                asked = error.headers.get("Retry-After", "")
+                wait_s = min(float(asked), server.longest_wait_s) if asked.isdecimal() else wait_s
+        except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
+            if is_last:
+                reason = getattr(error, "reason", None) or error
+                raise PeerUnavailable(
+                    f"The archive did not answer in {attempt} attempts ({type(reason).__name__})."
+                ) from error
+        sleep(wait_s)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _store_alone(
+    server: StowServer, batch: list[Sendable], sleep: Callable[[float], object]
+) -> dict[str, Outcome]:
+    """Each in a request of its own: some archives refuse all of a request for one that they cannot read."""
+    if len(batch) == 1:
+        uid = batch[0].sop_instance_uid
+        return {uid: Outcome(uid, failure=0)}
+    settled: dict[str, Outcome] = {}
+    for one in batch:
+        settled |= _store_batch(server, [one], sleep)
+    return settled
+
+
+def _asked(server: StowServer, batch: Sequence[Sendable]) -> list[Outcome]:
+    """One request, and its answer for each object."""
+    boundary = _boundary(batch)
+    request = urllib.request.Request(
+        f"{server.base_url.rstrip('/')}/studies",
+        data=_body(batch, boundary),
+        headers={
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+            "Accept": _JSON,
+        },
+        method="POST",
+    )
+    if server.authorization is not None:
+        request.add_unredirected_header("Authorization", server.authorization)
+    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=server.tls))
+    try:
+        with opener.open(request, timeout=server.timeout_s) as response:
+            status, data = response.status, response.read(_MAX_ANSWER_BYTES)
+    except urllib.error.HTTPError as error:
+        if error.code not in _ANSWERED:
+            raise
+        with error:
+            status, data = error.code, error.read(_MAX_ANSWER_BYTES)
+    return list(_outcomes(status, data, batch))
+
+
+def _boundary(batch: Sequence[Sendable]) -> str:
+    """One that stands in no object; they are binary, and may hold anything."""
+    number = 0
+    while any(f"--{_BOUNDARY_TEXT}{number}".encode() in one.data for one in batch):
+        number += 1
+    return f"{_BOUNDARY_TEXT}{number}"
+
+
+def _body(batch: Sequence[Sendable], boundary: str) -> bytes:
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    return b"".join(head + one.data + b"\r\n" for one in batch) + f"--{boundary}--\r\n".encode()
+
+
+def _outcomes(status: int, data: bytes, batch: Sequence[Sendable]) -> Iterator[Outcome]:
+    """By the lists in the answer; an object in neither is stored where the status says that all are."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    stored = _listed(document, _REFERENCED, _WARNING)
+    failed = _listed(document, _FAILED, _FAILURE)
+    for one in batch:
+        uid = one.sop_instance_uid
+        if uid in failed:
+            yield Outcome(uid, failure=failed[uid] or 0)
+        elif uid in stored:
+            yield Outcome(uid, warning=stored[uid])
+        else:
+            yield Outcome(uid, failure=None if status == 200 else 0)
+
+
+def _listed(document: Any, sequence: str, reason: str) -> Mapping[str, int | None]:
+    """The instances in a sequence of a DICOM JSON document, each with its reason where it has one."""
+    found: dict[str, int | None] = {}
+    for item in _values(document, sequence):
+        uids, reasons = _values(item, _INSTANCE), _values(item, reason)
+        if uids and isinstance(uids[0], str):
+            found[uids[0]] = reasons[0] if reasons and isinstance(reasons[0], int) else None
+    return found
+
+
+def _values(document: Any, tag: str) -> list[Any]:
+    if isinstance(document, list):  # some archives wrap the data set
+        document = document[0] if document else None
+    element = document.get(tag) if isinstance(document, dict) else None
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values if isinstance(values, list) else []
