@@ -85,7 +85,7 @@ export: $(DEV)/.installed ## Write the trained model into model_repository/
 COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock" --quiet $(ARGS)
 # What the image of the service holds beside its dependencies: everything that a setting can switch on.
-SERVED = --extra tracing --extra writers --extra oidc --extra interop
+SERVED = --extra tracing --extra writers --extra oidc --extra interop --extra dicom
 
 WBC_PROTOS := orchestrator/client/protos
 

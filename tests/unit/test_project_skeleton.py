@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LOCK_FILES = ("requirements/runtime.txt", "requirements/dev.txt")
-SERVED = ("tracing", "writers", "oidc", "interop")
+SERVED = ("tracing", "writers", "oidc", "interop", "dicom")
 ADDRESS = re.compile(r"https?://|git\+|file:|^\s*--?(i|f|(extra-)?index-url|find-links)\b", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?<![\w.$)}/])/(home|root|work|opt|tmp|Users|mnt|srv)/")
 TRAINING_FRAMEWORKS = {"tensorflow", "tensorflow_serving", "keras", "jax", "torch", "sklearn", "training"}
