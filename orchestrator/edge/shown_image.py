@@ -2,11 +2,10 @@
 
 from typing import Final
 
-import cv2
-
 from orchestrator.errors import InvalidImage
 from orchestrator.vision.containers import is_dicom, read_container
 from orchestrator.vision.decode import DecodeLimits, decode
+from orchestrator.vision.png import write_png
 
 _ANY_PIXELS: Final = 2**31
 """What was kept was held against the limits when it came."""
@@ -23,8 +22,7 @@ def shown_image(payload: bytes) -> tuple[bytes, str | None]:
     """
     if is_dicom(payload):
         limits = DecodeLimits(max_bytes=len(payload), max_pixels=_MOST_DECODED_PIXELS)
-        _, data = cv2.imencode(".png", cv2.cvtColor(decode(payload, limits).rgb, cv2.COLOR_RGB2BGR))
-        return data.tobytes(), "image/png"
+        return write_png(decode(payload, limits).rgb), "image/png"
     try:
         return payload, read_container(payload, _ANY_PIXELS).media_type
     except InvalidImage:

@@ -149,7 +149,7 @@ def _to_rgb_mode(image: Image.Image, *, is_bmp: bool) -> Image.Image:
     if isinstance(image, JpegImageFile) and image.mode == "CMYK" and "adobe" not in image.info:
         # Adobe stores CMYK inverted and marks the file; Pillow inverts whether or not it is marked.
         return ImageChops.invert(image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _deep_grey_to_rgb(grey: NDArray[np.uint16], container: ImageContainer) -> UInt8Array:

@@ -13,6 +13,7 @@ import numpy as np
 from orchestrator.domain import Float32Array, FocusMap, FocusShares, Overlay, UInt8Array
 from orchestrator.vision.crop import Window, place
 from orchestrator.vision.foreground import CellMasks
+from orchestrator.vision.png import write_png
 from orchestrator.vision.tta import TtaMode, restore
 
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
@@ -21,13 +22,19 @@ OverlayFormat = Literal["png", "jpeg"]
 OverlayStyle = Literal["overlay", "levels"]
 """Drawn over the image, or the heat alone as grey levels, for who colours it himself."""
 
-COLOUR_MAPS: Final[dict[ColourMap, int]] = {
-    "viridis": cv2.COLORMAP_VIRIDIS,
-    "inferno": cv2.COLORMAP_INFERNO,
-    "cividis": cv2.COLORMAP_CIVIDIS,
-    "jet": cv2.COLORMAP_JET,
+
+def _table(colour_map: int) -> UInt8Array:
+    levels = np.arange(256, dtype=np.uint8)[:, np.newaxis]
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, colour_map), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+COLOUR_MAPS: Final[dict[ColourMap, UInt8Array]] = {
+    "viridis": _table(cv2.COLORMAP_VIRIDIS),
+    "inferno": _table(cv2.COLORMAP_INFERNO),
+    "cividis": _table(cv2.COLORMAP_CIVIDIS),
+    "jet": _table(cv2.COLORMAP_JET),
 }
-"""All but JET, the reference's, are perceptually uniform."""
+"""RGB, uint8 ``[256, 1, 3]``, from cold to hot. All but jet, the reference's, are perceptually uniform."""
 
 BLUR_SIGMA_PX: Final = 2.0
 MAX_OPACITY: Final = 0.65
@@ -35,6 +42,7 @@ JPEG_QUALITY: Final = 90
 
 _OPACITY: Final = np.asarray(MAX_OPACITY * np.sqrt(np.arange(256) / 255), np.float32)
 """Of each of the 256 levels of heat; 0 without heat, so that such pixels stay as they are."""
+_TRANSPARENCY: Final = 1 - _OPACITY
 
 
 def assemble(
@@ -86,8 +94,7 @@ def focus_shares(heat: Float32Array, masks: CellMasks) -> FocusShares:
 
 def draw_levels(heatmap: Float32Array) -> Overlay:
     """The heat alone: 8-bit grey PNG, 255 at the hottest pixel; ``heatmap`` as for :func:`draw_overlay`."""
-    _, data = cv2.imencode(".png", cv2.convertScaleAbs(heatmap, alpha=255))
-    return Overlay(data.tobytes(), "image/png")
+    return Overlay(write_png(_levels(heatmap)), "image/png")
 
 
 def draw_overlay(
@@ -102,12 +109,18 @@ def draw_overlay(
     """
     if rgb.shape[:2] != heatmap.shape:
         raise ValueError(f"expected a heatmap of shape {rgb.shape[:2]}, received {heatmap.shape}")
-    levels = cv2.convertScaleAbs(heatmap, alpha=255)
+    levels = _levels(heatmap)
     colours = cv2.applyColorMap(levels, COLOUR_MAPS[colour_map])
-    opacity = cv2.LUT(levels, _OPACITY)  # by level: a root for each of the image's pixels costs milliseconds
-    pixels = cv2.blendLinear(colours, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), opacity, 1 - opacity)
+    # By level: a root for each of the image's pixels costs milliseconds.
+    opacity, transparency = cv2.LUT(levels, _OPACITY), cv2.LUT(levels, _TRANSPARENCY)
+    pixels = np.asarray(cv2.blendLinear(colours, rgb, opacity, transparency), np.uint8)
     if encoding == "jpeg":
-        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         return Overlay(data.tobytes(), "image/jpeg")
-    _, data = cv2.imencode(".png", pixels)
-    return Overlay(data.tobytes(), "image/png")
+    return Overlay(write_png(pixels), "image/png")
+
+
+def _levels(heatmap: Float32Array) -> UInt8Array:
+    """uint8 ``[H, W]``, 255 where the heat is 1."""
+    return np.asarray(cv2.convertScaleAbs(heatmap, alpha=255), np.uint8)

@@ -15,7 +15,8 @@ SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 
-@pytest.fixture(scope="session")
+# Not for the whole run: while Playwright is there, so is its event loop, and no asynchronous test can have its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
