@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 import json
+import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 import uvicorn
@@ -20,12 +21,17 @@ from orchestrator.emulator.fhir_endpoint import FhirEndpoint, ReceivedBundle
 from orchestrator.emulator.fhir_schema import schema_check
 from orchestrator.emulator.golden import golden_files
 from orchestrator.emulator.lis import ANSWERS, Answer, EmulatedLis, Received
-from orchestrator.errors import ConfigurationError
+from orchestrator.errors import ConfigurationError, DicomOff
 from orchestrator.interop import fhir_check, hl7v2_check
+from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.mllp import DEFAULT_PORT
 from orchestrator.interop.mllp_listener import MllpListener
 
+if TYPE_CHECKING:
+    from orchestrator.emulator.dicom_check import CheckedObject
+
 FHIR_PORT: Final = 8089
+DICOM_PORT: Final = 8042
 
 app = typer.Typer(
     name="emulate",
@@ -65,8 +71,7 @@ def mllp(
         _print_message(received)
 
     lis = EmulatedLis(answers, tell)
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_listen(MllpListener(lis, host, port, tls=_tls(certificate, key)), host))
+    asyncio.run(_listen(MllpListener(lis, host, port, tls=_tls(certificate, key)), host))
 
 
 @app.command()
@@ -101,21 +106,59 @@ def fhir(
 
 
 @app.command()
+def dicom(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = DICOM_PORT,
+    host: _Host = "127.0.0.1",
+    status: Annotated[
+        list[int] | None,
+        typer.Option(min=400, max=599, help="Answer the first requests with these, one each, such as 503."),
+    ] = None,
+    save: _Save = None,
+) -> None:
+    """Receive DICOM objects by STOW-RS at /dicom-web, check them, keep the last of them, and print them."""
+    require_dicom()
+    from orchestrator.emulator.dicom_archive import DicomArchive  # which costs two seconds
+
+    write = _writer(save, "dcm")
+
+    def tell(received: "CheckedObject") -> None:
+        write(received.data)
+        _print_object(received)
+
+    _out.print(f"a DICOM archive on http://{host}:{port}/dicom-web\n{DISCLAIMER}", highlight=False)
+    archive = DicomArchive(status or (), tell)
+    uvicorn.run(archive.app(), host=host, port=port, log_level="warning", server_header=False)
+
+
+@app.command()
 def golden(directory: Annotated[Path, typer.Argument(help="Made where it does not exist.")]) -> None:
     """Write made-up differentials in every format: signed and not, without a total, with too few cells,
     with text that breaks a careless parser, cancelled."""
     directory.mkdir(parents=True, exist_ok=True)
     files = golden_files()
+    try:
+        require_dicom()
+    except DicomOff as error:
+        _out.print(f"without DICOM: {error}")
+    else:
+        from orchestrator.emulator.golden_dicom import golden_reports  # which costs two seconds
+
+        files |= golden_reports()
     for name, data in files.items():
         (directory / name).write_bytes(data)
     _out.print(f"{len(files)} files\n{DISCLAIMER}", highlight=False)
 
 
 async def _listen(listener: MllpListener, host: str) -> None:
+    """Until SIGINT or SIGTERM, whatever whoever started this process ignores."""
     try:
         async with listener:
+            serving = asyncio.ensure_future(listener.serve_forever())
+            for stop in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(stop, serving.cancel)
             _out.print(f"a LIS on mllp://{host}:{listener.port}\n{DISCLAIMER}", highlight=False)
-            await listener.serve_forever()
+            with suppress(asyncio.CancelledError):
+                await serving
     except OSError as error:
         raise ConfigurationError(f"cannot listen ({error.strerror or type(error).__name__})") from error
 
@@ -176,6 +219,18 @@ def _print_bundle(received: ReceivedBundle) -> None:
         row = (resource["resourceType"], code, value, str(resource.get("status", "")))
         table.add_row(*map(escape, row))
     _out.print(table)
+    _print_problems(received.problems)
+
+
+def _print_object(received: "CheckedObject") -> None:
+    _out.print(
+        f"[bold]{escape(received.modality or '?')}[/] {escape(received.instance)}, "
+        f"study {escape(received.study)}: {'wrong' if received.problems else 'good'}",
+        highlight=False,
+    )
+    for line in received.lines:
+        text = f"{line.name}: {line.value}" if line.value else line.name
+        _out.print(f"{'  ' * (line.depth + 1)}{escape(text)}", highlight=False)
     _print_problems(received.problems)
 
 

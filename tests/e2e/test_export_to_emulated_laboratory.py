@@ -101,6 +101,19 @@ def test_a_bundle_reaches_the_fhir_server_although_it_is_busy_first(export):
     assert "Cells counted" in said
 
 
+def test_a_report_reaches_the_archive_although_it_is_busy_first(export, tmp_path):
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    port, save = free_port(), tmp_path / "received"
+    with emulator("dicom", "--port", port, "--status", 503, "--save", save) as (process, _):
+        sent = export("dicom", DOCUMENT, "--send", f"http://127.0.0.1:{port}/dicom-web")
+        assert sent.returncode == 0, sent.stderr
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert "SR 2.25." in said
+    assert "Cells counted: 8 {cells}" in said
+    assert [path.read_bytes()[128:132] for path in save.iterdir()] == [b"DICM"]
+
+
 def test_a_receiver_that_refuses_is_an_error_of_the_command(export):
     with emulator("mllp", "--port", 0, "--answer", "error") as (_, announcement):
         sent = export("oul", DOCUMENT, "--send", announcement.split()[3])
