@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # The model alone, as an image: versioned, signed and pulled like every other one. From the repository's root:
-#   docker build --file docker/model.Dockerfile --target artifact --tag wbc-model:4 .
-#   docker build --file docker/model.Dockerfile --target copier   --tag wbc-model-copier:4 .
+#   docker build --file docker/model.Dockerfile --target artifact --tag wbc-model:5 .
+#   docker build --file docker/model.Dockerfile --target copier   --tag wbc-model-copier:5 .
 # The tag is the model's version. For research use only. Not for use in diagnostic procedures.
 
 # For clusters that mount images as volumes: files and nothing that could run.

@@ -65,6 +65,21 @@ class MedSwish(keras.layers.Layer):
         return {**super().get_config(), "alpha": self.initial_alpha, "beta": self.initial_beta}
 
 
+def _statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each image's channels, float32 ``[N, 1, 1, C]``."""
+    mean = ops.mean(maps, axis=(1, 2), keepdims=True)
+    square = ops.mean(ops.square(maps), axis=(1, 2), keepdims=True)
+    return mean, ops.maximum(square - ops.square(mean), 0.0)
+
+
+def _scale_and_shift(
+    mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """The multiplication and the addition that a normalisation is."""
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    return scale, beta - mean * scale
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class InstanceBatchNormalization(keras.layers.Layer):
     """Half of the channels normalised by each image's own statistics, the others by the batch's.
@@ -98,19 +113,19 @@ class InstanceBatchNormalization(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """Return the normalised maps, in the shape of ``inputs``."""
-        own = ops.cast(inputs[..., : self.half], "float32")  # squares overflow in half precision
-        mean = ops.mean(own, axis=(1, 2), keepdims=True)
-        variance = ops.maximum(ops.mean(ops.square(own), axis=(1, 2), keepdims=True) - ops.square(mean), 0.0)
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        shift = self.beta - mean * scale
         if training:
+            own = ops.cast(inputs[..., : self.half], "float32")  # squares overflow in half precision
+            scale, shift = _scale_and_shift(*_statistics(own), self.gamma, self.beta, self.epsilon)
             own = ops.cast(own * scale + shift, inputs.dtype)
             return ops.concatenate([own, self.batch(inputs[..., self.half :], training=True)], axis=-1)
-        batch_scale = self.batch.gamma * ops.rsqrt(self.batch.moving_variance + self.epsilon)
-        batch_shift = self.batch.beta - self.batch.moving_mean * batch_scale
-        every_image = ops.ones_like(mean[..., :1])
-        scale = ops.concatenate([scale, every_image * batch_scale], axis=-1)
-        shift = ops.concatenate([shift, every_image * batch_shift], axis=-1)
+        mean, variance = _statistics(ops.cast(inputs, "float32"))
+        is_own = ops.concatenate([ops.ones_like(self.gamma), ops.zeros_like(self.batch.gamma)])
+        nothing = ops.zeros_like(self.gamma)
+        mean = mean * is_own + ops.concatenate([nothing, self.batch.moving_mean])
+        variance = variance * is_own + ops.concatenate([nothing, self.batch.moving_variance])
+        gamma = ops.concatenate([self.gamma, self.batch.gamma])
+        beta = ops.concatenate([self.beta, self.batch.beta])
+        scale, shift = _scale_and_shift(mean, variance, gamma, beta, self.epsilon)
         return inputs * ops.cast(scale, inputs.dtype) + ops.cast(shift, inputs.dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

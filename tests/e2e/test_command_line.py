@@ -132,7 +132,7 @@ def test_check_says_what_is_good(wbc):
     result = wbc("check")
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "version 4" in result.stdout
+    assert "version 5" in result.stdout
     assert "default" in result.stdout
 
 

@@ -41,7 +41,7 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
 
 
 def test_the_figures_are_those_of_the_model_card(readme, project_root):
-    card = (project_root / "model_repository/wbc/4/MODEL_CARD.md").read_text(encoding="utf-8")
+    card = (project_root / "model_repository/wbc/5/MODEL_CARD.md").read_text(encoding="utf-8")
     rows = [line for line in between(readme, "figures").splitlines() if line.startswith("| Test")]
 
     assert len(rows) >= 2

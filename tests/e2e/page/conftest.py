@@ -15,7 +15,7 @@ SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 
-# Not for the whole run: while Playwright is there, so is its event loop, and no asynchronous test can have one.
+# Not for the whole run: where Playwright is, so is its event loop, and an asynchronous test wants its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
