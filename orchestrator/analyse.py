@@ -9,7 +9,7 @@ import contextvars
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, ParamSpec, TypeVar
 
 from orchestrator import routing
@@ -27,12 +27,14 @@ from orchestrator.domain import (
     UInt8Array,
     ViewBatch,
     WriterIdentity,
+    WriterKind,
     joined,
 )
 from orchestrator.model_server.base import ModelServer
 from orchestrator.profiles import Profile
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.focus_verdict import judge_focus
+from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.telemetry import finding_reached, recorded_timings, stage, views_taken
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.decode import DecodeLimits, decode
@@ -56,7 +58,8 @@ _image_threads: Final = ThreadPoolExecutor(IMAGE_THREADS, thread_name_prefix="im
 class Services:
     """What an analysis needs, assembled once by :mod:`orchestrator.wiring`.
 
-    ``writers`` are those that ``report_writer`` is made of, in their order.
+    ``writers`` are those that ``report_writer`` is made of, in their order; ``local_writer`` asks nobody
+    else.
     """
 
     model_server: ModelServer
@@ -66,6 +69,11 @@ class Services:
     default_language: Language
     decode_limits: DecodeLimits
     writers: tuple[WriterIdentity, ...] = ()
+    local_writer: ReportWriter = field(default_factory=RuleBasedWriter)
+
+    def writer(self, kind: WriterKind) -> ReportWriter:
+        """The writer that a caller chose."""
+        return self.local_writer if kind == "rule-based" else self.report_writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,7 @@ class AnalysisOptions:
     language: Language | None = None
     heatmap: bool = True
     report: bool = True
+    writer: WriterKind = "configured"
     colour_map: ColourMap = "viridis"
     overlay_format: OverlayFormat = "png"
     overlay_style: OverlayStyle = "overlay"
@@ -126,7 +135,8 @@ async def analyse(
         report = None
         if options.report:
             with stage("report"):
-                report = await services.report_writer.write(ReportRequest(finding, focus, language))
+                request = ReportRequest(finding, focus, language)
+                report = await services.writer(options.writer).write(request)
 
     views_taken(profile.tta, len(prediction.main_out))
     finding_reached(
@@ -152,12 +162,17 @@ async def analyse(
     )
 
 
-async def with_report(analysis: Analysis, services: Services, language: Language | None = None) -> Analysis:
+async def with_report(
+    analysis: Analysis,
+    services: Services,
+    language: Language | None = None,
+    writer: WriterKind = "configured",
+) -> Analysis:
     """The analysis with a report, and with what its writer thinks of the heatmap in the verdict; for callers
     who want the result first. Within the deadline of the request that this runs for, as :func:`analyse`."""
     request = ReportRequest(analysis.finding, analysis.focus, language or services.default_language)
     with recorded_timings() as timings_ms, stage("report"):
-        report = await services.report_writer.write(request)
+        report = await services.writer(writer).write(request)
     return replace(
         analysis,
         report=report,

@@ -25,6 +25,7 @@ The limit of the reference system for the mean over images while training. The a
 is taught where the cell is (mean 0.89 on TestA), so that what falls below this limit is no ordinary cell."""
 
 Language = Literal["en", "tr"]
+WriterKind = Literal["configured", "rule-based"]
 FocusJudgement = Literal["sound", "doubtful", "background"]
 RoutingMode = Literal["none", "main", "aux", "prior"]
 

@@ -1,11 +1,13 @@
 """``wbc report``: write reports of stored results again, or check every writer on an evaluation set."""
 
 import asyncio
+import hashlib
 import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Final, TextIO
 
@@ -39,22 +41,44 @@ def report(
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Have every configured writer write about an evaluation set.")
+        bool, typer.Option("--check", help="Have every configured writer write about the evaluation set.")
     ] = False,
     data_root: Annotated[
         Path, typer.Option(help="Of --check: a folder with TestA/ and TestB/, each with folders of images.")
     ] = Path("data/wbc"),
-    cases: Annotated[int, typer.Option(min=1, help="Of --check: images, drawn evenly from both.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of --check: which images.")] = 42,
+    cases: Annotated[
+        int, typer.Option(min=1, help="Of --check: images, half of each split, its folders in turn.")
+    ] = 50,
+    seed: Annotated[int, typer.Option(help="Of --check: which images of each folder.")] = 42,
     language: Annotated[
         str | None, typer.Option(help="en or tr; the stored report's where absent, both with --check.")
     ] = None,
 ) -> None:
-    """Write reports again, or check the writers.
+    """Write reports of stored results again, or check what each writer is worth.
 
-    --replay prints the results with new reports by the configured writers, one JSON document a line.
-    --check prints a table of the checks that reports pass, in Markdown; exit code 1 where the rule-based
-    writer, which ends every chain, fails one.
+    The writers are those of the settings: language models in the order of WBC_WRITERS__ORDER (or by
+    GITHUB_TOKEN and GEMINI_API_KEY), and always the rules, which need neither key nor network. A language
+    model is sent the facts of a result and never an image, a file name or an identifier.
+
+    **Another writer for old results**, which prints each with its new report, one JSON document a line:
+
+        wbc analyse --json cells/ > results.jsonl
+
+        wbc report --replay results.jsonl --language tr > again.jsonl
+
+    **Is this model good enough?** The same 50 images are analysed, each writer writes about all of them in
+    both languages, and a table in Markdown counts the answers that pass each check:
+
+        WBC_WRITERS__ORDER='[{"provider": "openai", "model": "llama3", "base_url": "http://ollama.lab/v1"}]'
+        wbc report --check --data-root data/wbc
+
+    The checks: *length* (8 to 80 words), *markup* (plain whole sentences), *language*, *class* (the one
+    decided on, and no other), *number* (each figure beside what it measures), *region* (where the heatmap
+    lies), *diagnosis* and *treatment* (none), *claim* (nothing said to be seen). *Usable* answers pass all of
+    them, and their JSON agrees with the facts; for all others the service lets the next writer speak. An
+    answer later than WBC_WRITERS__DEADLINE_S is none.
+
+    Exit code 1 where the rules, which end every chain, fail a check.
     """
     if (replay is None) == (not check):
         raise typer.BadParameter("choose one of --replay and --check")
@@ -68,50 +92,66 @@ def report(
         for line in asyncio.run(_rewritten(stored, settings)):
             typer.echo(line)
         return
-    scores = asyncio.run(check_writers(draw_cases(data_root, cases, seed), settings, chosen))
+    images = [path.read_bytes() for path in draw_cases(data_root, cases, seed)]
+    scores = asyncio.run(check_writers(images, settings, chosen))
     typer.echo(markdown_table(scores))
-    typer.echo(f"\n{DISCLAIMER}")
-    if any(score.good < score.cases for score in scores if score.writer == "rule-based"):
+    typer.echo(f"\n{len(images)} images, seed {seed}, set {set_digest(images)}. {DISCLAIMER}")
+    if any(score.usable < score.cases for score in scores if score.writer == "rule-based"):
         raise typer.Exit(1)
 
 
 def draw_cases(data_root: Path, cases: int, seed: int) -> list[Path]:
-    """Image files of both splits, evenly, by lot; the same for the same files, number and seed.
+    """Image files, half of each split, of its folders in turn so that rare classes have their part; by lot,
+    and the same for the same files, number and seed.
 
     Raises :class:`ConfigurationError` where a split has no image.
     """
     lot = random.Random(seed)
     drawn: list[Path] = []
     for number, split in enumerate(SPLITS):
-        files = sorted(p for p in (data_root / split).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
+        folders: dict[Path, list[Path]] = {}
+        for path in sorted((data_root / split).rglob("*"), key=lambda path: path.as_posix()):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                folders.setdefault(path.parent, []).append(path)
+        if not folders:
             raise ConfigurationError(f"expected images in {data_root / split}, found none; see --data-root")
-        wanted = (cases + 1 - number) // len(SPLITS)
-        drawn += lot.sample(files, min(wanted, len(files)))
+        shuffled = [lot.sample(files, len(files)) for files in folders.values()]
+        in_turn = [path for turn in zip_longest(*shuffled) for path in turn if path is not None]
+        drawn += in_turn[: (cases + 1 - number) // len(SPLITS)]
     return drawn
 
 
+def set_digest(images: Sequence[bytes]) -> str:
+    """Tells whether two tables are about the same images: SHA-256 of their hashes, its first 12 digits."""
+    hashes = b"".join(hashlib.sha256(image).digest() for image in images)
+    return hashlib.sha256(hashes).hexdigest()[:12]
+
+
 async def check_writers(
-    images: Sequence[Path], settings: Settings, language: Language | None = None
+    images: Sequence[bytes], settings: Settings, language: Language | None = None
 ) -> list[WriterScore]:
     """Analyse the images once, and have every writer of the settings write about all of them."""
     services = build_services(settings.model_copy(update={"writers": WritersSettings(order=())}))
     writers = build_report_writers(settings).single
-    languages = (language,) if language else LANGUAGES
+    limit_s = settings.writers.deadline_s
+    scores = []
     try:
         requests = await _analysed(images, services)
-        return [await evaluate_writer(writer, requests, one) for writer in writers for one in languages]
+        for writer in writers:
+            for one in (language,) if language else LANGUAGES:
+                _err.print(f"{writer.name}, {one}: {len(requests)} reports", highlight=False)
+                scores.append(await evaluate_writer(writer, requests, one, limit_s))
     finally:
         for writer in writers:
             await writer.close()
+    return scores
 
 
-async def _analysed(images: Sequence[Path], services: Services) -> list[ReportRequest]:
+async def _analysed(images: Sequence[bytes], services: Services) -> list[ReportRequest]:
     requests = []
     await services.model_server.start()
     try:
-        for path in images:
-            payload = await asyncio.to_thread(path.read_bytes)
+        for payload in images:
             try:
                 found = await analyse(payload, services, AnalysisOptions(report=False))
             except InvalidImage as error:

@@ -115,6 +115,7 @@ def _language_model_writer(settings: WriterSettings) -> ObservedWriter:
         api_key=_key(settings),
         timeout_s=settings.timeout_s,
         max_output_tokens=settings.max_output_tokens,
+        token_limit_field=settings.token_limit_field,
         temperature=settings.temperature,
         structured_output=settings.structured_output,
     )

@@ -12,7 +12,7 @@ from orchestrator.edge.security import (
     CredentialVerifier,
     refuse_open_address,
 )
-from orchestrator.edge.tls import ServerTls, server_context
+from orchestrator.edge.tls import ServerTls, renewed_context
 from orchestrator.errors import ConfigurationError
 from orchestrator.settings import OidcSettings, SecuritySettings, Settings
 
@@ -60,7 +60,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     tls = settings.security.tls
     if tls.certificate_file is None or tls.key_file is None:
         return None
-    return server_context(
+    return renewed_context(
         ServerTls(tls.certificate_file, tls.key_file, tls.client_ca_file, tls.least_version)
     )
 

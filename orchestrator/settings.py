@@ -41,7 +41,7 @@ class HttpSettings(_Section):
 
 
 class GrpcTlsSettings(_Section):
-    """TLS of the gRPC edge; files in PEM, read at the start."""
+    """TLS of the gRPC edge; files in PEM, read again when they change."""
 
     certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
     key_file: Path | None = None
@@ -263,7 +263,7 @@ class RateLimitSettings(_Section):
 
 
 class TlsSettings(_Section):
-    """TLS of the HTTP edge; files in PEM, read at the start."""
+    """TLS of the HTTP edge; files in PEM, read again when they change."""
 
     certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
     key_file: Path | None = None
@@ -299,7 +299,7 @@ class SecuritySettings(_Section):
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="Addresses or networks whose X-Forwarded-For and -Proto are believed."
     )
-    header_timeout_s: float = Field(default=10, gt=0, description="For the headers of a request to arrive.")
+    header_timeout_s: float = Field(default=10, gt=0, description="For a TLS handshake, and for headers.")
     send_timeout_s: float = Field(
         default=30, gt=0, description="For a client to read something of what is sent to him."
     )
@@ -354,6 +354,11 @@ class WriterSettings(_Section):
     api_key_file: Path | None = Field(default=None, description="Holds the key, instead of api_key.")
     timeout_s: float = Field(default=8.0, gt=0, le=60, description="Of one answer.")
     max_output_tokens: int = Field(default=1000, ge=100, le=32_000)
+    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = Field(
+        default="max_completion_tokens",
+        description="Of openai: under which name max_output_tokens is sent. Some servers, such as Mistral's, "
+        "know only max_tokens; OpenAI's newer models only the other.",
+    )
     temperature: float | None = Field(default=None, ge=0, le=2, description="The provider's own where unset.")
     structured_output: bool = Field(
         default=True, description="Ask for JSON by schema; false for servers that do not know it."

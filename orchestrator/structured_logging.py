@@ -6,6 +6,7 @@ exceptions are written as their types and frames: the message of a foreign one m
 
 import json
 import logging
+import os
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -88,6 +89,9 @@ def configure_logging(log_format: LogFormat, *, requests: bool = False, stream: 
     for name, level in _FOREIGN.items():
         logging.getLogger(name).setLevel(level)
     REQUEST_LOGGER.setLevel(logging.INFO if requests else logging.WARNING)
+    # The core of gRPC reads this when it is first used. It would write to stderr past all of this, and repeat
+    # the server name that a caller asks for, which may be anything.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def described(error: BaseException | None) -> str:

@@ -112,6 +112,13 @@ ACCESS_REFUSED = Counter(
     "authentication_unavailable.",
     ["reason"],
 )
+TLS_FILES_REFUSED = Gauge(
+    "wbc_tls_files_refused",
+    "1 while the files of TLS on the disk are wrong and what they held before is still used; by edge.",
+    ["edge"],
+)
+for _edge in ("http", "grpc"):  # at 0 from the start, also without TLS
+    TLS_FILES_REFUSED.labels(_edge)
 DRAINING = Gauge("wbc_draining", "1 from the signal to stop until the end of the process.")
 FAILOVERS = Counter(
     "wbc_failovers", "Questions that the second model server was asked, by what failed.", ["reason"]

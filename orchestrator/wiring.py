@@ -27,6 +27,7 @@ from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app, running
 from orchestrator.edge.http_protocol import bounded_protocol
+from orchestrator.edge.tls_handshakes import loops_with_handshakes_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop_wiring import site_of
 from orchestrator.model_contract import MODEL_NAME
@@ -89,6 +90,7 @@ def build_services(
         default_language=settings.language,
         decode_limits=limits,
         writers=writers.identities,
+        local_writer=writers.single[-1],
     )
 
 
@@ -258,7 +260,6 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
                 build_app(
                     settings, services, draining, admission=admission, specimens=specimens, access=access
                 ),
-                loop="uvloop" if sys.platform != "win32" else "asyncio",
                 http=bounded_protocol(
                     header_timeout_s=security.header_timeout_s,
                     send_timeout_s=security.send_timeout_s,
@@ -287,7 +288,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
             build_grpc = partial(
                 build_grpc_server, settings, services, admission, draining, access, specimens
             )
-        loop_factory = server.config.get_loop_factory()
+        loop_factory = loops_with_handshakes_of(security.header_timeout_s)
         # A Ctrl-C while the model is loaded is as normal an end as one later.
         with (
             exported_traces(

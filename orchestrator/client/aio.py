@@ -70,7 +70,7 @@ class AsyncClient:
         timeout_s: float | None = ANALYSIS_TIMEOUT_S,
         request_id: str | None = None,
     ) -> Analysis:
-        """Analyse one image: the bytes of a JPEG, PNG, BMP, TIFF or WebP file."""
+        """Analyse one image: the bytes of a JPEG, PNG, BMP, TIFF, WebP or DICOM file."""
         request = pb.AnalyzeRequest(image=image, options=options.message())
         metadata = self._connection.metadata(request_id)
         response = await _called(lambda: self._stub.Analyze(request, timeout=timeout_s, metadata=metadata))

@@ -1,7 +1,7 @@
 """What every gRPC call goes through, whatever it asks for: its name, its trace, its door, and its errors.
 
 All methods are bound as methods that receive a stream. On the wire a single request is a stream of one, and
-so a call reads its request when it wants it: one that is refused, or waits for its place, holds no image.
+so a call reads its request when it wants it: one that is refused holds no image.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Authorize = Callable[[str, Headers, str], Awaitable[Principal]]
 SERVICE: Final = "wbc.v1.Analyzer"
 
 LINGER_S: Final = 2.0
-LINGER_QUIET_S: Final = 0.1
+LINGER_QUIET_S: Final = 0.5
 """How long the rest of a refused stream is read and dropped, and how long a silence ends that."""
 
 _FAULTS: Final = frozenset(

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -20,6 +19,7 @@ from orchestrator.edge.grpc_calls import SERVICE, Calls
 from orchestrator.edge.grpc_health import HEALTH_SERVICE, Health
 from orchestrator.edge.grpc_service import GrpcService
 from orchestrator.edge.grpc_stream import StreamLimits
+from orchestrator.edge.grpc_tls import GrpcTls, server_credentials
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.errors import ConfigurationError
 from orchestrator.specimens import Specimens
@@ -29,18 +29,10 @@ MESSAGE_OVERHEAD_BYTES: Final = 64 * 2**10
 
 _CONNECTIONS: Final = 500
 _STREAMS_OF_A_CONNECTION: Final = 100
+_UNREAD_BYTES: Final = 2**20
 _HANDSHAKE_MS: Final = 10_000
 _KEEPALIVE_MS: Final = 60_000
 _LEAST_PING_INTERVAL_MS: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class GrpcTls:
-    """PEM files, read at the start. With ``client_ca`` clients must show a certificate of it: mutual TLS."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +106,11 @@ class GrpcServer:
             names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self.port = self._listen(options)
+        self._started = False
 
     async def start(self) -> None:
         """Begin to answer."""
+        self._started = True
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -125,6 +119,8 @@ class GrpcServer:
         Streams read no more at once, answer what they have read, and end. Again with less time: sooner.
         """
         self._leaving.set()
+        if not self._started:  # a server of gRPC that never began would keep its port
+            await self.start()
         await self._server.stop(grace_s)
 
     def _listen(self, options: GrpcOptions) -> int:
@@ -134,7 +130,7 @@ class GrpcServer:
             if options.tls is None:
                 port = self._server.add_insecure_port(address)
             else:
-                port = self._server.add_secure_port(address, _credentials(options.tls))
+                port = self._server.add_secure_port(address, server_credentials(options.tls))
         except RuntimeError as error:
             raise ConfigurationError(
                 f"cannot listen on {options.host} port {options.port}; choose another with WBC_GRPC__PORT"
@@ -145,6 +141,10 @@ class GrpcServer:
 def _channel_options(options: GrpcOptions) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", options.max_message_bytes),
+        # What a caller may send before it is read, and so what one call gets through in a round trip. Left to
+        # itself gRPC takes as much as the line holds, which is hundreds of MiB on a long one.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
         # A result may hold a heatmap of the largest image, and is our own.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
@@ -159,21 +159,3 @@ def _channel_options(options: GrpcOptions) -> list[tuple[str, int]]:
         # A second process on the same port would silently get half of the calls.
         ("grpc.so_reuseport", 0),
     ]
-
-
-def _credentials(tls: GrpcTls) -> grpc.ServerCredentials:
-    client_ca = None if tls.client_ca is None else _read("CLIENT_CA_FILE", tls.client_ca)
-    return grpc.ssl_server_credentials(
-        [(_read("KEY_FILE", tls.key), _read("CERTIFICATE_FILE", tls.certificate))],
-        root_certificates=client_ca,
-        require_client_auth=client_ca is not None,
-    )
-
-
-def _read(setting: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"WBC_GRPC__TLS__{setting}: the file cannot be read ({error.strerror})"
-        ) from error

@@ -78,11 +78,13 @@ class GrpcService:
         ]
 
     async def analyze(self, call: Call[pb.AnalyzeRequest, pb.AnalyzeResponse]) -> pb.AnalyzeResponse:
-        """Analyse one image. Its place comes first, and then it is read."""
+        """Analyse one image. It is read before it has a place: who sends slowly holds none from others."""
         with counted(ANALYZE):
-            async with self._bounded(call), self._admission.admitted():
+            async with self._bounded(call):
+                self._admission.refuse_if_full()
                 request = await call.receive_one()
-                return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
+                async with self._admission.admitted():
+                    return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
         """Analyse images as they come, and answer each as soon as it is ready."""

@@ -161,6 +161,7 @@ class HttpApi:
                 language=language,
                 heatmap=chosen.heatmap,
                 report=chosen.report == "inline",
+                writer=chosen.writer,
                 colour_map=chosen.colour_map,
                 overlay_format=chosen.heatmap_format,
                 overlay_style=chosen.heatmap_style,
@@ -170,7 +171,7 @@ class HttpApi:
             left_s = remaining_s()
         # From here on the request holds no place among those under way: it waits for others' computers.
         if chosen.report == "stream":
-            return report_stream(analysis, self._services, language, chosen.colour_map, left_s)
+            return report_stream(analysis, self._services, language, chosen.colour_map, left_s, chosen.writer)
         return AnalysisResult.of(analysis, chosen.colour_map)
 
     async def model(self) -> ModelDescription:

@@ -21,6 +21,7 @@ from orchestrator.domain import (
     Report,
     RoutingMode,
     WriterIdentity,
+    WriterKind,
 )
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile
@@ -107,6 +108,13 @@ class AnalysisParameters(BaseModel):
             "and the report when it is written, as server-sent events."
         ),
     ] = "inline"
+    writer: Annotated[
+        WriterKind,
+        Field(
+            description="Who writes the report. `configured`: the service's writers in their order, see "
+            "`report_writers` of `/v1/model`. `rule-based`: the service itself, so that nothing is sent on."
+        ),
+    ] = "configured"
 
 
 class _Document(BaseModel):

@@ -157,15 +157,16 @@ class OpenInferenceApi:
         self, request: Request, model: InferenceModel, version: str | None, header_length: int | None
     ) -> Response:
         run = asyncio.get_running_loop().run_in_executor
-        async with self._admission.admitted():
-            body = await _read_body(request, model.max_body_bytes)
-            async with within_deadline():
-                question = await run(_message_thread, read_question, body, header_length, model)
-                del body
-                inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
-                if version not in (None, str(inference.version)):  # it came into service a moment ago
-                    raise _no_such_version()
-                answer = await run(_message_thread, write_answer, question, inference, model)
+        self._admission.refuse_if_full()
+        body = await _read_body(request, model.max_body_bytes)
+        # The place last: whoever sends slowly would hold it from all others.
+        async with self._admission.admitted(), within_deadline():
+            question = await run(_message_thread, read_question, body, header_length, model)
+            del body
+            inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
+            if version not in (None, str(inference.version)):  # it came into service a moment ago
+                raise _no_such_version()
+            answer = await run(_message_thread, write_answer, question, inference, model)
         if answer.header_length is None:
             return Response(answer.body, media_type="application/json")
         headers = {HEADER_LENGTH: str(answer.header_length)}

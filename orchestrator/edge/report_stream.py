@@ -8,14 +8,15 @@ goes wrong before the first event is an answer with a status of its own.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from orchestrator.analyse import Services, with_report
 from orchestrator.deadline import deadline
-from orchestrator.domain import DISCLAIMER, Analysis, Language
+from orchestrator.domain import DISCLAIMER, Analysis, Language, WriterKind
 from orchestrator.edge import problems
 from orchestrator.edge.http_schemas import AnalysisResult
 from orchestrator.errors import DeadlineExceeded
@@ -44,7 +45,7 @@ OPENAPI: Final[Mapping[str, Any]] = {
                 "stream": {
                     "value": 'event: analysis\ndata: {"request_id": "…", "report": null, …}\n\n'
                     'event: report\ndata: {"text": "…", "writer": "rule-based", …}\n\n'
-                    "event: done\ndata: {}\n\n"
+                    'event: done\ndata: {"disclaimer": "…"}\n\n'
                 }
             },
         }
@@ -59,36 +60,32 @@ def report_stream(
     language: Language | None,
     colour_map: ColourMap,
     left_s: float | None,
+    writer: WriterKind = "configured",
 ) -> EventSourceResponse:
     """The events of one analysis; ``left_s`` is what its request has left of its time, without limit where
     None."""
-    return EventSourceResponse(_events(analysis, services, language, colour_map, left_s), headers=_HEADERS)
+    write = partial(with_report, analysis, services, language, writer)
+    return EventSourceResponse(_events(analysis, write, colour_map, left_s), headers=_HEADERS)
 
 
 async def _events(
-    analysis: Analysis,
-    services: Services,
-    language: Language | None,
-    colour_map: ColourMap,
-    left_s: float | None,
+    analysis: Analysis, write: Callable[[], Awaitable[Analysis]], colour_map: ColourMap, left_s: float | None
 ) -> AsyncIterator[bytes]:
     yield _event("analysis", AnalysisResult.of(analysis, colour_map).model_dump_json(by_alias=True))
     try:
-        yield _event("report", await _report(analysis, services, language, left_s))
+        yield _event("report", await _report(write, left_s))
     except Exception as error:  # the status is sent: all that is left is to say so
         yield _event("error", problems.document_of(error))
     yield _event("done", json.dumps({"disclaimer": DISCLAIMER}))
 
 
-async def _report(
-    analysis: Analysis, services: Services, language: Language | None, left_s: float | None
-) -> str:
+async def _report(write: Callable[[], Awaitable[Analysis]], left_s: float | None) -> str:
     if left_s is None:
-        return _document(await with_report(analysis, services, language))
+        return _document(await write())
     with deadline(left_s):
         try:
             async with asyncio.timeout(left_s) as limit:
-                return _document(await with_report(analysis, services, language))
+                return _document(await write())
         except TimeoutError as error:
             if not limit.expired():
                 raise

@@ -1,10 +1,12 @@
-"""TLS of the HTTP edge, from files."""
+"""TLS of the HTTP edge, from files; renewed ones are used without a restart."""
 
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from orchestrator.edge.renewed_files import RenewedFiles
 from orchestrator.errors import ConfigurationError
 
 TlsVersion = Literal["1.2", "1.3"]
@@ -21,6 +23,28 @@ class ServerTls:
     key: Path
     client_ca: Path | None = None
     least_version: TlsVersion = "1.2"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
+
+
+def renewed_context(tls: ServerTls) -> ssl.SSLContext:
+    """As :func:`server_context`, for as long as a server runs: connections are taken by the files as they are
+    then. Sessions that a client resumes go on by those of their beginning.
+
+    Each change makes a new context, which replaces the one before as a whole: ``load_cert_chain`` would leave
+    one that is in use without a key where certificate and key do not belong together.
+    """
+    files = RenewedFiles("http", tls.files, partial(server_context, tls))
+    in_use = server_context(tls)
+
+    def choose(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:
+        connection.context = files.current()
+
+    in_use.sni_callback = choose  # called for clients who name no server, too
+    return in_use
 
 
 def server_context(tls: ServerTls) -> ssl.SSLContext:

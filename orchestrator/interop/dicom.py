@@ -11,7 +11,7 @@ import re
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -39,24 +39,33 @@ MODEL_NAME: Final = "WBC Analyzer"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:wbc-analyzer:dicom")
 
 _VALID_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
-_DATE: Final = re.compile(r"\d{8}")
-_TIME: Final = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
-_OFFSET: Final = re.compile(r"[+-]\d{4}")
+_TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
 _AGE: Final = re.compile(r"\d{3}[DWMY]")
 
 _INHERITED_TEXT: Final = (
     "PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription",
     "ReferringPhysicianName",
 )  # fmt: skip
-_INHERITED: Final = {
-    "PatientBirthDate": _DATE,
-    "PatientSex": re.compile("[MFO]"),
-    "PatientAge": _AGE,
-    "StudyDate": _DATE,
-    "StudyTime": _TIME,
-    "TimezoneOffsetFromUTC": _OFFSET,
+
+
+def _is_date(value: str) -> bool:
+    try:
+        datetime.strptime(value, "%Y%m%d")
+    except ValueError:
+        return False
+    return len(value) == 8
+
+
+_INHERITED: Final[dict[str, Callable[[str], object]]] = {
+    "PatientBirthDate": _is_date,
+    "PatientSex": re.compile("[MFO]").fullmatch,
+    "PatientAge": _AGE.fullmatch,
+    "StudyDate": _is_date,
+    "StudyTime": _TIME.fullmatch,
+    "TimezoneOffsetFromUTC": _OFFSET.fullmatch,
 }
-"""What the objects of a study have in common, and what each may look like."""
+"""What the objects of a study have in common beside texts, and whether a value is one."""
 
 _MAX_HEADER_BYTES: Final = 16 * 2**20
 """Of a data set that is stored compressed; what a file inflates to is nobody's to choose."""
@@ -125,9 +134,9 @@ def belonging_of(payload: bytes) -> Belonging:
         for keyword in _INHERITED_TEXT:
             if value := _plain(str(source.get(keyword) or ""), keep="^=" if "Name" in keyword else ""):
                 setattr(study, keyword, value)
-        for keyword, pattern in _INHERITED.items():
+        for keyword, is_one in _INHERITED.items():
             value = str(source.get(keyword) or "").strip()
-            if pattern.fullmatch(value):
+            if is_one(value):
                 setattr(study, keyword, value)
         specimens = source.get("SpecimenDescriptionSequence")
         specimen = specimens[0] if specimens else Dataset()

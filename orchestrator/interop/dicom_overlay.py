@@ -43,7 +43,7 @@ def overlay_image(analysis: Analysis, source: CellSource, service_version: str) 
         image.Modality = "OT"
         image.ConversionType = "WSD"
         image.InstanceNumber = source.number
-        image.PatientOrientation = image.Laterality = ""  # of a smear there is none
+        image.PatientOrientation = image.Laterality = ""  # of a smear there is none; dciodvfy wants it empty
         image.ImageType = ["DERIVED", "SECONDARY"]
         image.DerivationDescription = (
             f"Grad-CAM heatmap of the class {analysis.finding.class_name} by {model}, drawn over the image"

@@ -42,13 +42,21 @@ MAX_RETRY_AFTER_S: Final = 3600.0
 class WriterFailed(ReportWriterError):
     """A provider did not write; ``retry_after_s`` is when to ask it again, in seconds, where it said so.
 
-    The words of a provider stay in ``__cause__``, since they may repeat what they were sent.
+    ``faults`` are all that is wrong with the text of an answer; none where no text could be read. The words
+    of a provider stay in ``__cause__``, since they may repeat what they were sent.
     """
 
-    def __init__(self, reason: FailureReason, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: FailureReason,
+        retry_after_s: float | None = None,
+        *,
+        faults: frozenset[Fault] = frozenset(),
+    ) -> None:
         super().__init__(f"The writer did not write: {reason}.")
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.faults = faults
 
 
 def failure_of_status(status: int, retry_after: str | float | None = None) -> WriterFailed:

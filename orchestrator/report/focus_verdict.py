@@ -61,17 +61,18 @@ def _grounds(finding: Finding, focus: FocusMap) -> Iterator[_Ground]:
         yield "doubtful", FocusReason("partly_off_cell", f"No more than {on_cell}.")
     else:
         yield "sound", FocusReason("on_cell", f"{on_cell}.")
-    name = finding.class_name
-    match agreement(MORPHOLOGY[name], shares):
+    morphology = MORPHOLOGY[finding.class_name]
+    noun = morphology.noun["en"]
+    match agreement(morphology, shares):
         case "disagrees":
             yield (
                 "doubtful",
-                FocusReason("elsewhere", f"It does not lie where {name} is recognised."),
+                FocusReason("elsewhere", f"It does not lie where {noun} is recognised."),
             )
         case "partly":
             yield (
                 "sound",
-                FocusReason("partly_where_recognised", f"It lies in part where {name} is recognised."),
+                FocusReason("partly_where_recognised", f"It lies in part where {noun} is recognised."),
             )
         case "agrees":
-            yield "sound", FocusReason("where_recognised", f"It lies where {name} is recognised.")
+            yield "sound", FocusReason("where_recognised", f"It lies where {noun} is recognised.")

@@ -12,15 +12,21 @@ from orchestrator.report.base import MAX_WORDS
 from orchestrator.report.facts import Facts
 from orchestrator.report.morphology import MORPHOLOGY
 from orchestrator.report.vocabulary import (
+    CERTAINTY,
     CLAIMS_TO_HAVE_SEEN,
     CLASS_STEMS,
     CONFIDENCE_STEMS,
+    CONFIDENCE_WORDS,
     DIAGNOSIS,
+    FRACTIONS,
     HEATMAP_STEMS,
     MORPHOLOGY_STEMS,
     MOSTLY,
     NUMBER_WORDS,
+    OFF,
+    OTHER_CELLS,
     REGION_STEMS,
+    SPOKEN_TO,
     TREATMENT,
     fold,
     is_written_in,
@@ -29,7 +35,8 @@ from orchestrator.report.vocabulary import (
 Fault = Literal[
     "length", "markup", "language", "class", "number", "region", "diagnosis", "treatment", "claim"
 ]
-"""``claim``: a structure, a colour, a name or an observation that the facts do not hold."""
+"""``number``: a figure or a degree of confidence, ``claim``: a structure, a colour, a name, an observation or
+certainty, that the facts do not hold."""
 
 MIN_WORDS: Final = 8
 """Fewer cannot name class, confidence and region."""
@@ -42,6 +49,8 @@ _NUMBER: Final = re.compile(r"(%\s?|yüzde )?(\d+(?:[.,]\d+)?)(\s?(?:%|percent|p
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 _CLAUSE_END: Final = re.compile(r"[;:()–—]|[.,](?!\d)|\b(?:and|while|ve|ise)\b")
 _CAPITALISED: Final = re.compile(r"(?<=[^.!?:]\s)[\"“(]?([A-ZÇĞİÖŞÜ][\w-]*)")
+
+_ACRONYM: Final = re.compile(r"\b[A-ZÇĞİÖŞÜ]{2,}\b")
 
 _Role = Literal["class", "second", "confidence", "nucleus", "cytoplasm", "background", "other"]
 
@@ -61,7 +70,7 @@ def _faults(text: str, facts: Facts) -> Iterator[Fault]:
         yield "language"
     if not _names_the_class(folded, facts):
         yield "class"
-    if not _numbers_agree(folded, facts):
+    if not (_numbers_agree(folded, facts) and _degrees(folded) <= _degrees(facts.confidence)):
         yield "number"
     if not _region_agrees(folded, facts):
         yield "region"
@@ -76,7 +85,9 @@ def _faults(text: str, facts: Facts) -> Iterator[Fault]:
 
 
 def _names_the_class(folded: str, facts: Facts) -> bool:
-    """It names the class decided on, and none that the facts do not name."""
+    """It names the class decided on, and none that the facts do not name, be it one of the five or not."""
+    if OTHER_CELLS.search(folded):
+        return False
     mentioned = {name for name, stem in CLASS_STEMS.items() if stem.search(folded)}
     allowed = {facts.decided.class_name}
     if facts.second:
@@ -89,6 +100,8 @@ def _names_the_class(folded: str, facts: Facts) -> bool:
 def _numbers_agree(folded: str, facts: Facts) -> bool:
     """Each percentage is one of the facts and stands beside what it measures, the confidence among them;
     other numbers are those of the structures that one looks for."""
+    if FRACTIONS.search(folded):
+        return False
     by_role = _figures(facts)
     structures = _structure_numbers(facts)
     own_words = fold(" ".join((*facts.looked_for, *facts.review)), facts.language)
@@ -111,6 +124,11 @@ def _numbers_agree(folded: str, facts: Facts) -> bool:
                     return False
                 found.add(figure)
     return bool(found & by_role["confidence"])
+
+
+def _degrees(folded: str) -> set[str]:
+    """The words for a confidence."""
+    return {english or turkish for english, turkish in CONFIDENCE_WORDS.findall(folded)}
 
 
 def _is_ordinary(word: str, facts: Facts) -> bool:
@@ -176,6 +194,8 @@ def _region_agrees(folded: str, facts: Facts) -> bool:
         return False
     if place in ("unknown", "nowhere"):
         return True
+    if place in REGION_STEMS and OFF.search(folded):
+        return False
     for clause in _CLAUSE_END.split(folded):
         named = {region for region, stem in REGION_STEMS.items() if stem.search(clause)}
         if named and MOSTLY.search(clause) and place not in named:
@@ -184,10 +204,12 @@ def _region_agrees(folded: str, facts: Facts) -> bool:
 
 
 def _claims_more(text: str, folded: str, facts: Facts) -> bool:
-    if CLAIMS_TO_HAVE_SEEN.search(folded):
+    if any(said.search(folded) for said in (CLAIMS_TO_HAVE_SEEN, CERTAINTY, SPOKEN_TO)):
         return True
     own_words = fold(" ".join((*facts.looked_for, *facts.review, *_regional_words(facts))), facts.language)
     if any(stem.search(folded) and not stem.search(own_words) for stem in MORPHOLOGY_STEMS):
+        return True
+    if any(not word.endswith("CAM") for word in _ACRONYM.findall(text)):
         return True
     # A capital within a sentence is a name; the facts hold no other names than those of classes.
     names = {fold(name, facts.language) for name in _CAPITALISED.findall(text)}

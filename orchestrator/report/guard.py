@@ -62,28 +62,24 @@ def guarded(completion: Completion, facts: Facts, writer: str) -> Report:
     Raises :class:`~.failures.WriterFailed` where there is none, or it does not agree with the facts.
     """
     answer = _read(completion.text)
-    confidence = float(facts.decided.percent)
-    agrees = (
-        answer.class_name == facts.decided.class_name
-        and any(
-            math.isclose(answer.confidence_percent, c, abs_tol=0.051) for c in (confidence, round(confidence))
-        )
-        and answer.region == facts.region
-    )
-    if not agrees:
-        raise WriterFailed("contradiction")
     text = " ".join(answer.text.split())
     found = faults(text, facts)
+    if not _fields_agree(answer, facts):
+        raise WriterFailed("contradiction", faults=found)
     if found:
         gravest: FailureReason = next(fault for fault in _FAULTS_BY_WEIGHT if fault in found)
-        raise WriterFailed(gravest)
+        raise WriterFailed(gravest, faults=found)
     return Report(text, writer, facts.language, model=completion.model, focus_opinion=answer.focus)
 
 
-def _is_confidence(answer: ModelAnswer, facts: Facts) -> bool:
-    """To the decimal, or in whole percents."""
+def _fields_agree(answer: ModelAnswer, facts: Facts) -> bool:
+    """The confidence to its decimal, or in whole percents."""
     figure = float(facts.decided.percent)
-    return any(math.isclose(answer.confidence_percent, c, abs_tol=1e-6) for c in (figure, round(figure)))
+    return (
+        answer.class_name == facts.decided.class_name
+        and answer.region == facts.region
+        and any(math.isclose(answer.confidence_percent, c, abs_tol=1e-6) for c in (figure, round(figure)))
+    )
 
 
 def _read(text: str) -> ModelAnswer:

@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import httpx2
 
@@ -31,6 +31,7 @@ class ModelOptions:
 
     ``temperature`` is the provider's own where None; some models take no other. ``structured_output`` asks
     for JSON by schema, which a server of one's own may not know; the instructions ask for JSON either way.
+    ``token_limit_field`` is the name that a server with OpenAI's API has for ``max_output_tokens``.
     ``timeout_s`` bounds every wait on the network; the whole answer is bounded by who calls.
     """
 
@@ -39,6 +40,7 @@ class ModelOptions:
     api_key: str = field(repr=False)
     timeout_s: float = 8.0
     max_output_tokens: int = 1000
+    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     temperature: float | None = None
     structured_output: bool = True
 

@@ -39,9 +39,13 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Morphology:
-    """A class's name in each language, and its structures."""
+    """A class's name in each language, and its structures.
+
+    ``label`` stands by itself, ``noun`` within a sentence: in English with its article.
+    """
 
     label: Mapping[Language, str]
+    noun: Mapping[Language, str]
     structures: tuple[Structure, ...]
 
     @property
@@ -65,6 +69,7 @@ MORPHOLOGY: Final[Mapping[str, Morphology]] = MappingProxyType(
     {
         "Basophil": Morphology(
             _texts("Basophil", "Bazofil"),
+            _texts("a basophil", "bazofil"),
             (
                 # The granules fill the cell and hide the nucleus: they are looked for all over it.
                 Structure(
@@ -79,6 +84,7 @@ MORPHOLOGY: Final[Mapping[str, Morphology]] = MappingProxyType(
         ),
         "Eosinophil": Morphology(
             _texts("Eosinophil", "Eozinofil"),
+            _texts("an eosinophil", "eozinofil"),
             (
                 Structure(
                     _NUCLEUS,
@@ -96,6 +102,7 @@ MORPHOLOGY: Final[Mapping[str, Morphology]] = MappingProxyType(
         ),
         "Lymphocyte": Morphology(
             _texts("Lymphocyte", "Lenfosit"),
+            _texts("a lymphocyte", "lenfosit"),
             (
                 Structure(
                     _NUCLEUS,
@@ -113,6 +120,7 @@ MORPHOLOGY: Final[Mapping[str, Morphology]] = MappingProxyType(
         ),
         "Monocyte": Morphology(
             _texts("Monocyte", "Monosit"),
+            _texts("a monocyte", "monosit"),
             (
                 Structure(
                     _NUCLEUS,
@@ -130,6 +138,7 @@ MORPHOLOGY: Final[Mapping[str, Morphology]] = MappingProxyType(
         ),
         "Neutrophil": Morphology(
             _texts("Neutrophil", "Nötrofil"),
+            _texts("a neutrophil", "nötrofil"),
             (
                 Structure(
                     _NUCLEUS,

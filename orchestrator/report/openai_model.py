@@ -59,7 +59,7 @@ class OpenAiModel:
 
     def _choices(self) -> dict[str, Any]:
         options = self._options
-        choices: dict[str, Any] = {"max_completion_tokens": options.max_output_tokens}
+        choices: dict[str, Any] = {options.token_limit_field: options.max_output_tokens}
         if options.temperature is not None:
             choices["temperature"] = options.temperature
         if options.structured_output:

@@ -10,11 +10,11 @@ from orchestrator.report.facts import review_phrases, second_class
 from orchestrator.report.figures import confidence_level, percent_figure, whole_percents
 from orchestrator.report.morphology import MORPHOLOGY, Morphology, Structure
 from orchestrator.report.plausibility import agreement, place_of
-from orchestrator.report.wording import WORDING, Wording
+from orchestrator.report.wording import STEPS_BY_USE, WORDING, Wording
 
 
 class RuleBasedWriter:
-    """Says in up to four steps: the decision, where the heatmap lies, what that is worth, what is doubtful.
+    """Says the decision, where the heatmap lies, what that is worth, what is doubtful and what to do then.
 
     It knows where the heatmap lies and not what the cell shows, and words it that way. It never fails.
     """
@@ -41,16 +41,19 @@ def compose(finding: Finding, focus: FocusMap | None, language: Language) -> str
     reasons = review_phrases(codes, wording)
     if not reasons:
         return " ".join(sentences)
-    # With one reason, the longest report that the sentences can make has room: the tests try them all.
-    candidates = (" ".join([*sentences, _review(reasons, n, wording)]) for n in range(len(reasons), 0, -1))
+    # With one reason and no step, the longest report that the sentences can make has room: the tests try all.
+    step = _next_step(codes, wording)
+    endings = [[_review(reasons, n, wording), step] for n in range(len(reasons), 0, -1)]
+    candidates = (" ".join(sentences + end) for end in [*endings, endings[-1][:1]])
     return next(text for text in candidates if len(text.split()) <= MAX_WORDS)
 
 
 def _decision(finding: Finding, wording: Wording, language: Language) -> str:
-    first, second = (MORPHOLOGY[CLASS_NAMES[i]].label[language] for i in (LYMPHOCYTE, NEUTROPHIL))
+    first, second = (MORPHOLOGY[CLASS_NAMES[i]].noun[language] for i in (LYMPHOCYTE, NEUTROPHIL))
+    level = confidence_level(finding.confidence)
     match finding.decided_by:
         case "none":
-            template = wording.decision
+            template = wording.decision_unsure if level == "low" else wording.decision
         case "prior":
             template = wording.decision_with_prior
         case "main" | "aux":
@@ -58,8 +61,8 @@ def _decision(finding: Finding, wording: Wording, language: Language) -> str:
     return template.format(
         first=first,
         second=second,
-        label=MORPHOLOGY[finding.class_name].label[language],
-        confidence=wording.confidence[confidence_level(finding.confidence)],
+        noun=MORPHOLOGY[finding.class_name].noun[language],
+        confidence=wording.confidence[level],
         percent=wording.percent(percent_figure(finding.confidence)),
     )
 
@@ -105,12 +108,18 @@ def _second_class(finding: Finding, wording: Wording, language: Language) -> lis
     second = second_class(finding, language)
     if second is None:
         return []
-    return [wording.second_class.format(label=second.label, percent=wording.percent(second.percent))]
+    noun = MORPHOLOGY[second.class_name].noun[language]
+    return [wording.second_class.format(noun=noun, percent=wording.percent(second.percent))]
 
 
 def _review(reasons: Sequence[str], shown: int, wording: Wording) -> str:
     more = [wording.more_reasons] if shown < len(reasons) else []
     return wording.review.format(reasons=_list([*reasons[:shown], *more], wording))
+
+
+def _next_step(codes: set[str], wording: Wording) -> str:
+    """One step, of the reason that a person should take on first."""
+    return next((wording.next_step[code] for code in STEPS_BY_USE if code in codes), wording.other_step)
 
 
 def _list(items: Sequence[str], wording: Wording) -> str:

@@ -35,6 +35,14 @@ CLASS_STEMS: Final[Mapping[str, Pattern]] = MappingProxyType(
     }
 )
 
+OTHER_CELLS: Final = _starting(
+    r"band\b", r"bands\b", r"stab\b", "granulocyt", "platelet", "thrombocyt", "erythrocyt", r"plasma cell",
+    r"red (?:blood )?cell", r"\w*myelocyt", "megakaryocyt", "mast cell", "precursor",
+    r"çomak\b", "granülosit", "trombosit", "eritrosit", "alyuvar", "plazma hücre", r"\w*miyelosit",
+    "megakaryosit", "öncü hücre",
+)  # fmt: skip
+"""Cells that are none of the five classes."""
+
 REGION_STEMS: Final[Mapping[str, Pattern]] = MappingProxyType(
     {
         "nucleus": _starting("nucle(?!ol)", "çekirde", "nükle(?!ol)"),
@@ -47,6 +55,29 @@ REGION_STEMS: Final[Mapping[str, Pattern]] = MappingProxyType(
 
 CONFIDENCE_STEMS: Final = _starting("confiden", "probab", "certain", "güven", "olasılı")
 
+CONFIDENCE_WORDS: Final = re.compile(
+    r"\b((?:very )?(?:high|low)|moderate|medium)\b(?: \w+)? (?:confidence|certainty)"
+    r"|\b((?:çok )?(?:yüksek|düşük)|orta)(?: düzeyde| düzey)?(?: bir)? (?:güven|kesinlik)"
+)
+"""A confidence in words; its group is the degree."""
+
+CERTAINTY: Final = re.compile(
+    r"\b(?:definite\w*|undoubted\w*|doubtless|unquestionabl\w*|certainly|clearly|proves?|proven|confirm\w*"
+    r"|trusted|trustworthy|no (?:further )?(?:review|check|doubt)\w*"
+    r"|kesinlikle|şüphesiz|kuşkusuz|açıkça|kanıtl\w*|doğrul\w*|gerek yok\w*|gerekmez|gerekmiyor)\b"
+)
+"""More than a probability can say, or that nobody need look."""
+
+SPOKEN_TO: Final = _starting(
+    "instruction", r"ignore\b", "prompt", r"password", "talimat", "yok ?say", "görmezden"
+)
+"""Words of somebody who speaks to a language model."""
+
+FRACTIONS: Final = _starting(
+    r"half\b", r"halves\b", r"thirds?\b", "quarter", "yarısı", "üçte", "dörtte", "çeyre"
+)
+"""Shares without a figure."""
+
 HEATMAP_STEMS: Final = _starting("heat ?map", "grad-cam", "attention", "activation", "ısı harita", "dikkat")
 
 MOSTLY: Final = _starting(
@@ -54,23 +85,36 @@ MOSTLY: Final = _starting(
     "chief", "bulk", "büyük", "çoğun", "çoğu", "ağırlık", "yoğunlaş", "başlıca", "esas", "odak", "temel",
 )  # fmt: skip
 
+OFF: Final = re.compile(
+    r"\b(?:not|never|hardly|barely|scarcely) (?:\w+ )?"
+    r"(?:lie|on|over|cover|fall|rest|focus|concentrat|touch|reach)"
+    r"|üzerinde (?:değil|bulunmu|yer almı|yoğunlaşmı)"
+)
+"""That the heatmap is not on what the sentence names."""
+
 DIAGNOSIS: Final = _starting(
     "diagnos", "leuk[ae]*mi", "lymphom", "myelom", "infect", "inflam", "diseas", "disorder", "patient",
     "normal", "abnormal", "patholog", "malign", "cancer", "tumou?r", "allerg", "ana?emi", "health", "benign",
     "suffer", "risk", "syndrom", "symptom", "sepsis", "septic", "viral", "virus", "bacteri", "parasit",
     "fung[ai]", "prognos", "clinical", "immun", "reactive", "toxic", "blast", "immature", "atyp", "deficien",
-    "chronic", "acute", r"\w+philia\b", r"\w+cytosis\b", r"\w+penia\b",
+    "chronic", "acute", "malaria", "dengue", "covid", "tubercul", "mononucleosis", r"\w*dysplas", "marrow",
+    "elevat", "increas", "decreas", r"counts?\b", r"left shift", "child", "infant", r"wom[ae]n\b",
+    r"female\b", r"male\b", r"years?\b", "donor", r"\w+philia\b", r"\w+cytosis\b", r"\w+penia\b",
     "tanı(?![mn])", "teşhis", "lösemi", "lenfom", "miyelom", "enfeksiyon", "iltihap", "enflam", "hasta",
     "bozukluk", "anormal", "patoloj", "kanser", "tümör", "alerji", "anemi", "sağlık", "iyi huylu",
     "kötü huylu", "sendrom", "semptom", "belirtisi", "belirtiler", "virüs", "bakteri", "parazit", "mantar",
-    "klinik", "bağışık", "immün", "reaktif", "toksik", "atipik", "olgunlaşmamış", "kronik", "akut",
+    "sıtma", "verem", r"\w*displazi", "kemik ili", "sola kayma", "artmış", "artış", "azalmış", "sayısı",
+    "çocu[kğ]", "bebek", "kadın", r"erkek\b", "yaşında", "klinik", "bağışık",
+    "immün", "reaktif", "toksik", "atipik", "olgunlaşmamış", "kronik", "akut",
     r"\w+sitoz\b", r"\w+peni\b",
 )  # fmt: skip
 
 TREATMENT: Final = _starting(
     "treat", "therap", "drug", "medicat", "medicine", "dos(?:e|age|ing)", "antibiot", "steroid", "chemo",
-    "prescri", "surg", "biops", "transfus", "hospital", "consult", "doctor", "physician", "ha?ematologist",
-    "tedavi", "terapi", "ilaç", r"doz\b", "antibiyot", "kemoterapi", "ameliyat", "biyopsi", "transfüzyon",
+    r"tests?\b", r"testing\b", "examin", "investigat", "prescri", "surg", "biops", "transfus", "hospital",
+    "consult", "doctor", "physician", "ha?ematologist",
+    "tetkik", r"testi?\b", "muayene", "tedavi", "terapi", "ilaç", r"doz\b", "antibiyot",
+    "kemoterapi", "ameliyat", "biyopsi", "transfüzyon",
     "hastane", "doktor", "hekim", "hematolog",
 )  # fmt: skip
 
@@ -89,7 +133,8 @@ MORPHOLOGY_STEMS: Final[tuple[Pattern, ...]] = tuple(
         "granul", "lob", "kidney", "renal", "bean", "horseshoe", "vacuol", "filament", "bridg", r"rim\b",
         "chromatin", "nucleol", "auer", "d[öo]hle", "inclusion", "indent", "segment", "coarse", r"fine\b",
         "round", "oval", "irregular", "dense", r"thin\b", "thick", "dark", "pale", "bright",
-        r"red\b", "orange", "pink", "blue", "purple", "violet", "azur",
+        "matur", r"typical\b", "defined", r"hyper\w*", r"hypo\w*", "stain", "olgun", r"tipik\b", "hiper",
+        "boyan", r"red\b", "orange", "pink", "blue", "purple", "violet", "azur",
         "granül", "böbrek", "fasulye", "at nalı", "vakuol", "iplik", "köprü", "şerit", "kromatin", "nükleol",
         "inklüzyon", "çentik", r"iri\b", r"ince\b", "yuvarlak", "düzensiz", r"dar\b", "koyu", "soluk",
         "kırmızı", "turuncu", "pembe", "mavi", r"mor\b", "eflatun",

@@ -1,7 +1,8 @@
 """The sentences of the rule-based report, one :class:`Wording` per language.
 
-Written so that no word has to be inflected by code: labels and figures stand only where every class and
-every number fits as it is (in Turkish, no suffix hangs on either).
+Written so that no word has to be inflected by code: names of classes and figures stand only where
+every one of them fits as it is (in English a name brings its article, in Turkish no suffix hangs on a name or
+a figure).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +21,16 @@ class Wording:
     """Templates for :meth:`str.format`, and phrases.
 
     ``percent`` turns a number with a decimal point into the language's form. ``place`` and ``where`` are
-    the two parts of one sentence and get their full stop last.
+    the two parts of one sentence and get their full stop last. ``decision_unsure`` is said of a low
+    confidence. ``review_reasons`` and ``next_step`` go by the code of a reason: why a person should look, and
+    what that person can do about it.
     """
 
     percent: Callable[[str], str]
     conjunction: str
     confidence: Mapping[Confidence, str]
     decision: str
+    decision_unsure: str
     decision_between: str
     decision_with_prior: str
     place: Mapping[Region, str]
@@ -45,6 +49,8 @@ class Wording:
     review_reasons: Mapping[str, str]
     other_reason: str
     more_reasons: str
+    next_step: Mapping[str, str]
+    other_step: str
 
 
 REASONS_BY_WEIGHT: Final = (
@@ -61,6 +67,20 @@ REASONS_BY_WEIGHT: Final = (
 )
 """Codes of review reasons, those first that a reader must not miss where there is no room for all."""
 
+STEPS_BY_USE: Final = (
+    "no_cell",
+    "blurred",
+    "too_small",
+    "overexposed",
+    "underexposed",
+    "outside_routed_classes",
+    "out_of_distribution",
+    "background_focus",
+    "close_call",
+    "low_confidence",
+)
+"""Codes of review reasons, those first whose step comes first: a better image may settle all the others."""
+
 _EN: Final = Wording(
     percent=lambda number: f"{number} %",
     conjunction="and",
@@ -70,12 +90,13 @@ _EN: Final = Wording(
         "moderate": "moderate confidence",
         "low": "low confidence",
     },
-    decision="The model classifies this cell as {label} with {confidence} ({percent}).",
+    decision="The model classifies this cell as {noun} with {confidence} ({percent}).",
+    decision_unsure="The model's best guess for this cell is {noun}, with {confidence} ({percent}).",
     decision_between=(
-        "Deciding only between {first} and {second}, the model chooses {label} with {confidence} ({percent})."
+        "Deciding only between {first} and {second}, the model chooses {noun} with {confidence} ({percent})."
     ),
     decision_with_prior=(
-        "Weighed by the class shares of the device profile, this cell is classified as {label} "
+        "Weighed by the class shares of the device profile, this cell is classified as {noun} "
         "with {confidence} ({percent})."
     ),
     place={
@@ -100,27 +121,40 @@ _EN: Final = Wording(
     ),
     place_nowhere="The heatmap is empty and does not show what the decision rests on.",
     place_unknown="As no cell was found, the position of the heatmap cannot be judged.",
-    agrees="Its position fits the morphology of this class.",
-    agrees_with_structures="Its position fits this class, in which one looks for {structures}.",
-    partly="Its position fits this class only in part, as one looks for {structures}.",
-    partly_also="Its position fits this class only in part, as one also looks for {structures}.",
-    disagrees=("Its position does not fit this class well, as one looks for {structures}; please check."),
-    second_class="Second comes {label} ({percent}).",
+    agrees="That fits the morphology of this class.",
+    agrees_with_structures="That fits this class, in which one looks for {structures}.",
+    partly="That fits this class only in part: one looks for {structures}.",
+    partly_also="That fits this class only in part: one also looks for {structures}.",
+    disagrees="That does not fit this class well: one looks for {structures}.",
+    second_class="Next comes {noun} ({percent}).",
     review="Please review this result: {reasons}.",
     review_reasons={
-        "no_cell": "no cell found",
-        "out_of_distribution": "image unlike the training images",
+        "no_cell": "no cell was found",
+        "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
-        "background_focus": "attention largely outside the cell",
-        "close_call": "two classes close together",
-        "low_confidence": "low confidence",
-        "blurred": "blurred image",
-        "too_small": "image too small",
-        "overexposed": "image overexposed",
-        "underexposed": "image underexposed",
+        "background_focus": "the model looks largely outside the cell",
+        "close_call": "two classes are almost equally likely",
+        "low_confidence": "the confidence is below its limit",
+        "blurred": "the image is blurred",
+        "too_small": "the image is too small",
+        "overexposed": "the image is overexposed",
+        "underexposed": "the image is underexposed",
     },
-    other_reason="a further reason given with the result",
-    more_reasons="more reasons given with the result",
+    other_reason="the result gives a further reason",
+    more_reasons="there are more reasons",
+    next_step={
+        "no_cell": "Take an image with the whole cell in its centre.",
+        "blurred": "Take a sharper image.",
+        "too_small": "Take an image at a higher magnification.",
+        "overexposed": "Take an image with less light.",
+        "underexposed": "Take an image with more light.",
+        "outside_routed_classes": "Analyse it without routing, or classify it by eye.",
+        "out_of_distribution": "Classify this cell by eye.",
+        "background_focus": "Classify this cell by eye.",
+        "close_call": "Compare the cell with both classes.",
+        "low_confidence": "Classify this cell by eye.",
+    },
+    other_step="Read the reasons in the result.",
 )
 
 _TR: Final = Wording(
@@ -132,14 +166,15 @@ _TR: Final = Wording(
         "moderate": "orta düzeyde güvenle",
         "low": "düşük güvenle",
     },
-    decision="Model bu hücreyi {confidence} ({percent}) {label} olarak sınıflandırdı.",
+    decision="Model bu hücreyi {confidence} ({percent}) {noun} olarak sınıflandırdı.",
+    decision_unsure="Model bu hücreyi {confidence} ({percent}) en çok {noun} sınıfına yakın buldu.",
     decision_between=(
         "Yalnızca {first} ile {second} arasında seçim yapan model, bu hücreyi {confidence} ({percent}) "
-        "{label} olarak sınıflandırdı."
+        "{noun} olarak sınıflandırdı."
     ),
     decision_with_prior=(
         "Cihaz profilindeki sınıf oranlarını da hesaba katan model, bu hücreyi {confidence} ({percent}) "
-        "{label} olarak sınıflandırdı."
+        "{noun} olarak sınıflandırdı."
     ),
     place={
         "nucleus": (
@@ -164,21 +199,19 @@ _TR: Final = Wording(
     place_nowhere="Isı haritası boştur ve kararın neye dayandığını göstermez.",
     place_unknown="Hücre bulunamadığı için ısı haritasının konumu değerlendirilemez.",
     agrees="Bu dağılım, sınıfın morfolojisiyle uyumludur.",
-    agrees_with_structures="Bu dağılım, sınıfın morfolojisiyle uyumludur: bu sınıf için {structures} aranır.",
-    partly="Bu dağılım sınıfla ancak kısmen uyumludur: bu sınıf için {structures} aranır.",
-    partly_also="Bu dağılım sınıfla ancak kısmen uyumludur: bu sınıf için ayrıca {structures} aranır.",
-    disagrees=(
-        "Bu dağılım sınıfla pek uyumlu değildir: bu sınıf için {structures} aranır; lütfen kontrol edin."
-    ),
-    second_class="İkinci sırada {label} ({percent}) yer alıyor.",
+    agrees_with_structures="Bu dağılım, sınıfın morfolojisiyle uyumludur: bu sınıfta {structures} aranır.",
+    partly="Bu dağılım sınıfla ancak kısmen uyumludur: bu sınıfta {structures} aranır.",
+    partly_also="Bu dağılım sınıfla ancak kısmen uyumludur: bu sınıfta ayrıca {structures} aranır.",
+    disagrees="Bu dağılım sınıfla pek uyumlu değildir: bu sınıfta {structures} aranır.",
+    second_class="İkinci sırada {noun} ({percent}) yer alıyor.",
     review="Lütfen bu sonucu gözden geçirin: {reasons}.",
     review_reasons={
         "no_cell": "hücre bulunamadı",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
         "background_focus": "modelin dikkati büyük ölçüde hücrenin dışında",
-        "close_call": "iki sınıf birbirine çok yakın",
-        "low_confidence": "güven düşük",
+        "close_call": "iki sınıfın olasılığı birbirine çok yakın",
+        "low_confidence": "güven, sınırın altında",
         "blurred": "görüntü bulanık",
         "too_small": "görüntü çok küçük",
         "overexposed": "görüntü aşırı pozlanmış",
@@ -186,6 +219,19 @@ _TR: Final = Wording(
     },
     other_reason="sonuçta belirtilen başka bir neden var",
     more_reasons="sonuçta belirtilen başka nedenler var",
+    next_step={
+        "no_cell": "Hücrenin tamamını ortalayarak yeni bir görüntü alın.",
+        "blurred": "Daha net bir görüntü alın.",
+        "too_small": "Daha yüksek büyütmeyle yeni bir görüntü alın.",
+        "overexposed": "Daha az ışıkla yeni bir görüntü alın.",
+        "underexposed": "Daha çok ışıkla yeni bir görüntü alın.",
+        "outside_routed_classes": "Kısıtlama olmadan yeniden analiz edin veya sınıfı gözle belirleyin.",
+        "out_of_distribution": "Hücrenin sınıfını gözle belirleyin.",
+        "background_focus": "Hücrenin sınıfını gözle belirleyin.",
+        "close_call": "Hücreyi her iki sınıfla da karşılaştırın.",
+        "low_confidence": "Hücrenin sınıfını gözle belirleyin.",
+    },
+    other_step="Sonuçtaki nedenleri inceleyin.",
 )
 
 WORDING: Final[Mapping[Language, Wording]] = MappingProxyType({"en": _EN, "tr": _TR})

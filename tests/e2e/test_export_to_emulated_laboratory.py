@@ -102,7 +102,6 @@ def test_a_bundle_reaches_the_fhir_server_although_it_is_busy_first(export):
 
 
 def test_a_report_reaches_the_archive_although_it_is_busy_first(export, tmp_path):
-    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
     port, save = free_port(), tmp_path / "received"
     with emulator("dicom", "--port", port, "--status", 503, "--save", save) as (process, _):
         sent = export("dicom", DOCUMENT, "--send", f"http://127.0.0.1:{port}/dicom-web")

@@ -10,7 +10,7 @@ from tests.running_service import running_service
 if __name__ == "__main__":
     with running_service() as service, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1180, "height": 1500}, locale="en-GB")
+        page = browser.new_page(viewport={"width": 1180, "height": 1100}, locale="en-GB")
         page.goto(service.url)
         page.click("#samples")
         page.locator("#clear").wait_for()

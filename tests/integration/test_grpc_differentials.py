@@ -269,15 +269,36 @@ async def test_an_order_is_bounded(cells, limits, reason):
     assert error.reason == reason
 
 
-async def test_who_goes_away_while_he_orders_has_ordered_nothing(edge, cells):
-    assert edge.specimens is not None
-    call = edge.stub.CreateDifferential()
-    await call.write(pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S", images=2)))
-    await call.write(pb.CreateDifferentialRequest(image=cells[0]))
-    call.cancel()
-    await asyncio.sleep(0.1)
-    # To the service that may look like the end of the images.
-    assert (await edge.specimens.page(10))[0] == []
+async def test_who_goes_away_while_he_orders_has_ordered_nothing(cells):
+    others: list[str] = []
+    async with (
+        keeping(limits=OrderLimits(max_orders=1)) as edge,
+        AsyncClient(Connection(edge.target)) as client,
+        asyncio.timeout(30),
+    ):
+
+        async def another_is_taken() -> bool:
+            try:
+                differential, _ = await client.create_differential(ORDER, cells)
+            except AnalyzerError as error:
+                if error.reason != "OVERLOADED":
+                    raise
+                return False
+            others.append(differential.differential_id)
+            return True
+
+        call = edge.stub.CreateDifferential()
+        await call.write(pb.CreateDifferentialRequest(order=pb.SpecimenOrder(specimen_id="S", images=2)))
+        await call.write(pb.CreateDifferentialRequest(image=cells[0]))
+        while await another_is_taken():  # until the service receives this one, and so no other
+            pass
+        call.cancel()
+        while not await another_is_taken():  # until it is done with this one
+            await asyncio.sleep(0.01)
+        assert edge.specimens is not None
+        # To the service it may look like the end of the images.
+        kept, _ = await edge.specimens.page(100)
+    assert {specimen.differential_id for specimen in kept} == set(others)
 
 
 async def test_who_is_refused_while_he_sends_much_is_told_why():

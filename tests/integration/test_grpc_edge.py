@@ -422,21 +422,16 @@ async def test_both_edges_share_the_places(cell):
         await first
 
 
-async def test_a_call_that_waits_for_its_place_is_not_read(cell):
-    """4 MiB do not fit into what a connection may hold unread: the sender is stopped until then."""
+async def test_a_call_that_is_refused_is_not_read(cell):
+    """4 MiB do not fit into what a connection may hold unread: the sender is stopped, and told."""
     model_server = ScriptedModelServer(gate=asyncio.Event())
-    async with grpc_edge(model_server, admission=Admission(1, 8, 30), deadlines=Deadlines(20)) as edge:
+    async with grpc_edge(model_server, admission=Admission(1, 0)) as edge:
         first = edge.stub.Analyze(pb.AnalyzeRequest(image=cell))
         await asyncio.wait_for(model_server.reached.wait(), 10)
-        large = pb.AnalyzeRequest(image=cell + bytes(4 * 2**20)).SerializeToString()
-        call = edge.channel.stream_unary("/wbc.v1.Analyzer/Analyze")()
-        writing = asyncio.create_task(call.write(large))
-        done, _ = await asyncio.wait({writing}, timeout=0.5)
-        assert not done
+        large = pb.AnalyzeRequest(image=cell + bytes(4 * 2**20))
+        code, _, details = await refused(edge.stub.Analyze(large))
+        assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         model_server.gate.set()
-        await asyncio.wait_for(writing, 10)
-        await call.done_writing()
-        assert pb.AnalyzeResponse.FromString(await call).analysis.views >= 1
         await first
 
 
@@ -479,6 +474,36 @@ async def test_only_who_may_analyse_is_let_in(cell, metadata, code, reason):
         found, _, details = await refused(call)
         assert (found, details["ErrorInfo"].reason) == (code, reason)
         assert model_server.asked == 0
+
+
+async def test_calls_that_send_nothing_hold_no_place_and_end_with_their_time(cell):
+    class Counting(Keys):
+        asked = 0
+
+        async def verify(self, credential: str) -> Principal:
+            self.asked += 1
+            return await super().verify(credential)
+
+    keys = Counting()
+    async with grpc_edge(
+        FakeModelServer(),
+        admission=Admission(1, 0),
+        deadlines=Deadlines(default_s=2.0),
+        access=AccessRules(authenticator=Authenticator(api_keys=keys)),
+    ) as edge:
+        silent = [
+            edge.channel.stream_unary("/wbc.v1.Analyzer/Analyze")(metadata=bearer("analyse"))
+            for _ in range(20)
+        ]
+        await becomes(lambda: keys.asked == 20)
+        request = pb.AnalyzeRequest(
+            image=cell, options=pb.AnalysisOptions(tta=pb.TEST_TIME_AUGMENTATION_NONE)
+        )
+        assert (await edge.stub.Analyze(request, metadata=bearer("analyse"))).analysis.views == 1
+        for call in silent:
+            code, _, details = await refused(call)
+            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert details["ErrorInfo"].reason == "DEADLINE_EXCEEDED"
 
 
 async def test_who_asks_too_often_is_told_when_to_ask_again():

@@ -1,7 +1,6 @@
 """The server of the gRPC edge: health, reflection, TLS, its port, and how it ends."""
 
 import asyncio
-import datetime
 import signal
 import socket
 import time
@@ -12,10 +11,6 @@ import cv2
 import grpc
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -23,11 +18,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.edge.grpc_health import REMEMBER_S
-from orchestrator.edge.grpc_server import GrpcOptions, GrpcTls
-from orchestrator.errors import ConfigurationError
+from orchestrator.edge.grpc_server import GrpcOptions
+from orchestrator.edge.grpc_tls import GrpcTls
+from orchestrator.errors import ConfigurationError, ModelServerUnavailable
 from orchestrator.grpc_wiring import grpc_options
 from orchestrator.settings import GrpcSettings, GrpcTlsSettings, HttpSettings, ImageSettings, Settings
 from orchestrator.wiring import build_services, serve
+from tests.certificates import issued
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
@@ -138,48 +135,23 @@ async def test_reflection_may_be_off():
 # TLS
 
 
-def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None):
-    """A certificate and its key, as files and as objects; its own issuer where ``issuer`` is None."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .sign(issuer[1] if issuer else key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / f"{name}.crt").write_bytes(made.public_bytes(pem))
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return made, key
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    authority = certificate(folder, "authority", None)
-    certificate(folder, "server", authority)
-    certificate(folder, "caller", authority)
-    certificate(folder, "stranger", None)
+    authority = issued(folder, "authority")
+    issued(folder, "server", authority)
+    issued(folder, "caller", authority)
+    issued(folder, "stranger")
     return folder
 
 
 @pytest.mark.parametrize(("own", "let_in"), [("caller", True), ("stranger", False), (None, False)])
 async def test_with_mutual_tls_only_callers_with_a_certificate_are_let_in(files, own, let_in):
-    tls = GrpcTls(files / "server.crt", files / "server.key", files / "authority.crt")
+    tls = GrpcTls(files / "server.pem", files / "server.key", files / "authority.pem")
     async with grpc_edge(FakeModelServer(), options=GrpcOptions(port=0, tls=tls)) as edge:
         shown = TlsFiles(
-            files / "authority.crt",
-            own and files / f"{own}.crt",
+            files / "authority.pem",
+            own and files / f"{own}.pem",
             own and files / f"{own}.key",
         )
         connection = Connection(f"localhost:{edge.server.port}", tls=shown, max_attempts=1)
@@ -195,7 +167,7 @@ async def test_with_mutual_tls_only_callers_with_a_certificate_are_let_in(files,
 
 
 async def test_missing_files_of_tls_are_named(tmp_path):
-    tls = GrpcTls(tmp_path / "no.crt", tmp_path / "no.key")
+    tls = GrpcTls(tmp_path / "no.pem", tmp_path / "no.key")
     with pytest.raises(ConfigurationError, match="WBC_GRPC__TLS__KEY_FILE: the file cannot be read"):
         async with grpc_edge(FakeModelServer(), options=GrpcOptions(port=0, tls=tls)):
             pass
@@ -271,3 +243,15 @@ def test_without_authentication_there_is_no_grpc_edge_for_other_machines():
     services = build_services(settings, model_server=FakeModelServer())
     with pytest.raises(ConfigurationError, match=r"WBC_GRPC__HOST=0\.0\.0\.0"):
         serve(settings, services)
+
+
+def test_a_start_whose_model_cannot_be_loaded_leaves_no_port_taken():
+    port = free_port()
+    services = build_services(
+        Settings(), model_server=ScriptedModelServer(start_failure=ModelServerUnavailable("no model"))
+    )
+    settings = Settings(http=HttpSettings(port=free_port()), grpc=GrpcSettings(port=port))
+    with pytest.raises(ModelServerUnavailable, match="no model"):
+        serve(settings, services)
+    with socket.create_server(("127.0.0.1", port)):
+        pass

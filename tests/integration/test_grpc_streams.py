@@ -12,11 +12,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.grpc_stream import StreamLimits
+from tests.fakes.long_line import long_line
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
@@ -103,30 +105,44 @@ async def test_an_image_that_cannot_be_analysed_ends_nothing(cell):
     )
 
 
-async def test_no_more_than_the_window_is_under_way_or_read(cell):
-    model_server = ScriptedModelServer(gate=asyncio.Event())
-    padded = cell + bytes(8 * 2**20)  # so that a few do not fit into what a connection may hold unread
-    async with grpc_edge(model_server, options=options(window=3)) as edge:
-        call = edge.stub.AnalyzeStream()
+async def test_no_more_than_the_window_is_under_way_and_hardly_more_is_taken(cell):
+    """Over a long line, on which gRPC would by itself take whatever is sent."""
+    gate = asyncio.Event()
+    model_server = ScriptedModelServer(gate=gate)
+    images, warm, window = 20, 8, 3
+    padded = cell + bytes(3 * 2**20)
+    plain: dict[str, Any] = {"tta": pb.TEST_TIME_AUGMENTATION_NONE, "heatmap": False, "report": False}
+    async with (
+        grpc_edge(model_server, options=options(window), deadlines=Deadlines(60)) as edge,
+        long_line(edge.server.port, delay_s=0.03) as port,
+        grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        call = wbc_pb2_grpc.AnalyzerStub(channel).AnalyzeStream()
         sent = 0
 
         async def send() -> None:
             nonlocal sent
-            for n in range(12):
-                await call.write(image(str(n), padded))
+            for n in range(images):
+                await call.write(image(str(n), padded, **plain))
                 sent += 1
             await call.done_writing()
 
         sending = asyncio.create_task(send())
-        await becomes(lambda: model_server.running == 3)
-        await asyncio.sleep(0.4)
-        assert (model_server.running, edge.admission.in_flight) == (3, 3)
-        assert sent < 12, "the sender is stopped"
-        model_server.gate.set()
-        answers = await rest_of(call)
+        gate.set()
+        answers = [await call.read() for _ in range(warm)]
+        gate.clear()
+        await becomes(lambda: model_server.running == window)
+        before = -1
+        while before != sent:  # until the sender is stopped
+            before = sent
+            await asyncio.sleep(0.4)
+        assert (model_server.running, edge.admission.in_flight) == (window, window)
+        assert sent <= model_server.asked + 1
+        gate.set()
+        answers += [await call.read() for _ in range(images - warm)]
         await sending
-    assert sorted(int(answer.correlation_id) for answer in answers) == list(range(12))
-    assert model_server.asked == 12
+    assert sorted(int(answer.correlation_id) for answer in answers) == list(range(images))
+    assert model_server.asked == images
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
 """A stored differential over HTTP in the formats of other systems, and what a caller gets wrong."""
 
+import io
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx2
+import pydicom
 import pytest
 
 from orchestrator.edge.problems import MEDIA_TYPE
@@ -94,3 +98,30 @@ async def test_both_are_documented():
     assert list(fhir["responses"]["200"]["content"]) == ["application/fhir+json"]
     hl7 = paths["/v1/differentials/{differential_id}/hl7"]["get"]
     assert list(hl7["responses"]["200"]["content"]) == ["application/hl7-v2+er7"]
+
+
+async def test_a_differential_is_answered_as_a_structured_report_verified_once_signed(stored):
+    store, path = stored
+    async with service(store) as client:
+        first = await client.get(f"{path}/dicom")
+        assert first.status_code == 200, first.text
+        assert first.headers["content-type"] == "application/dicom"
+        assert "attachment" in first.headers["content-disposition"]
+        await store.sign(path.split("/")[-1], "dr.demir")
+        second = await client.get(f"{path}/dicom")
+        missing = await client.get("/v1/differentials/none/dicom")
+    flags = [pydicom.dcmread(io.BytesIO(answer.content)).VerificationFlag for answer in (first, second)]
+    assert flags == ["UNVERIFIED", "VERIFIED"]
+    assert (missing.status_code, missing.headers["content-type"]) == (404, MEDIA_TYPE)
+
+
+def test_neither_the_service_nor_its_command_line_loads_the_libraries_of_dicom():
+    program = (
+        "import sys, orchestrator.cli; from orchestrator.settings import Settings; "
+        "from orchestrator.wiring import build_app; build_app(Settings()); "
+        "print(*{'pydicom', 'highdicom'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == ""

@@ -1,5 +1,6 @@
 """The Open Inference Protocol over the real pipeline, with a model server that needs no model."""
 
+import asyncio
 import base64
 import dataclasses
 import io
@@ -517,8 +518,6 @@ async def test_images_that_two_versions_answered_for_are_no_answer():
 
 
 async def test_a_deadline_ends_the_request_and_is_counted():
-    import asyncio
-
     def counted() -> float:
         labels = {"endpoint": "v2_infer", "outcome": "deadline-exceeded"}
         return REGISTRY.get_sample_value("wbc_requests_total", labels) or 0.0
@@ -534,8 +533,6 @@ async def test_a_deadline_ends_the_request_and_is_counted():
 
 
 async def test_requests_are_admitted_with_all_others():
-    import asyncio
-
     server = ScriptedModelServer(gate=asyncio.Event())
     app = create_app(build_services(Settings(), model_server=server), admission=Admission(1, 0))
     async with client_of(app) as client:
@@ -548,6 +545,24 @@ async def test_requests_are_admitted_with_all_others():
         assert server.gate is not None
         server.gate.set()
         assert (await first).status_code == 200
+
+
+async def test_a_body_that_drips_holds_no_place():
+    app = create_app(build_services(Settings(), model_server=FakeModelServer()), admission=Admission(1, 0))
+    dripping, enough = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        dripping.set()
+        await enough.wait()
+
+    async with client_of(app) as client:
+        request = images_of(1) | {"outputs": [{"name": "main_out"}]}
+        slow = asyncio.create_task(client.post(INFER, content=body()))
+        await asyncio.wait_for(dripping.wait(), 10)
+        assert (await ask(client, INFER, request, bytes(150_528))).status_code == 200
+        enough.set()
+        assert_error(await slow, 400)
 
 
 async def test_who_may_not_ask_is_told_so_in_the_protocols_form(tmp_path):

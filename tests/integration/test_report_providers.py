@@ -17,7 +17,7 @@ from orchestrator.report.base import ReportWriter
 from orchestrator.report.facts import facts_of
 from orchestrator.report.grounding import faults
 from orchestrator.report_wiring import build_report_writers
-from orchestrator.settings import Settings, WritersSettings
+from orchestrator.settings import Settings, WriterSettings, WritersSettings
 from tests.fakes.report_provider import (
     COMPLETION_TOKENS,
     KEY,
@@ -282,6 +282,22 @@ async def test_json_by_schema_is_asked_for(provider):
         else body["generationConfig"]["responseJsonSchema"]
     )
     assert set(schema["required"]) == {"class", "confidence_percent", "region", "focus", "text"}
+
+
+async def test_a_server_without_openai_s_newest_names_is_asked_by_its_own(also_listening):
+    """Mistral's, for one, refuses a field that it does not know."""
+    also_listening.forget()
+    older = {"model": "m", "token_limit_field": "max_tokens", "structured_output": False, "temperature": 0}
+    for settings in ({"model": "m"}, older):
+        one = WriterSettings(provider="openai", base_url=also_listening.base_url, **settings)
+        writers = build_report_writers(Settings(writers=WritersSettings(order=(one,))))
+        assert (await writers.writer.write(ENGLISH)).model == SERVED_MODEL
+        await writers.writer.close()
+    sent = {"messages", "model"}
+    assert [set(body) - sent for body in also_listening.bodies] == [
+        {"max_completion_tokens", "response_format"},
+        {"max_tokens", "temperature"},
+    ]
 
 
 async def test_tokens_and_their_price_are_counted_also_of_answers_that_are_refused(provider):

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import httpx2
 import pytest
+from starlette.types import ASGIApp
 
 from orchestrator.analyse import AnalysisOptions, analyse, with_report
 from orchestrator.domain import DISCLAIMER, Report, ReportRequest
@@ -24,7 +25,7 @@ from orchestrator.settings import Settings
 from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_writer import ScriptedWriter
-from tests.report_requests import finding, focus
+from tests.report_requests import finding, focus, request
 from tests.synthetic_cells import synthetic_cell
 
 Event = tuple[str, dict[str, Any]]
@@ -37,10 +38,15 @@ class Waiting(ScriptedWriter):
         super().__init__(name)
         self.may_write = asyncio.Event()
         self.began = asyncio.Event()
+        self.cancelled = 0
 
     async def write(self, request: ReportRequest) -> Report:
         self.began.set()
-        await self.may_write.wait()
+        try:
+            await self.may_write.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         return Report("Written late.", self.name, request.language, model="m", focus_opinion="background")
 
 
@@ -95,29 +101,29 @@ async def test_the_result_comes_first_then_the_report_then_the_end(cell):
     assert {data["disclaimer"] for data in (analysis, report, done)} == {DISCLAIMER}
 
 
-async def test_the_result_does_not_wait_for_its_report(cell):
-    """Asked over a real ASGI channel, as the test client hands out an answer only when all of it is there."""
-    writer = Waiting()
-    services = build_services(Settings(), model_server=FakeModelServer(), report_writer=writer)
-    app = create_app(services)
-    async with app.router.lifespan_context(app):
+class Caller:
+    """Asks for a stream over a real ASGI channel, as the test client hands out an answer only when all of it
+    is there; ``parts`` are those of the answer so far, and ``leave`` hangs up."""
+
+    def __init__(self) -> None:
+        self.parts: asyncio.Queue[bytes] = asyncio.Queue()
+        self.leave = asyncio.Event()
+
+    async def ask(self, app: ASGIApp, cell: bytes) -> None:
         request = httpx2.Request(
             "POST", "http://service/v1/analyses?report=stream", files={"file": ("cell.png", cell)}
         )
-        body = await request.aread()
-        parts: asyncio.Queue[bytes] = asyncio.Queue()
-        sent = asyncio.Event()
+        messages = iter([{"type": "http.request", "body": await request.aread(), "more_body": False}])
 
-        async def receive() -> dict[str, Any]:
-            if not sent.is_set():
-                sent.set()
-                return {"type": "http.request", "body": body, "more_body": False}
-            await asyncio.Event().wait()
-            raise AssertionError
+        async def receive() -> Any:
+            message = next(messages, None)
+            if message is None:
+                await self.leave.wait()
+            return message or {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.body" and message.get("body"):
-                await parts.put(message["body"])
+                await self.parts.put(message["body"])
 
         scope = {
             "type": "http",
@@ -133,17 +139,40 @@ async def test_the_result_does_not_wait_for_its_report(cell):
             "client": ("127.0.0.1", 1),
             "server": ("service", 80),
         }
-        answering = asyncio.create_task(app(scope, receive, send))
-        async with asyncio.timeout(10):
-            ((name, analysis),) = events_of((await parts.get()).decode())
-            assert name == "analysis"
-            assert analysis["decision"]["class"]
-            await writer.began.wait()
-            assert parts.empty()
-            writer.may_write.set()
-            ((name, report),) = events_of((await parts.get()).decode())
-            assert (name, report["text"]) == ("report", "Written late.")
-            await answering
+        await app(scope, receive, send)
+
+
+async def test_the_result_does_not_wait_for_its_report(cell):
+    writer, caller = Waiting(), Caller()
+    app = create_app(build_services(Settings(), model_server=FakeModelServer(), report_writer=writer))
+    async with app.router.lifespan_context(app), asyncio.timeout(10):
+        answering = asyncio.create_task(caller.ask(app, cell))
+        ((name, analysis),) = events_of((await caller.parts.get()).decode())
+        assert name == "analysis"
+        assert analysis["decision"]["class"]
+        await writer.began.wait()
+        assert caller.parts.empty()
+        writer.may_write.set()
+        ((name, report),) = events_of((await caller.parts.get()).decode())
+        assert (name, report["text"]) == ("report", "Written late.")
+        await answering
+
+
+async def test_a_caller_who_leaves_takes_his_report_with_him(cell):
+    """Nobody pays for what nobody reads, and the place among the reports under way is free at once."""
+    writer, caller = Waiting(), Caller()
+    chain = FallbackWriter([Provider(writer)], RuleBasedWriter(), deadline_s=30, max_concurrent=1)
+    app = create_app(build_services(Settings(), model_server=FakeModelServer(), report_writer=chain))
+    async with app.router.lifespan_context(app), asyncio.timeout(10):
+        answering = asyncio.create_task(caller.ask(app, cell))
+        await writer.began.wait()
+        caller.leave.set()
+        await answering
+        assert writer.cancelled == 1
+        events = [name for name, _ in events_of(caller.parts.get_nowait().decode())]
+        assert (events, caller.parts.empty()) == (["analysis"], True)
+        writer.may_write.set()
+        assert (await chain.write(request())).writer == writer.name
 
 
 async def test_the_writer_s_opinion_enters_the_verdict(cell):
@@ -225,3 +254,15 @@ async def test_who_writes_and_where_facts_go_is_told():
     async with service() as client:
         writers = (await client.get("/v1/model")).json()["report_writers"]
     assert writers == [{"name": "rule-based", "model": None, "leaves": False, "sends_to": None}]
+
+
+@pytest.mark.parametrize("report", ["inline", "stream"])
+async def test_a_caller_may_have_the_service_itself_write_so_that_nothing_is_sent_on(cell, report):
+    provider = ScriptedWriter("provider")
+    async with service(provider) as client:
+        form = {"report": report, "writer": "rule-based"}
+        response = await client.post("/v1/analyses", files={"file": cell}, data=form)
+        assert '"rule-based"' in response.text
+        assert provider.asked == []
+        await client.post("/v1/analyses", files={"file": cell}, data={"report": report})
+        assert len(provider.asked) == 1

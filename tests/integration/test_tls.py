@@ -1,50 +1,20 @@
 """TLS of the HTTP edge, with certificates that are made here."""
 
+import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from orchestrator.edge.tls import ServerTls, server_context
 from orchestrator.errors import ConfigurationError
+from tests.certificates import issued
 from tests.integration.test_serving_process import fake_service
 from tests.running_service import running_service
-
-
-def made(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate that is its own authority, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / f"{name}.pem", folder / f"{name}.key"
-    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
 
 
 @contextmanager
@@ -61,13 +31,14 @@ def asking(
 
 
 def test_the_service_speaks_tls_and_only_to_those_it_should(tmp_path):
-    certificate, key = made(tmp_path, "service")
-    own, stranger = made(tmp_path, "client"), made(tmp_path, "stranger")
+    certificate, key = issued(tmp_path, "service").files
+    own, stranger = issued(tmp_path, "client").files, issued(tmp_path, "stranger").files
     environment = {
         "WBC_SECURITY__TLS__CERTIFICATE_FILE": str(certificate),
         "WBC_SECURITY__TLS__KEY_FILE": str(key),
         "WBC_SECURITY__TLS__CLIENT_CA_FILE": str(own[0]),
         "WBC_SECURITY__TLS__LEAST_VERSION": "1.3",
+        "WBC_SECURITY__HEADER_TIMEOUT_S": "1",
     }
     with running_service(fake_service("FakeModelServer"), environment) as service:
         assert "https://localhost" in service.announcement
@@ -83,17 +54,22 @@ def test_the_service_speaks_tls_and_only_to_those_it_should(tmp_path):
                 client.get("/livez")
         with pytest.raises(httpx2.TransportError):
             httpx2.get(f"{service.url}/livez")
+        host, port = service.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as silent:
+            begun_s = time.monotonic()
+            assert silent.recv(1) == b""  # let go of, who begins no handshake
+            assert time.monotonic() - begun_s < 8
 
 
 def test_tls_1_2_is_the_least_by_default(tmp_path):
-    context = server_context(ServerTls(*made(tmp_path, "service")))
+    context = server_context(ServerTls(*issued(tmp_path, "service").files))
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_NONE
 
 
 def test_files_that_do_not_fit_are_a_configuration_error_without_their_paths(tmp_path):
-    certificate, key = made(tmp_path, "service")
-    _, other_key = made(tmp_path, "other")
+    certificate, key = issued(tmp_path, "service").files
+    _, other_key = issued(tmp_path, "other").files
     for tls in (
         ServerTls(certificate, other_key),
         ServerTls(tmp_path / "missing.pem", key),

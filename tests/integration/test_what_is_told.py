@@ -1,26 +1,32 @@
 """What the log and the metrics of a running service tell, and what they must not: whose image it is."""
 
+import base64
 import io
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import httpx2
+import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.domain import Prediction, Report, ReportRequest, ViewBatch
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_app, build_services
+from tests.dicom_files import PATIENT, native_file
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.otlp_collector import OtlpCollector
 from tests.integration.test_serving_process import fake_service
 from tests.multipart_forms import CONTENT_TYPE, form, part
-from tests.running_service import RunningService, running_service
+from tests.running_service import RunningService, free_port, running_service
 
-MARKER = "Yilmaz-Ayse-19570312"
+MARKER = PATIENT  # so that DICOM files name him, too
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 FAILS_WITHOUT_HEATMAP = """
 import logging
@@ -61,12 +67,13 @@ class Told:
 
 def what_is_told(log_format: str, folder: Path, *, traced: bool) -> Told:
     """By a service that was sent the marker in every way."""
-    log = folder / "service.log"
+    log, grpc_port = folder / "service.log", free_port()
     arguments = "-c", FAILS_WITHOUT_HEATMAP.format(marker=MARKER, log=str(log))
     environment = {
         "WBC_LOG_FORMAT": log_format,
         "WBC_LOG_REQUESTS": "true",
         "WBC_STORE__URL": f"sqlite:///{folder}/store.db",
+        "WBC_GRPC__PORT": str(grpc_port),
     }
     with (
         OtlpCollector() as collector,
@@ -75,7 +82,8 @@ def what_is_told(log_format: str, folder: Path, *, traced: bool) -> Told:
         ) as service,
     ):
         send_the_marker_everywhere(service)
-        order_a_specimen_of_the_markers(service)
+        order_a_specimen_of_the_markers(service, dicom=not traced)
+        send_the_marker_over_grpc(grpc_port)
         with httpx2.Client(base_url=service.url, timeout=30) as client:
             plain = client.get("/metrics")
             openmetrics = client.get("/metrics", headers=OPENMETRICS)
@@ -114,6 +122,11 @@ def image(shade: int) -> bytes:
     return out.getvalue()
 
 
+def dicom_image() -> bytes:
+    """Of the marker, by every element that names somebody."""
+    return native_file(np.full((96, 96, 3), (200, 100, 200), np.uint8))
+
+
 def send_the_marker_everywhere(service: RunningService) -> None:
     headers = {
         "User-Agent": MARKER,
@@ -135,6 +148,8 @@ def send_the_marker_everywhere(service: RunningService) -> None:
 
         assert send("/predict", good) == 200
         assert send("/predict", good, patient=MARKER, profile="default") == 200
+        assert send("/predict", dicom_image()) == 200
+        assert send("/predict", dicom_image()[:900]) in (400, 415)
         assert send("/v1/analyses", good, profile=MARKER) == 422
         assert send("/v1/analyses", good, **{MARKER: MARKER}) == 422
         assert send(f"/v1/analyses?profile={MARKER}&{MARKER}={MARKER}", good) == 422
@@ -143,6 +158,7 @@ def send_the_marker_everywhere(service: RunningService) -> None:
         assert send("/predict", MARKER.encode() * 20) == 415
         assert send("/v1/analyses", good, heatmap="false") == 500
         assert client.request(MARKER, "/predict").status_code in (400, 405)
+        send_the_marker_to_open_inference(client, good)
         # Broken forms: the marker in a boundary, a part header, a field's name.
         broken = form(part(MARKER, good, MARKER))
         for content_type in (CONTENT_TYPE, f"multipart/form-data; boundary={MARKER}"):
@@ -152,11 +168,62 @@ def send_the_marker_everywhere(service: RunningService) -> None:
         assert named.status_code == 200
 
 
-def order_a_specimen_of_the_markers(service: RunningService) -> None:
+def send_the_marker_to_open_inference(client: httpx2.Client, good: bytes) -> None:
+    path = "/v2/models/wbc_analysis/infer"
+    cell = {"name": "image", "datatype": "BYTES", "shape": [1]}
+    cells = [{**cell, "data": [base64.b64encode(data).decode()]} for data in (good, dicom_image())]
+    for inputs in cells:
+        answer = client.post(path, json={"id": MARKER, "inputs": [inputs]})
+        assert (answer.status_code, answer.json()["id"]) == (200, MARKER)
+    for wrong in (
+        {"inputs": [{**cells[0], "name": MARKER}]},
+        {"inputs": cells[:1], "outputs": [{"name": MARKER}]},
+        {"inputs": cells[:1], "parameters": {"profile": MARKER}},
+        {"inputs": [{**cells[0], "data": [MARKER]}]},
+    ):
+        assert client.post(path, json={"id": MARKER, **wrong}).status_code == 400
+    assert client.get(f"/v2/models/{MARKER}").status_code == 404
+
+
+def send_the_marker_over_grpc(port: int) -> None:
+    metadata = (("x-patient", MARKER), ("x-request-id", f"patient {MARKER}"), ("user-agent", MARKER))
+    order = pb.SpecimenOrder(specimen_id=MARKER, images=1, idempotency_key=f"{MARKER}-2")
+    without_heatmap = pb.AnalysisOptions(heatmap=False)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = wbc_pb2_grpc.AnalyzerStub(channel)
+        stream = [
+            pb.AnalyzeStreamRequest(correlation_id=MARKER, image=image(200)),
+            pb.AnalyzeStreamRequest(correlation_id=MARKER, image=dicom_image()),
+            pb.AnalyzeStreamRequest(correlation_id=MARKER, image=MARKER.encode()),
+            pb.AnalyzeStreamRequest(correlation_id=MARKER, image=image(200), options=without_heatmap),
+        ]
+        answers = list(stub.AnalyzeStream(iter(stream), metadata=metadata, timeout=30))
+        reasons = sorted(answer.error.reason for answer in answers)
+        assert reasons == ["", "", "INTERNAL_ERROR", "UNSUPPORTED_IMAGE"]
+        ordered = [pb.CreateDifferentialRequest(order=order), pb.CreateDifferentialRequest(image=image(200))]
+        stub.CreateDifferential(iter(ordered), metadata=metadata, timeout=30)
+        for wrong in (
+            lambda: stub.Analyze(
+                pb.AnalyzeRequest(image=image(200), options=pb.AnalysisOptions(profile=MARKER)), timeout=30
+            ),
+            lambda: stub.GetDifferential(pb.GetDifferentialRequest(differential_id=MARKER), timeout=30),
+            lambda: channel.unary_unary("/wbc.v1.Analyzer/Analyze")(MARKER.encode(), timeout=30),
+            lambda: channel.unary_unary(f"/{MARKER}/{MARKER}")(b"", timeout=30),
+        ):
+            with pytest.raises(grpc.RpcError):
+                wrong()
+
+
+def order_a_specimen_of_the_markers(service: RunningService, *, dicom: bool) -> None:
+    """``dicom``: also as a DICOM report, which takes three seconds."""
     with httpx2.Client(base_url=service.url, headers={"User-Agent": MARKER}, timeout=30) as client:
         ordered = client.post(
             "/v1/differentials",
-            files=[("files", (f"{MARKER}-{number}.jpg", image(200))) for number in range(2)],
+            files=[
+                ("files", (f"{MARKER}-0.jpg", image(200))),
+                ("files", (f"{MARKER}-1.jpg", image(200))),
+                ("files", (f"{MARKER}.dcm", dicom_image())),
+            ],
             data={"specimen_id": MARKER},
             headers={"Idempotency-Key": MARKER},
         )
@@ -166,6 +233,9 @@ def order_a_specimen_of_the_markers(service: RunningService) -> None:
             assert time.monotonic() < waited_until_s
             time.sleep(0.05)
         assert MARKER in client.get(where).text  # it was kept; and it is told to who asks for it, alone
+        for form in ("fhir", "hl7", "export.csv", *(["dicom"] if dicom else [])):
+            assert client.get(f"{where}/{form}").status_code == 200, form
+        assert client.post(f"{where}/cells/{MARKER}/decision", json={"label": MARKER}).status_code >= 400
         assert client.get(f"/v1/differentials/{MARKER}").status_code == 404
 
 
@@ -239,10 +309,14 @@ async def test_model_server_and_report_writer_are_asked_nothing_of_whose_image_i
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service") as client,
     ):
         for path in ("/predict", "/v1/analyses"):
-            answer = await client.post(
-                path, files={"file": (f"{MARKER}.jpg", image(200))}, headers=headers, data={"language": "tr"}
-            )
-            assert answer.status_code == 200
+            for name, content in (("jpg", image(200)), ("dcm", dicom_image())):
+                answer = await client.post(
+                    path,
+                    files={"file": (f"{MARKER}.{name}", content)},
+                    headers=headers,
+                    data={"language": "tr"},
+                )
+                assert answer.status_code == 200
     for asked in (model_server.asked, writer.asked):
         assert len(asked) > 1000
         assert b"yilmaz" not in asked.lower()

@@ -64,11 +64,11 @@ export async function isReady(signal) {
 }
 
 /** The analysis of one image: levels of heat and outlines, so that colours and opacity are the page's. */
-export async function analyse(file, {language, profile, tta, report = "none", signal}) {
-  return (await ask("v1/analyses", {method: "POST", body: form(file, {language, profile, tta, report}), signal})).json();
+export async function analyse(file, {signal, ...options}) {
+  return (await ask("v1/analyses", {method: "POST", body: form(file, {...options, report: "none"}), signal})).json();
 }
 
-function form(file, {language, profile, tta, report}) {
+function form(file, {language, profile, tta, writer, report}) {
   const body = new FormData();
   body.append("language", language);
   if (profile) body.append("profile", profile);
@@ -76,19 +76,29 @@ function form(file, {language, profile, tta, report}) {
   body.append("heatmap_style", "levels");
   body.append("outlines", "true");
   body.append("report", report);
+  if (writer) body.append("writer", writer);
   // Under a name of the page's own: what a file is called may name a patient.
   body.append("file", file, "cell");
   return body;
 }
 
-/**
- * The same with its report, which comes later: calls `onEvent(name, data)` for each event of the stream.
- * An event's data is JSON.
- */
-export async function analyseStreaming(file, options, onEvent) {
+/** The same with its report, which comes later: two promises, `result` and `report`. */
+export function analyseAndReport(file, options) {
+  const result = Promise.withResolvers();
+  const report = Promise.withResolvers();
+  report.promise.catch(() => {});  // who only wants the result need not listen
+  streamed(file, options, (name, data) => {
+    if (name === "analysis") result.resolve(data);
+    else if (name === "report") report.resolve(data);
+    else if (name === "error") report.reject(new ServiceError(data.status ?? 500, "", data.detail ?? ""));
+  }).then(() => { throw new ServiceError(0, "offline", ""); })  // of no effect where all has come
+    .catch((error) => { result.reject(error); report.reject(error); });
+  return {result: result.promise, report: report.promise};
+}
+
+async function streamed(file, {signal, ...options}, onEvent) {
   const response = await ask("v1/analyses", {
-    method: "POST", body: form(file, {...options, report: "stream"}), signal: options.signal,
-    headers: {Accept: "text/event-stream"},
+    method: "POST", body: form(file, {...options, report: "stream"}), signal, headers: {Accept: "text/event-stream"},
   });
   await readEvents(response, onEvent);
 }

@@ -5,9 +5,10 @@ import {isReady, model} from "./api.js";
 import {CellsView} from "./cells_view.js";
 import {HistoryView} from "./history_view.js";
 import {keep} from "./history.js";
+import {filesOf} from "./intake.js";
 import {errorText, language, t} from "./messages.js";
 import {Queue} from "./queue.js";
-import {settings} from "./settings.js";
+import {analysisChoice, settings} from "./settings.js";
 import {SettingsView} from "./settings_view.js";
 import {SpecimenView} from "./specimen_view.js";
 
@@ -16,15 +17,14 @@ const VIEWS = ["cells", "specimen", "history", "settings"];
 
 let service = null;
 
-const queue = new Queue(() => ({
-  language: settings.get("language"), profile: settings.get("profile"), tta: settings.get("tta"),
-}));
-const place = (name) => document.getElementById(`view-${name}`);
+const queue = new Queue(analysisChoice);
+const main = document.getElementById("main");
+const sections = Object.fromEntries(VIEWS.map((name) => [name, document.getElementById(`view-${name}`)]));
 const views = {
-  cells: new CellsView(place("cells"), queue),
-  specimen: new SpecimenView(place("specimen")),
-  history: new HistoryView(place("history")),
-  settings: new SettingsView(place("settings"), () => service),
+  cells: new CellsView(sections.cells, queue),
+  specimen: new SpecimenView(sections.specimen),
+  history: new HistoryView(sections.history),
+  settings: new SettingsView(sections.settings, () => service),
 };
 
 const kept = new Set();
@@ -38,15 +38,27 @@ queue.addEventListener("change", () => {
   }
 });
 
-/** `#/specimen/42` is the view "specimen" and "42". */
+/** `#/specimen/42/7` is the view "specimen", "42", and its cell "7". */
 function address() {
-  const [, view, ...rest] = location.hash.split("/");
-  return [VIEWS.includes(view) ? view : "cells", rest.length ? decodeURIComponent(rest.join("/")) : null];
+  const [, view, id, part] = location.hash.split("/").map(decoded);
+  return [VIEWS.includes(view) ? view : "cells", id || null, part || null];
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function go({moved = true} = {}) {
-  const [view, id] = address();
-  for (const name of VIEWS) place(name).hidden = name !== view;
+  const [view, id, part] = address();
+  // Only one is in the document, so that no id is there twice.
+  if (!sections[view].isConnected || main.childElementCount > 1) {
+    main.replaceChildren(sections[view]);
+    scrollTo(0, 0);
+  }
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -54,8 +66,8 @@ function go({moved = true} = {}) {
   document.title = `${t(view)} · WBC Analyzer`;
   if (view === "cells") views.cells.select(id);
   else if (view === "settings") views.settings.render();
-  else views[view].render(id);
-  if (moved && !id) document.getElementById("main").focus({preventScroll: true});
+  else views[view].render(id, part);
+  if (moved && !id) main.focus({preventScroll: true});
 }
 
 function dress() {
@@ -69,9 +81,12 @@ function dress() {
 }
 
 function showWhereDataGoes() {
-  const remote = (service?.report_writers || []).filter((one) => one.leaves).map((one) => one.name);
-  document.getElementById("where-data-goes").textContent = remote.length && settings.get("report")
-    ? t("leaves", {writers: remote.join(", ")}) : t("staysHere");
+  const remote = (service?.report_writers || []).filter((one) => one.leaves);
+  const writer = settings.get("writer");
+  const words = writer === "none" ? t("staysHereNoReports")
+    : writer === "rule-based" || !remote.length ? t("staysHere")
+      : t("leaves", {writers: remote.map((one) => `${one.name} (${one.sends_to})`).join(", ")});
+  document.getElementById("where-data-goes").textContent = words;
 }
 
 async function watch() {
@@ -101,7 +116,7 @@ window.addEventListener("hashchange", () => go());
 window.addEventListener("dragover", (event) => event.preventDefault());
 window.addEventListener("drop", (event) => {
   event.preventDefault();
-  takeAnywhere([...event.dataTransfer.files]);
+  filesOf(event.dataTransfer).then(takeAnywhere);
 });
 window.addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files || [])];
@@ -110,7 +125,7 @@ window.addEventListener("paste", (event) => {
 
 function takeAnywhere(files) {
   const [view] = address();
-  if (view === "specimen") views.specimen.taken?.(files);
+  if (view === "specimen" && views.specimen.taken) views.specimen.taken(files);
   else {
     if (view !== "cells") location.hash = "#/cells";
     views.cells.taken(files);

@@ -1,11 +1,16 @@
 // Any images, one by one: the queue, the gallery by class, and the cell that is looked at.
 
 import {announce, el, fill} from "./dom.js";
+import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
 import {intake} from "./intake.js";
-import {className, errorText, percent, seconds, t} from "./messages.js";
+import {lazyImage} from "./lazy_image.js";
+import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
+import {progressLine} from "./progress_line.js";
+import {analysisChoice, settings} from "./settings.js";
 
 const GROUPS = [...CLASSES, "waiting", "not analysed"];
+const TILES_AT_ONCE = 30;
 
 function groupOf(item) {
   if (item.state === "done") return item.result.decision.class;
@@ -28,6 +33,8 @@ export class CellsView {
   #selected = null;
   #tiles = new Map();
   #parts = null;
+  #frame = 0;
+  #allTold = true;
 
   constructor(place, queue) {
     this.#place = place;
@@ -44,14 +51,15 @@ export class CellsView {
     const none = el("p", {class: "empty"}, t("noCellsYet"));
     this.#parts = {
       groups, none,
-      progress: el("div", {class: "progress", id: "progress"}),
+      intaking,
+      progress: this.#progressLine(),
       gallery: el("div", {class: "gallery", id: "gallery"}, none, [...groups.values()].map((group) => group.section)),
       detail: el("div", {class: "detail-place", id: "detail", tabindex: "-1"}),
     };
     this.#tiles.clear();
     fill(this.#place,
       el("h2", {id: "cells-title"}, t("cells")),
-      intaking.node, this.#parts.progress,
+      intaking.node, this.#parts.progress.node,
       el("div", {class: "split"}, this.#parts.gallery, this.#parts.detail));
     this.#changed(null);
     this.#showSelected();
@@ -73,36 +81,41 @@ export class CellsView {
     if (this.#selected && items?.some((item) => item.id === this.#selected)) this.#showSelected();
   }
 
-  #showProgress() {
+  #progressLine() {
     const queue = this.#queue;
-    const total = queue.items.length;
-    if (!total) {
-      fill(this.#parts.progress);
-      return;
-    }
-    const counts = queue.counts;
-    const ended = counts.done + counts.failed + counts.cancelled;
-    const waitS = Math.ceil((queue.busyUntil - Date.now()) / 1000);
-    fill(this.#parts.progress,
-      el("label", {for: "progress-bar"}, t("progress", {done: ended, total})),
-      el("progress", {id: "progress-bar", max: total, value: ended}),
-      waitS > 0 && counts.waiting ? el("p", {class: "busy", role: "status"}, t("busy", {seconds: seconds(waitS)})) : null,
-      el("span", {class: "buttons"},
-        counts.waiting + counts.running
-          ? el("button", {type: "button", id: "cancel-all", onclick: () => queue.cancelAll()}, t("cancelAll")) : null,
-        counts.failed
-          ? el("button", {type: "button", id: "retry-failed", onclick: () => queue.retryFailed()},
-            t("retryFailed", {count: counts.failed})) : null,
-        ended === total
-          ? el("button", {type: "button", id: "clear", onclick: () => { this.select(null); queue.clear(); location.hash = "#/cells"; }},
-            t("clear")) : null));
-    if (ended === total && counts.done && !this.#announced) announce(t("allDone", {count: counts.done}));
-    this.#announced = ended === total;
+    return progressLine("progress", [
+      ["cancel-all", () => queue.cancelAll()],
+      ["retry-failed", () => queue.retryFailed()],
+      ["clear", () => {
+        queue.clear();
+        location.hash = "#/cells";
+        document.getElementById("files").focus();
+      }],
+    ]);
   }
 
-  #announced = true;
+  #showProgress() {
+    const queue = this.#queue;
+    const {counts} = queue;
+    const total = queue.items.length;
+    const ended = counts.done + counts.failed + counts.cancelled;
+    const waitS = Math.ceil((queue.busyUntil - Date.now()) / 1000);
+    this.#parts.intaking.compact(total > 0);
+    this.#parts.progress.show({
+      isShown: total > 0, total, ended, text: t("progress", {done: number(ended), total: number(total)}),
+      busy: waitS > 0 && counts.waiting ? t("busy", {seconds: seconds(waitS)}) : "",
+      buttons: {
+        "cancel-all": counts.waiting + counts.running ? t("cancelAll") : "",
+        "retry-failed": counts.failed ? t("retryFailed", {count: number(counts.failed)}) : "",
+        clear: total && ended === total ? t("clear") : "",
+      },
+    });
+    if (ended === total && counts.done && !this.#allTold) announce(t("allDone", {count: counts.done}));
+    this.#allTold = ended === total;
+    if (!this.#selectedItem()) this.#showOverview();
+  }
 
-  /** All of it anew: after many were added or taken away. */
+  /** All of it anew: after many were added or taken away. Some in each frame, so that no key press waits. */
   #showGallery() {
     for (const [id, tile] of this.#tiles) {
       if (!this.#queue.find(id)) {
@@ -110,10 +123,15 @@ export class CellsView {
         this.#tiles.delete(id);
       }
     }
-    for (const item of this.#queue.items) this.#show(item);
     for (const group of GROUPS) this.#countGroup(group);
     this.#parts.none.hidden = this.#queue.items.length > 0;
-    this.#mark();
+    const left = [...this.#queue.items];
+    const some = () => {
+      for (const item of left.splice(0, TILES_AT_ONCE)) this.#show(item);
+      this.#frame = left.length ? requestAnimationFrame(some) : 0;
+    };
+    cancelAnimationFrame(this.#frame);
+    some();
   }
 
   /** One tile, in its group; where only that one changes, only that one moves. */
@@ -127,7 +145,7 @@ export class CellsView {
     if (tile.group !== group) {
       const before = tile.group;
       tile.group = group;
-      this.#parts.groups.get(group).list.append(tile.node);
+      insertInOrder(this.#parts.groups.get(group).list, tile.node);
       for (const one of [before, group]) this.#countGroup(one);
     }
     tile.show(item);
@@ -141,22 +159,80 @@ export class CellsView {
     group.title.textContent = `${groupName(name)} (${count})`;
   }
 
+  #selectedItem() {
+    return this.#selected && this.#queue.find(this.#selected);
+  }
+
   #mark() {
     for (const [id, tile] of this.#tiles) tile.mark(id === this.#selected);
   }
 
   #showSelected() {
     if (!this.#parts) return;
-    const item = this.#selected && this.#queue.find(this.#selected);
+    const item = this.#selectedItem();
     this.#mark();
-    if (!item) fill(this.#parts.detail, this.#queue.items.length ? el("p", {class: "empty"}, t("chooseCell")) : null);
-    else if (item.state === "done") showDetail(this.#parts.detail, item);
+    if (!item) this.#showOverview();
+    else if (item.state === "done") showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item)});
     else {
       fill(this.#parts.detail, el("article", {class: "detail"},
         el("h3", {}, item.name),
-        el("p", {role: "status"}, item.error ? errorText(item.error) : t(`state_${item.state}`))));
+        el("p", {role: "status", class: item.error ? "problem" : "note"}, item.error ? errorText(item.error) : t(`state_${item.state}`))));
     }
   }
+
+  /** While no cell is chosen: how many of each class there are. */
+  #showOverview() {
+    const place = this.#parts.detail;
+    if (!this.#queue.items.length) {
+      fill(place);
+      return;
+    }
+    const done = this.#queue.items.filter((item) => item.state === "done");
+    if (!place.querySelector(".overview")) fill(place, overview());
+    for (const row of place.querySelectorAll(".overview tbody tr")) {
+      const found = done.filter((item) => item.result.decision.class === row.dataset.class);
+      row.querySelector(".count").textContent = number(found.length);
+      row.querySelector(".to-review").textContent = number(found.filter((item) => item.result.review.needed).length);
+      row.querySelector(".bar-fill").style.inlineSize = `${done.length ? (100 * found.length) / done.length : 0}%`;
+    }
+  }
+}
+
+/** In the order in which the images came; the next one mostly belongs at the end. */
+function insertInOrder(list, node) {
+  let before = list.lastElementChild;
+  while (before && Number(before.dataset.id) > Number(node.dataset.id)) before = before.previousElementSibling;
+  if (before) before.after(node);
+  else list.prepend(node);
+}
+
+function overview() {
+  return el("article", {class: "detail overview"},
+    el("h3", {}, t("overview")),
+    el("p", {class: "note"}, t("chooseCell")),
+    el("table", {class: "bars"},
+      el("thead", {}, el("tr", {},
+        el("th", {scope: "col"}, t("class")), el("th", {scope: "col", class: "number"}, t("count")),
+        el("th", {scope: "col", class: "number"}, t("toReview")), el("td", {"aria-hidden": "true"}))),
+      el("tbody", {}, CLASSES.map((name) => el("tr", {data: {class: name}},
+        el("th", {scope: "row"}, className(name)),
+        el("td", {class: "number count"}), el("td", {class: "number to-review"}),
+        el("td", {class: "bar-cell", "aria-hidden": "true"},
+          el("span", {class: "bar-track"}, el("span", {class: `bar-fill ${name.toLowerCase()}`}))))))),
+    el("p", {class: "note"}, t("noDifferential"), " ", el("a", {href: "#/specimen"}, t("newOrder"))));
+}
+
+/** The report about an image, asked for once in each language. */
+function reportOf(item) {
+  if (settings.get("writer") === "none") return item.report?.promise ?? null;
+  const asked = `${language()} ${settings.get("writer")}`;
+  if (item.report?.asked !== asked) {
+    const {result, report} = analyseAndReport(item.file, analysisChoice());
+    result.catch(() => {});
+    item.report = {asked, promise: report};
+    report.catch(() => { item.report = null; });  // asked again when the cell is opened again
+  }
+  return item.report.promise;
 }
 
 /** An image in the gallery; the node is made once and changed, so that hundreds of them stay quick. */
@@ -165,15 +241,19 @@ class Tile {
   #caption = el("span", {class: "tile-caption"});
   #actions = el("span", {class: "tile-actions"});
   #link;
+  #shown = "";
 
   constructor(item, queue) {
     this.queue = queue;
     this.#link = el("a", {href: `#/cells/${item.id}`},
-      el("img", {src: item.url, alt: "", loading: "lazy", decoding: "async", width: "96", height: "96"}), this.#caption);
+      lazyImage(() => item.url), this.#caption);
     this.node = el("li", {class: "tile", data: {id: item.id}}, this.#link, this.#actions);
   }
 
   show(item) {
+    const shows = `${item.state} ${language()}`;
+    if (shows === this.#shown) return;
+    this.#shown = shows;
     this.node.dataset.state = item.state;
     this.node.classList.toggle("review", item.state === "done" && item.result.review.needed);
     const words = item.state === "done"

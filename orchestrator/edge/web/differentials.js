@@ -17,14 +17,17 @@ export async function order(files, {specimenId, totalWbc, profile, tta, key}) {
 }
 
 export const get = async (id) => (await ask(path(id))).json();
-export const page = async (limit) => (await ask(`v1/differentials?limit=${limit}`)).json();
+export async function page(limit, cursor = null) {
+  const query = new URLSearchParams({limit, ...(cursor ? {cursor} : {})});
+  return (await ask(`v1/differentials?${query}`)).json();
+}
 export const cancel = (id) => changed(path(id, "/cancel"), {method: "POST"});
 export const sign = (id) => changed(path(id, "/sign"), {method: "POST"});
 export const undecide = (id, cell) => changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {method: "DELETE"});
 export const audit = async (id) => (await ask(path(id, "/audit"))).json();
 export const imageUrl = (id, cell) => path(id, `/cells/${encodeURIComponent(cell)}/image`);
 export const exports = (id) => ({
-  csv: path(id, "/export.csv"), json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
+  csv: path(id, "/export.csv"), cells: path(id, "/export.csv?table=cells"), json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
 });
 
 export function decide(id, cell, label) {

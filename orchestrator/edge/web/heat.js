@@ -50,7 +50,7 @@ export function paint(canvas, levels, name) {
     painted.data[at] = table[level * 3];
     painted.data[at + 1] = table[level * 3 + 1];
     painted.data[at + 2] = table[level * 3 + 2];
-    painted.data[at + 3] = Math.round(255 * Math.sqrt(level / 255));
+    painted.data[at + 3] = level;
   }
   canvas.width = levels.width;
   canvas.height = levels.height;

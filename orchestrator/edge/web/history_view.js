@@ -4,7 +4,11 @@ import {el, fill} from "./dom.js";
 import * as differentials from "./differentials.js";
 import {showDetail} from "./cell_detail.js";
 import {all, find, forgetAll} from "./history.js";
-import {className, dateTime, percent, specimenState, t} from "./messages.js";
+import {lazyImage} from "./lazy_image.js";
+import {className, dateTime, errorText, number, percent, specimenState, t} from "./messages.js";
+
+const STORED_AT_ONCE = 20;
+const SEEN_AT_ONCE = 60;
 
 export class HistoryView {
   #place;
@@ -13,54 +17,93 @@ export class HistoryView {
     this.#place = place;
   }
 
+  /** The lists, and the cell with this id. */
   async render(id = null) {
     const detail = el("div", {class: "detail-place", tabindex: "-1"});
-    const list = el("ul", {class: "tiles"});
-    const stored = el("div", {});
+    const seen = el("div", {});
+    const stored = el("div", {}, el("p", {role: "status"}, t("loading")));
+    const forget = el("button", {
+      type: "button", id: "forget", hidden: true, onclick: async () => { await forgetAll(); this.render(); },
+    }, t("forgetAll"));
     fill(this.#place,
       el("h2", {id: "history-title"}, t("history")),
-      el("section", {"aria-labelledby": "stored-title"}, el("h3", {id: "stored-title"}, t("storedSpecimens")), stored),
+      el("div", {}, el("h3", {id: "stored-title"}, t("storedSpecimens")), stored),
       el("section", {"aria-labelledby": "browser-title"},
         el("h3", {id: "browser-title"}, t("thisBrowser")),
-        el("p", {class: "note"}, t("historyNote")),
-        el("p", {}, el("button", {
-          type: "button", id: "forget", onclick: async () => { await forgetAll(); this.render(); },
-        }, t("forgetAll"))),
-        el("div", {class: "split"}, list, detail)));
+        el("p", {class: "note"}, t("historyNote"), " ", forget),
+        el("div", {class: "split"}, seen, detail)));
     showStored(stored);
     const entries = await all();
-    fill(list, entries.length ? entries.map(tile) : el("li", {class: "empty"}, t("nothingYet")));
+    forget.hidden = !entries.length;
+    if (entries.length) inParts(seen, el("ul", {class: "tiles"}), entries.map((entry) => () => tile(entry, entry.id === id)), SEEN_AT_ONCE);
+    else fill(seen, el("p", {class: "empty"}, t("nothingYet")));
     const entry = id && await find(id);
-    if (entry) {
-      const url = entry.thumbnail ? URL.createObjectURL(entry.thumbnail) : null;
-      showDetail(detail, {result: entry.result, url, file: null, name: entry.name});
-    }
+    if (!entry) return;
+    const url = entry.thumbnail ? URL.createObjectURL(entry.thumbnail) : null;
+    showDetail(detail, {result: entry.result, url, name: entry.name, heatNote: "heatmapNotKept", isSmall: true});
   }
 }
 
-function tile(entry) {
+/** Some of many in a list, and a button for more of them. */
+function inParts(place, list, makers, atOnce) {
+  const more = el("button", {type: "button", onclick: () => grow()}, t("showMore"));
+  let shown = 0;
+  function grow() {
+    list.append(...makers.slice(shown, shown + atOnce).map((make) => make()));
+    shown += atOnce;
+    if (shown >= makers.length) more.remove();
+  }
+  grow();
+  fill(place, list, shown < makers.length ? el("p", {}, more) : null);
+}
+
+function tile(entry, isSelected) {
   const {decision, review} = entry.result;
   const words = `${className(decision.class)}, ${percent(decision.confidence)}`;
-  const image = el("img", {alt: "", loading: "lazy", width: "96", height: "96"});
-  if (entry.thumbnail) image.src = URL.createObjectURL(entry.thumbnail);
+  const image = entry.thumbnail ? lazyImage(() => URL.createObjectURL(entry.thumbnail)) : null;
   return el("li", {class: `tile${review.needed ? " review" : ""}`},
-    el("a", {href: `#/history/${encodeURIComponent(entry.id)}`, "aria-label": `${words}, ${dateTime(entry.when)}`},
-      image, el("span", {class: "tile-caption"}, el("span", {}, words), el("span", {}, dateTime(entry.when)))));
+    el("a", {
+      href: `#/history/${encodeURIComponent(entry.id)}`, "aria-current": isSelected ? "true" : null,
+      "aria-label": [entry.name, words, dateTime(entry.when)].join(", "),
+    }, image, el("span", {class: "tile-caption"},
+      el("span", {class: "tile-name"}, entry.name),
+      el("span", {}, className(decision.class), " ", percent(decision.confidence, 0)),
+      el("span", {class: "note"}, dateTime(entry.when, "short")))));
 }
 
 async function showStored(place) {
-  try {
-    const page = await differentials.page(50);
-    const found = page.items;
-    fill(place, found.length ? el("table", {},
-      el("thead", {}, el("tr", {},
-        [t("specimenId"), t("state"), t("cells"), t("created")].map((name) => el("th", {scope: "col"}, name)))),
-      el("tbody", {}, found.map((one) => el("tr", {},
-        el("th", {scope: "row"}, el("a", {href: `#/specimen/${encodeURIComponent(one.id)}`}, one.specimen_id)),
-        el("td", {}, specimenState(one.state)),
-        el("td", {class: "number"}, String(one.cells)),
-        el("td", {}, dateTime(one.created_at)))))) : el("p", {class: "empty"}, t("noSpecimens")));
-  } catch (error) {
-    fill(place, el("p", {class: "note"}, error.status === 0 ? t("offline") : t("storeIsOff")));
+  const rows = el("tbody", {});
+  const more = el("button", {type: "button", id: "more-specimens", onclick: () => grow()}, t("showMore"));
+  let cursor = null;
+
+  async function grow() {
+    const page = await differentials.page(STORED_AT_ONCE, cursor);
+    cursor = page.next_cursor;
+    rows.append(...page.items.map(row));
+    more.hidden = !cursor;
   }
+
+  try {
+    await grow();
+    const head = ["specimenId", "state", "cells", "toReview", "created"];
+    fill(place, rows.childElementCount ? [
+      el("div", {class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "stored-title"},
+        el("table", {id: "stored"},
+          el("thead", {}, el("tr", {}, head.map((key) => el("th", {scope: "col", class: ["cells", "toReview"].includes(key) ? "number" : null}, t(key))))),
+          rows)),
+      el("p", {}, more),
+    ] : el("p", {class: "empty"}, t("noSpecimens"), " ", el("a", {href: "#/specimen"}, t("newOrder"))));
+  } catch (error) {
+    fill(place, el("p", {class: "note"}, [404, 501].includes(error.status) ? t("storeIsOff") : errorText(error)));
+  }
+}
+
+function row(one) {
+  const state = one.signature ? `${specimenState(one.state)}, ${one.signature.person}` : specimenState(one.state);
+  return el("tr", {},
+    el("th", {scope: "row"}, el("a", {href: `#/specimen/${encodeURIComponent(one.id)}`}, one.specimen_id)),
+    el("td", {}, state),
+    el("td", {class: "number"}, number(one.cells)),
+    el("td", {class: "number"}, number(one.unreviewed)),
+    el("td", {}, dateTime(one.created_at)));
 }

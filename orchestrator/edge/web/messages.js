@@ -5,23 +5,25 @@ import {settings} from "./settings.js";
 const ENGLISH = {
   skipToContent: "Skip to content", intendedUse: "Intended use", views: "Views", cells: "Cells", specimen: "Specimen", history: "History",
   settings: "Settings", disclaimer: "For research use only. Not for use in diagnostic procedures.",
-  dropHere: "Drop images of single white blood cells here, or a zip of them; or paste one.",
-  chooseFiles: "Choose files", trySamples: "Try five samples", whatIsTaken:
+  dropHere: "Drop images of single white blood cells here, a folder or a zip of them; or paste one.",
+  chooseFiles: "Choose files", chooseFolder: "Choose a folder", trySamples: "Try five sample images", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 10 MB each. File names stay in this browser.",
-  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.",
+  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.", tooLarge: "{count} images of more than 10 MB were passed over.",
   filesTaken: "{count} images taken.", progress: "{done} of {total} done",
   busy: "The service is busy. It is asked again in {seconds}.",
   cancelAll: "Cancel all", retryFailed: "Try {count} again", clear: "Clear", allDone: "{count} images analysed.",
   waiting: "Waiting", notAnalysed: "Not analysed", noCellsYet: "No images yet.",
   chooseCell: "Choose a cell to see its heatmap, its probabilities and its report.",
-  state_waiting: "waits", state_running: "is analysed", state_failed: "failed", state_cancelled: "cancelled",
+  overview: "These images by class", toReview: "To review", noDifferential: "Single images make no differential.",
+  loading: "Loading …",
+  state_waiting: "waiting", state_running: "being analysed", state_failed: "failed", state_cancelled: "cancelled",
   review: "review", cancelOne: "Cancel {name}", retryOne: "Try {name} again",
   class: "Class", probability: "Probability", probabilities: "Calibrated probabilities",
   reviewNeeded: "A person should look at this cell", noReview: "Nothing speaks for a second look.",
   imageNotKept: "The image itself was not kept.", report: "Report", writtenBy: "Written by: {writer}",
   noReport: "No report was asked for.", reportComes: "The report is being written …",
   reportIsThere: "The report is there.", reportFailed: "The report could not be had; the result stands without it.",
-  facts: "Figures, model and timings", focusRatio: "Focus ratio (heatmap on the cell)", focusVerdict: "Focus",
+  facts: "Model, profile and timings", focusRatio: "Focus ratio (heatmap on the cell)",
   focus_sound: "sound", focus_doubtful: "doubtful", focus_background: "on the background",
   focusShares: "Heatmap by region", nucleus: "nucleus", cytoplasm: "cytoplasm", background: "background",
   views_: "Views averaged", model: "Model", modelHash: "SHA-256 of the model", unknown: "unknown",
@@ -30,7 +32,9 @@ const ENGLISH = {
     "Image with heatmap. Plus and minus zoom, arrow keys move, Escape shows all.",
   opacity: "Heatmap opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
   zoomReset: "Whole image", cold: "no weight", hot: "most weight", legendLabel: "Colours from no weight to most weight",
-  noHeatmap: "The model server sent no heatmap.",
+  noHeatmap: "The model server sent no heatmap.", heatmapComes: "The heatmap is being made …",
+  heatmapFailed: "The heatmap could not be had; the result stands without it.", heatmapNotKept: "A small picture; the heatmap was not kept.",
+  imageComes: "The image is being fetched …", showMore: "Show more",
   storedSpecimens: "Specimens that the service keeps", thisBrowser: "Cells seen in this browser", historyNote:
     "Results and small pictures, in this browser alone. Whole images and reports are not kept.",
   forgetAll: "Forget all", nothingYet: "Nothing yet.", specimenId: "Specimen", state: "State", created: "Created",
@@ -43,50 +47,63 @@ const ENGLISH = {
   paletteStandard: "Standard", paletteColourBlind: "For colour blindness (Okabe and Ito)", analysis: "Analysis",
   setting_profile: "Device profile", profileDefault: "The service's default", setting_tta: "Test-time augmentation",
   ttaProfile: "As the profile says", ttaNone: "One view", ttaAdaptive: "One view, eight where unclear", ttaLight: "Eight views",
-  reportSetting: "Write a report when a cell is opened", keepHistory: "Keep results in this browser",
-  keys: "Keys for reviewing", keysNote: "Click into a field and press the key that you want.",
-  key_next: "Next cell", key_previous: "Previous cell", key_accept: "Accept", key_undo: "Undo", key_sign: "Sign",
+  setting_writer: "Reports", writerConfigured: "As the service is set up", writerRules: "By rules, on this service alone",
+  writerNone: "None", keepHistory: "Keep results in this browser",
+  keys: "Keys for reviewing", keysNote: "Go to a field and press the key that you want.", keyIsTaken: "“{key}” does something else already.",
+  next: "Next", previous: "Previous", key_next: "Next cell", key_previous: "Previous cell", key_accept: "Accept", key_undo: "Undo", key_sign: "Sign",
   resetSettings: "All as it was at first", offline: "The service cannot be reached. Is it running?",
   notReady: "The model is not ready yet; the page goes on when it is.", staysHere:
     "Images go to this service and no further. Reports are written on it by rules.",
+  staysHereNoReports: "Images go to this service and no further. No reports are written.",
   leaves: "Images go to this service and no further. Figures of a result, never its image, go to {writers} for the report.",
-  expired: "It took too long.", tooBusy: "The service is too busy. Try again in a while.",
-  specimenTitle: "Differential of a specimen", order: "Order", totalWbc: "White cell count (10⁹/L), if measured",
-  analyseSpecimen: "Analyse {count} images", specimenNeedsId: "Give the specimen a name.",
-  chosenImages: "{count} images chosen", count: "Count", percentage: "%", interval: "95 % interval", absolute: "10⁹/L",
-  reference: "Reference", flag: "Flag", low: "low", high: "high", unidentified: "Unidentified",
+  expired: "It took too long.", tooBusy: "The service is too busy. Try again in a while.", busyUntil: "The service is too busy. Try again in {seconds}.",
+  specimenTitle: "Differential of a specimen", totalWbc: "White cell count (10⁹/L), if measured",
+  analyseSpecimen: "Analyse {count} images", analyseNone: "Analyse", specimenNeedsId: "Give the specimen a name.",
+  specimenIdNote: "The laboratory's own, no person's name.", totalIsWrong: "The white cell count is a number from 0.01 to 1000.",
+  sending: "{count} images are being sent …", count: "Count", percentage: "%", interval: "95 % interval", absolute: "10⁹/L",
+  reference: "Reference", flag: "Flag", low: "low", high: "high",
   reviewList: "To review ({count})", reviewDone: "Nothing waits for review.", accept: "Accept", undo: "Undo", sign: "Sign",
   signQuestion: "Afterwards nothing can be changed.", cancelSpecimen: "Cancel",
-  counted: "{counted} counted, {waiting} waiting, {failed} failed", minCells:
-    "Fewer than {count} cells: no percentages are given.", labelShift: "Estimate corrected for label shift",
+  counted: "{counted} of {total} cells counted", failedCells: "{count} failed", reviewCells: "{count} to review", minCells:
+    "Fewer than {count} cells: no percentages are given.", adjusted: "Adjusted", adjustedNote:
+    "Adjusted: shares estimated from all probabilities, corrected for label shift (EM, Saerens 2002); to compare, not to report.",
+  chartNote: "Bar: share in percent. Line: 95 % interval. Grey band: reference range.",
+  about: "About this differential", orderedBy: "Ordered by", totalWbcShort: "White cell count", serviceVersion: "Service",
+  referenceSource: "Reference ranges", decisions: "Decided by persons", cell: "Cell", modelSaid: "Model", personSaid: "Person", who: "By",
+  byClass: "All other cells, by class", withoutClass: "Without a class", decided: "decided by a person", csvOfCells: "CSV of cells",
   export: "Export", print: "Print", trail: "Audit trail", signedBy: "Signed by {person}, {when}",
   cellNumber: "Cell {number}", reclassified: "{label} (was {before})", acceptedAs: "Accepted: {label}",
-  reviewHelp: "{next} next, {previous} previous, {accept} accept, {labels} reclassify, {undo} undo, {sign} sign",
+  reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
+  reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
+  act_ordered: "ordered", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
+  act_signed: "signed", act_cancelled: "cancelled",
   newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
-  signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "It is closed: nothing changes any more.",
-  st_waiting: "waiting", st_running: "running", st_analysed: "to be reviewed", st_signed: "signed", st_cancelled: "cancelled",
+  signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
+  st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
 
 const TURKISH = {
   skipToContent: "İçeriğe geç", intendedUse: "Kullanım amacı", views: "Görünümler", cells: "Hücreler", specimen: "Örnek", history: "Geçmiş",
   settings: "Ayarlar", disclaimer: "Yalnızca araştırma amaçlıdır. Tanı işlemlerinde kullanılamaz.",
-  dropHere: "Tek beyaz kan hücresi görüntülerini ya da bir zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
-  chooseFiles: "Dosya seç", trySamples: "Beş örneği dene", whatIsTaken:
+  dropHere: "Tek beyaz kan hücresi görüntülerini, bir klasörü ya da zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
+  chooseFiles: "Dosya seç", chooseFolder: "Klasör seç", trySamples: "Beş örnek görüntü dene", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP ya da DICOM, her biri en çok 10 MB. Dosya adları bu tarayıcıda kalır.",
-  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.",
+  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.", tooLarge: "10 MB'tan büyük {count} görüntü atlandı.",
   filesTaken: "{count} görüntü alındı.", progress: "{total} görüntünün {done} tanesi bitti",
   busy: "Hizmet meşgul. {seconds} sonra yeniden sorulacak.",
   cancelAll: "Tümünü iptal et", retryFailed: "{count} tanesini yeniden dene", clear: "Temizle",
   allDone: "{count} görüntü incelendi.", waiting: "Bekleyen", notAnalysed: "İncelenmeyen", noCellsYet: "Henüz görüntü yok.",
   chooseCell: "Isı haritasını, olasılıklarını ve raporunu görmek için bir hücre seçin.",
+  overview: "Sınıflarına göre bu görüntüler", toReview: "Gözden geçirilecek", noDifferential: "Tek tek görüntülerden diferansiyel sayım çıkmaz.",
+  loading: "Yükleniyor …",
   state_waiting: "bekliyor", state_running: "inceleniyor", state_failed: "başarısız", state_cancelled: "iptal edildi",
-  review: "gözden geçir", cancelOne: "{name}: iptal et", retryOne: "{name}: yeniden dene",
+  review: "kontrol", cancelOne: "{name}: iptal et", retryOne: "{name}: yeniden dene",
   class: "Sınıf", probability: "Olasılık", probabilities: "Kalibre edilmiş olasılıklar",
   reviewNeeded: "Bu hücreye bir kişi bakmalı", noReview: "İkinci bir bakış gerektiren bir şey yok.",
   imageNotKept: "Görüntünün kendisi saklanmadı.", report: "Rapor", writtenBy: "Yazan: {writer}",
   noReport: "Rapor istenmedi.", reportComes: "Rapor yazılıyor …", reportIsThere: "Rapor hazır.",
   reportFailed: "Rapor alınamadı; sonuç onsuz geçerlidir.",
-  facts: "Sayılar, model ve süreler", focusRatio: "Odak oranı (ısı haritasının hücredeki payı)", focusVerdict: "Odak",
+  facts: "Model, profil ve süreler", focusRatio: "Odak oranı (ısı haritasının hücredeki payı)",
   focus_sound: "sağlam", focus_doubtful: "şüpheli", focus_background: "arka planda",
   focusShares: "Bölgelere göre ısı haritası", nucleus: "çekirdek", cytoplasm: "sitoplazma", background: "arka plan",
   views_: "Ortalaması alınan görünüm", model: "Model", modelHash: "Modelin SHA-256 özeti", unknown: "bilinmiyor",
@@ -95,7 +112,9 @@ const TURKISH = {
     "Isı haritalı görüntü. Artı ve eksi yakınlaştırır, ok tuşları kaydırır, Escape tümünü gösterir.",
   opacity: "Isı haritasının opaklığı", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
   zoomReset: "Tüm görüntü", cold: "ağırlık yok", hot: "en çok ağırlık", legendLabel: "En az ağırlıktan en çok ağırlığa renkler",
-  noHeatmap: "Model sunucusu ısı haritası göndermedi.",
+  noHeatmap: "Model sunucusu ısı haritası göndermedi.", heatmapComes: "Isı haritası hazırlanıyor …",
+  heatmapFailed: "Isı haritası alınamadı; sonuç onsuz geçerlidir.", heatmapNotKept: "Küçük bir resim; ısı haritası saklanmadı.",
+  imageComes: "Görüntü alınıyor …", showMore: "Daha fazla göster",
   storedSpecimens: "Hizmetin sakladığı örnekler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
     "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Görüntülerin kendisi ve raporlar saklanmaz.",
   forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Örnek", state: "Durum", created: "Oluşturuldu",
@@ -107,28 +126,39 @@ const TURKISH = {
   paletteColourBlind: "Renk körlüğü için (Okabe ve Ito)", analysis: "İnceleme", setting_profile: "Cihaz profili",
   profileDefault: "Hizmetin varsayılanı", setting_tta: "Test zamanı çoğaltma", ttaProfile: "Profildeki gibi",
   ttaNone: "Tek görünüm", ttaAdaptive: "Tek görünüm, belirsizse sekiz", ttaLight: "Sekiz görünüm",
-  reportSetting: "Hücre açılınca rapor yaz", keepHistory: "Sonuçları bu tarayıcıda sakla",
-  keys: "Gözden geçirme tuşları", keysNote: "Bir alana tıklayın ve istediğiniz tuşa basın.",
-  key_next: "Sonraki hücre", key_previous: "Önceki hücre", key_accept: "Kabul et", key_undo: "Geri al", key_sign: "İmzala",
+  setting_writer: "Raporlar", writerConfigured: "Hizmetin ayarlandığı gibi", writerRules: "Kurallarla, yalnızca bu hizmette",
+  writerNone: "Yazılmasın", keepHistory: "Sonuçları bu tarayıcıda sakla",
+  keys: "Gözden geçirme tuşları", keysNote: "Bir alana gidin ve istediğiniz tuşa basın.", keyIsTaken: "“{key}” tuşunun başka bir görevi var.",
+  next: "Sonraki", previous: "Önceki", key_next: "Sonraki hücre", key_previous: "Önceki hücre", key_accept: "Kabul et", key_undo: "Geri al", key_sign: "İmzala",
   resetSettings: "Hepsini ilk haline getir", offline: "Hizmete ulaşılamıyor. Çalışıyor mu?",
   notReady: "Model henüz hazır değil; hazır olunca sayfa sürer.", staysHere:
     "Görüntüler bu hizmete gider, öteye geçmez. Raporları hizmetin kendisi kurallarla yazar.",
+  staysHereNoReports: "Görüntüler bu hizmete gider, öteye geçmez. Rapor yazılmaz.",
   leaves: "Görüntüler bu hizmete gider, öteye geçmez. Rapor için sonucun sayıları {writers} hizmetine gider, görüntü asla.",
-  expired: "Çok uzun sürdü.", tooBusy: "Hizmet çok meşgul. Bir süre sonra yeniden deneyin.",
-  specimenTitle: "Bir örneğin diferansiyel sayımı", order: "Sipariş", totalWbc: "Lökosit sayısı (10⁹/L), ölçüldüyse",
-  analyseSpecimen: "{count} görüntüyü incele", specimenNeedsId: "Örneğe bir ad verin.",
-  chosenImages: "{count} görüntü seçildi", count: "Sayı", percentage: "%", interval: "%95 aralığı", absolute: "10⁹/L",
-  reference: "Referans", flag: "İşaret", low: "düşük", high: "yüksek", unidentified: "Tanımlanamayan",
+  expired: "Çok uzun sürdü.", tooBusy: "Hizmet çok meşgul. Bir süre sonra yeniden deneyin.", busyUntil: "Hizmet çok meşgul. {seconds} sonra yeniden deneyin.",
+  specimenTitle: "Bir örneğin diferansiyel sayımı", totalWbc: "Lökosit sayısı (10⁹/L), ölçüldüyse",
+  analyseSpecimen: "{count} görüntüyü incele", analyseNone: "İncele", specimenNeedsId: "Örneğe bir ad verin.",
+  specimenIdNote: "Laboratuvarın kendi adı; kişi adı olmasın.", totalIsWrong: "Lökosit sayısı 0,01 ile 1000 arasında bir sayıdır.",
+  sending: "{count} görüntü gönderiliyor …", count: "Sayı", percentage: "%", interval: "%95 aralığı", absolute: "10⁹/L",
+  reference: "Referans", flag: "İşaret", low: "düşük", high: "yüksek",
   reviewList: "Gözden geçirilecek ({count})", reviewDone: "Gözden geçirilecek hücre kalmadı.", accept: "Kabul et",
   undo: "Geri al", sign: "İmzala", signQuestion: "Sonra hiçbir şey değiştirilemez.",
-  cancelSpecimen: "İptal et", counted: "{counted} sayıldı, {waiting} bekliyor, {failed} başarısız",
-  minCells: "{count} hücreden az: yüzde verilmez.", labelShift: "Sınıf kaymasına göre düzeltilmiş tahmin",
+  cancelSpecimen: "İptal et", counted: "{total} hücreden {counted} tanesi sayıldı", failedCells: "{count} başarısız", reviewCells: "{count} gözden geçirilecek",
+  minCells: "{count} hücreden az: yüzde verilmez.", adjusted: "Düzeltilmiş", adjustedNote:
+    "Düzeltilmiş: tüm olasılıklardan kestirilen, sınıf kaymasına göre düzeltilmiş paylar (EM, Saerens 2002); karşılaştırmak içindir, bildirilmez.",
+  chartNote: "Çubuk: yüzde pay. Çizgi: %95 aralığı. Gri bant: referans aralığı.",
+  about: "Bu diferansiyel hakkında", orderedBy: "Siparişi veren", totalWbcShort: "Lökosit sayısı", serviceVersion: "Hizmet",
+  referenceSource: "Referans aralıkları", decisions: "Kişilerin kararları", cell: "Hücre", modelSaid: "Model", personSaid: "Kişi", who: "Kararı veren",
+  byClass: "Diğer tüm hücreler, sınıflarına göre", withoutClass: "Sınıfı yok", decided: "bir kişi karar verdi", csvOfCells: "Hücrelerin CSV'si",
   export: "Dışa aktar", print: "Yazdır", trail: "Denetim izi", signedBy: "İmzalayan: {person}, {when}",
   cellNumber: "Hücre {number}", reclassified: "{label} (önce: {before})", acceptedAs: "Kabul edildi: {label}",
-  reviewHelp: "{next} sonraki, {previous} önceki, {accept} kabul, {labels} yeniden sınıfla, {undo} geri al, {sign} imzala",
+  reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirilecek {count} hücrenin {at}. sırasında", undone: "Hücre {number}: geri alındı",
+  reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
+  act_ordered: "sipariş etti", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
+  act_signed: "imzaladı", act_cancelled: "iptal etti",
   newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
-  signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Kapandı: artık hiçbir şey değişmez.",
-  st_waiting: "bekliyor", st_running: "sürüyor", st_analysed: "gözden geçirilecek", st_signed: "imzalandı", st_cancelled: "iptal edildi",
+  signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
+  st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
 
 const MESSAGES = {en: ENGLISH, tr: TURKISH};
@@ -156,10 +186,13 @@ const REASONS_TR = {
 };
 
 const STATEMENTS_TR = {
-  cancelled: "Diferansiyel iptal edildi; eksiktir ve eksik kalacaktır.", incomplete: "İncelenmeyi bekleyen hücreler var.",
-  too_few_cells: "Yüzde vermek için yeterli hücre yok.", unreviewed: "Bir kişinin kararını bekleyen hücreler var.",
-  unidentified: "Tanımlanamayan hücreler var; payların bütününe dahildir.",
-  failed: "Bazı görüntüler incelenemedi ve sayılmadı.", several_models: "Birden çok model yanıt verdi: sürüm arada değişti.",
+  cancelled: "Diferansiyel iptal edildi; eksiktir ve eksik kalacaktır.",
+  incomplete: "{total} hücreden {waiting} tanesi incelenmeyi bekliyor.",
+  too_few_cells: "{counted} hücre sayıldı; yüzdeler {least} hücreden itibaren verilir.",
+  unreviewed: "{unreviewed} hücre bir kişinin kararını bekliyor.",
+  unidentified: "{unidentified} hücre tanımlanamadı; payların bütününe dahildir.",
+  failed: "{failed} görüntü incelenemedi ve sayılmadı.",
+  several_models: "{models} model yanıt verdi: sürüm arada değişti.",
   no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu diferansiyeli kimse imzalamadı.",
   five_classes: "Beş sınıf ayırt edilir; blastlar, çomaklar, olgunlaşmamış granülositler ve başka hücreler tanınmaz ve beş "
     + "sınıftan biri olarak sayılabilir.",
@@ -192,6 +225,10 @@ export const language = () => settings.get("language");
 /** The page's words: `t("progress", {done: 1, total: 5})`. */
 export function t(key, values = {}) {
   const text = MESSAGES[language()][key] ?? ENGLISH[key] ?? key;
+  return filledIn(text, values);
+}
+
+function filledIn(text, values) {
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
@@ -201,24 +238,27 @@ export function className(name) {
   return CLASS_NAMES[language()][name] ?? name;
 }
 
+/** The language of the page as it is written where the reader is: 23/11/2026 in Britain, 11/23/2026 in America. */
+const locale = () => navigator.languages.find((one) => one.toLowerCase().startsWith(language())) ?? language();
+
 export function number(value, digits = 0) {
-  return new Intl.NumberFormat(language(), {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
+  return new Intl.NumberFormat(locale(), {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
 }
 
 /** Of a share in [0, 1]; what is not certain never reads as 100. */
 export function percent(share, digits = 1) {
   const shown = share < 1 ? Math.min(share, 1 - 10 ** -(digits + 2)) : share;
-  return new Intl.NumberFormat(language(), {
+  return new Intl.NumberFormat(locale(), {
     style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits,
   }).format(shown);
 }
 
 export function seconds(value) {
-  return new Intl.NumberFormat(language(), {style: "unit", unit: "second", unitDisplay: "long"}).format(value);
+  return new Intl.NumberFormat(locale(), {style: "unit", unit: "second", unitDisplay: "long"}).format(value);
 }
 
-export function dateTime(when) {
-  return new Intl.DateTimeFormat(language(), {dateStyle: "medium", timeStyle: "short"}).format(new Date(when));
+export function dateTime(when, dateStyle = "medium") {
+  return new Intl.DateTimeFormat(locale(), {dateStyle, timeStyle: "short"}).format(new Date(when));
 }
 
 export function confidenceInWords(confidence) {
@@ -231,9 +271,20 @@ export function reasonText({code, message}) {
 }
 
 /** What a reader of a differential must know; the service's sentence where there is no translation. */
-export function statementText({code, message}) {
-  return (language() === "tr" && STATEMENTS_TR[code]) || message;
+export function statementText({code, message}, {progress, min_cells: least, counts, models}) {
+  if (language() !== "tr" || !STATEMENTS_TR[code]) return message;
+  const unidentified = counts.find((one) => one.label === "Unidentified")?.count ?? 0;
+  const numbers = {...progress, least, unidentified, models: models.length};
+  return filledIn(STATEMENTS_TR[code], Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, number(value)])));
 }
+
+export function actionName(action) {
+  const key = `act_${action}`;
+  return key in ENGLISH ? t(key) : action;
+}
+
+/** What stands on a key. */
+export const keyName = (key) => (key === " " ? "␣" : key);
 
 export function stageName(stage) {
   return (language() === "tr" && STAGES_TR[stage]) || stage;
@@ -246,6 +297,8 @@ export function errorText(error) {
   if (error.status === 0) return t("offline");
   if (error.status === 401) return t("noAccess");
   if (error.status === 504) return t("expired");
-  if (error.status === 503 || error.status === 429) return t("tooBusy");
+  if (error.status === 503 || error.status === 429) {
+    return error.retryAfterS ? t("busyUntil", {seconds: seconds(error.retryAfterS)}) : t("tooBusy");
+  }
   return (language() === "tr" && ERRORS_TR[error.status]) || error.message;
 }

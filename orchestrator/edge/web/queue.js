@@ -6,6 +6,33 @@ const AT_ONCE = 4;
 const MAX_TRIES = 6;
 const LONGEST_WAIT_S = 30;
 
+/** An image and what has become of it; its address is made when it is first asked for. */
+class Item {
+  state = "waiting";
+  result = null;
+  error = null;
+  tries = 0;
+  abort = null;
+  report = null;
+  #url = null;
+
+  constructor(id, file) {
+    this.id = id;
+    this.file = file;
+    this.name = file.name;
+  }
+
+  get url() {
+    this.#url ??= URL.createObjectURL(this.file);
+    return this.#url;
+  }
+
+  forget() {
+    if (this.#url) URL.revokeObjectURL(this.#url);
+    this.#url = null;
+  }
+}
+
 /**
  * States: waiting, running, done, failed, cancelled. A busy service is asked again when it says so; the queue
  * then holds still (`busyUntil`), since the next image would fare no better.
@@ -27,10 +54,7 @@ export class Queue extends EventTarget {
   }
 
   add(files) {
-    const added = files.map((file) => ({
-      id: String(this.#nextId++), name: file.name, file, url: URL.createObjectURL(file),
-      state: "waiting", result: null, error: null, tries: 0, abort: null,
-    }));
+    const added = files.map((file) => new Item(String(this.#nextId++), file));
     this.items.push(...added);
     this.#note(null);
     this.#go();
@@ -65,7 +89,7 @@ export class Queue extends EventTarget {
 
   clear() {
     this.cancelAll();
-    for (const item of this.items) URL.revokeObjectURL(item.url);
+    for (const item of this.items) item.forget();
     this.items = [];
     this.#note(null);
   }

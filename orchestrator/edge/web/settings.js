@@ -8,7 +8,7 @@ export const DEFAULTS = Object.freeze({
   palette: "standard",
   profile: "",
   tta: "",
-  report: true,
+  writer: "configured",
   colourMap: "viridis",
   opacity: 60,
   outlines: false,
@@ -23,6 +23,7 @@ const CHOICES = {
   palette: ["standard", "colour-blind"],
   colourMap: ["viridis", "inferno", "cividis", "jet"],
   tta: ["", "none", "light", "adaptive"],
+  writer: ["configured", "rule-based", "none"],
 };
 
 class Settings extends EventTarget {
@@ -73,3 +74,12 @@ function valid(values) {
 }
 
 export const settings = new Settings();
+
+/** What is chosen for an analysis. */
+export function analysisChoice() {
+  const writer = settings.get("writer");
+  return {
+    language: settings.get("language"), profile: settings.get("profile"), tta: settings.get("tta"),
+    writer: writer === "none" ? "" : writer,
+  };
+}

@@ -2,8 +2,8 @@
 
 import {apiKey, setApiKey} from "./api.js";
 import {el, fill} from "./dom.js";
-import {className, t} from "./messages.js";
-import {DEFAULTS, settings} from "./settings.js";
+import {className, keyName, t} from "./messages.js";
+import {settings} from "./settings.js";
 import {CLASSES} from "./cell_detail.js";
 
 const LABELS = [...CLASSES, "Unidentified"];
@@ -20,6 +20,8 @@ export class SettingsView {
 
   render() {
     const profiles = this.#service()?.profiles || [];
+    const writers = (this.#service()?.report_writers || []).map((one) => (one.model ? `${one.name} (${one.model})` : one.name));
+    const configured = writers.length ? `${t("writerConfigured")}: ${writers.join(", ")}` : t("writerConfigured");
     fill(this.#place,
       el("h2", {id: "settings-title"}, t("settings")),
       el("form", {class: "settings", onsubmit: (event) => event.preventDefault()},
@@ -30,18 +32,19 @@ export class SettingsView {
         el("fieldset", {}, el("legend", {}, t("analysis")),
           choice("profile", [["", t("profileDefault")], ...profiles.map((one) => [one.name, `${one.name}: ${one.description}`])]),
           choice("tta", [["", t("ttaProfile")], ["none", t("ttaNone")], ["adaptive", t("ttaAdaptive")], ["light", t("ttaLight")]]),
-          check("report", t("reportSetting"))),
+          choice("writer", [["configured", configured], ["rule-based", t("writerRules")], ["none", t("writerNone")]])),
         el("fieldset", {}, el("legend", {}, t("access")),
           el("p", {class: "field"},
             el("label", {for: "api-key"}, t("apiKey")),
             el("input", {type: "password", id: "api-key", value: apiKey(), autocomplete: "off",
-              onchange: (event) => setApiKey(event.target.value.trim())})),
-          el("p", {class: "note"}, t("apiKeyNote"))),
+              onchange: (event) => setApiKey(event.target.value.trim()), "aria-describedby": "api-key-note"}),
+            el("span", {class: "note", id: "api-key-note"}, t("apiKeyNote")))),
         el("fieldset", {}, el("legend", {}, t("history")), check("keepHistory", t("keepHistory"))),
         el("fieldset", {}, el("legend", {}, t("keys")),
           el("p", {class: "note"}, t("keysNote")),
           ["next", "previous", "accept", "undo", "sign"].map((name) => key(name, t(`key_${name}`))),
-          LABELS.map((label, index) => labelKey(index, className(label)))),
+          LABELS.map((label, index) => labelKey(index, className(label))),
+          el("p", {class: "problem", role: "alert", id: "key-problem"})),
         el("p", {}, el("button", {
           type: "button", id: "reset", onclick: () => { settings.reset(); this.render(); },
         }, t("resetSettings")))));
@@ -64,29 +67,38 @@ function check(name, text) {
     el("label", {for: id}, text));
 }
 
+/** A field that takes the next key pressed in it, unless something else has that key already. */
 function keyField(id, text, value, change) {
   return el("p", {class: "field"},
     el("label", {for: id}, text),
     el("input", {
-      type: "text", id, value, size: "8", readonly: true, class: "key",
+      type: "text", id, value: keyName(value), size: "8", readonly: true, class: "key",
       onkeydown: (event) => {
-        if (["Tab", "Shift", "Control", "Alt", "Meta", "Escape"].includes(event.key)) return;
+        if (event.ctrlKey || event.metaKey || event.altKey) return;
+        if (["Tab", "Shift", "Control", "Alt", "AltGraph", "Meta", "Escape", "Dead", "Process"].includes(event.key)) return;
         event.preventDefault();
-        event.target.value = event.key === " " ? "Space" : event.key;
-        change(event.key);
+        const isTaken = event.key !== value && allKeys().includes(event.key);
+        document.getElementById("key-problem").textContent = isTaken ? t("keyIsTaken", {key: keyName(event.key)}) : "";
+        if (isTaken) return;
+        value = event.key;
+        event.target.value = keyName(value);
+        change(value);
       },
     }));
 }
 
+function allKeys() {
+  const {labels, ...others} = settings.get("keys");
+  return [...Object.values(others), ...labels];
+}
+
 function key(name, text) {
-  const now = settings.get("keys");
-  return keyField(`key-${name}`, text, now[name],
+  return keyField(`key-${name}`, text, settings.get("keys")[name],
     (pressed) => settings.change({keys: {...settings.get("keys"), [name]: pressed}}));
 }
 
 function labelKey(index, text) {
-  const now = settings.get("keys").labels ?? DEFAULTS.keys.labels;
-  return keyField(`key-label-${index}`, text, now[index], (pressed) => {
+  return keyField(`key-label-${index}`, text, settings.get("keys").labels[index], (pressed) => {
     const labels = [...settings.get("keys").labels];
     labels[index] = pressed;
     settings.change({keys: {...settings.get("keys"), labels}});

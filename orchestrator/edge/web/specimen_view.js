@@ -1,25 +1,37 @@
-// One specimen: ordering it, its differential, and the review by which a person closes it.
+// One specimen: its order, its differential, and the review by which a person closes it.
 
-import {announce, el, fill, svg} from "./dom.js";
-import {analyse, apiKey, ask, blobAddress, ServiceError} from "./api.js";
-import {CLASSES, cellDetail} from "./cell_detail.js";
+import {announce, el, fill} from "./dom.js";
+import {analyse, analyseAndReport, ask, ServiceError} from "./api.js";
+import {cellDetail} from "./cell_detail.js";
+import {sheet} from "./differential_sheet.js";
 import * as differentials from "./differentials.js";
-import {intake} from "./intake.js";
-import {className, dateTime, errorText, number, percent, specimenState, statementText, t} from "./messages.js";
-import {settings} from "./settings.js";
+import {className, dateTime, errorText, keyName, language, number, specimenState, t} from "./messages.js";
+import {progressLine} from "./progress_line.js";
+import {analysisChoice, settings} from "./settings.js";
+import {exports, trail} from "./specimen_actions.js";
+import {orderForm} from "./specimen_order.js";
+import {LABELS, SpecimenTiles, urlOf} from "./specimen_tiles.js";
 
-const LABELS = [...CLASSES, "Unidentified"];
 const CLOSED = ["signed", "cancelled"];
+const REFRESH_MS = 2500;
+const RETRY_S = 2;
+/** Who runs through the cells asks for no heatmap of each. */
+const REST_MS = 120;
+
+const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 export class SpecimenView {
   #place;
   #found = null;
   #current = null;
-  #opened = null;
   #decided = [];
   #follow = null;
+  #parts = null;
+  #order = null;
+  #refreshed = 0;
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
+  /** What is known of cells beyond the differential, by their ids: promises of details. */
   #explained = new Map();
 
   constructor(place) {
@@ -27,9 +39,10 @@ export class SpecimenView {
     document.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** The order form, or the specimen with this id. */
-  async render(id = null) {
+  /** The order form, or the specimen with this id, and the cell with this number. */
+  async render(id = null, cellNumber = null) {
     this.#follow?.abort();
+    const {signal} = this.#follow = new AbortController();
     this.taken = null;
     if (!id) {
       this.#found = null;
@@ -40,18 +53,27 @@ export class SpecimenView {
       this.#found = null;
       this.#current = null;
       this.#decided = [];
-      fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, "…"));
+      fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, t("loading")));
     }
     try {
-      this.#take(await differentials.get(id));
-      if (!this.#isOpen()) this.#watch(id);
+      const found = await differentials.get(id);
+      if (signal.aborted) return;
+      this.#build(found);
+      this.#current = found.cells.find((cell) => String(cell.number) === cellNumber)?.id ?? this.#current;
+      this.#take(found);
+      this.#show();
+      if (!this.#isOpen()) this.#watch(id, signal);
     } catch (error) {
-      this.#failed(error);
+      if (!signal.aborted) this.#failed(error);
     }
   }
 
   #isOpen() {
     return this.#found && !["waiting", "running"].includes(this.#found.state);
+  }
+
+  #isClosed() {
+    return CLOSED.includes(this.#found.state) || !this.#isOpen();
   }
 
   #failed(error) {
@@ -61,247 +83,257 @@ export class SpecimenView {
       el("p", {}, el("a", {href: "#/specimen"}, t("newOrder"))));
   }
 
-  // The order
-
   #orderForm() {
-    let files = [];
-    const key = crypto.randomUUID();
-    const problem = el("p", {class: "problem", role: "alert"});
-    const name = el("input", {type: "text", id: "specimen-id", required: true, maxlength: "64", autocomplete: "off"});
-    const total = el("input", {type: "number", id: "total-wbc", min: "0.01", max: "1000", step: "0.01", inputmode: "decimal"});
-    const send = el("button", {type: "submit", id: "order", class: "primary", disabled: true}, t("analyseSpecimen", {count: 0}));
-    const chosen = el("p", {class: "note", role: "status"});
-    const intaking = intake((more) => {
-      files = [...files, ...more];
-      chosen.textContent = t("chosenImages", {count: files.length});
-      send.textContent = t("analyseSpecimen", {count: files.length});
-      send.disabled = false;
-    });
-    this.taken = intaking.taken;
-    const form = el("form", {
-      onsubmit: async (event) => {
-        event.preventDefault();
-        problem.textContent = "";
-        if (!name.value.trim()) {
-          problem.textContent = t("specimenNeedsId");
-          name.focus();
-          return;
-        }
-        send.disabled = true;
-        try {
-          const id = await differentials.order(files, {
-            specimenId: name.value.trim(), totalWbc: total.valueAsNumber || null,
-            profile: settings.get("profile"), tta: settings.get("tta"), key,
-          });
-          this.#files.set(id, files);
-          location.hash = `#/specimen/${encodeURIComponent(id)}`;
-        } catch (error) {
-          problem.textContent = error.status === 404 || error.status === 501 ? t("storeIsOff") : errorText(error);
-          send.disabled = false;
-        }
-      },
-    },
-      el("p", {class: "field"}, el("label", {for: "specimen-id"}, t("specimenId")), name),
-      el("p", {class: "field"}, el("label", {for: "total-wbc"}, t("totalWbc")), total),
-      intaking.node, chosen, el("p", {}, send), problem);
-    fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), form);
+    // Who looks at something else and comes back finds what he has chosen.
+    if (this.#order?.language !== language()) {
+      const form = orderForm((id, files) => {
+        this.#order = null;
+        this.#files.set(id, files);
+        location.hash = `#/specimen/${encodeURIComponent(id)}`;
+      });
+      this.#order = {...form, language: language()};
+    }
+    this.taken = this.#order.taken;
+    fill(this.#place, el("h2", {id: "specimen-title"}, t("newOrder")), this.#order.node);
   }
 
-  // Progress
-
-  async #watch(id) {
-    this.#follow = new AbortController();
-    const {signal} = this.#follow;
-    try {
-      await differentials.follow(id, (name, data) => {
-        if (name !== "progress" && name !== "done") return;
-        this.#found = {...this.#found, state: data.state,
-          progress: {...this.#found.progress, waiting: data.waiting, counted: data.analysed, failed: data.failed}};
-        this.#showProgress();
-      }, signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof ServiceError)) await new Promise((resolve) => setTimeout(resolve, 1000));
+  /** Follow the analysis to its end. */
+  async #watch(id, signal) {
+    while (!signal.aborted) {
+      try {
+        await differentials.follow(id, (name, data) => this.#progressed(name, data, signal), signal);
+        const found = await differentials.get(id);
+        if (signal.aborted) return;
+        this.#say("");
+        this.#take(found);
+        if (!this.#isOpen()) throw new ServiceError(0, "offline", "");
+        // Only now it is known which is the closest call.
+        this.#goTo(found.review_list[0] ?? this.#current);
+        announce(t("allDone", {count: number(found.progress.counted)}));
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#say(errorText(error));
+        await after(1000 * (error.retryAfterS ?? RETRY_S));
+      }
     }
-    if (signal.aborted) return;
-    this.#take(await differentials.get(id));
-    if (this.#isOpen()) announce(t("allDone", {count: this.#found.progress.counted}));
-    else this.#watch(id);
+  }
+
+  async #progressed(name, data, signal) {
+    if (name !== "progress" || signal.aborted) return;
+    this.#found = {...this.#found, state: data.state,
+      progress: {...this.#found.progress, waiting: data.waiting, counted: data.analysed, failed: data.failed}};
+    this.#showProgress();
+    if (Date.now() - this.#refreshed < REFRESH_MS) return;
+    this.#refreshed = Date.now();
+    const found = await differentials.get(this.#found.id).catch(() => null);
+    if (found && !signal.aborted && !this.#isOpen()) this.#take(found);
+  }
+
+  // What is seen
+
+  #build(found) {
+    const made = `${found.id} ${language()} ${settings.get("writer")} ${JSON.stringify(settings.get("keys"))}`;
+    if (this.#parts?.made === made) {
+      fill(this.#place, this.#parts.nodes);
+      return;
+    }
+    this.#explained.clear();
+    const tiles = new SpecimenTiles((id) => { this.#goTo(id); this.#parts.panel.focus({preventScroll: true}); this.#reveal(); },
+      (cell) => this.#fileOf(cell));
+    const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#do(differentials.cancel)]]);
+    const parts = {
+      made, tiles, progress,
+      state: el("span", {class: "note", id: "specimen-state"}),
+      problem: el("p", {class: "problem", role: "alert"}),
+      signed: el("p", {id: "signed"}),
+      sheet: el("div", {id: "sheet"}),
+      reviewTitle: el("h3", {id: "review-title"}),
+      help: keysHelp(),
+      undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
+      sign: el("button", {type: "button", id: "sign", class: "primary", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
+      panel: el("div", {class: "panel", id: "review-detail", tabindex: "-1"}),
+    };
+    const numberOf = (id) => this.#cell(id)?.number ?? null;
+    parts.nodes = [
+      el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state),
+      parts.problem, progress.node, parts.signed,
+      el("div", {class: "split specimen"},
+        el("div", {}, parts.sheet, exports(found.id), trail(found.id, numberOf)),
+        el("section", {class: "no-print review", "aria-labelledby": "review-title"},
+          el("div", {class: "review-bar"}, parts.reviewTitle, el("span", {class: "buttons"}, parts.undo, parts.sign)),
+          tiles.waiting, parts.help, parts.panel)),
+      tiles.gallery,
+    ];
+    this.#parts = parts;
+    fill(this.#place, parts.nodes);
+  }
+
+  /** Take what the service says, and show what has changed. */
+  #take(found) {
+    this.#found = found;
+    if (!this.#cell(this.#current)) this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
+    const {sheet: paper, signed, tiles, state} = this.#parts;
+    document.title = `${found.specimen_id} · ${t("specimen")} · WBC Analyzer`;
+    state.textContent = specimenState(found.state);
+    signed.hidden = !found.signature;
+    if (found.signature) {
+      signed.textContent = `${t("signedBy", {person: found.signature.person, when: dateTime(found.signature.signed_at)})}. ${t("closed")}`;
+    }
+    fill(paper, sheet(found));
+    tiles.show(found);
+    this.#showProgress();
   }
 
   #showProgress() {
-    const place = document.getElementById("specimen-progress");
-    if (!place) return;
-    const {total, waiting, counted, failed} = this.#found.progress;
-    fill(place,
-      el("label", {for: "specimen-bar"}, t("counted", {counted, waiting, failed})),
-      this.#isOpen() ? null : el("progress", {id: "specimen-bar", max: total, value: total - waiting}),
-      this.#isOpen() ? null : el("button", {type: "button", id: "cancel-specimen", onclick: () => this.#do(differentials.cancel)}, t("cancelSpecimen")));
+    const {total, waiting, counted, failed, unreviewed} = this.#found.progress;
+    const isOpen = this.#isOpen();
+    const {progress, reviewTitle, undo, sign, help, state} = this.#parts;
+    state.textContent = specimenState(this.#found.state);
+    progress.show({
+      total, ended: total - waiting,
+      text: [t("counted", {counted: number(counted), total: number(total)}),
+        failed ? t("failedCells", {count: number(failed)}) : "",
+        isOpen && unreviewed ? t("reviewCells", {count: number(unreviewed)}) : ""].filter(Boolean).join(", "),
+      buttons: {"cancel-specimen": isOpen ? "" : t("cancelSpecimen")},
+    });
+    reviewTitle.textContent = !isOpen ? t("reviewLater")
+      : unreviewed ? t("reviewList", {count: number(unreviewed)}) : t("reviewDone");
+    help.hidden = this.#isClosed();
+    for (const button of [undo, sign]) button.hidden = CLOSED.includes(this.#found.state);
+    sign.disabled = this.#found.state !== "analysed";
+    undo.disabled = this.#isClosed() || !this.#lastDecided();
   }
 
-  // The differential
-
-  #take(found) {
-    this.#found = found;
-    if (this.#opened !== found.id) {
-      this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
-      // Only when all are analysed is it known which is the closest call.
-      if (this.#isOpen()) this.#opened = found.id;
-    }
-    this.#show();
+  #say(text) {
+    this.#parts.problem.textContent = text;
   }
 
   #show() {
-    const found = this.#found;
-    const panel = el("div", {class: "detail-place", id: "review-detail", tabindex: "-1"});
-    fill(this.#place,
-      el("h2", {id: "specimen-title"}, found.specimen_id, " ", el("span", {class: "note"}, specimenState(found.state))),
-      el("div", {class: "progress", id: "specimen-progress"}),
-      found.signature ? el("p", {}, t("signedBy", {person: found.signature.person, when: dateTime(found.signature.signed_at)})) : null,
-      el("div", {class: "split"},
-        el("div", {}, countsTable(found), chart(found), statements(found), this.#actions(), this.#trail()),
-        el("div", {}, this.#review(), panel)));
-    this.#showProgress();
+    this.#parts.tiles.select(this.#current);
     this.#showCell();
   }
 
-  #actions() {
-    const found = this.#found;
-    const links = Object.entries(differentials.exports(found.id))
-      .map(([kind, href]) => el("a", {
-        href, download: `differential.${kind}`, class: "button", data: {export: kind}, onclick: (event) => download(event, href),
-      }, kind.toUpperCase()));
-    const closed = CLOSED.includes(found.state);
-    return el("div", {class: "no-print"},
-      el("p", {class: "buttons", role: "group", "aria-label": t("export")}, el("span", {}, t("export")), links,
-        el("button", {type: "button", id: "print", onclick: () => print()}, t("print"))),
-      el("p", {class: "buttons"},
-        el("button", {type: "button", id: "undo", disabled: closed || !this.#decided.length, onclick: () => this.#undo()}, t("undo")),
-        el("button", {type: "button", id: "sign", class: "primary", disabled: found.state !== "analysed", onclick: () => this.#sign()}, t("sign"))),
-      closed && found.state === "signed" ? el("p", {class: "note"}, t("closed")) : null);
-  }
-
-  #trail() {
-    const list = el("ol", {class: "trail"});
-    return el("details", {
-      class: "no-print", ontoggle: async (event) => {
-        if (!event.target.open) return;
-        try {
-          const {entries} = await differentials.audit(this.#found.id);
-          fill(list, entries.map((entry) => el("li", {},
-            [dateTime(entry.at), entry.actor, entry.action, ...Object.values(entry.details)].join(" · "))));
-        } catch (error) {
-          fill(list, el("li", {}, errorText(error)));
-        }
-      },
-    }, el("summary", {}, t("trail")), list);
-  }
-
-  // The review
+  // One cell
 
   #cell(id) {
     return this.#found.cells.find((cell) => cell.id === id) ?? null;
   }
 
-  #review() {
-    const waiting = this.#found.review_list;
-    const order = this.#order();
-    const keys = settings.get("keys");
-    return el("section", {class: "no-print", "aria-labelledby": "review-title"},
-      el("h3", {id: "review-title"}, waiting.length ? t("reviewList", {count: waiting.length}) : t("reviewDone")),
-      el("p", {class: "note"}, t("reviewHelp", {...keys, labels: keys.labels.join(" ")})),
-      el("ul", {class: "tiles review-list"}, order.map((id) => this.#tile(this.#cell(id)))));
-  }
-
-  /** What waits, closest calls first; then all others by their numbers. */
-  #order() {
-    const waiting = new Set(this.#found.review_list);
-    return [...this.#found.review_list, ...this.#found.cells.map((cell) => cell.id).filter((id) => !waiting.has(id))];
-  }
-
-  #tile(cell) {
-    const words = cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
-    const image = el("img", {alt: "", loading: "lazy", decoding: "async", width: "96", height: "96"});
-    image.addEventListener("error", () => image.remove());
-    const file = this.#file(cell);
-    if (file) image.src = file.url ??= URL.createObjectURL(file);
-    else showKept(image, differentials.imageUrl(this.#found.id, cell.id));
-    return el("li", {class: `tile${cell.needs_review ? " review" : ""}`, data: {cell: cell.id}},
-      el("a", {
-        href: `#/specimen/${encodeURIComponent(this.#found.id)}`,
-        "aria-current": cell.id === this.#current ? "true" : null,
-        "aria-label": `${t("cellNumber", {number: cell.number})}, ${words}`,
-        onclick: (event) => { event.preventDefault(); this.#goTo(cell.id); },
-      }, image, el("span", {class: "tile-caption"},
-        el("span", {class: "tile-name"}, t("cellNumber", {number: cell.number})),
-        el("span", {}, words, cell.decision ? " ✓" : ""))));
-  }
-
-  #file(cell) {
-    return this.#files.get(this.#found.id)?.[cell.number - 1] ?? null;
+  #fileOf(cell) {
+    return this.#files.get((this.#found ?? {}).id ?? location.hash.split("/")[2])?.[cell.number - 1] ?? null;
   }
 
   #goTo(id) {
     this.#current = id;
-    for (const tile of this.#place.querySelectorAll(".review-list .tile")) {
-      const link = tile.querySelector("a");
-      if (tile.dataset.cell === id) {
-        link.setAttribute("aria-current", "true");
-        tile.scrollIntoView({block: "nearest"});
-      } else link.removeAttribute("aria-current");
-    }
-    this.#showCell();
+    const cell = this.#cell(id);
+    if (cell) history.replaceState(null, "", `#/specimen/${encodeURIComponent(this.#found.id)}/${cell.number}`);
+    this.#show();
+  }
+
+  /** Where the page is narrow, or far down in the gallery, the cell is not on the screen. */
+  #reveal() {
+    const {top} = this.#parts.panel.getBoundingClientRect();
+    if (top < 0 || top > innerHeight - 200) this.#parts.panel.scrollIntoView();
   }
 
   async #showCell() {
-    const panel = document.getElementById("review-detail");
     const cell = this.#current && this.#cell(this.#current);
-    if (!panel || !cell) return;
+    if (!cell) return;
+    const draw = (detail) => fill(this.#parts.panel, this.#cellHead(cell.id), detail
+      ? cellDetail(detail, this.#decision(this.#cell(cell.id))) : this.#unanalysed(this.#cell(cell.id)));
     if (!cell.result) {
-      fill(panel, el("p", {class: "problem"}, cell.failure ?? t(`state_${cell.state}`)));
+      draw(null);
       return;
     }
-    const key = cell.id;
-    const known = this.#explained.get(key);
-    fill(panel, cellDetail(known ?? {result: asAnalysis(cell), url: null, file: null}, this.#decision(cell)));
-    if (known) return;
-    const file = this.#file(cell) ?? await keptImage(differentials.imageUrl(this.#found.id, key));
-    if (!file || this.#current !== key) return;
-    try {
-      const {profile, tta} = this.#found;
-      const result = await analyse(file, {language: settings.get("language"), profile, tta});
-      this.#explained.set(key, {result, url: file.url ??= URL.createObjectURL(file), file});
-      // The buttons are there already: only the picture is put in, so that no key goes into the void.
-      if (this.#current === key) fill(panel, cellDetail(this.#explained.get(key), this.#decision(this.#cell(key))));
-    } catch {
-      // The facts are there; the picture is not.
+    const known = this.#explained.get(cell.id);
+    if (known?.value) {
+      draw(known.value);
+      return;
     }
+    const file = this.#fileOf(cell);
+    draw({
+      result: asAnalysis(cell), url: file && urlOf(file), imageNote: "imageComes", heatNote: "heatmapComes",
+      report: settings.get("writer") === "none" ? null : new Promise(() => {}),  // of which is told below
+    });
+    await after(REST_MS);
+    if (this.#current !== cell.id) return;
+    const detail = await this.#explain(cell, file);
+    if (this.#current === cell.id && this.#place.isConnected) draw(detail);
+  }
+
+  /** Its image, heatmap and report; asked for once. */
+  #explain(cell, file) {
+    const known = this.#explained.get(cell.id);
+    if (known) return known.promise;
+    const entry = {value: null, promise: this.#asked(cell, file)};
+    this.#explained.set(cell.id, entry);
+    entry.promise.then((detail) => {
+      if (detail.heatNote === "heatmapFailed") this.#explained.delete(cell.id);
+      else entry.value = detail;
+    });
+    return entry.promise;
+  }
+
+  async #asked(cell, ownFile) {
+    const file = ownFile ?? await keptImage(differentials.imageUrl(this.#found.id, cell.id));
+    if (!file) return {result: asAnalysis(cell), url: null};
+    const {profile, tta} = this.#found;
+    const choice = {...analysisChoice(), profile, tta};
+    try {
+      if (settings.get("writer") === "none") return {result: await analyse(file, choice), url: urlOf(file)};
+      const {result, report} = analyseAndReport(file, choice);
+      return {result: await result, url: urlOf(file), report};
+    } catch {
+      return {result: asAnalysis(cell), url: urlOf(file), heatNote: "heatmapFailed"};
+    }
+  }
+
+  #cellHead(id) {
+    const at = this.#parts.tiles.order.indexOf(id);
+    return el("p", {class: "note cell-head", id: "cell-head"}, t("cellNumber", {number: number(this.#cell(id).number)}),
+      at >= 0 && at < this.#found.review_list.length
+        ? ` · ${t("placeInReview", {at: number(at + 1), count: number(this.#found.review_list.length)})}` : "");
+  }
+
+  /** A cell that could not be analysed: a person may still say what it is. */
+  #unanalysed(cell) {
+    const file = this.#fileOf(cell);
+    return el("article", {class: "detail"},
+      el("h3", {}, cell.label ? className(cell.label) : t(`state_${cell.state}`)),
+      cell.failure ? el("p", {class: "problem", lang: "en"}, cell.failure) : null,
+      cell.state === "failed" ? this.#decision(cell) : null,
+      file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell")}) : null);
   }
 
   #decision(cell) {
     const keys = settings.get("keys");
-    const closed = CLOSED.includes(this.#found.state) || !this.#isOpen();
-    const own = cell.result.class;
+    const isClosed = this.#isClosed();
+    const own = cell.result?.class;
     const said = cell.decision && (cell.decision.label === own
       ? t("acceptedAs", {label: className(own)})
-      : t("reclassified", {label: className(cell.decision.label), before: className(own)}));
+      : t("reclassified", {label: className(cell.decision.label), before: own ? className(own) : t("state_failed")}));
+    if (isClosed) return said ? el("p", {class: "decide", id: "said"}, said) : null;
     return el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")},
       said ? el("p", {id: "said"}, said) : null,
       el("span", {class: "buttons"},
-        el("button", {type: "button", id: "accept", disabled: closed, onclick: () => this.#decide(cell, own)}, `${t("accept")} (${keys.accept})`),
+        own ? el("button", {type: "button", id: "accept", class: "primary", onclick: () => this.#decide(cell, own)},
+          `${t("accept")} (${keyName(keys.accept)})`) : null,
         LABELS.map((label, index) => el("button", {
-          type: "button", id: `as-${label}`, disabled: closed, "aria-pressed": String(cell.decision?.label === label),
+          type: "button", id: `as-${label}`, "aria-pressed": String(cell.decision?.label === label),
           onclick: () => this.#decide(cell, label),
-        }, `${keys.labels[index]} ${className(label)}`))));
+        }, el("kbd", {}, keyName(keys.labels[index])), " ", className(label)))));
   }
 
+  // What a person does
+
   async #decide(cell, label) {
-    if (CLOSED.includes(this.#found.state) || !this.#isOpen()) return;
+    if (this.#isClosed()) return;
     const next = this.#next(cell.id);
     await this.#do((id) => differentials.decide(id, cell.id, label), () => {
       this.#decided.push(cell.id);
       this.#current = next ?? cell.id;
-      announce(t("acceptedAs", {label: className(label)}));
+      announce(`${t("cellNumber", {number: cell.number})}: ${className(label)}`);
     });
   }
 
@@ -309,29 +341,36 @@ export class SpecimenView {
   #next(id) {
     const waiting = this.#found.review_list;
     const at = waiting.indexOf(id);
-    return at < 0 ? waiting[0] ?? null : waiting[at + 1] ?? waiting[at - 1] ?? null;
+    return at < 0 ? null : waiting[at + 1] ?? waiting[at - 1] ?? null;
+  }
+
+  /** The latest decision of this page, or that about the cell on the screen. */
+  #lastDecided() {
+    return this.#decided.at(-1) ?? (this.#current && this.#cell(this.#current)?.decision ? this.#current : null);
   }
 
   async #undo() {
-    const last = this.#decided.at(-1);
-    if (!last) return;
+    const last = this.#lastDecided();
+    if (!last || this.#isClosed()) return;
     await this.#do((id) => differentials.undecide(id, last), () => {
-      this.#decided.pop();
+      this.#decided = this.#decided.filter((id) => id !== last);
       this.#current = last;
+      announce(t("undone", {number: this.#cell(last).number}));
     });
   }
 
   #sign() {
+    const {unreviewed} = this.#found.progress;
     const dialog = el("dialog", {"aria-labelledby": "sign-title"},
       el("h3", {id: "sign-title"}, t("signTitle")),
       el("p", {}, t("signQuestion")),
-      this.#found.progress.unreviewed ? el("p", {class: "problem"}, t("reviewList", {count: this.#found.progress.unreviewed})) : null,
+      unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
       el("form", {method: "dialog", class: "buttons"},
         el("button", {value: "no", id: "sign-no"}, t("no")),
         el("button", {value: "yes", id: "sign-yes", class: "primary"}, t("sign"))));
     dialog.addEventListener("close", async () => {
       dialog.remove();
-      if (dialog.returnValue === "yes") await this.#do(differentials.sign);
+      if (dialog.returnValue === "yes") await this.#do(differentials.sign, () => announce(t("st_signed")));
     });
     document.body.append(dialog);
     dialog.showModal();
@@ -339,19 +378,24 @@ export class SpecimenView {
 
   /** Ask for a change, and show what follows from it. */
   async #do(change, then = () => {}) {
-    const id = this.#found.id;
+    const {id} = this.#found;
     try {
       const found = await change(id);
+      if (this.#found?.id !== id) return;
+      this.#say("");
       then();
       this.#take(found);
     } catch (error) {
-      this.#take(await differentials.get(id));
-      document.getElementById("specimen-progress").after(el("p", {class: "problem", role: "alert"}, errorText(error)));
+      if (this.#found?.id !== id) return;
+      this.#say(errorText(error));
+      const found = await differentials.get(id).catch(() => null);
+      if (found && this.#found?.id === id) this.#take(found);
     }
+    this.#goTo(this.#current);
   }
 
   #key(event) {
-    if (this.#place.hidden || !this.#found || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.#place.isConnected || !this.#found || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest("input, select, textarea, dialog, .frame")) return;
     const keys = settings.get("keys");
     const onControl = event.target.closest("button, a, summary");
@@ -359,11 +403,11 @@ export class SpecimenView {
     const cell = this.#current && this.#cell(this.#current);
     const label = LABELS[keys.labels.indexOf(event.key)];
     if (event.key === keys.next || event.key === keys.previous) {
-      const order = this.#order();
+      const {order} = this.#parts.tiles;
       const at = order.indexOf(this.#current) + (event.key === keys.next ? 1 : -1);
       if (order[at]) this.#goTo(order[at]);
     } else if (event.key === keys.accept && cell?.result) this.#decide(cell, cell.result.class);
-    else if (label && cell?.result) this.#decide(cell, label);
+    else if (label && cell && cell.state !== "waiting") this.#decide(cell, label);
     else if (event.key === keys.undo) this.#undo();
     else if (event.key === keys.sign && this.#found.state === "analysed") this.#sign();
     else return;
@@ -371,15 +415,27 @@ export class SpecimenView {
   }
 }
 
+/** What each key does, as chosen in the settings. */
+function keysHelp() {
+  const keys = settings.get("keys");
+  const one = (key, word) => el("span", {class: "key-help"}, el("kbd", {}, keyName(key)), " ", word);
+  return el("p", {class: "note keys-help"},
+    one(keys.next, t("next")), one(keys.previous, t("previous")), one(keys.accept, t("key_accept")),
+    el("span", {class: "key-help"}, keys.labels.map((key) => [el("kbd", {}, keyName(key)), " "]), t("reclassify")),
+    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")),
+    el("a", {href: "#/settings"}, t("changeKeys")));
+}
+
 /** A cell of a specimen as an analysis without its picture. */
 function asAnalysis(cell) {
   const {result} = cell;
   return {
-    request_id: cell.id, model: result.model, profile: result.profile, views: result.views,
+    request_id: null, model: result.model, profile: result.profile, views: result.views,
     image: {height: result.image_size[0], width: result.image_size[1]},
     decision: {class: result.class, confidence: result.confidence, margin: result.margin},
     review: {needed: result.review_codes.length > 0, reasons: result.review_codes.map((code) => ({code, message: code}))},
-    probabilities: result.probabilities, focus: null, heatmap: null, outlines: null, report: null, timings_ms: {},
+    probabilities: result.probabilities, focus: result.focus_ratio === null ? null : {ratio: result.focus_ratio},
+    heatmap: null, outlines: null, timings_ms: {},
   };
 }
 
@@ -389,79 +445,4 @@ async function keptImage(path) {
   } catch {
     return null;
   }
-}
-
-/** Show an image that the service keeps; an image element cannot send a key itself. */
-function showKept(image, path) {
-  if (!apiKey()) {
-    image.src = path;
-    return;
-  }
-  const seen = new IntersectionObserver(async ([entry]) => {
-    if (!entry.isIntersecting) return;
-    seen.disconnect();
-    try {
-      image.src = await blobAddress(path);
-    } catch {
-      image.remove();
-    }
-  });
-  seen.observe(image);
-}
-
-async function download(event, path) {
-  if (!apiKey()) return;
-  event.preventDefault();
-  const link = event.currentTarget;
-  const address = await blobAddress(path);
-  el("a", {href: address, download: link.download}).click();
-  URL.revokeObjectURL(address);
-}
-
-function interval(limits, digits = 1) {
-  return limits ? `${number(limits.low, digits)} – ${number(limits.high, digits)}` : "";
-}
-
-function countsTable(found) {
-  const absolute = found.total_wbc !== null;
-  const shift = found.label_shift;
-  const head = [t("class"), t("count"), t("percentage"), t("interval"), ...(absolute ? [t("absolute")] : []),
-    t("reference"), t("flag"), ...(shift ? [t("labelShift")] : [])];
-  return el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": t("specimenTitle")}, el("table", {id: "counts"},
-    el("caption", {}, t("specimenTitle")),
-    el("thead", {}, el("tr", {}, head.map((name) => el("th", {scope: "col"}, name)))),
-    el("tbody", {}, found.counts.map((one) => el("tr", {data: {label: one.label}},
-      el("th", {scope: "row"}, className(one.label)),
-      el("td", {class: "number"}, number(one.count)),
-      el("td", {class: "number"}, one.percentage === null ? "–" : number(one.percentage, 1)),
-      el("td", {class: "number"}, interval(one.interval)),
-      absolute ? el("td", {class: "number"}, one.absolute === null ? "–" : number(one.absolute, 2)) : null,
-      el("td", {class: "number"}, interval(one.reference)),
-      el("td", {class: one.flag ? "flag" : ""}, one.flag ? t(one.flag) : ""),
-      shift ? el("td", {class: "number"}, one.label in shift ? percent(shift[one.label]) : "") : null)))));
-}
-
-/** Each share as a bar with its interval as a line; the table says the same to who does not see it. */
-function chart(found) {
-  if (found.counts.every((one) => one.percentage === null)) {
-    return el("p", {class: "note"}, t("minCells", {count: found.min_cells}));
-  }
-  const height = 26 * found.counts.length;
-  const drawing = svg("svg", {class: "chart", viewBox: `0 0 400 ${height}`, "aria-hidden": "true"});
-  found.counts.forEach((one, row) => {
-    const y = 26 * row + 4;
-    const x = (value) => 90 + 3 * value;
-    drawing.append(
-      svg("text", {x: 84, y: y + 13, "text-anchor": "end"}, className(one.label)),
-      svg("rect", {x: 90, y, width: Math.max(0, 3 * (one.percentage ?? 0)), height: 18, class: `chart-${one.label.toLowerCase()}`}),
-      svg("line", {x1: x(one.interval?.low ?? 0), x2: x(one.interval?.high ?? 0), y1: y + 9, y2: y + 9, class: "whisker"}));
-  });
-  return drawing;
-}
-
-function statements(found) {
-  if (!found.limitations.length) return null;
-  return el("section", {class: "reasons", "aria-labelledby": "limits-title"},
-    el("h3", {id: "limits-title"}, t("limitations")),
-    el("ul", {}, found.limitations.map((one) => el("li", {}, statementText(one)))));
 }

@@ -8,8 +8,11 @@ import {t} from "./messages.js";
 const MAX_ZOOM = 8;
 const MAPS = ["viridis", "inferno", "cividis", "jet"];
 
-/** The viewer of an item with a result: a figure, complete with its controls. */
-export function viewer(url, result) {
+/**
+ * The viewer of an item with a result: a figure, complete with its controls; without a heatmap only the image, and
+ * the message `heatNote`.
+ */
+export function viewer(url, result, heatNote) {
   const {height, width} = result.image;
   const image = el("img", {src: url, alt: t("imageOfCell"), class: "layer"});
   const canvas = el("canvas", {class: "layer", "aria-hidden": "true"});
@@ -46,19 +49,22 @@ export function viewer(url, result) {
     type: "checkbox", id: "outlines", checked: settings.get("outlines"),
     onchange: (event) => { settings.change({outlines: event.target.checked}); showHeat(); },
   });
+  const zoomButtons = el("span", {class: "buttons"},
+    el("button", {type: "button", "aria-label": t("zoomOut"), onclick: () => view.zoom(1 / 1.5)}, "−"),
+    el("button", {type: "button", "aria-label": t("zoomIn"), onclick: () => view.zoom(1.5)}, "+"),
+    el("button", {type: "button", onclick: () => view.reset()}, t("zoomReset")));
+  const heatControls = [
+    el("div", {class: "legend"}, el("span", {}, t("cold")), legend, el("span", {}, t("hot"))),
+    el("div", {class: "controls"},
+      el("span", {class: "control"}, el("label", {for: "opacity"}, t("opacity")), opacity),
+      el("span", {class: "control"}, el("label", {for: "colour-map"}, t("colourMap")), map),
+      el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))),
+  ];
   return el("figure", {class: "viewer"},
     frame,
     el("figcaption", {},
-      el("div", {class: "controls"},
-        el("label", {for: "opacity"}, t("opacity")), opacity,
-        el("label", {for: "colour-map"}, t("colourMap")), map,
-        el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines"))),
-        el("span", {class: "buttons"},
-          el("button", {type: "button", "aria-label": t("zoomOut"), onclick: () => view.zoom(1 / 1.5)}, "−"),
-          el("button", {type: "button", "aria-label": t("zoomIn"), onclick: () => view.zoom(1.5)}, "+"),
-          el("button", {type: "button", onclick: () => view.reset()}, t("zoomReset")))),
-      el("div", {class: "legend"}, el("span", {}, t("cold")), legend, el("span", {}, t("hot"))),
-      result.heatmap ? null : el("p", {class: "note"}, t("noHeatmap"))));
+      result.heatmap ? heatControls : el("p", {class: "note", role: "status"}, t(heatNote)),
+      el("div", {class: "controls"}, zoomButtons)));
 }
 
 function outlines(found, height, width) {
@@ -90,6 +96,14 @@ function zoomable(frame, stage) {
     show();
   }
 
+  /** Who cannot drag clicks: that place goes to the middle (WCAG 2.2, 2.5.7). */
+  function centre(event) {
+    const box = frame.getBoundingClientRect();
+    left += frame.clientWidth / 2 - (event.clientX - box.left);
+    top += frame.clientHeight / 2 - (event.clientY - box.top);
+    show();
+  }
+
   function reset() {
     scale = 1;
     left = top = 0;
@@ -104,7 +118,7 @@ function zoomable(frame, stage) {
   }, {passive: false});
   frame.addEventListener("pointerdown", (event) => {
     if (scale === 1) return;
-    drag = {x: event.clientX - left, y: event.clientY - top};
+    drag = {x: event.clientX - left, y: event.clientY - top, from: [event.clientX, event.clientY]};
     frame.setPointerCapture(event.pointerId);
   });
   frame.addEventListener("pointermove", (event) => {
@@ -113,7 +127,11 @@ function zoomable(frame, stage) {
     top = event.clientY - drag.y;
     show();
   });
-  for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, () => { drag = null; });
+  frame.addEventListener("pointercancel", () => { drag = null; });
+  frame.addEventListener("pointerup", (event) => {
+    if (drag && Math.hypot(event.clientX - drag.from[0], event.clientY - drag.from[1]) < 4) centre(event);
+    drag = null;
+  });
   frame.addEventListener("keydown", (event) => {
     const step = 40;
     const moves = {ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step]};

@@ -14,19 +14,21 @@ export async function isZip(file) {
 }
 
 /**
- * The images of a zip as files, in the archive's order. Anything else in it is passed over, and so is an
- * image of more than `maxBytes`; what an entry says of its own size is not believed.
+ * The images of a zip as files, in the archive's order. Anything else in it is passed over, and so are images of
+ * more than `maxBytes`, which are counted as `tooLarge`; what an entry says of its own size is not believed.
  */
 export async function imagesOfZip(file, maxBytes) {
   const bytes = await file.arrayBuffer();
   const view = new DataView(bytes);
   const images = [];
+  let tooLarge = 0;
   for (const entry of entries(view)) {
     if (!IMAGE_NAME.test(entry.name) || entry.name.startsWith("__MACOSX/")) continue;
     const data = await unpacked(bytes, view, entry, maxBytes);
-    if (data) images.push(new File([data], entry.name.split("/").pop()));
+    if (data === "too large") tooLarge += 1;
+    else if (data) images.push(new File([data], entry.name.split("/").pop()));
   }
-  return images;
+  return {images, tooLarge};
 }
 
 function* entries(view) {
@@ -53,7 +55,7 @@ async function unpacked(bytes, view, entry, maxBytes) {
   if (at + 30 > view.byteLength || view.getUint32(at, true) !== LOCAL) return null;
   const start = at + 30 + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
   const packed = bytes.slice(start, start + entry.packedBytes);
-  if (entry.method === 0) return packed.byteLength <= maxBytes ? packed : null;
+  if (entry.method === 0) return packed.byteLength <= maxBytes ? packed : "too large";
   if (entry.method !== 8) return null;
   const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
   const parts = [];
@@ -64,7 +66,7 @@ async function unpacked(bytes, view, entry, maxBytes) {
     total += value.byteLength;
     if (total > maxBytes) {
       await reader.cancel();
-      return null;
+      return "too large";
     }
     parts.push(value);
   }

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import cv2
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
 
 SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
+LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 
@@ -72,6 +74,29 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         cv2.imwrite(str(path), synthetic_cell(CLASSES[number % 5], seed=number)[:, :, ::-1])
         paths.append(path)
     return paths
+
+
+def violations(page: Page) -> list[str]:
+    """What breaks a rule of WCAG 2.2 AA, or axe's best practices."""
+    # The size of targets is new in WCAG 2.2, and axe does not look at it unless it is told to.
+    found = Axe().run(page, options={"rules": {"target-size": {"enabled": True}}}).response["violations"]
+    return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
+
+
+def choose(page: Page, **choices: str) -> None:
+    """Make choices in the settings."""
+    page.goto("/#/settings")
+    for name, value in choices.items():
+        page.select_option(f"#setting-{name}", value)
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Go to an element as who has no mouse."""
+    for _ in range(60):
+        if page.evaluate(f"document.activeElement?.matches({selector!r})"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{selector} is not reached by Tab")
 
 
 def kept(page: Page, name: str) -> None:

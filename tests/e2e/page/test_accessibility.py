@@ -1,44 +1,38 @@
 """For everybody: both languages, both themes, the keyboard alone, narrow screens, and what axe finds."""
 
+from pathlib import Path
+
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page.conftest import kept
-
-VIEWS = ("cells", "specimen", "history", "settings")
+from tests.e2e.page.conftest import LOOKS, choose, kept, tab_to, violations
 
 
-def choose(page: Page, **choices: str) -> None:
-    page.goto("/#/settings")
-    for name, value in choices.items():
-        page.select_option(f"#setting-{name}", value)
-
-
-def violations(page: Page) -> list[str]:
-    """What breaks a rule of WCAG 2.2 AA, or axe's best practices."""
-    found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
-
-
-@pytest.mark.parametrize("language", ["en", "tr"])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_view(page: Page, language: str, theme: str) -> None:
-    choose(page, language=language, theme=theme)
+def test_axe_finds_nothing_in_any_view_in_either_language_and_theme(page: Page, cells: list[Path]) -> None:
+    page.goto("/#/specimen")
+    page.fill("#specimen-id", "S-1")
+    page.set_input_files("#files", str(cells[0]))
+    page.click("#order:enabled")
+    expect(page.locator("#sign")).to_be_enabled()
     page.goto("/#/cells")
+    assert violations(page) == []
     page.click("#samples")
     expect(page.locator("#clear")).to_be_visible()
-    page.click(".tile[data-id='3'] a")
-    expect(page.locator(".report")).to_have_attribute("aria-busy", "false")
-    page.locator(".facts summary").click()
-
-    assert violations(page) == []
-    kept(page, f"cells_{language}_{theme}")
-    for view in VIEWS[1:]:
-        page.goto(f"/#/{view}")
-        expect(page.locator(f"#view-{view} h2")).to_be_visible()
-        assert violations(page) == []
-        kept(page, f"{view}_{language}_{theme}")
+    for language, theme in LOOKS:
+        choose(page, language=language, theme=theme)
+        page.goto("/#/cells")
+        expect(page.locator(".overview")).to_be_visible()
+        assert violations(page) == [], (language, theme)
+        page.click(".tile[data-id='3'] a")
+        expect(page.locator(".report")).to_have_attribute("aria-busy", "false")
+        page.locator(".more summary").click()
+        assert violations(page) == [], (language, theme)
+        kept(page, f"cells_{language}_{theme}")
+        for view, shown in (("specimen", "#order"), ("history", "#stored tbody tr"), ("settings", "#reset")):
+            page.goto(f"/#/{view}")
+            expect(page.locator(shown).first).to_be_visible()
+            assert violations(page) == [], (view, language, theme)
+            kept(page, f"{view}_{language}_{theme}")
 
 
 def test_turkish_is_turkish_in_words_and_numbers(page: Page) -> None:
@@ -71,40 +65,63 @@ def test_a_cell_is_reached_opened_and_read_by_keyboard_alone(page: Page) -> None
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
 
-    def tab_to(selector: str) -> None:
-        for _ in range(40):
-            if page.evaluate(f"document.activeElement?.matches({selector!r})"):
-                return
-            page.keyboard.press("Tab")
-        raise AssertionError(f"{selector} is not reached by Tab")
-
-    tab_to("#samples")
+    tab_to(page, "#samples")
     page.keyboard.press("Enter")
     expect(page.locator("#clear")).to_be_visible()
-    tab_to(".tile a")
+    tab_to(page, ".tile a")
     page.keyboard.press("Enter")
     expect(page.locator("#detail h3")).to_be_visible()
-    tab_to(".frame")
+    tab_to(page, ".frame")
     page.keyboard.press("+")
     assert "scale(1.5)" in (page.locator(".stage").get_attribute("style") or "")
-    tab_to("#opacity")
+    tab_to(page, "#opacity")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "opacity"
 
 
-@pytest.mark.parametrize("width", [320, 640])  # 640 is 1280 at 200 % zoom
-def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, width: int) -> None:
+# 640 is 1280 at 200 % zoom; Turkish words are the longer ones.
+@pytest.mark.parametrize(("width", "language"), [(320, "tr"), (640, "en")])
+def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, width: int, language: str) -> None:
+    choose(page, language=language)
     page.set_viewport_size({"width": width, "height": 700})
+    page.goto("/#/specimen")
+    page.fill("#specimen-id", "Specimen-of-a-long-name-2026-11-0000417")
+    page.click("#samples")
+    page.click("#order:enabled")
+    expect(page.locator("#sign")).to_be_enabled(timeout=30_000)
+    specimen = page.url.split("#")[1]
+    page.goto("/#/cells")
     page.click("#samples")
     expect(page.locator("#clear")).to_be_visible()
-    page.click(".tile[data-id='2'] a")
-    expect(page.locator(".bars")).to_be_visible()
 
-    for view in ("cells/2", "specimen", "history", "settings"):
-        page.goto(f"/#/{view}")
-        page.wait_for_timeout(200)
+    for view, shown in (
+        (specimen, "#review-detail .stage canvas"),
+        ("/cells/2", "#detail .stage canvas"),
+        ("/specimen", "#order"),
+        ("/history", "#stored"),
+        ("/settings", "#reset"),
+    ):
+        page.goto(f"/#{view}")
+        expect(page.locator(shown)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
-    kept(page, f"narrow_{width}")
+        kept(page, f"narrow_{width}_{view.split('/')[1]}")
+
+
+def test_palette_and_theme_change_the_colours(page: Page) -> None:
+    def colours() -> list[str]:
+        style = "getComputedStyle(document.documentElement)"
+        return [page.evaluate(f"{style}.getPropertyValue('--{name}')") for name in ("neutrophil", "ground")]
+
+    page.emulate_media(color_scheme="light")
+    light = colours()
+    page.emulate_media(color_scheme="dark")
+    dark = colours()
+    choose(page, theme="light")
+    assert colours() == light
+    choose(page, theme="dark", palette="colour-blind")
+
+    assert dark != light
+    assert colours() == ["#cc79a7", dark[1]]
 
 
 def test_the_policy_lets_no_script_in_from_anywhere_else(page: Page) -> None:

@@ -1,14 +1,16 @@
 """Images one by one: bringing them in, the gallery, the cell that is looked at, and what can go wrong."""
 
 import io
+import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from orchestrator.domain import DISCLAIMER
-from tests.e2e.page.conftest import kept
+from tests.e2e.page.conftest import SCREENSHOTS, choose, kept
 
 GROUPS = ".gallery .group:not([hidden]) h3"
 
@@ -19,6 +21,21 @@ def send(page: Page, *paths: Path) -> None:
 
 def all_done(page: Page) -> None:
     expect(page.locator("#clear")).to_be_visible()
+
+
+def fields_sent(page: Page) -> Callable[[], list[list[str]]]:
+    """Listens from now on: names and values of the fields of each form that the page sends."""
+    page.evaluate("""() => {
+        const ask = window.fetch;
+        window.sent = [];
+        window.fetch = (path, options) => {
+            if (options?.body) {
+                for (const [field, value] of options.body) window.sent.push([field, value.name ?? value]);
+            }
+            return ask(path, options);
+        };
+    }""")
+    return lambda: list(page.evaluate("window.sent"))
 
 
 def test_the_samples_are_one_click_away_and_fall_into_their_classes(page: Page) -> None:
@@ -44,8 +61,10 @@ def test_a_cell_shows_picture_figures_and_report(page: Page) -> None:
     assert detail.locator(".bars tbody tr").count() == 5
     expect(detail.locator(".report-text")).to_contain_text("neutrophil", ignore_case=True)
     expect(detail.locator(".report")).to_contain_text("rule-based")
+    expect(detail.locator(".findings")).to_contain_text("ρ = ")
     detail.locator("summary").click()
-    expect(detail.locator(".facts")).to_contain_text("wbc")
+    expect(detail.locator(".more")).to_contain_text("wbc")
+    expect(detail.locator(".more")).to_contain_text("default")
     expect(detail.locator(".timings")).to_contain_text("preprocess")
     kept(page, "cell")
 
@@ -111,6 +130,23 @@ def test_a_zip_brings_its_images_and_passes_over_the_rest(
     assert sorted(page.locator(".tile-name").all_inner_texts()) == ["one.jpg", "two.jpg"]
 
 
+def test_a_folder_brings_its_images_alone_and_a_zip_says_what_was_too_large(
+    page: Page, cells: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "slide" / "deep").mkdir(parents=True)
+    (tmp_path / "slide" / "notes.txt").write_text("no image")
+    (tmp_path / "slide" / "deep" / "one.jpg").write_bytes(cells[0].read_bytes())
+    page.set_input_files("#folder", tmp_path / "slide")
+    all_done(page)
+    assert page.locator(".tile-name").all_inner_texts() == ["one.jpg"]
+
+    with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("large.jpg", bytes(11 * 2**20))
+    send(page, tmp_path / "large.zip")
+
+    expect(page.get_by_role("alert")).to_contain_text("1 images of more than 10 MB")
+
+
 def test_a_broken_zip_is_named(page: Page, tmp_path: Path) -> None:
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04" + b"\0" * 40)
@@ -165,6 +201,25 @@ def test_waiting_images_may_be_cancelled_and_tried_again(page: Page, cells: list
     expect(page.locator(".tile[data-state='done']")).to_have_count(1)
 
 
+def test_a_button_stays_the_same_while_the_queue_goes_on(page: Page, cells: list[Path]) -> None:
+    """One that is made anew under a pressed finger hears no click."""
+    send(page, *cells)
+    page.evaluate("window.button = document.querySelector('#cancel-all')")
+    expect(page.locator(".tile[data-state='done']").nth(3)).to_be_attached()
+
+    assert page.evaluate("window.button.isConnected || document.querySelector('#clear') !== null")
+    page.click(".tile[data-id='12'] button, .tile[data-id='12'][data-state='done'] a")
+    all_done(page)
+
+
+def test_before_a_cell_is_chosen_the_classes_are_counted(page: Page) -> None:
+    page.click("#samples")
+    all_done(page)
+
+    assert page.locator(".overview .count").all_inner_texts() == ["1"] * 5
+    expect(page.locator(".overview")).to_contain_text("no differential")
+
+
 def test_a_busy_service_is_asked_again_when_it_says(page: Page, cells: list[Path]) -> None:
     refused: list[object] = []
 
@@ -199,26 +254,61 @@ def test_a_service_that_is_gone_or_not_ready_is_told(page: Page) -> None:
     expect(page.locator("#service")).to_contain_text("cannot be reached")
 
 
+def test_the_page_says_where_figures_go_and_the_setting_keeps_them_at_home(page: Page) -> None:
+    def with_remote_writer(route: Route) -> None:
+        model = route.fetch().json()
+        remote = {"name": "openai", "model": "m-1", "leaves": True, "sends_to": "models.example"}
+        route.fulfill(json={**model, "report_writers": [remote, *model["report_writers"]]})
+
+    page.route("**/v1/model", with_remote_writer)
+    page.reload()
+    where = page.locator("#where-data-goes")
+    expect(where).to_contain_text("openai (models.example)")
+
+    choose(page, writer="rule-based")
+    expect(where).to_contain_text("no further")
+    expect(where).not_to_contain_text("openai")
+    page.goto("/#/cells")
+    page.click("#samples")
+    all_done(page)
+    sent = fields_sent(page)
+    page.click(".tile[data-id='1'] a")
+    expect(page.locator(".report")).to_contain_text("rule-based")
+    assert ["writer", "rule-based"] in sent()
+
+    choose(page, writer="none")
+    expect(where).to_contain_text("No reports are written")
+    page.goto("/#/cells/2")
+    expect(page.locator(".report-text")).to_have_text("No report was asked for.")
+
+
+def test_profile_and_views_are_asked_for_as_chosen(page: Page, cells: list[Path]) -> None:
+    choose(page, tta="none", profile="default")
+    page.goto("/#/cells")
+
+    sent = fields_sent(page)
+    send(page, cells[0])
+    all_done(page)
+
+    assert [pair for pair in sent() if pair[0] in ("tta", "profile")] == [
+        ["profile", "default"],
+        ["tta", "none"],
+    ]
+    page.click(".tile a")
+    page.locator(".more summary").click()
+    expect(page.locator(".more")).to_contain_text(re.compile(r"Views averaged\s*1"))
+
+
 def test_no_file_name_leaves_the_browser(page: Page, cells: list[Path], tmp_path: Path) -> None:
     named = tmp_path / "Yilmaz_Ayse_1984.jpg"
     named.write_bytes(cells[0].read_bytes())
-    page.evaluate("""() => {
-        const ask = window.fetch;
-        window.sent = [];
-        window.fetch = (path, options) => {
-            if (options?.body) {
-                for (const [field, value] of options.body) window.sent.push([field, value.name ?? value]);
-            }
-            return ask(path, options);
-        };
-    }""")
+    sent = fields_sent(page)
 
     send(page, named)
     all_done(page)
 
-    sent = page.evaluate("window.sent")
-    assert ["file", "cell"] in sent
-    assert "Yilmaz" not in str(sent)
+    assert ["file", "cell"] in sent()
+    assert "Yilmaz" not in str(sent())
 
 
 def test_a_page_that_is_opened_again_remembers_what_was_seen(page: Page) -> None:
@@ -263,10 +353,18 @@ def test_three_hundred_images_do_not_freeze_the_page(page: Page, cells: list[Pat
     page.set_input_files(
         "#files", {"name": "many.zip", "mimeType": "application/zip", "buffer": payload.getvalue()}
     )
-    while page.locator(".tile[data-state='done']").count() < 306:
+    done = page.locator(".tile[data-state='done']")
+    while done.count() < 306:
         page.keyboard.press("Shift")
 
-    delays = page.evaluate("window.delays")
-    assert page.evaluate("window.pressed") > 10
-    assert sorted(delays)[int(0.98 * (len(delays) - 1))] < 100 if delays else True
+    pressed = page.evaluate("window.pressed")
+    # Of events that took less than 16 ms in all nothing is told: their delay was less than that.
+    delays = sorted([*page.evaluate("window.delays"), *[0.0] * pressed])[-pressed:]
+    worst, ninety_five, ninety_eight = (delays[int(share * (pressed - 1))] for share in (1, 0.95, 0.98))
     kept(page, "three_hundred")
+    figures = (
+        f"{pressed} keys, wait: 95 % {ninety_five:.0f} ms, 98 % {ninety_eight:.0f} ms, most {worst:.0f} ms"
+    )
+    (SCREENSHOTS / "input_delay.txt").write_text(figures + "\n")
+    assert pressed > 10
+    assert ninety_eight < 100, figures

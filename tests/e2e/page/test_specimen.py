@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from orchestrator.domain import DISCLAIMER
-from tests.e2e.page.conftest import kept
+from tests.e2e.page.conftest import LOOKS, choose, kept, tab_to, violations
 from tests.running_service import PROJECT_ROOT, running_service
 
 WAIT_MS = 60_000
@@ -23,10 +22,13 @@ def order(page: Page, files: list[Path], name: str, total: str = "") -> None:
     page.goto("/#/specimen")
     page.fill("#specimen-id", name)
     page.fill("#total-wbc", total)
-    page.set_input_files("#view-specimen #files", [str(path) for path in files])
-    page.click("#order")
-    expect(page.locator("#counts")).to_be_visible()
-    expect(page.locator("#specimen-bar")).to_have_count(0, timeout=WAIT_MS)
+    page.set_input_files("#files", [str(path) for path in files])
+    page.click("#order:enabled")
+    analysed(page)
+
+
+def analysed(page: Page) -> None:
+    expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
 
 
 def counted(page: Page) -> dict[str, int]:
@@ -52,42 +54,55 @@ def test_a_specimen_is_ordered_counted_reviewed_by_keyboard_signed_and_exported(
     before = counted(page)
     assert sum(before.values()) == 102
     expect(page.locator("#counts")).to_contain_text("10⁹/L")
-    waiting = page.locator(".review-list .tile.review").count()
+    waiting = page.locator(".review-list .tile").count()
     assert waiting >= 3
     page.locator("#view-specimen h2").click()
 
     # Whatever comes first is a basophil now; then it is not any more.
     first = page.locator(".review-list a[aria-current]").get_attribute("aria-label")
     page.keyboard.press("1")
-    expect(page.locator(".review-list .tile.review")).to_have_count(waiting - 1)
+    expect(page.locator(".review-list .tile")).to_have_count(waiting - 1)
     assert counted(page)["Basophil"] == before["Basophil"] + 1
     page.keyboard.press("u")
-    expect(page.locator(".review-list .tile.review")).to_have_count(waiting)
+    expect(page.locator(".review-list .tile")).to_have_count(waiting)
     assert counted(page) == before
     assert page.locator(".review-list a[aria-current]").get_attribute("aria-label") == first
+    expect(page.locator("#review-detail .legend")).to_be_visible()
+    expect(page.locator("#review-detail .report-text")).not_to_be_empty()
+    kept(page, "specimen_review")
     for left in range(waiting - 1, -1, -1):
         page.keyboard.press("Enter")
-        expect(page.locator(".review-list .tile.review")).to_have_count(left)
+        expect(page.locator(".review-list .tile")).to_have_count(left)
     page.keyboard.press("s")
     page.click("#sign-yes")
-    expect(page.locator("#view-specimen")).to_contain_text("Signed by local")
-    expect(page.locator("#sign")).to_be_disabled()
+    expect(page.locator("#signed")).to_contain_text("Signed by local")
+    expect(page.locator("#sign")).to_be_hidden()
+    expect(page.locator("#accept")).to_have_count(0)
     kept(page, "specimen_signed")
 
-    for kind in ("csv", "json", "fhir"):
+    for kind, ending in (("csv", "csv"), ("cells", "csv"), ("json", "json"), ("fhir", "fhir.json")):
         with page.expect_download() as download:
             page.click(f"a[data-export='{kind}']")
+        assert download.value.suggested_filename.endswith(f".{ending}")
         text = Path(download.value.path()).read_text(encoding="utf-8")
         assert DISCLAIMER in text
-        if kind != "csv":
+        if kind in ("json", "fhir"):
             assert json.loads(text)
 
+    page.emulate_media(media="print")
+    expect(page.locator(".decisions tbody tr")).to_have_count(waiting)
+    for shown in (".decisions", ".disclaimer", ".chart", "#signed"):
+        expect(page.locator(shown)).to_be_visible()
+    for hidden in ("nav", "#review-detail", "#specimen-gallery", "#print"):
+        expect(page.locator(hidden)).to_be_hidden()
+    kept(page, "specimen_print")
 
-def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, hundred: list[Path]) -> None:
-    order(page, hundred, "S-18")
+
+def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:
+    order(page, cells, "S-18")
     before = counted(page)
-    neutrophil = page.locator(".review-list .tile a", has_text="Neutrophil").first
-    neutrophil.click()
+    page.locator(".group[data-group='Neutrophil'] .tile a").first.click()
+    expect(page.locator("#review-detail")).to_be_focused()
 
     page.click("#as-Monocyte")
 
@@ -95,10 +110,106 @@ def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, hundred:
         str(before["Monocyte"] + 1)
     )
     assert counted(page)["Neutrophil"] == before["Neutrophil"] - 1
+    expect(page.locator("#said")).to_have_text("Monocyte (was Neutrophil)")
     page.click("#undo")
     expect(page.locator("#counts tr[data-label='Monocyte'] td").first).to_have_text(str(before["Monocyte"]))
     page.locator("details", has_text="Audit trail").locator("summary").click()
-    expect(page.locator(".trail li")).not_to_have_count(0)
+    expect(page.locator(".trail")).to_contain_text("local · decided · Cell")
+    expect(page.locator(".trail")).to_contain_text("Monocyte")
+
+
+def test_the_keys_are_those_of_the_settings_and_none_does_two_things(page: Page, cells: list[Path]) -> None:
+    page.goto("/#/settings")
+    page.focus("#key-accept")
+    page.keyboard.press("j")
+    expect(page.locator("#key-problem")).to_contain_text("j")
+    expect(page.locator("#key-accept")).to_have_value("Enter")
+    page.keyboard.press("a")
+    expect(page.locator("#key-problem")).to_be_empty()
+    page.focus("#key-label-5")
+    page.keyboard.press("q")
+    order(page, cells[:3], "S-22")
+    page.locator("#view-specimen h2").click()
+
+    page.keyboard.press("q")
+    expect(page.locator("#counts tr[data-label='Unidentified'] td").first).to_have_text("1")
+    page.keyboard.press("a")
+    expect(page.locator("#counts tr[data-label='Unidentified'] td").first).to_have_text("0")
+    page.reload()
+    expect(page.locator(".keys-help")).to_contain_text("a Accept")
+
+
+def test_a_specimen_is_closed_by_keyboard_alone(page: Page) -> None:
+    page.goto("/#/specimen")
+    tab_to(page, "#specimen-id")
+    page.keyboard.type("S-23")
+    tab_to(page, "#samples")
+    page.keyboard.press("Enter")
+    expect(page.locator("#order")).to_be_enabled()
+    tab_to(page, "#order")
+    page.keyboard.press("Enter")
+    analysed(page)
+    page.keyboard.press("j")
+    expect(page.locator("#cell-head")).not_to_contain_text("to review")
+    page.keyboard.press("k")
+    expect(page.locator("#cell-head")).to_contain_text("1 of 1 to review")
+    tab_to(page, "#as-Lymphocyte")
+    page.keyboard.press("Enter")
+    expect(page.locator("#review-title")).to_have_text("Nothing waits for review.")
+    tab_to(page, "#sign")
+    page.keyboard.press("Enter")
+    expect(page.locator("#sign-no")).to_be_focused()
+    tab_to(page, "#sign-yes")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#signed")).to_contain_text("Signed by local")
+
+
+def test_an_image_that_failed_says_why_and_a_person_may_say_what_it_is(
+    page: Page, cells: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("not an image")
+    order(page, [*cells[:2], broken], "S-24")
+    expect(page.locator("#specimen-progress")).to_contain_text("1 failed")
+
+    page.locator(".group[data-group='none'] .tile a").click()
+    expect(page.locator("#review-detail .problem")).to_contain_text("not a JPEG")
+    page.click("#as-Basophil")
+
+    expect(page.locator(".group[data-group='Basophil'] .tile")).to_have_count(2)
+    expect(page.locator("#specimen-progress")).to_contain_text("3 of 3")
+
+
+def test_an_order_waits_for_a_busy_service_and_progress_outlives_a_lost_connection(
+    page: Page, cells: list[Path]
+) -> None:
+    asked: list[str] = []
+
+    def busy_once(route: Route) -> None:
+        if asked or route.request.method != "POST":
+            route.continue_()
+            return
+        asked.append(route.request.headers["idempotency-key"])
+        route.fulfill(status=503, headers={"Retry-After": "1"}, json={"title": "Overloaded", "status": 503})
+
+    def lost_once(route: Route) -> None:
+        page.unroute("**/events")
+        route.abort()
+
+    page.route("**/v1/differentials", busy_once)
+    page.route("**/events", lost_once)
+    page.goto("/#/specimen")
+    page.fill("#specimen-id", "S-25")
+    page.set_input_files("#files", [str(path) for path in cells])
+    with page.expect_request(lambda request: bool(asked) and request.method == "POST") as again:
+        page.click("#order:enabled")
+        expect(page.get_by_text("asked again in 1 second")).to_be_visible()
+
+    assert again.value.headers["idempotency-key"] == asked[0]
+    expect(page.locator("#view-specimen .problem[role='alert']").first).to_contain_text("cannot be reached")
+    analysed(page)
+    expect(page.locator("#view-specimen .problem[role='alert']").first).to_be_empty()
 
 
 def test_too_few_cells_give_counts_and_no_percentages(page: Page, cells: list[Path]) -> None:
@@ -109,33 +220,43 @@ def test_too_few_cells_give_counts_and_no_percentages(page: Page, cells: list[Pa
     expect(page.locator("#view-specimen")).to_contain_text("Fewer than 100 cells")
 
 
-def test_a_specimens_address_opens_it_again_and_history_lists_it(page: Page, cells: list[Path]) -> None:
-    order(page, cells, "S-20")
+def test_a_specimens_address_opens_it_and_its_cell_again_and_history_lists_it(
+    page: Page, cells: list[Path]
+) -> None:
+    order(page, cells[:6], "S-20")
+    page.locator("#specimen-gallery .tile a").nth(2).click()
+    head = page.locator("#cell-head").inner_text()
     address = page.url
 
     page.goto("/#/history")
-    expect(page.locator("#view-history")).to_contain_text("S-20")
+    expect(page.locator("#stored")).to_contain_text("S-20")
     page.goto("/")
     page.goto(address)
     page.reload()
 
     expect(page.locator("#view-specimen h2")).to_contain_text("S-20")
-    assert sum(counted(page).values()) == len(cells)
+    expect(page.locator("#cell-head")).to_have_text(head)
+    assert sum(counted(page).values()) == 6
+    page.goto("/#/specimen/none-of-this-name")
+    expect(page.get_by_role("alert")).to_contain_text("no such specimen")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_in_a_specimen(page: Page, cells: list[Path], theme: str) -> None:
-    page.goto("/#/settings")
-    page.select_option("#setting-theme", theme)
-    page.select_option("#setting-language", "tr")
-    order(page, cells, "S-21")
-    page.locator(".review-list a").first.click()
-    expect(page.locator("#review-detail .bars")).to_be_visible()
-
-    found = Axe().run(page).response["violations"]
-
-    assert [(one["id"], one["nodes"][0]["html"][:100]) for one in found] == []
-    kept(page, f"specimen_tr_{theme}")
+def test_axe_finds_nothing_in_a_specimen_in_either_language_and_theme(page: Page, cells: list[Path]) -> None:
+    order(page, cells[:5], "S-21")
+    page.locator("#specimen-gallery .tile a").first.click()
+    address = page.url
+    for language, theme in LOOKS:
+        choose(page, theme=theme, language=language)
+        page.goto(address)
+        expect(page.locator("#review-detail .legend")).to_be_visible()
+        expect(page.locator("#review-detail .report")).to_have_attribute("aria-busy", "false")
+        statement = "5 cells are counted" if language == "en" else "5 hücre sayıldı"
+        expect(page.locator("#sheet .reasons")).to_contain_text(statement)
+        assert violations(page) == [], (language, theme)
+        kept(page, f"specimen_analysed_{language}_{theme}")
+        page.click("#sign")
+        assert violations(page) == [], (language, theme)
+        page.click("#sign-no")
 
 
 @pytest.fixture
@@ -149,11 +270,13 @@ def storeless(browser: Browser) -> Iterator[Page]:
 def test_without_a_store_the_page_says_how_to_have_one(storeless: Page, cells: list[Path]) -> None:
     storeless.goto("/#/specimen")
     storeless.fill("#specimen-id", "S-1")
-    storeless.set_input_files("#view-specimen #files", str(cells[0]))
+    storeless.set_input_files("#files", str(cells[0]))
 
-    storeless.click("#order")
+    storeless.click("#order:enabled")
 
     expect(storeless.get_by_role("alert").last).to_contain_text("WBC_STORE__URL")
+    storeless.goto("/#/history")
+    expect(storeless.locator("#view-history")).to_contain_text("WBC_STORE__URL")
 
 
 @pytest.fixture
@@ -191,7 +314,7 @@ def test_where_the_service_asks_for_a_key_the_page_takes_one_and_signs_by_its_na
     page.fill("#api-key", "wbc_wrong_key")
     page.locator("#api-key").blur()
     page.goto("/#/cells")
-    page.set_input_files("#view-cells #files", str(cells[0]))
+    page.set_input_files("#files", str(cells[0]))
     expect(page.locator("#retry-failed")).to_be_visible()
     page.click(".tile a")
     expect(page.locator("#detail")).to_contain_text("key under Settings")

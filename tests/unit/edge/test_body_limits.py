@@ -79,8 +79,8 @@ async def test_a_route_for_uploads_bounds_its_bodies_itself():
 
 @pytest.mark.parametrize("path", ["/size", "/document"])
 async def test_a_body_that_stops_is_408_whoever_reads_it(path):
-    status, told = await ask(application(patience_s=0.1), path, (0, b"{"))
-    assert (status, b"Nothing arrived for 0.1 seconds" in told) == (408, True)
+    status, told = await ask(application(patience_s=0.5), path, (0, b"{"))
+    assert (status, b"Nothing arrived for 0.5 seconds" in told) == (408, True)
 
 
 async def test_a_body_that_drips_is_408_although_it_never_stops():

@@ -2,10 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 import uvicorn
@@ -15,6 +13,7 @@ from orchestrator.emulator.fhir_endpoint import FhirEndpoint
 from orchestrator.errors import PeerRefused, PeerUnavailable
 from orchestrator.interop.fhir import bundle
 from orchestrator.interop.fhir_client import FhirServer, send_bundle
+from tests.fakes.scripted_http import scripted
 from tests.running_service import free_port
 
 PRELIMINARY = examples()["without_total"].differential
@@ -32,42 +31,6 @@ def running(endpoint: FhirEndpoint) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
-
-
-Answers = Sequence[tuple[int, dict[str, str], bytes]]
-
-
-@contextmanager
-def scripted(answers: Answers) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives these answers, one each, and the requests that it got."""
-    requests: list[Any] = []
-    left = list(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            requests.append((self.command, self.path, dict(self.headers)))
-            status, headers, body = left.pop(0)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST  # noqa: N815 (the name that the base class wants)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/base", requests
-    finally:
-        server.shutdown()
-        thread.join(10)
-        server.server_close()
 
 
 def no_wait(_: float) -> None:
@@ -98,7 +61,7 @@ def test_a_busy_server_is_asked_again_after_the_time_that_it_names():
     answers = [(503, {"Retry-After": "7"}, b""), (429, {"Retry-After": "never"}, b""), (200, {}, b"{}")]
     with scripted(answers) as (url, requests):
         send_bundle(FhirServer(url, longest_wait_s=5), BUNDLE, sleep=waited.append)
-    assert [path for _, path, _ in requests] == ["/base"] * 3
+    assert [request.path for request in requests] == ["/base"] * 3
     assert waited == [5, 1.0]
 
 
@@ -139,8 +102,8 @@ def test_a_redirect_is_not_followed_and_the_token_goes_to_the_server_alone():
         pytest.raises(PeerRefused, match="307"),
     ):
         send_bundle(FhirServer(url, token="secret"), BUNDLE)
-    assert requests[0][2]["Authorization"] == "Bearer secret"
-    assert requests[0][2]["Content-Type"] == "application/fhir+json; charset=utf-8"
+    assert requests[0].headers["Authorization"] == "Bearer secret"
+    assert requests[0].headers["Content-Type"] == "application/fhir+json; charset=utf-8"
     assert requests_elsewhere == []
 
 

@@ -110,3 +110,11 @@ def test_a_writer_can_raise_a_doubt_and_never_take_one_away(
 
 def test_only_the_gravest_grounds_are_reasons() -> None:
     assert codes(judge_focus(finding(NEUTROPHIL), focus(0.05, 0.3, 0.65))) == {"off_cell"}
+
+
+def test_reasons_are_sentences() -> None:
+    verdict = judge_focus(finding(CLASS_NAMES.index("Eosinophil")), focus(0.45, 0.45, 0.1))
+    assert [reason.message for reason in verdict.reasons] == [
+        "90% of the heatmap lies on the cell.",
+        "It lies where an eosinophil is recognised.",
+    ]

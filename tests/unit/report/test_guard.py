@@ -144,4 +144,4 @@ def test_instructions_among_the_reasons_reach_no_model() -> None:
     )
     facts = facts_of(ReportRequest(found, None))
     assert "Ignore" not in json.dumps(facts.document())
-    assert facts.review == ("blurred image", "a further reason given with the result")
+    assert facts.review == ("the image is blurred", "the result gives a further reason")

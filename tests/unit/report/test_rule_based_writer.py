@@ -23,7 +23,7 @@ from orchestrator.model_contract import CLASS_NAMES, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.report.base import MAX_WORDS, ReportWriter
 from orchestrator.report.morphology import MORPHOLOGY
 from orchestrator.report.rule_based_writer import RuleBasedWriter, compose
-from orchestrator.report.wording import REASONS_BY_WEIGHT, WORDING
+from orchestrator.report.wording import REASONS_BY_WEIGHT, STEPS_BY_USE, WORDING
 from orchestrator.routing import AveragedPrediction, RoutingPolicy, route
 
 LANGUAGES: tuple[Language, ...] = ("en", "tr")
@@ -84,7 +84,8 @@ def subsets(codes: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 def check(text: str, result: Finding, language: Language) -> None:
     """What holds for every report."""
     assert len(text.split()) <= MAX_WORDS, text
-    assert MORPHOLOGY[result.class_name].label[language] in text
+    assert MORPHOLOGY[result.class_name].noun[language] in text
+    assert result.class_name.lower() in text or language == "tr"
     number = f"{100 * result.confidence:.1f}"
     assert (f"({number} %)" if language == "en" else f"(%{number.replace('.', ',')})") in text
     assert FILE_NAME not in text
@@ -95,7 +96,7 @@ def check(text: str, result: Finding, language: Language) -> None:
 def check_sentence(sentence: str, language: Language) -> None:
     assert not re.search(DIAGNOSIS[language], sentence, re.IGNORECASE), sentence
     assert not re.search(CLAIM_TO_HAVE_SEEN[language], sentence, re.IGNORECASE), sentence
-    assert not re.search(r"[{}]|\s\s|\s[.,;:]|[.,;:]{2}|None|nan", sentence), sentence
+    assert not re.search(r"[{}]|\s\s|\s[.,;:]|[.,;:]{2}|None|nan|\ba [aeio]|\ban [^aeio]", sentence), sentence
     assert sentence[0].isupper()
 
 
@@ -177,16 +178,16 @@ def test_the_shares_of_the_heatmap_sum_to_one_hundred(situation: FocusMap, langu
             finding(NEUTROPHIL),
             focus(0.72, 0.2, 0.08),
             "en",
-            "The model classifies this cell as Neutrophil with very high confidence (97.3 %). "
+            "The model classifies this cell as a neutrophil with very high confidence (97.3 %). "
             "The heatmap lies mostly on the nucleus (72 %; cytoplasm 20 %, background 8 %), "
             "where one looks for three to five lobes joined by thin filaments. "
-            "Its position fits the morphology of this class.",
+            "That fits the morphology of this class.",
         ),
         (
             finding(NEUTROPHIL),
             focus(0.72, 0.2, 0.08),
             "tr",
-            "Model bu hücreyi çok yüksek güvenle (%97,3) Nötrofil olarak sınıflandırdı. "
+            "Model bu hücreyi çok yüksek güvenle (%97,3) nötrofil olarak sınıflandırdı. "
             "Isı haritasının büyük bölümü çekirdek üzerindedir (%72; sitoplazma %20, arka plan %8); "
             "burada ince kromatin iplikçikleriyle bağlı üç ila beş lob aranır. "
             "Bu dağılım, sınıfın morfolojisiyle uyumludur.",
@@ -195,44 +196,65 @@ def test_the_shares_of_the_heatmap_sum_to_one_hundred(situation: FocusMap, langu
             finding(CLASS_NAMES.index("Eosinophil"), 0.88),
             focus(0.8, 0.1, 0.1),
             "en",
-            "The model classifies this cell as Eosinophil with high confidence (88.0 %). "
+            "The model classifies this cell as an eosinophil with high confidence (88.0 %). "
             "The heatmap lies mostly on the nucleus (80 %; cytoplasm 10 %, background 10 %), "
-            "where one looks for two lobes. Its position fits this class only in part, "
-            "as one also looks for orange-red granules in the cytoplasm. "
-            "Second comes Lymphocyte (12.0 %).",
+            "where one looks for two lobes. That fits this class only in part: "
+            "one also looks for orange-red granules in the cytoplasm. "
+            "Next comes a lymphocyte (12.0 %).",
         ),
         (
             finding(LYMPHOCYTE, 0.55, ("close_call", "low_confidence"), "main", second=NEUTROPHIL),
             None,
             "tr",
-            "Yalnızca Lenfosit ile Nötrofil arasında seçim yapan model, bu hücreyi düşük güvenle (%55,0) "
-            "Lenfosit olarak sınıflandırdı. İkinci sırada Nötrofil (%45,0) yer alıyor. "
-            "Lütfen bu sonucu gözden geçirin: iki sınıf birbirine çok yakın ve güven düşük.",
+            "Yalnızca lenfosit ile nötrofil arasında seçim yapan model, bu hücreyi düşük güvenle (%55,0) "
+            "lenfosit olarak sınıflandırdı. İkinci sırada nötrofil (%45,0) yer alıyor. "
+            "Lütfen bu sonucu gözden geçirin: iki sınıfın olasılığı birbirine çok yakın ve güven, sınırın "
+            "altında. Hücreyi her iki sınıfla da karşılaştırın.",
         ),
         (
             finding(NEUTROPHIL, 0.89, ("out_of_distribution",), "prior", second=LYMPHOCYTE),
             None,
             "en",
-            "Weighed by the class shares of the device profile, this cell is classified as Neutrophil with "
-            "high confidence (89.0 %). Second comes Lymphocyte (11.0 %). "
-            "Please review this result: image unlike the training images.",
+            "Weighed by the class shares of the device profile, this cell is classified as a neutrophil "
+            "with high confidence (89.0 %). Next comes a lymphocyte (11.0 %). Please review this "
+            "result: the image is unlike the training images. Classify this cell by eye.",
         ),
         (
             finding(NEUTROPHIL, 0.99, ("out_of_distribution",), "prior"),
             None,
             "tr",
             "Cihaz profilindeki sınıf oranlarını da hesaba katan model, bu hücreyi çok yüksek güvenle "
-            "(%99,0) Nötrofil olarak sınıflandırdı. "
-            "Lütfen bu sonucu gözden geçirin: görüntü eğitim görüntülerine benzemiyor.",
+            "(%99,0) nötrofil olarak sınıflandırdı. "
+            "Lütfen bu sonucu gözden geçirin: görüntü eğitim görüntülerine benzemiyor. "
+            "Hücrenin sınıfını gözle belirleyin.",
+        ),
+        (
+            finding(CLASS_NAMES.index("Monocyte"), 0.55, ("low_confidence", "blurred", "underexposed")),
+            focus(0.35, 0.49, 0.16),
+            "en",
+            "The model's best guess for this cell is a monocyte, with low confidence (55.0 %). "
+            "The heatmap is spread over nucleus (35 %), cytoplasm (49 %) and background (16 %). "
+            "That fits this class only in part: one looks for a kidney-shaped nucleus. "
+            "Next comes a neutrophil (45.0 %). "
+            "Please review this result: the confidence is below its limit, the image is blurred and the "
+            "image is underexposed. Take a sharper image.",
+        ),
+        (
+            finding(CLASS_NAMES.index("Monocyte"), 0.55, ("low_confidence",)),
+            None,
+            "tr",
+            "Model bu hücreyi düşük güvenle (%55,0) en çok monosit sınıfına yakın buldu. "
+            "İkinci sırada nötrofil (%45,0) yer alıyor. "
+            "Lütfen bu sonucu gözden geçirin: güven, sınırın altında. Hücrenin sınıfını gözle belirleyin.",
         ),
         (
             finding(CLASS_NAMES.index("Monocyte"), 0.7, ("blurred",)),
             focus(0.15, 0.15, 0.7),
             "en",
-            "The model classifies this cell as Monocyte with moderate confidence (70.0 %). "
+            "The model classifies this cell as a monocyte with moderate confidence (70.0 %). "
             "Much of the heatmap lies on the background (70 %; nucleus 15 %, cytoplasm 15 %): "
-            "the decision may rest on it and must be checked. Second comes Neutrophil (30.0 %). "
-            "Please review this result: blurred image.",
+            "the decision may rest on it and must be checked. Next comes a neutrophil (30.0 %). "
+            "Please review this result: the image is blurred. Take a sharper image.",
         ),
     ],
 )
@@ -266,14 +288,29 @@ def test_where_no_cell_was_found_the_heatmap_is_not_judged(language: Language, p
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("code", REASONS_BY_WEIGHT)
-def test_each_known_reason_has_its_own_phrase(code: str, language: Language) -> None:
+def test_each_known_reason_has_its_own_phrase_and_a_step(code: str, language: Language) -> None:
     text = compose(finding(NEUTROPHIL, codes=(code,)), None, language)
-    assert text.endswith(f": {WORDING[language].review_reasons[code]}.")
+    wording = WORDING[language]
+    assert text.endswith(f" {wording.review_reasons[code]}. {wording.next_step[code]}")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_better_image_is_asked_for_before_anything_else_is(language: Language) -> None:
+    wording = WORDING[language]
+    doubtful = ("low_confidence", "out_of_distribution", "close_call")
+    assert wording.next_step["blurred"] in compose(
+        finding(NEUTROPHIL, codes=(*doubtful, "blurred")), None, language
+    )
+    text = compose(finding(NEUTROPHIL, codes=doubtful), None, language)
+    assert text.endswith(wording.next_step["out_of_distribution"])
+    unknown = compose(finding(NEUTROPHIL, codes=("new_code",)), None, language)
+    assert unknown.endswith(wording.other_step)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_languages_know_the_same_reasons(language: Language) -> None:
     assert set(WORDING[language].review_reasons) == set(REASONS_BY_WEIGHT)
+    assert set(WORDING[language].next_step) == set(REASONS_BY_WEIGHT) == set(STEPS_BY_USE)
     assert len(set(WORDING[language].review_reasons.values())) == len(REASONS_BY_WEIGHT)
 
 
@@ -298,22 +335,21 @@ def test_every_reason_that_routing_gives_has_a_phrase(mode: RoutingMode) -> None
 def test_where_reasons_do_not_fit_the_weightiest_stay_and_the_rest_is_announced() -> None:
     codes = tuple(code for code in CODES if code != "no_cell")
     text = compose(finding(NEUTROPHIL, 0.55, codes, "main", second=LYMPHOCYTE), focus(0.1, 0.8, 0.1), "en")
-    assert "the routing excluded a likely class" in text
+    assert "unlike the training images and there are more reasons." in text
     assert "underexposed" not in text
-    assert text.endswith("and more reasons given with the result.")
 
 
 def test_a_sure_result_names_no_second_class_and_asks_for_no_review() -> None:
     text = compose(finding(NEUTROPHIL, 0.95, second=LYMPHOCYTE), None, "en")
-    assert text == "The model classifies this cell as Neutrophil with very high confidence (95.0 %)."
+    assert text == "The model classifies this cell as a neutrophil with very high confidence (95.0 %)."
 
 
 def test_a_second_class_from_one_tenth_on_is_named_without_any_review_reason() -> None:
-    assert "Lymphocyte (11.0 %)" in compose(finding(NEUTROPHIL, 0.89, second=LYMPHOCYTE), None, "en")
+    assert "a lymphocyte (11.0 %)" in compose(finding(NEUTROPHIL, 0.89, second=LYMPHOCYTE), None, "en")
 
 
 def test_a_second_class_of_no_probability_is_not_named_even_in_doubt() -> None:
-    assert "Second" not in compose(finding(NEUTROPHIL, 1.0, ("low_confidence",)), None, "en")
+    assert "Next" not in compose(finding(NEUTROPHIL, 1.0, ("low_confidence",)), None, "en")
 
 
 @pytest.mark.parametrize(

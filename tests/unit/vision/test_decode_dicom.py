@@ -301,7 +301,7 @@ class TestRefusals:
             (spliced(element(0x00091010, b"ZZ", b"12345678")), "representation is unknown"),
             (spliced(element(0x00091010, b"UN", b"", 0x7FFFFFFF)), "longer than the file"),
             (spliced(element(0x00091010, b"OB", b"", 0xFFFFFFFF)), "no sequence"),
-            (spliced(element(0x00082112, b"SQ", b"12345678", 0xFFFFFFFF)), "no item"),
+            (spliced(element(0x00082112, b"SQ", element(0x00080031, b"SH", b""), 0xFFFFFFFF)), "no item"),
             (spliced(element(0x00280010, b"US", b"\1\0")), "twice"),
             (bytes(128) + b"DICM\2\0" + bytes(500), "meta information|unknown"),
             (bytes(128) + b"DICM\2\0\0\0UL\4\0\xff\xff\xff\x7f", "truncated"),

@@ -1,0 +1,138 @@
+// The cells of a specimen as tiles: those that wait for a person, closest calls first, and all others by class.
+
+import {el} from "./dom.js";
+import {apiKey, blobAddress} from "./api.js";
+import {CLASSES} from "./cell_detail.js";
+import * as differentials from "./differentials.js";
+import {lazyImage} from "./lazy_image.js";
+import {className, number, t} from "./messages.js";
+
+/** An address of a file, the same each time. */
+export function urlOf(file) {
+  file.url ??= URL.createObjectURL(file);
+  return file.url;
+}
+
+export const LABELS = [...CLASSES, "Unidentified"];
+const GROUPS = [...LABELS, "none"];
+
+export class SpecimenTiles {
+  #choose;
+  #fileOf;
+  #tiles = new Map();
+  #order = [];
+  #current = null;
+  #groups = new Map();
+  #waiting = el("ul", {class: "tiles review-list"});
+  #gallery = el("section", {class: "gallery no-print", id: "specimen-gallery", "aria-labelledby": "gallery-title"},
+    el("h3", {id: "gallery-title"}, t("byClass")));
+
+  /** `choose(id)` is told of a click; `fileOf(cell)` gives an image that this page still has, or null. */
+  constructor(choose, fileOf) {
+    this.#choose = choose;
+    this.#fileOf = fileOf;
+    for (const name of GROUPS) {
+      const title = el("h4");
+      const list = el("ul", {class: "tiles"});
+      const section = el("section", {class: "group", data: {group: name}}, title, list);
+      this.#groups.set(name, {title, list, section});
+      this.#gallery.append(section);
+    }
+  }
+
+  /** A row of what waits. */
+  get waiting() {
+    return this.#waiting;
+  }
+
+  get gallery() {
+    return this.#gallery;
+  }
+
+  /** The ids in the order in which one goes through them. */
+  get order() {
+    return this.#order;
+  }
+
+  /** Tiles are made once; after a decision only those move that it concerns. */
+  show(found) {
+    const waits = new Set(found.review_list);
+    const byGroup = new Map(GROUPS.map((name) => [name, []]));
+    for (const cell of found.cells) {
+      let tile = this.#tiles.get(cell.id);
+      if (!tile) {
+        tile = this.#tile(found.id, cell);
+        this.#tiles.set(cell.id, tile);
+      }
+      tile.show(cell);
+      if (!waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
+    }
+    this.#order = [...found.review_list, ...[...byGroup.values()].flat()];
+    const nodes = (ids) => ids.map((id) => this.#tiles.get(id).node);
+    place(this.#waiting, nodes(found.review_list));
+    this.#waiting.hidden = !found.review_list.length;
+    for (const [name, ids] of byGroup) {
+      const group = this.#groups.get(name);
+      group.section.hidden = !ids.length;
+      group.title.textContent = `${name === "none" ? t("withoutClass") : className(name)} (${number(ids.length)})`;
+      place(group.list, nodes(ids));
+    }
+    this.#mark();
+  }
+
+  select(id) {
+    this.#current = id;
+    this.#mark();
+    const node = this.#tiles.get(id)?.node;
+    if (node?.parentElement === this.#waiting) {
+      // In its own row only: the page stays where it is.
+      this.#waiting.scrollTo({left: node.offsetLeft - this.#waiting.clientWidth / 2 + node.clientWidth / 2});
+    }
+  }
+
+  #mark() {
+    for (const [id, {link}] of this.#tiles) {
+      if (id === this.#current) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  #tile(id, first) {
+    const image = lazyImage(() => {
+      const file = this.#fileOf(first);
+      return file ? urlOf(file) : addressOfKept(differentials.imageUrl(id, first.id));
+    });
+    const words = el("span");
+    const link = el("a", {
+      href: `#/specimen/${encodeURIComponent(id)}/${first.number}`,
+      onclick: (event) => { event.preventDefault(); this.#choose(first.id); },
+    }, image, el("span", {class: "tile-caption"},
+      el("span", {class: "tile-name"}, t("cellNumber", {number: number(first.number)})), words));
+    const node = el("li", {class: "tile", data: {cell: first.id}}, link);
+    let shown = "";
+
+    function show(cell) {
+      const said = cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
+      const text = cell.decision ? `${said} ✓` : said;
+      if (shown === text + cell.needs_review) return;
+      shown = text + cell.needs_review;
+      words.textContent = text;
+      node.classList.toggle("review", cell.needs_review);
+      link.setAttribute("aria-label", [t("cellNumber", {number: number(cell.number)}), said, cell.decision ? t("decided") : ""]
+        .filter(Boolean).join(", "));
+    }
+    return {node, link, show};
+  }
+}
+
+/** Make `nodes` the children of `list`, and move no more of them than need be. */
+function place(list, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
+  nodes.forEach((node, at) => {
+    if (list.children[at] !== node) list.insertBefore(node, list.children[at] ?? null);
+  });
+}
+
+/** Where an image that the service keeps is; an image element cannot send a key itself. */
+const addressOfKept = (path) => (apiKey() ? blobAddress(path) : path);

@@ -1,0 +1,47 @@
+"""Results as DICOM objects, for the tests of what reads them."""
+
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from orchestrator.analyse import AnalysisOptions, analyse
+from orchestrator.domain import Analysis
+from orchestrator.interop.dicom import Belonging, CellSource, DicomObject
+from orchestrator.interop.dicom_overlay import overlay_image
+from orchestrator.interop.dicom_report import cell_report
+from orchestrator.settings import Settings
+from orchestrator.wiring import build_services
+from tests.fakes.model_server import FakeModelServer
+
+MOMENT = datetime(2026, 3, 2, 9, 45, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class CellObjects:
+    """What becomes of one image."""
+
+    analysis: Analysis
+    overlay: DicomObject
+    report: DicomObject
+
+
+async def cell_objects(payload: bytes, belonging: Belonging, moment: datetime = MOMENT) -> CellObjects:
+    model_server = FakeModelServer()
+    await model_server.start()
+    services = build_services(Settings(), model_server=model_server)
+    analysis = await analyse(payload, services, AnalysisOptions(report=False))
+    source = CellSource("image/model", 3, belonging, belonging.is_lossy)
+    overlay = overlay_image(analysis, source, "1.0")
+    report = cell_report(analysis, source, overlay, moment=moment, service_version="1.0")
+    return CellObjects(analysis, overlay, report)
+
+
+def read(one: DicomObject) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(one.data))
+
+
+Made = Callable[[bytes, Belonging], Awaitable[CellObjects]]
