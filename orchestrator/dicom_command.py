@@ -17,9 +17,10 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.interop.dicom_process import require_dicom
+from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
 from orchestrator.interop.site import NO_CONTEXT, Site
-from orchestrator.interop.stow import Outcome, StowServer, authorization_of, store
+from orchestrator.interop.stow import Outcome, store
 from orchestrator.interop_wiring import site_of
 from orchestrator.settings import load_settings
 from orchestrator.vision.containers import is_dicom
@@ -125,7 +126,7 @@ def analyse_to_dicom(
 
 def stow_server(
     url: str, credential_file: Path | None, ca_file: Path | None, attempts: int, timeout_s: float
-) -> StowServer:
+) -> HttpPeer:
     """The archive that the options name; raises ConfigurationError where they are wrong."""
     tls: ssl.SSLContext | None = None
     try:
@@ -136,7 +137,7 @@ def stow_server(
         raise ConfigurationError("the file of a credential or of certificates cannot be read") from error
     try:
         authorization = None if secret is None else authorization_of(secret)
-        return StowServer(url, authorization, tls, timeout_s, attempts)
+        return HttpPeer(url, authorization, tls, timeout_s, attempts)
     except ValueError as error:
         raise ConfigurationError(f"the archive to store in: {error}") from error
 

@@ -24,13 +24,14 @@ from orchestrator.interop.csv_tables import cell_table, class_table
 from orchestrator.interop.destination import Destination, parse_destination
 from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.fhir import BundleType, bundle
-from orchestrator.interop.fhir_client import FhirServer, send_bundle
+from orchestrator.interop.fhir_client import send_bundle
 from orchestrator.interop.fhir_elements import Json
 from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_ack import Acknowledgement
+from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import MllpClient, Patience, client_tls
 from orchestrator.interop.site import OrderContext, Patient, Site
-from orchestrator.interop.stow import StowServer, authorization_of, store
+from orchestrator.interop.stow import store
 from orchestrator.interop_wiring import site_of
 from orchestrator.settings import load_settings
 from orchestrator.specimen import Differential
@@ -112,7 +113,8 @@ def export(
     attempts: Annotated[int, typer.Option(min=1, max=100, help="Of sending.")] = 5,
     timeout_s: Annotated[float, typer.Option(min=0.1, max=600, help="For an answer to each.")] = 30.0,
     token_file: Annotated[
-        Path | None, typer.Option(help="Holds the receiver's bearer token; of dicom: that, or user:password.")
+        Path | None,
+        typer.Option(help="Holds what a receiver asks for over HTTP: a token, or user:password."),
     ] = None,
     ca_file: Annotated[
         Path | None, typer.Option(help="PEM that the receiver's certificate is checked with.")
@@ -202,19 +204,21 @@ def _send(destination: Destination, data: bytes, document: Json | None, line: _L
     if document is None:
         acknowledgement = asyncio.run(_send_mllp(destination, data, line))
         return f"acknowledged with {acknowledgement.code}, control id {acknowledgement.control_id}"
-    server = FhirServer(destination.url, line.token, line.tls, line.timeout_s, line.attempts)
-    return f"taken by the FHIR server, {len(send_bundle(server, document))} places told"
+    return f"taken by the FHIR server, {len(send_bundle(_peer(destination, line), document))} places told"
 
 
 def _store(destination: Destination, data: bytes, line: _Line) -> str:
     from orchestrator.interop.dicom import object_of
 
-    authorization = None if line.token is None else authorization_of(line.token)
-    server = StowServer(destination.url, authorization, line.tls, line.timeout_s, line.attempts)
-    (outcome,) = store(server, [object_of(data)])
+    (outcome,) = store(_peer(destination, line), [object_of(data)])
     if not outcome.is_stored:
         raise PeerRefused(f"The archive did not store the report (reason {outcome.failure or 0:04X}).")
     return f"stored by the archive as {outcome.sop_instance_uid}"
+
+
+def _peer(destination: Destination, line: _Line) -> HttpPeer:
+    authorization = None if line.token is None else authorization_of(line.token)
+    return HttpPeer(destination.url, authorization, line.tls, line.timeout_s, line.attempts)
 
 
 async def _send_mllp(destination: Destination, data: bytes, line: _Line) -> Acknowledgement:

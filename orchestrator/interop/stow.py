@@ -3,19 +3,16 @@
 Identifiers are derived from what an object holds, so that one which is sent twice is there once.
 """
 
-import base64
 import json
-import ssl
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from orchestrator.errors import PeerRefused, PeerUnavailable
+from orchestrator.interop.http_peer import BUSY, HttpPeer, beginning
 
 _BOUNDARY_TEXT: Final = "wbc-analyzer-7c4f1e0a9b"
 _JSON: Final = "application/dicom+json"
@@ -23,7 +20,6 @@ _JSON: Final = "application/dicom+json"
 _ANSWERED: Final = frozenset({200, 202, 409})
 """All were stored; some; none. The body says which."""
 
-_AGAIN: Final = frozenset({429, 502, 503, 504})
 _MALFORMED: Final = frozenset({400, 413, 422})
 """Something in the request cannot be taken."""
 
@@ -34,7 +30,6 @@ _REFERENCED, _FAILED = "00081199", "00081198"
 _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 
 _MAX_REQUEST_BYTES: Final = 16 * 2**20
-_MAX_ANSWER_BYTES: Final = 4 * 2**20
 
 
 class Sendable(Protocol):
@@ -44,27 +39,6 @@ class Sendable(Protocol):
     def sop_instance_uid(self) -> str: ...
     @property
     def data(self) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StowServer:
-    """Where to send to. ``base_url`` is that of DICOMweb, such as ``https://host/dicom-web``;
-    ``authorization`` is the value of that header."""
-
-    base_url: str
-    authorization: str | None = None
-    tls: ssl.SSLContext | None = None
-    timeout_s: float = 30.0
-    attempts: int = 4
-    backoff_s: float = 0.5
-    longest_wait_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url: expected http://host/path or https://host/path")
-        if self.attempts < 1:
-            raise ValueError(f"attempts: expected at least 1, received {self.attempts}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +55,8 @@ class Outcome:
         return self.failure is None
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take the objects, and the credential, to where nobody meant to send them."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-def authorization_of(secret: str) -> str:
-    """The header's value for ``user:password`` (RFC 7617), or else a bearer's token, which has no colon.
-
-    Raises ``ValueError`` where the secret is empty or not ASCII.
-    """
-    if not secret or not secret.isascii() or not secret.isprintable():
-        raise ValueError("expected a credential of printable ASCII characters")
-    if ":" in secret:
-        return f"Basic {base64.b64encode(secret.encode()).decode()}"
-    return f"Bearer {secret}"
-
-
 def store(
-    server: StowServer, objects: Sequence[Sendable], *, sleep: Callable[[float], object] = time.sleep
+    server: HttpPeer, objects: Sequence[Sendable], *, sleep: Callable[[float], object] = time.sleep
 ) -> list[Outcome]:
     """Send the objects, in requests of some MiB; what became of each, in their order.
 
@@ -136,13 +91,12 @@ def _batches(objects: Sequence[Sendable]) -> Iterator[list[Sendable]]:
 
 
 def _store_batch(
-    server: StowServer, batch: list[Sendable], sleep: Callable[[float], object]
+    server: HttpPeer, batch: list[Sendable], sleep: Callable[[float], object]
 ) -> dict[str, Outcome]:
     """Send until each is stored or refused for good; those that found no room go again alone."""
     settled: dict[str, Outcome] = {}
     for attempt in range(1, server.attempts + 1):
-        is_last = attempt == server.attempts
-        wait_s = min(server.backoff_s * 2.0 ** (attempt - 1), server.longest_wait_s)
+        is_last, wait_s = attempt == server.attempts, server.wait_s(attempt)
         try:
             for outcome in _asked(server, batch):
                 settled[outcome.sop_instance_uid] = outcome
@@ -153,14 +107,13 @@ def _store_batch(
             with error:
                 if error.code in _MALFORMED:
                     return settled | _store_alone(server, batch, sleep)
-                if error.code not in _AGAIN:
+                if error.code not in BUSY:
                     raise PeerRefused(f"The archive refused the objects with {error.code}.") from error
                 if is_last:
                     raise PeerUnavailable(
                         f"The archive was busy in {attempt} attempts ({error.code})."
                     ) from error
-                asked = error.headers.get("Retry-After", "")
-                wait_s = min(float(asked), server.longest_wait_s) if asked.isdecimal() else wait_s
+                wait_s = server.wait_s(attempt, error.headers.get("Retry-After"))
         except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
             if is_last:
                 reason = getattr(error, "reason", None) or error
@@ -172,7 +125,7 @@ def _store_batch(
 
 
 def _store_alone(
-    server: StowServer, batch: list[Sendable], sleep: Callable[[float], object]
+    server: HttpPeer, batch: list[Sendable], sleep: Callable[[float], object]
 ) -> dict[str, Outcome]:
     """Each in a request of its own: some archives refuse all of a request for one that they cannot read."""
     if len(batch) == 1:
@@ -184,29 +137,18 @@ def _store_alone(
     return settled
 
 
-def _asked(server: StowServer, batch: Sequence[Sendable]) -> list[Outcome]:
+def _asked(server: HttpPeer, batch: Sequence[Sendable]) -> list[Outcome]:
     """One request, and its answer for each object."""
     boundary = _boundary(batch)
-    request = urllib.request.Request(
-        f"{server.base_url.rstrip('/')}/studies",
-        data=_body(batch, boundary),
-        headers={
-            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-            "Accept": _JSON,
-        },
-        method="POST",
-    )
-    if server.authorization is not None:
-        request.add_unredirected_header("Authorization", server.authorization)
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=server.tls))
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     try:
-        with opener.open(request, timeout=server.timeout_s) as response:
-            status, data = response.status, response.read(_MAX_ANSWER_BYTES)
+        headers = {"Content-Type": kind, "Accept": _JSON}
+        status, data = server.sent("POST", "/studies", _body(batch, boundary), headers)
     except urllib.error.HTTPError as error:
         if error.code not in _ANSWERED:
             raise
         with error:
-            status, data = error.code, error.read(_MAX_ANSWER_BYTES)
+            status, data = error.code, beginning(error)
     return list(_outcomes(status, data, batch))
 
 

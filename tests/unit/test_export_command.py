@@ -11,6 +11,7 @@ from orchestrator.cli import app
 from orchestrator.edge.differential_document import write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
+from orchestrator.emulator.golden_dicom import golden_reports
 from orchestrator.errors import ConfigurationError, MalformedMessage, PeerRefused, PeerUnavailable
 from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.hl7v2_text import read
@@ -124,7 +125,8 @@ def test_the_golden_messages_are_written_where_one_wants_them(tmp_path):
     result = wbc("emulate", "golden", tmp_path / "new" / "folder")
     assert result.exit_code == 0
     written = {path.name for path in (tmp_path / "new" / "folder").iterdir()}
-    assert written == {path.name for path in FOLDER.iterdir()} - {"README.md"}
+    committed = {path.name for path in FOLDER.iterdir()} - {"README.md"}
+    assert written == committed | set(golden_reports())
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ export class CellsView {
     this.#parts.intaking.compact(total > 0);
     this.#parts.progress.show({
       isShown: total > 0, total, ended, text: t("progress", {done: number(ended), total: number(total)}),
-      busy: waitS > 0 && counts.waiting ? t("busy", {seconds: seconds(waitS)}) : "",
+      busy: waitS > 0 && counts.waiting ? t(queue.isOffline ? "askedAgain" : "busy", {seconds: seconds(waitS)}) : "",
       buttons: {
         "cancel-all": counts.waiting + counts.running ? t("cancelAll") : "",
         "retry-failed": counts.failed ? t("retryFailed", {count: number(counts.failed)}) : "",

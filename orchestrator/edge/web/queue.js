@@ -41,6 +41,8 @@ class Item {
 export class Queue extends EventTarget {
   items = [];
   busyUntil = 0;
+  /** Whether it holds still because there is no answer at all. */
+  isOffline = false;
   #options;
   #running = 0;
   #changed = new Set();
@@ -137,6 +139,7 @@ export class Queue extends EventTarget {
       item.state = "waiting";
       const waitS = Math.min(known.retryAfterS ?? 2 ** item.tries, LONGEST_WAIT_S);
       this.busyUntil = Math.max(this.busyUntil, Date.now() + waitS * 1000);
+      this.isOffline = known.status === 0;
       return;
     }
     Object.assign(item, {state: "failed", error: known});

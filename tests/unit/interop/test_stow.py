@@ -13,7 +13,8 @@ from orchestrator.emulator.dicom_archive import DicomArchive
 from orchestrator.emulator.golden_dicom import golden_reports
 from orchestrator.errors import PeerRefused, PeerUnavailable
 from orchestrator.interop.dicom import object_of
-from orchestrator.interop.stow import Outcome, StowServer, authorization_of, store
+from orchestrator.interop.http_peer import HttpPeer, authorization_of
+from orchestrator.interop.stow import Outcome, store
 from tests.fakes.scripted_http import scripted
 from tests.running_service import free_port
 
@@ -62,7 +63,7 @@ def test_all_are_stored_once_however_often_they_are_sent():
     archive = DicomArchive()
     with running(archive) as url:
         for _ in range(2):
-            outcomes = store(StowServer(url), REPORTS)
+            outcomes = store(HttpPeer(url), REPORTS)
             assert outcomes == [Outcome(uid) for uid in UIDS]
     assert {uid: one.data for uid, one in archive.objects.items()} == {
         one.sop_instance_uid: one.data for one in REPORTS
@@ -73,7 +74,7 @@ def test_a_busy_archive_is_asked_again_after_the_time_that_it_names():
     waits: list[float] = []
     busy = [(503, {"Retry-After": "7"}, b""), (429, {}, b"")]
     with scripted([*busy, (200, {}, answer(UIDS, {}))]) as (url, requests):
-        outcomes = store(StowServer(url), REPORTS, sleep=waits.append)
+        outcomes = store(HttpPeer(url), REPORTS, sleep=waits.append)
     assert all(outcome.is_stored for outcome in outcomes)
     assert waits == [7.0, 1.0]
     assert {request.body for request in requests} == {requests[0].body}
@@ -86,7 +87,7 @@ def test_one_that_found_no_room_is_sent_again_alone():
         (200, {}, answer([second.sop_instance_uid], {})),
     ]
     with scripted(answers) as (url, requests):
-        outcomes = store(StowServer(url), [first, second], sleep=no_wait)
+        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
     assert [outcome.is_stored for outcome in outcomes] == [True, True]
     assert first.data in requests[0].body
     assert first.data not in requests[1].body
@@ -97,21 +98,21 @@ def test_one_that_is_refused_for_good_is_told_with_its_reason():
     first, second = REPORTS[:2]
     reply = answer([first.sop_instance_uid], {second.sop_instance_uid: 0x0122})
     with scripted([(202, {}, reply)]) as (url, _):
-        outcomes = store(StowServer(url), [first, second], sleep=no_wait)
+        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
     assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0x0122)]
 
 
 def test_what_the_answer_does_not_name_counts_as_stored_only_where_all_are():
     for status, is_stored in ((200, True), (202, False), (409, False)):
         with scripted([(status, {}, b"no JSON")]) as (url, _):
-            (outcome,) = store(StowServer(url), REPORTS[:1], sleep=no_wait)
+            (outcome,) = store(HttpPeer(url), REPORTS[:1], sleep=no_wait)
         assert outcome.is_stored is is_stored
 
 
 def test_a_request_that_cannot_be_taken_as_a_whole_is_sent_in_parts():
     one_each = [(200, {}, answer([uid], {})) for uid in UIDS[:2]] + [(400, {}, b"")]
     with scripted([(400, {}, b""), *one_each]) as (url, _):
-        outcomes = store(StowServer(url), REPORTS[:3], sleep=no_wait)
+        outcomes = store(HttpPeer(url), REPORTS[:3], sleep=no_wait)
     assert [outcome.is_stored for outcome in outcomes] == [True, True, False]
 
 
@@ -119,17 +120,17 @@ def test_large_objects_travel_in_several_requests():
     blobs = [Blob(f"2.25.{number}", bytes([number]) * 9 * 2**20) for number in range(3)]
     answers = [(200, {}, answer([blob.sop_instance_uid], {})) for blob in blobs]
     with scripted(answers) as (url, requests):
-        outcomes = store(StowServer(url), blobs)
+        outcomes = store(HttpPeer(url), blobs)
     assert len(requests) == 3
     assert all(outcome.is_stored for outcome in outcomes)
 
 
 def test_an_object_that_holds_the_boundary_arrives_whole():
     with scripted([(200, {}, b"{}")] * 2) as (url, requests):
-        store(StowServer(url), REPORTS[:1])
+        store(HttpPeer(url), REPORTS[:1])
         boundary = requests[0].headers["Content-Type"].split("boundary=")[1].encode()
         tricky = Blob("2.25.9", b"\r\n--" + boundary + b"--\r\n")
-        store(StowServer(url), [tricky])
+        store(HttpPeer(url), [tricky])
     other = requests[1].headers["Content-Type"].split("boundary=")[1].encode()
     assert tricky.data in requests[1].body
     assert requests[1].body.count(b"--" + other) == 2
@@ -141,7 +142,7 @@ def test_a_redirect_is_not_followed_with_the_credential():
         scripted([(307, {"Location": elsewhere}, b"")]) as (url, requests),
         pytest.raises(PeerRefused, match="307"),
     ):
-        store(StowServer(url, authorization_of("secret")), REPORTS[:1])
+        store(HttpPeer(url, authorization_of("secret")), REPORTS[:1])
     assert requests[0].headers["Authorization"] == "Bearer secret"
     assert requests_elsewhere == []
 
@@ -149,29 +150,29 @@ def test_a_redirect_is_not_followed_with_the_credential():
 @pytest.mark.parametrize("status", [401, 403, 404, 415, 500])
 def test_an_archive_that_takes_nothing_of_us_is_an_error(status):
     with scripted([(status, {}, b"")]) as (url, _), pytest.raises(PeerRefused, match=str(status)):
-        store(StowServer(url), REPORTS, sleep=no_wait)
+        store(HttpPeer(url), REPORTS, sleep=no_wait)
 
 
 def test_an_archive_that_stays_busy_or_is_not_there_is_an_error():
     with scripted([(503, {}, b"")] * 2) as (url, _), pytest.raises(PeerUnavailable, match="busy in 2"):
-        store(StowServer(url, attempts=2), REPORTS, sleep=no_wait)
+        store(HttpPeer(url, attempts=2), REPORTS, sleep=no_wait)
     nobody = f"http://127.0.0.1:{free_port()}/dicom-web"
     with pytest.raises(PeerUnavailable, match="did not answer in 3"):
-        store(StowServer(nobody, attempts=3), REPORTS, sleep=no_wait)
+        store(HttpPeer(nobody, attempts=3), REPORTS, sleep=no_wait)
 
 
 def test_what_is_there_already_is_told_where_the_archive_goes_away_in_the_middle():
     blobs = [Blob(f"2.25.{number}", bytes([number]) * 9 * 2**20) for number in range(2)]
     gone = [(503, {}, b"")] * 2
     with scripted([(200, {}, answer([blobs[0].sop_instance_uid], {})), *gone]) as (url, _):
-        outcomes = store(StowServer(url, attempts=2), blobs, sleep=no_wait)
+        outcomes = store(HttpPeer(url, attempts=2), blobs, sleep=no_wait)
     assert [outcome.is_stored for outcome in outcomes] == [True, False]
 
 
 @pytest.mark.parametrize("url", ["ftp://archive/dicom-web", "archive", "http://"])
 def test_a_wrong_address_is_refused(url):
     with pytest.raises(ValueError, match="base_url"):
-        StowServer(url)
+        HttpPeer(url)
 
 
 def test_a_credential_is_basic_with_a_colon_and_a_bearers_without():
