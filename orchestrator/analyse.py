@@ -151,6 +151,7 @@ async def analyse(
         finding=finding,
         model=prediction.model,
         profile=profile.name,
+        profile_sha256=profile.sha256,
         image_size=(prepared.rgb.shape[0], prepared.rgb.shape[1]),
         views=len(prediction.main_out),
         focus=focus,

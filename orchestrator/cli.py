@@ -29,6 +29,7 @@ from orchestrator.emulator.command import app as emulate_app
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.export_command import export
 from orchestrator.interop.csv_tables import class_table
+from orchestrator.interop_wiring import site_of
 from orchestrator.keys_command import keys_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report_command import report
@@ -163,7 +164,7 @@ def differential_of_files(
     if as_json:
         typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
     elif as_csv:
-        typer.echo(class_table(found), nl=False)
+        typer.echo(class_table(found, site_of(settings.interop)), nl=False)
     else:
         print_differential(found, paths, _out)
     if found.cells_failed:

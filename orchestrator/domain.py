@@ -264,3 +264,5 @@ class Analysis:
     disclaimer: str = DISCLAIMER
     focus_verdict: FocusVerdict | None = None
     """None where there is no heatmap."""
+    profile_sha256: str | None = None
+    """Of the profile as it was used, with the test-time augmentation that was asked for."""

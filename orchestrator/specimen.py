@@ -41,6 +41,8 @@ class CellResult:
     model: ModelIdentity
     profile: str
     analysed_at: datetime
+    profile_sha256: str | None = None
+    """Of the profile as it was used; None in what older versions kept."""
 
     @property
     def confidence(self) -> float:

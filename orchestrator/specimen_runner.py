@@ -62,6 +62,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         model=analysis.model,
         profile=analysis.profile,
         analysed_at=analysed_at,
+        profile_sha256=analysis.profile_sha256,
     )
 
 

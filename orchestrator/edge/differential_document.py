@@ -120,6 +120,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
             image_size=result.image_size,
             model=_model(result.model),
             profile=result.profile,
+            profile_sha256=result.profile_sha256,
             analysed_at=result.analysed_at,
         )
     return SpecimenCell(

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.differential import limitations
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.http_schemas import ClassName, Model, Probability, ProfileName, Share, Tta
+from orchestrator.edge.http_schemas import ClassName, Model, Probability, ProfileHash, ProfileName, Share, Tta
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
     CELL_LABELS,
@@ -171,6 +171,7 @@ class CellFinding(_Document):
     image_size: tuple[int, int] = Field(examples=[(360, 360)], description="Height and width in pixels.")
     model: Model
     profile: str = Field(examples=["default"])
+    profile_sha256: ProfileHash = None
     analysed_at: datetime = Field(examples=[_EXAMPLE_TIME])
 
 
@@ -219,6 +220,7 @@ class CellDocument(_Document):
                 image_size=result.image_size,
                 model=Model.of(result.model),
                 profile=result.profile,
+                profile_sha256=result.profile_sha256,
                 analysed_at=result.analysed_at,
             ),
             decision=decision

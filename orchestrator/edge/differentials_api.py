@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
 from fastapi.routing import APIRoute
@@ -41,7 +41,6 @@ from orchestrator.edge.uploads import (
     read_uploads,
 )
 from orchestrator.edge.zip_archive import is_archive, unpack
-from orchestrator.interop import csv_tables
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimens import Progress, Specimens
 
@@ -227,20 +226,6 @@ class DifferentialsApi:
         """Who did what with this specimen, the earliest first."""
         return AuditTrail.of(await self._specimens.audit(differential_id))
 
-    async def export_csv(
-        self,
-        differential_id: DifferentialIdPath,
-        table: Annotated[
-            Literal["classes", "cells"], Query(description="A row for each class, or for each cell.")
-        ] = "classes",
-    ) -> Response:
-        """The differential as a table (RFC 4180, UTF-8)."""
-        differential = await self._specimens.get(differential_id)
-        make = csv_tables.class_table if table == "classes" else csv_tables.cell_table
-        text = await asyncio.to_thread(make, differential)
-        headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
-        return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
-
     @contextmanager
     def _place_for_an_order(self) -> Iterator[None]:
         if self._orders >= self._limits.max_orders:
@@ -383,15 +368,6 @@ def differential_routes(
             answers={200: {"description": "The file.", "content": {"image/*": {}}}},
         ),
         route(f"{one}/audit", api.audit, "GET", "differential_audit", _READ_PROBLEMS),
-        route(
-            f"{one}/export.csv",
-            api.export_csv,
-            "GET",
-            "differential_csv",
-            _READ_PROBLEMS,
-            response_class=Response,
-            answers={200: {"description": "The table.", "content": {"text/csv": {}}}},
-        ),
     ]
 
 

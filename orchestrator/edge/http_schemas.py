@@ -41,6 +41,14 @@ ClassName = Annotated[str, Field(json_schema_extra={"enum": list(CLASS_NAMES)}, 
 # Described and not checked: a sum of float32 may exceed 1 in its last digit, which is no reason to fail.
 Probability = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
 Share = Probability
+ProfileHash = Annotated[
+    str | None,
+    Field(
+        examples=["0" * 64],
+        description="Of the profile as it was used, with the views that were asked for; null in what older "
+        "versions kept.",
+    ),
+]
 Views = Annotated[
     int, Field(ge=1, examples=[8], description="Views of the image whose answers were averaged: 1 or 8.")
 ]
@@ -287,6 +295,7 @@ class AnalysisResult(_Document):
     request_id: str = Field(examples=[_EXAMPLE_ID])
     model: Model
     profile: str = Field(examples=["default"])
+    profile_sha256: ProfileHash = None
     image: Image
     views: Views
     decision: Decision
@@ -320,6 +329,7 @@ class AnalysisResult(_Document):
             request_id=analysis.request_id,
             model=Model.of(analysis.model),
             profile=analysis.profile,
+            profile_sha256=analysis.profile_sha256,
             image=Image(height=height, width=width),
             views=analysis.views,
             decision=Decision(

@@ -1,13 +1,14 @@
-"""Differentials in the formats of other systems: ``GET /v1/differentials/{id}/fhir`` and ``…/hl7``.
+"""Differentials in the formats of other systems: ``GET /v1/differentials/{id}/fhir``, ``…/hl7`` and
+``…/export.csv``.
 
-Neither takes anything about a patient: what stands in an address ends in logs on the way. A patient's data is
+None takes anything about a patient: what stands in an address ends in logs on the way. A patient's data is
 added where the message is sent from, by ``wbc export`` or by the receiver, who knows the specimen.
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 from fastapi.routing import APIRoute
@@ -17,7 +18,7 @@ from starlette.routing import BaseRoute
 from orchestrator import errors
 from orchestrator.edge import problems
 from orchestrator.edge.problems import InvalidParameter
-from orchestrator.interop import fhir, hl7v2
+from orchestrator.interop import csv_tables, fhir, hl7v2
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind
 from orchestrator.interop.site import Site
@@ -67,6 +68,22 @@ class InteropApi:
         data = await asyncio.to_thread(hl7v2.message, differential, message, self._site, detail=detail)
         return Response(data, headers={"Content-Type": hl7v2.MEDIA_TYPE})
 
+    async def csv(
+        self,
+        differential_id: _Id,
+        table: Annotated[
+            Literal["classes", "cells"], Query(description="A row for each class, or for each cell.")
+        ] = "classes",
+    ) -> Response:
+        """The differential as a table (RFC 4180, UTF-8)."""
+        differential = await self._differential_of(differential_id)
+        if table == "classes":
+            text = await asyncio.to_thread(csv_tables.class_table, differential, self._site)
+        else:
+            text = await asyncio.to_thread(csv_tables.cell_table, differential)
+        headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
+        return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
+
     def _bundle(self, differential: Differential, bundle_type: BundleType, cells: bool) -> str:
         """Thousands of cells take longer than the event loop has."""
         document = fhir.bundle(differential, self._site, bundle_type=bundle_type, per_cell=cells)
@@ -91,6 +108,13 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[BaseRout
             api.hl7,
             operation_id="differential_hl7",
             responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string"), **described},
+            **common,
+        ),
+        APIRoute(
+            f"{_PREFIX}/export.csv",
+            api.csv,
+            operation_id="differential_csv",
+            responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string"), **described},
             **common,
         ),
     ]

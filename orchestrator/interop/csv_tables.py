@@ -34,7 +34,7 @@ CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
     "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "margin", "energy", "review_codes",
     "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
-    "model", "model_version", "model_sha256", "profile", "analysed_at", "disclaimer",
+    "model", "model_version", "model_sha256", "profile", "profile_sha256", "analysed_at", "disclaimer",
 )  # fmt: skip
 
 Cell = str | int | float | None
@@ -87,7 +87,7 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
 def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
     specimen, result, decision = differential.specimen, cell.result, cell.decision
     found: list[Cell] = [None] * (len(CLASS_NAMES) + 6)
-    made: list[Cell] = [None] * 5
+    made: list[Cell] = [None] * 6
     if result is not None:
         found = [
             result.class_name,
@@ -99,7 +99,14 @@ def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
             result.views,
         ]
         model = result.model
-        made = [model.name, model.version, model.sha256, result.profile, _time(result.analysed_at)]
+        made = [
+            model.name,
+            model.version,
+            model.sha256,
+            result.profile,
+            result.profile_sha256,
+            _time(result.analysed_at),
+        ]
     return [
         specimen.differential_id,
         specimen.order.specimen_id,

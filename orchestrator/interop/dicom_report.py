@@ -267,7 +267,7 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
     images = None
     if source.belonging.source is not None:
         images = [SourceImageForMeasurementGroup(*source.belonging.source)]
-    details = (f"profile: {analysis.profile}", f"views: {analysis.views}")
+    details = (_profile(analysis.profile, analysis.profile_sha256), f"views: {analysis.views}")
     return Group(
         tracking_identifier=TrackingIdentifier(
             derived_uid("cell", source.belonging.study_uid, source.key), f"Cell {source.number}"
@@ -373,4 +373,9 @@ def _algorithm(models: Sequence[ModelIdentity], *details: str) -> AlgorithmIdent
 
 
 def _profiles(differential: Differential) -> set[str]:
-    return {f"profile: {cell.result.profile}" for cell in differential.specimen.cells if cell.result}
+    results = (cell.result for cell in differential.specimen.cells if cell.result)
+    return {_profile(result.profile, result.profile_sha256) for result in results}
+
+
+def _profile(name: str, sha256: str | None) -> str:
+    return f"profile: {name}" + ("" if sha256 is None else f" sha256: {sha256}")

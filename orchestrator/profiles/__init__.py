@@ -33,11 +33,13 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     training_prior = [0.2, 0.2, 0.2, 0.2, 0.2]
 """
 
+import hashlib
+import json
 import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -83,6 +85,12 @@ class Profile:
     tta: TtaMode
     routing: RoutingPolicy
     adaptive_margin: float = 1.0
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that decides about a result, whatever the profile is called; hex."""
+        decisive = {key: value for key, value in asdict(self).items() if key not in ("name", "description")}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=list).encode()).hexdigest()
 
 
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:

@@ -125,3 +125,16 @@ def test_neither_the_service_nor_its_command_line_loads_the_libraries_of_dicom()
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == ""
+
+
+async def test_the_table_of_classes_has_the_codes_of_the_sites_method(stored):
+    store, path = stored
+    async with service(store) as client:
+        unspecified = (await client.get(f"{path}/export.csv")).text
+    async with service(store, interop={"method": "manual"}) as client:
+        manual = await client.get(f"{path}/export.csv")
+        cells = await client.get(f"{path}/export.csv", params={"table": "cells"})
+    assert ("26511-6" in unspecified, "26511-6" in manual.text) == (True, False)
+    assert manual.text.count("LN") == unspecified.count("LN")
+    assert manual.headers["content-type"] == "text/csv; charset=utf-8"
+    assert len(cells.text.splitlines()) == 1 + len(CELLS)

@@ -241,3 +241,19 @@ def test_the_first_wrong_file_in_alphabetical_order_is_reported(tmp_path: Path) 
     write(tmp_path, "b = 1", "b.toml")
     write(tmp_path, "a = 1", "a.toml")
     assert message_of(tmp_path).startswith("profile a.toml, ")
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [("review_threshold = 0.7", "review_threshold = 0.71"), ('tta = "none"', 'tta = "light"')],
+)
+def test_the_hash_of_a_profile_changes_with_what_decides_and_with_nothing_else(
+    tmp_path: Path, was: str, becomes: str
+) -> None:
+    assert was in VALID
+    write(tmp_path, VALID, "one.toml")
+    write(tmp_path, VALID.replace("A site's own camera.", "Another word for it."), "two.toml")
+    write(tmp_path, VALID.replace(was, becomes), "three.toml")
+    one, two, three = (load_profiles(tmp_path)[name].sha256 for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three

@@ -1,13 +1,15 @@
 // One specimen: its order, its differential, and the review by which a person closes it.
 
 import {announce, el, fill} from "./dom.js";
-import {analyse, analyseAndReport, ask, ServiceError} from "./api.js";
+import {ServiceError} from "./api.js";
 import {cellDetail} from "./cell_detail.js";
 import {sheet} from "./differential_sheet.js";
 import * as differentials from "./differentials.js";
+import {ExplainedCells} from "./explained_cells.js";
 import {className, dateTime, errorText, keyName, language, number, specimenState, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
-import {analysisChoice, settings} from "./settings.js";
+import {askToSign, decisionButtons, keysHelp} from "./review_controls.js";
+import {settings} from "./settings.js";
 import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
 import {LABELS, SpecimenTiles, urlOf} from "./specimen_tiles.js";
@@ -31,8 +33,7 @@ export class SpecimenView {
   #refreshed = 0;
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
-  /** What is known of cells beyond the differential, by their ids: promises of details. */
-  #explained = new Map();
+  #explained = new ExplainedCells();
 
   constructor(place) {
     this.#place = place;
@@ -241,52 +242,19 @@ export class SpecimenView {
     const cell = this.#current && this.#cell(this.#current);
     if (!cell) return;
     const draw = (detail) => fill(this.#parts.panel, this.#cellHead(cell.id), detail
-      ? cellDetail(detail, this.#decision(this.#cell(cell.id))) : this.#unanalysed(this.#cell(cell.id)));
+      ? cellDetail(detail, this.#decisionOf(this.#cell(cell.id))) : this.#unanalysed(this.#cell(cell.id)));
     if (!cell.result) {
       draw(null);
       return;
     }
     const known = this.#explained.get(cell.id);
-    if (known?.value) {
-      draw(known.value);
-      return;
-    }
     const file = this.#fileOf(cell);
-    draw({
-      result: asAnalysis(cell), url: file && urlOf(file), imageNote: "imageComes", heatNote: "heatmapComes",
-      report: settings.get("writer") === "none" ? null : new Promise(() => {}),  // of which is told below
-    });
+    draw(known ?? this.#explained.beforehand(cell, file));
+    if (known) return;
     await after(REST_MS);
     if (this.#current !== cell.id) return;
-    const detail = await this.#explain(cell, file);
+    const detail = await this.#explained.explain(this.#found, cell, file);
     if (this.#current === cell.id && this.#place.isConnected) draw(detail);
-  }
-
-  /** Its image, heatmap and report; asked for once. */
-  #explain(cell, file) {
-    const known = this.#explained.get(cell.id);
-    if (known) return known.promise;
-    const entry = {value: null, promise: this.#asked(cell, file)};
-    this.#explained.set(cell.id, entry);
-    entry.promise.then((detail) => {
-      if (detail.heatNote === "heatmapFailed") this.#explained.delete(cell.id);
-      else entry.value = detail;
-    });
-    return entry.promise;
-  }
-
-  async #asked(cell, ownFile) {
-    const file = ownFile ?? await keptImage(differentials.imageUrl(this.#found.id, cell.id));
-    if (!file) return {result: asAnalysis(cell), url: null};
-    const {profile, tta} = this.#found;
-    const choice = {...analysisChoice(), profile, tta};
-    try {
-      if (settings.get("writer") === "none") return {result: await analyse(file, choice), url: urlOf(file)};
-      const {result, report} = analyseAndReport(file, choice);
-      return {result: await result, url: urlOf(file), report};
-    } catch {
-      return {result: asAnalysis(cell), url: urlOf(file), heatNote: "heatmapFailed"};
-    }
   }
 
   #cellHead(id) {
@@ -302,27 +270,12 @@ export class SpecimenView {
     return el("article", {class: "detail"},
       el("h3", {}, cell.label ? className(cell.label) : t(`state_${cell.state}`)),
       cell.failure ? el("p", {class: "problem", lang: "en"}, cell.failure) : null,
-      cell.state === "failed" ? this.#decision(cell) : null,
+      cell.state === "failed" ? this.#decisionOf(cell) : null,
       file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell")}) : null);
   }
 
-  #decision(cell) {
-    const keys = settings.get("keys");
-    const isClosed = this.#isClosed();
-    const own = cell.result?.class;
-    const said = cell.decision && (cell.decision.label === own
-      ? t("acceptedAs", {label: className(own)})
-      : t("reclassified", {label: className(cell.decision.label), before: own ? className(own) : t("state_failed")}));
-    if (isClosed) return said ? el("p", {class: "decide", id: "said"}, said) : null;
-    return el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")},
-      said ? el("p", {id: "said"}, said) : null,
-      el("span", {class: "buttons"},
-        own ? el("button", {type: "button", id: "accept", class: "primary", onclick: () => this.#decide(cell, own)},
-          `${t("accept")} (${keyName(keys.accept)})`) : null,
-        LABELS.map((label, index) => el("button", {
-          type: "button", id: `as-${label}`, "aria-pressed": String(cell.decision?.label === label),
-          onclick: () => this.#decide(cell, label),
-        }, el("kbd", {}, keyName(keys.labels[index])), " ", className(label)))));
+  #decisionOf(cell) {
+    return decisionButtons(cell, this.#isClosed(), (label) => this.#decide(cell, label));
   }
 
   // What a person does
@@ -360,20 +313,7 @@ export class SpecimenView {
   }
 
   #sign() {
-    const {unreviewed} = this.#found.progress;
-    const dialog = el("dialog", {"aria-labelledby": "sign-title"},
-      el("h3", {id: "sign-title"}, t("signTitle")),
-      el("p", {}, t("signQuestion")),
-      unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
-      el("form", {method: "dialog", class: "buttons"},
-        el("button", {value: "no", id: "sign-no"}, t("no")),
-        el("button", {value: "yes", id: "sign-yes", class: "primary"}, t("sign"))));
-    dialog.addEventListener("close", async () => {
-      dialog.remove();
-      if (dialog.returnValue === "yes") await this.#do(differentials.sign, () => announce(t("st_signed")));
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+    askToSign(this.#found.progress.unreviewed, () => this.#do(differentials.sign, () => announce(t("st_signed"))));
   }
 
   /** Ask for a change, and show what follows from it. */
@@ -412,37 +352,5 @@ export class SpecimenView {
     else if (event.key === keys.sign && this.#found.state === "analysed") this.#sign();
     else return;
     event.preventDefault();
-  }
-}
-
-/** What each key does, as chosen in the settings. */
-function keysHelp() {
-  const keys = settings.get("keys");
-  const one = (key, word) => el("span", {class: "key-help"}, el("kbd", {}, keyName(key)), " ", word);
-  return el("p", {class: "note keys-help"},
-    one(keys.next, t("next")), one(keys.previous, t("previous")), one(keys.accept, t("key_accept")),
-    el("span", {class: "key-help"}, keys.labels.map((key) => [el("kbd", {}, keyName(key)), " "]), t("reclassify")),
-    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")),
-    el("a", {href: "#/settings"}, t("changeKeys")));
-}
-
-/** A cell of a specimen as an analysis without its picture. */
-function asAnalysis(cell) {
-  const {result} = cell;
-  return {
-    request_id: null, model: result.model, profile: result.profile, views: result.views,
-    image: {height: result.image_size[0], width: result.image_size[1]},
-    decision: {class: result.class, confidence: result.confidence, margin: result.margin},
-    review: {needed: result.review_codes.length > 0, reasons: result.review_codes.map((code) => ({code, message: code}))},
-    probabilities: result.probabilities, focus: result.focus_ratio === null ? null : {ratio: result.focus_ratio},
-    heatmap: null, outlines: null, timings_ms: {},
-  };
-}
-
-async function keptImage(path) {
-  try {
-    return new File([await (await ask(path)).blob()], "cell");
-  } catch {
-    return null;
   }
 }

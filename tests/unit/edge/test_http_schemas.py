@@ -42,6 +42,7 @@ def analysis() -> Analysis:
         ),
         model=ModelIdentity("wbc", 3, "ab" * 32),
         profile="raabin",
+        profile_sha256="cd" * 32,
         image_size=(480, 640),
         views=8,
         focus=FocusMap(np.zeros((480, 640), np.float32), 0.8, FocusShares(0.5, 0.3, 0.2)),
@@ -58,6 +59,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "request_id": "lab-42",
         "model": {"name": "wbc", "version": 3, "sha256": "ab" * 32, "server": "embedded"},
         "profile": "raabin",
+        "profile_sha256": "cd" * 32,
         "image": {"height": 480, "width": 640},
         "views": 8,
         "decision": {

@@ -1,0 +1,75 @@
+// What is known of a specimen's cells beyond the differential: image, heatmap and report, asked for one by one.
+
+import {analyse, analyseAndReport, ask} from "./api.js";
+import * as differentials from "./differentials.js";
+import {analysisChoice, settings} from "./settings.js";
+import {urlOf} from "./specimen_tiles.js";
+
+/** Details for `cellDetail`, by the ids of cells; each is asked for once. */
+export class ExplainedCells {
+  #known = new Map();
+
+  clear() {
+    this.#known.clear();
+  }
+
+  /** What is there already, or null. */
+  get(id) {
+    return this.#known.get(id)?.detail ?? null;
+  }
+
+  /** What there is before anything was asked: the differential's own figures, and the image if the page has it. */
+  beforehand(cell, file) {
+    return {
+      result: asAnalysis(cell), url: file && urlOf(file), imageNote: "imageComes", heatNote: "heatmapComes",
+      report: settings.get("writer") === "none" ? null : new Promise(() => {}),  // of which is told later
+    };
+  }
+
+  /** Of a cell of the differential `found`; `file` is its image, null where only the service may have it. */
+  explain(found, cell, file) {
+    const known = this.#known.get(cell.id);
+    if (known) return known.promise;
+    const entry = {detail: null, promise: explained(found, cell, file)};
+    this.#known.set(cell.id, entry);
+    entry.promise.then((detail) => {
+      if (detail.heatNote === "heatmapFailed") this.#known.delete(cell.id);  // and is asked for again
+      else entry.detail = detail;
+    });
+    return entry.promise;
+  }
+}
+
+async function explained(found, cell, ownFile) {
+  const file = ownFile ?? await keptImage(differentials.imageUrl(found.id, cell.id));
+  if (!file) return {result: asAnalysis(cell), url: null};
+  const choice = {...analysisChoice(), profile: found.profile, tta: found.tta};
+  try {
+    if (settings.get("writer") === "none") return {result: await analyse(file, choice), url: urlOf(file)};
+    const {result, report} = analyseAndReport(file, choice);
+    return {result: await result, url: urlOf(file), report};
+  } catch {
+    return {result: asAnalysis(cell), url: urlOf(file), heatNote: "heatmapFailed"};
+  }
+}
+
+/** A cell of a specimen as an analysis without its picture. */
+function asAnalysis(cell) {
+  const {result} = cell;
+  return {
+    request_id: null, model: result.model, profile: result.profile, views: result.views,
+    image: {height: result.image_size[0], width: result.image_size[1]},
+    decision: {class: result.class, confidence: result.confidence, margin: result.margin},
+    review: {needed: result.review_codes.length > 0, reasons: result.review_codes.map((code) => ({code, message: code}))},
+    probabilities: result.probabilities, focus: result.focus_ratio === null ? null : {ratio: result.focus_ratio},
+    heatmap: null, outlines: null, timings_ms: {},
+  };
+}
+
+async function keptImage(path) {
+  try {
+    return new File([await (await ask(path)).blob()], "cell");
+  } catch {
+    return null;
+  }
+}
