@@ -3,6 +3,10 @@
 Each result is in the store before the next cell of the same place begins, so that a process that is killed
 loses only what was under way; the next one asks the store what is unfinished. The store refuses a second
 result for a cell, so that none is counted twice.
+
+An image that ends the process, by a fault in a library or by its hunger for memory, would end every process
+after it. So an attempt is counted before it is made; cells that a process ended in come last and one at a
+time, and after :data:`MAX_BEGUN` such ends a cell is a failed one.
 """
 
 import asyncio
@@ -11,7 +15,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, get_args
@@ -22,7 +26,7 @@ from orchestrator.deadline import deadline
 from orchestrator.domain import Analysis
 from orchestrator.request_context import set_request_id
 from orchestrator.specimen import CellResult, SpecimenOrder
-from orchestrator.store.base import Store
+from orchestrator.store.base import Store, WaitingCell
 from orchestrator.telemetry import SPECIMEN_CELLS, SPECIMENS, SPECIMENS_UNDER_WAY
 from orchestrator.vision.tta import TtaMode
 
@@ -36,6 +40,9 @@ PREFETCHED: Final = 4
 CELL_TIMEOUT_S: Final = 60.0
 MAX_ATTEMPTS: Final = 3
 """On an image with which the model server fails; a server that is not there, or busy, is waited for."""
+
+MAX_BEGUN: Final = 3
+"""Attempts on a cell, each of which ended the process that made it."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
@@ -79,20 +86,20 @@ class _Source:
 
     store: Store
     differential_id: str
-    _ready: deque[tuple[str, bytes]] = field(default_factory=deque)
+    _ready: deque[WaitingCell] = field(default_factory=deque)
     _handed_out: set[str] = field(default_factory=set)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def next(self) -> tuple[str, bytes] | None:
+    async def next(self) -> WaitingCell | None:
         async with self._lock:
             if not self._ready:
                 limit = len(self._handed_out) + PREFETCHED
                 found = await self.store.waiting(self.differential_id, limit)
-                self._ready.extend(cell for cell in found if cell[0] not in self._handed_out)
+                self._ready.extend(cell for cell in found if cell.cell_id not in self._handed_out)
             if not self._ready:
                 return None
             cell = self._ready.popleft()
-            self._handed_out.add(cell[0])
+            self._handed_out.add(cell.cell_id)
             return cell
 
     def done(self, cell_id: str) -> None:
@@ -135,6 +142,8 @@ class SpecimenRunner:
         self._watchers: dict[str, set[asyncio.Future[None]]] = {}
         self._turns = asyncio.Semaphore(concurrency)
         self._specimens = asyncio.Semaphore(MAX_SPECIMENS)
+        self._suspects = asyncio.Lock()
+        self._unharmed: set[str] = set()  # cells whose last attempt is counted, though this process lives
 
     @property
     def leaving(self) -> bool:
@@ -230,11 +239,11 @@ class SpecimenRunner:
 
         async def place() -> None:
             while not self.leaving and (cell := await source.next()) is not None:
-                async with self._turn():
+                async with self._turn(), self._alone(cell):
                     if self.leaving:
                         return
-                    await self._analyse(differential_id, *cell, options)
-                source.done(cell[0])
+                    await self._analyse(differential_id, cell, options)
+                source.done(cell.cell_id)
 
         places = [asyncio.create_task(place(), name="cells") for _ in range(self._concurrency)]
         try:
@@ -257,35 +266,55 @@ class SpecimenRunner:
             finally:
                 self._cells_under_way -= 1
 
-    async def _analyse(
-        self, differential_id: str, cell_id: str, payload: bytes, options: AnalysisOptions
-    ) -> None:
+    @asynccontextmanager
+    async def _alone(self, cell: WaitingCell) -> AsyncIterator[None]:
+        """Of cells that a process ended in only one at a time, so that the guilty one is found."""
+        async with self._suspects if self._ended_in(cell) else nullcontext():
+            yield
+
+    def _ended_in(self, cell: WaitingCell) -> int:
+        """How many processes ended in this cell."""
+        return cell.attempts - (cell.cell_id in self._unharmed)
+
+    async def _analyse(self, differential_id: str, cell: WaitingCell, options: AnalysisOptions) -> None:
         """One cell, until there is a result or a reason why there is none; neither where this process
         leaves."""
         set_request_id(str(uuid.uuid4()))  # of this analysis in logs, traces and exemplars; names nobody
-        outcome = await self._outcome(payload, options)
+        outcome: CellResult | str | None = "The analysis of this image ended the service several times."
+        if self._ended_in(cell) < MAX_BEGUN:
+            outcome = await self._outcome(differential_id, cell, options)
         if outcome is None:
             return
+        self._unharmed.add(cell.cell_id)  # until the store has it
         if isinstance(outcome, CellResult):
-            recorded = await self._store.record_result(differential_id, cell_id, outcome)
+            recorded = await self._store.record_result(differential_id, cell.cell_id, outcome)
         else:
-            recorded = await self._store.record_failure(differential_id, cell_id, outcome)
+            recorded = await self._store.record_failure(differential_id, cell.cell_id, outcome)
+        self._unharmed.discard(cell.cell_id)
         if recorded:
             SPECIMEN_CELLS.labels("analysed" if isinstance(outcome, CellResult) else "failed").inc()
         self.notify(differential_id)
 
-    async def _outcome(self, payload: bytes, options: AnalysisOptions) -> CellResult | str | None:
+    async def _outcome(
+        self, differential_id: str, cell: WaitingCell, options: AnalysisOptions
+    ) -> CellResult | str | None:
         """The result, or the sentence that says why there is none; None where this process leaves."""
         if options.profile is not None and options.profile not in self._services.profiles:
             return "The device profile of this order does not exist any more."
         attempts = 0
         pause_s = self._first_pause_s
         while not self.leaving:
+            if cell.cell_id not in self._unharmed:
+                await self._store.begin(differential_id, cell.cell_id)
+            self._unharmed.discard(cell.cell_id)
             try:
                 with deadline(CELL_TIMEOUT_S):
                     async with asyncio.timeout(CELL_TIMEOUT_S):
-                        analysis = await analyse(payload, self._services, options)
+                        analysis = await analyse(cell.payload, self._services, options)
                 return result_of(analysis, datetime.now(UTC))
+            except asyncio.CancelledError:  # this process leaves, of its own will
+                await self._withdraw(differential_id, cell.cell_id)
+                raise
             except errors.InvalidImage as error:
                 return str(error)
             except errors.Overloaded as error:
@@ -301,8 +330,15 @@ class SpecimenRunner:
                 _logger.error("a cell failed: %s", _one_line(error), exc_info=error)
                 return "The service failed on this image."
             SPECIMEN_CELLS.labels("retried").inc()
+            await self._withdraw(differential_id, cell.cell_id)
             await self._pause(pause_s)
         return None
+
+    async def _withdraw(self, differential_id: str, cell_id: str) -> None:
+        try:
+            await self._store.withdraw(differential_id, cell_id)
+        except errors.StoreError:
+            self._unharmed.add(cell_id)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than this process works."""

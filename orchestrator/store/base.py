@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
 
@@ -37,8 +37,19 @@ class AuditVerdict:
     why: str | None = None
 
 
+class WaitingCell(NamedTuple):
+    """A cell to analyse, and how often its analysis was begun by a process that ended in it."""
+
+    cell_id: str
+    payload: bytes
+    attempts: int
+
+
 class Store(Protocol):
     """Keeps specimens, durably: what a method has answered is not lost by a kill of the process.
+
+    ``waiting`` gives cells with the fewest attempts first, then by number; ``begin`` counts an attempt before
+    it is made, and ``withdraw`` takes back one that ended without a result and without harm.
 
     Every method raises :class:`~orchestrator.errors.StoreUnavailable` where the database does not answer.
     """
@@ -54,7 +65,9 @@ class Store(Protocol):
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
     async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]: ...
-    async def waiting(self, differential_id: str, limit: int) -> list[tuple[str, bytes]]: ...
+    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]: ...
+    async def begin(self, differential_id: str, cell_id: str) -> None: ...
+    async def withdraw(self, differential_id: str, cell_id: str) -> None: ...
     async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool: ...
     async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool: ...
     async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen: ...

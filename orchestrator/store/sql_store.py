@@ -31,7 +31,7 @@ from orchestrator.specimen import (
     SpecimenOrder,
 )
 from orchestrator.store.audit_chain import chained, verified
-from orchestrator.store.base import Actor, AuditEntry, AuditVerdict
+from orchestrator.store.base import Actor, AuditEntry, AuditVerdict, WaitingCell
 from orchestrator.store.database import Database
 from orchestrator.store.documents import result_document, result_of
 from orchestrator.store.encryption import Cipher
@@ -151,18 +151,26 @@ class SqlStore:
             found = [await self._specimen(connection, one) for one in ids[:limit]]
         return found, ids[limit - 1] if len(ids) > limit else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[tuple[str, bytes]]:
+    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
         async with self._database.reading() as connection:
             state = await _state(connection, differential_id)
             if state in _FINAL:
                 return []
             rows = await connection.execute(
-                select(CELLS.c.cell_id, CELLS.c.payload)
+                select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts)
                 .where(CELLS.c.differential_id == differential_id, CELLS.c.state == "waiting")
-                .order_by(CELLS.c.number)
+                .order_by(CELLS.c.attempts, CELLS.c.number)
                 .limit(limit)
             )
-            return [(row.cell_id, self._cipher.decrypted(row.payload)) for row in rows]
+            return [
+                WaitingCell(row.cell_id, self._cipher.decrypted(row.payload), row.attempts) for row in rows
+            ]
+
+    async def begin(self, differential_id: str, cell_id: str) -> None:
+        await self._count_attempt(differential_id, cell_id, 1)
+
+    async def withdraw(self, differential_id: str, cell_id: str) -> None:
+        await self._count_attempt(differential_id, cell_id, -1)
 
     async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
         document = result_document(result)
@@ -297,6 +305,17 @@ class SqlStore:
             await _set_specimen(connection, differential_id, {"state": "running" if left else "analysed"})
             await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
             return True
+
+    async def _count_attempt(self, differential_id: str, cell_id: str, change: int) -> None:
+        """It is no event of the trail: it says nothing about the specimen."""
+        async with self._writing() as connection:
+            await _state(connection, differential_id)
+            await _require_cell(connection, differential_id, cell_id)
+            await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == cell_id, CELLS.c.state == "waiting")
+                .values(attempts=CELLS.c.attempts + change)
+            )
 
     async def _change_cell(
         self,

@@ -58,6 +58,7 @@ CELLS: Final = Table(
     Column("decided_by", Text),
     Column("decided_at", String(40)),
     Column("payload", LargeBinary),
+    Column("attempts", Integer, nullable=False, server_default="0"),
     UniqueConstraint("differential_id", "number", name="uq_cells_number"),
     Index("ix_cells_state", "differential_id", "state"),
 )

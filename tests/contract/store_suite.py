@@ -44,7 +44,7 @@ class StoreSuite:
         assert ordered.cells[0].image_sha256 == ordered.cells[2].image_sha256
         assert len({cell.cell_id for cell in ordered.cells}) == 3
         waiting = await store.waiting(ordered.differential_id, 2)
-        assert [payload for _, payload in waiting] == [b"one", b"two"]
+        assert [cell.payload for cell in waiting] == [b"one", b"two"]
 
     async def test_a_result_comes_back_to_the_last_digit_and_counts_once(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
@@ -57,7 +57,7 @@ class StoreSuite:
         found = await store.get(ordered.differential_id)
         assert found.state == "running"
         assert found.cells[0].result == RESULT
-        assert [cell_id for cell_id, _ in await store.waiting(ordered.differential_id, 9)] == [second]
+        assert [cell.cell_id for cell in await store.waiting(ordered.differential_id, 9)] == [second]
         assert await store.unfinished() == [ordered.differential_id]
         assert await store.record_failure(ordered.differential_id, second, "no image")
         found = await store.get(ordered.differential_id)
@@ -127,6 +127,29 @@ class StoreSuite:
             with pytest.raises(SpecimenClosed):
                 await change
         assert await store.get(ordered.differential_id) == signed
+
+    async def test_attempts_are_counted_and_taken_back_and_cells_with_the_fewest_come_first(
+        self, store: Store
+    ) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two", b"three"], "nurse")
+        first, second, third = (cell.cell_id for cell in ordered.cells)
+        trail = await store.audit()
+
+        for cell_id in (first, first, second):
+            await store.begin(ordered.differential_id, cell_id)
+        found = await store.waiting(ordered.differential_id, 9)
+        assert [(cell.cell_id, cell.attempts) for cell in found] == [(third, 0), (second, 1), (first, 2)]
+        assert [cell.cell_id for cell in await store.waiting(ordered.differential_id, 1)] == [third]
+
+        await store.withdraw(ordered.differential_id, second)
+        found = await store.waiting(ordered.differential_id, 9)
+        assert [(cell.cell_id, cell.attempts) for cell in found] == [(second, 0), (third, 0), (first, 2)]
+        assert await store.audit() == trail
+        assert await store.record_result(ordered.differential_id, first, RESULT)
+        with pytest.raises(UnknownCell):
+            await store.begin(ordered.differential_id, "none")
+        with pytest.raises(UnknownDifferential):
+            await store.withdraw("none", first)
 
     async def test_what_is_cancelled_is_analysed_no_more(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")

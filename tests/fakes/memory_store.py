@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from orchestrator.specimen import (
     SpecimenOrder,
     SpecimenState,
 )
-from orchestrator.store.base import AuditEntry, AuditVerdict
+from orchestrator.store.base import AuditEntry, AuditVerdict, WaitingCell
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
 
@@ -35,6 +36,7 @@ class MemoryStore:
         self._keeps_images = keeps_images
         self._specimens: dict[str, Specimen] = {}
         self._payloads: dict[str, bytes] = {}
+        self._attempts: Counter[str] = Counter()
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._trail: list[AuditEntry] = []
 
@@ -86,12 +88,22 @@ class MemoryStore:
         more = start + limit < len(newest_first)
         return found, found[-1].differential_id if more else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[tuple[str, bytes]]:
+    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
         specimen = await self.get(differential_id)
         if specimen.state in _FINAL:
             return []
-        cells = [cell for cell in specimen.cells if cell.state == "waiting"]
-        return [(cell.cell_id, self._payloads[cell.cell_id]) for cell in cells[:limit]]
+        cells = [
+            WaitingCell(cell.cell_id, self._payloads[cell.cell_id], self._attempts[cell.cell_id])
+            for cell in specimen.cells
+            if cell.state == "waiting"
+        ]
+        return sorted(cells, key=lambda cell: cell.attempts)[:limit]
+
+    async def begin(self, differential_id: str, cell_id: str) -> None:
+        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] += 1
+
+    async def withdraw(self, differential_id: str, cell_id: str) -> None:
+        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] -= 1
 
     async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
         return await self._record(differential_id, cell_id, result, None)

@@ -101,7 +101,7 @@ async def kill_again_and_again(url: str) -> None:
     assert (await store.verify()).ok
     # And it goes on: what waits can be analysed.
     for differential_id in await store.unfinished():
-        for waiting, payload in await store.waiting(differential_id, 9):
+        for waiting, payload, _ in await store.waiting(differential_id, 9):
             assert len(payload) == 4000
             assert await store.record_result(differential_id, waiting, RESULT)
     assert await store.unfinished() == []

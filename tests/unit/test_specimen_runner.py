@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from orchestrator import errors
-from orchestrator.analyse import Services
+from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.deadline import deadline, remaining_s
 from orchestrator.domain import Prediction, ViewBatch
 from orchestrator.request_context import current_request_id, set_request_id
@@ -150,6 +150,81 @@ async def test_what_an_earlier_process_left_is_gone_on_with(payloads):
     for cell in now.cells:
         if cell.cell_id in finished:
             assert cell.result == finished[cell.cell_id]
+
+
+class DeadlyModelServer(ScriptedModelServer):
+    """Never comes back from an image whose mean is that of the deadly one, as a process does that ends."""
+
+    def __init__(self, deadly: set[bytes]) -> None:
+        super().__init__()
+        self.deadly = deadly
+        self.reached = asyncio.Event()
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        if views.images[0].tobytes() in self.deadly:
+            self.most_open = max(self.most_open, self.open + 1)
+            self.reached.set()
+            await asyncio.Event().wait()
+        return await super().explain(views)
+
+
+async def rows_of(payload: bytes) -> bytes:
+    """The pixels that the network sees of an image."""
+    model_server = SeenModelServer()
+    await model_server.start()
+    await analyse(payload, services_with(model_server), AnalysisOptions(tta="none", report=False))
+    return model_server.seen[0]
+
+
+class SeenModelServer(FakeModelServer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[bytes] = []
+
+    async def explain(self, views: ViewBatch) -> Prediction:
+        self.seen.append(views.images[0].tobytes())
+        return await super().explain(views)
+
+
+class MortalStore(CountingStore):
+    """Of a process that ends without a farewell: what it takes back is never told."""
+
+    async def withdraw(self, differential_id: str, cell_id: str) -> None:  # noqa: ARG002 (the port's signature)
+        raise errors.StoreUnavailable("The process is gone.")
+
+
+async def test_a_cell_that_ends_the_process_is_found_and_fails_and_all_others_are_finished(payloads):
+    store = MortalStore()
+    specimen, _ = await store.create(ORDER, payloads, "local")
+    deadly = specimen.cells[2].cell_id
+    pixels = {await rows_of(payloads[2])}
+    lives = 0
+    while (now := await store.get(specimen.differential_id)).state in ("waiting", "running"):
+        lives += 1
+        assert lives <= 5
+        model_server = DeadlyModelServer(pixels)
+        async with running(store, model_server) as runner:
+            end = asyncio.create_task(ended(store, specimen, runner))
+            death = asyncio.create_task(model_server.reached.wait())
+            await asyncio.wait({end, death}, return_when=asyncio.FIRST_COMPLETED)
+            end.cancel()
+            death.cancel()
+    assert lives == 4
+    states = {cell.cell_id: cell.state for cell in now.cells}
+    assert states.pop(deadly) == "failed"
+    assert set(states.values()) == {"analysed"}
+    assert "ended the service" in next(cell.failure for cell in now.cells if cell.cell_id == deadly)
+
+
+async def test_a_model_server_that_is_away_or_a_store_that_fails_counts_as_no_attempt(payloads):
+    store = CountingStore()
+    model_server = ScriptedModelServer(*[errors.ModelServerUnavailable("away")] * 9)
+    async with running(store, model_server) as runner:
+        store.failures_left = 5
+        specimen, _ = await store.create(ORDER, payloads, "local")
+        runner.submit(specimen.differential_id)
+        now = await ended(store, specimen, runner)
+    assert [cell.state for cell in now.cells] == ["analysed"] * len(payloads)
 
 
 async def test_nothing_is_begun_where_there_is_nothing_to_do(payloads):
