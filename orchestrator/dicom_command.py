@@ -224,7 +224,7 @@ def _print(done: list[_Done], outcomes: list[Outcome], *, is_sent: bool) -> None
     table = Table("file", "class", "confidence", "review", "objects", *(["stored"] if is_sent else []))
     for result in done:
         if result.analysis is None:
-            _err.print(f"[bold red]failed:[/] {result.path}: {result.error}", highlight=False)
+            _err.print(f"[bold red]failed:[/] {result.path}: {result.error}", highlight=False, soft_wrap=True)
             continue
         finding, made = result.analysis.finding, result.objects
         cells = [

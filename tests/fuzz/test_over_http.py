@@ -13,9 +13,8 @@ def test_every_operation_answers_as_it_is_documented(tmp_path: Path):
     environment = {"WBC_STORE__URL": f"sqlite+aiosqlite:///{tmp_path}/store.db"}
     log = tmp_path / "log"
     with running_service(("-m", "tests.fuzz.service", str(log)), environment) as service:
-        figures = fuzz_over_http(
-            service.url, seed=20, max_examples=4, workers=2, phases=("examples", "fuzzing")
-        )
+        # One worker: Python 3.11 cannot compile in two threads at once (its issue 106905), and Hypothesis does.
+        figures = fuzz_over_http(service.url, seed=20, max_examples=4, phases=("examples", "fuzzing"))
         assert service.process.poll() is None
         service.stop()
     assert figures.failures == {}
