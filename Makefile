@@ -115,7 +115,7 @@ clean: ## Remove environments, caches and build output
 # An environment is made anew when its pins change, so that it holds nothing but them.
 $(RUN)/.requirements: requirements/runtime.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
-	@echo "Making $(RUN): about 500 MB, once."
+	@echo "Making $(RUN): about 770 MB, once."
 	$(PYTHON) -m venv --clear $(RUN)
 	$(RUN)/bin/python $(PIP) install $(LOCKED) -r requirements/runtime.txt
 	@touch $@

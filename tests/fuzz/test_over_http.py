@@ -13,7 +13,7 @@ def test_every_operation_answers_as_it_is_documented(tmp_path: Path):
     environment = {"WBC_STORE__URL": f"sqlite+aiosqlite:///{tmp_path}/store.db"}
     log = tmp_path / "log"
     with running_service(("-m", "tests.fuzz.service", str(log)), environment) as service:
-        # One worker: Python 3.11 cannot compile in two threads at once, as Hypothesis does (its issue 106905).
+        # One worker: Hypothesis compiles, which Python 3.11 cannot in two threads at once (its issue 106905).
         figures = fuzz_over_http(service.url, seed=20, max_examples=4, phases=("examples", "fuzzing"))
         assert service.process.poll() is None
         service.stop()
