@@ -69,6 +69,7 @@ class CellResult:
     model: Model
     profile: str
     analysed_at: datetime
+    profile_sha256: str | None
 
     @classmethod
     def of(cls, message: pb.CellResult) -> "CellResult":
@@ -86,6 +87,7 @@ class CellResult:
             model=Model.of(message.model),
             profile=message.profile,
             analysed_at=_time(message.analysed_at),
+            profile_sha256=message.profile_sha256 if message.HasField("profile_sha256") else None,
         )
 
 

@@ -125,6 +125,7 @@ class Analysis:
     views: int
     timings_ms: Mapping[str, float]
     disclaimer: str
+    profile_sha256: str | None
 
     @classmethod
     def of(cls, message: pb.Analysis) -> "Analysis":
@@ -168,6 +169,7 @@ class Analysis:
             views=message.views,
             timings_ms=dict(message.timings_ms),
             disclaimer=message.disclaimer,
+            profile_sha256=message.profile_sha256 if message.HasField("profile_sha256") else None,
         )
 
 

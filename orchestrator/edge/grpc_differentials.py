@@ -146,6 +146,7 @@ def _result(result: CellResult) -> pb.CellResult:
         model=model_message(result.model),
         profile=result.profile,
         analysed_at=_time(result.analysed_at),
+        profile_sha256=result.profile_sha256,
     )
 
 

@@ -93,6 +93,7 @@ def analysis_message(analysis: Analysis, colour_map: ColourMap) -> pb.Analysis:
         report=None if report is None else _report(report),
         timings_ms={name: round(duration, 3) for name, duration in analysis.timings_ms.items()},
         disclaimer=analysis.disclaimer,
+        profile_sha256=analysis.profile_sha256,
     )
 
 

@@ -40,6 +40,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -89,8 +90,13 @@ class Profile:
     @property
     def sha256(self) -> str:
         """Hash of all that decides about a result, whatever the profile is called; hex."""
-        decisive = {key: value for key, value in asdict(self).items() if key not in ("name", "description")}
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=list).encode()).hexdigest()
+        return _sha256_of(self)
+
+
+@lru_cache(maxsize=256)  # each result asks
+def _sha256_of(profile: Profile) -> str:
+    decisive = {key: value for key, value in asdict(profile).items() if key not in ("name", "description")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:

@@ -90,7 +90,16 @@ def as_over_http(found: Differential) -> dict[str, Any]:
         return {name: getattr(found, name) for name in ("name", "version", "sha256", "server")}
 
     def result(found: Any) -> dict[str, Any]:
-        plain = ("confidence", "margin", "energy", "focus_ratio", "views", "profile", "analysed_at")
+        plain = (
+            "confidence",
+            "margin",
+            "energy",
+            "focus_ratio",
+            "views",
+            "profile",
+            "profile_sha256",
+            "analysed_at",
+        )
         return {
             "class": found.class_name,
             **{name: getattr(found, name) for name in plain},

@@ -108,6 +108,7 @@ def as_over_http(answer: pb.Analysis) -> dict[str, Any]:
             "server": answer.model.server,
         },
         "profile": answer.profile,
+        "profile_sha256": answer.profile_sha256,
         "image": {"height": answer.image.height, "width": answer.image.width},
         "views": answer.views,
         "decision": {
