@@ -16,6 +16,7 @@ from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
@@ -23,7 +24,7 @@ from orchestrator.interop.site import NO_CONTEXT, Site
 from orchestrator.interop.stow import Outcome, store
 from orchestrator.interop_wiring import site_of
 from orchestrator.settings import load_settings
-from orchestrator.vision.containers import is_dicom
+from orchestrator.vision.containers import is_dicom, read_container
 from orchestrator.vision.tta import TtaMode
 from orchestrator.wiring import build_services
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from orchestrator.interop.dicom import Belonging, DicomObject
 
 CONCURRENCY: Final = 4
+
+_ANY_PIXELS: Final = 2**31
+"""An image that was analysed was held against the limits."""
 
 _out = Console()
 _err = Console(stderr=True)
@@ -128,6 +132,8 @@ def stow_server(
     url: str, credential_file: Path | None, ca_file: Path | None, attempts: int, timeout_s: float
 ) -> HttpPeer:
     """The archive that the options name; raises ConfigurationError where they are wrong."""
+    if parse_destination(url).scheme not in ("http", "https"):
+        raise ConfigurationError("expected an archive at http://host/path or https://host/path")
     tls: ssl.SSLContext | None = None
     try:
         if ca_file is not None:
@@ -173,12 +179,13 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
 
     image, model = hashlib.sha256(payload).hexdigest(), analysis.model
     model_key = f"{model.name}/{model.version}/{model.sha256}"
+    profile = (analysis.profile, analysis.profile_sha256 or "")
     belonging = _belonging(payload, image, order.specimen_id)
     source = CellSource(
-        key="/".join((image, model_key, analysis.profile, order.tta, __version__)),
+        key="/".join((image, model_key, *profile, order.tta, __version__)),
         number=number,
         belonging=belonging,
-        is_lossy=belonging.is_lossy or payload.startswith(b"\xff\xd8\xff"),
+        is_lossy=belonging.was_lossy or read_container(payload, _ANY_PIXELS).is_lossy,
     )
     overlay = _kept(order.output, overlay_image(analysis, source, __version__))
     report = cell_report(

@@ -217,7 +217,10 @@ def _store(destination: Destination, data: bytes, line: _Line) -> str:
 
 
 def _peer(destination: Destination, line: _Line) -> HttpPeer:
-    authorization = None if line.token is None else authorization_of(line.token)
+    try:
+        authorization = None if line.token is None else authorization_of(line.token)
+    except ValueError as error:
+        raise ConfigurationError(f"the file of a token: {error}") from error
     return HttpPeer(destination.url, authorization, line.tls, line.timeout_s, line.attempts)
 
 

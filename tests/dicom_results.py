@@ -13,6 +13,7 @@ from orchestrator.domain import Analysis
 from orchestrator.interop.dicom import Belonging, CellSource, DicomObject
 from orchestrator.interop.dicom_overlay import overlay_image
 from orchestrator.interop.dicom_report import cell_report
+from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
@@ -29,14 +30,21 @@ class CellObjects:
     report: DicomObject
 
 
-async def cell_objects(payload: bytes, belonging: Belonging, moment: datetime = MOMENT) -> CellObjects:
+async def cell_objects(
+    payload: bytes,
+    belonging: Belonging,
+    moment: datetime = MOMENT,
+    *,
+    is_lossy: bool = False,
+    site: Site = DEFAULT_SITE,
+) -> CellObjects:
     model_server = FakeModelServer()
     await model_server.start()
     services = build_services(Settings(), model_server=model_server)
     analysis = await analyse(payload, services, AnalysisOptions(report=False))
-    source = CellSource("image/model", 3, belonging, belonging.is_lossy)
+    source = CellSource("image/model", 3, belonging, is_lossy)
     overlay = overlay_image(analysis, source, "1.0")
-    report = cell_report(analysis, source, overlay, moment=moment, service_version="1.0")
+    report = cell_report(analysis, source, overlay, moment=moment, service_version="1.0", site=site)
     return CellObjects(analysis, overlay, report)
 
 

@@ -20,6 +20,10 @@ from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
 MEDIA_TYPE: Final = "application/dicom"
+MOST_ASKED: Final = 4
+"""Reports at once: one is written, the others wait for it."""
+
+_RETRY_AFTER_S: Final = 5.0
 
 DifferentialOf = Callable[[str], Awaitable[Differential]]
 """Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`."""
@@ -32,6 +36,7 @@ class DicomApi:
         self._differential_of = differential_of
         self._site = site
         self._writing = asyncio.Semaphore(1)  # others wait: each takes a core and 200 MB
+        self._asked = 0
 
     async def dicom(
         self,
@@ -41,9 +46,17 @@ class DicomApi:
     ) -> Response:
         """The differential as a DICOM Comprehensive SR (TID 1500); PARTIAL and UNVERIFIED until a person
         signed it. Takes some seconds."""
-        differential = await self._differential_of(differential_id)
-        async with self._writing:
-            data = await written_report(differential, self._site)
+        if self._asked == MOST_ASKED:
+            raise errors.Overloaded(
+                f"{MOST_ASKED} DICOM reports are being written; no more are taken.", _RETRY_AFTER_S
+            )
+        self._asked += 1
+        try:
+            differential = await self._differential_of(differential_id)
+            async with self._writing:
+                data = await written_report(differential, self._site)
+        finally:
+            self._asked -= 1
         headers = {"Content-Disposition": 'attachment; filename="differential.dcm"'}
         return Response(data, media_type=MEDIA_TYPE, headers=headers)
 
@@ -62,7 +75,12 @@ def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[BaseRoute]
             responses={
                 200: {"description": "The file.", "content": {MEDIA_TYPE: file}},
                 **problems.responses(
-                    errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable, errors.DicomOff
+                    errors.UnknownDifferential,
+                    InvalidParameter,
+                    errors.StoreUnavailable,
+                    errors.DicomOff,
+                    errors.Overloaded,
+                    errors.DeadlineExceeded,
                 ),
             },
         )

@@ -11,7 +11,7 @@ import re
 import uuid
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -21,15 +21,12 @@ from typing import Final
 import pydicom
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-)
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.valuerep import PersonName
 
 from orchestrator.errors import MalformedMessage
+from orchestrator.interop import dicom_values
 from orchestrator.interop.site import OrderContext
 
 MEDIA_TYPE: Final = "application/dicom"
@@ -39,33 +36,22 @@ MODEL_NAME: Final = "WBC Analyzer"
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:wbc-analyzer:dicom")
 
 _VALID_UID: Final = re.compile(r"[0-9]+(\.[0-9]+)+")
-_TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
-_OFFSET: Final = re.compile(r"[+-](0\d|1[0-4])[0-5]\d")
-_AGE: Final = re.compile(r"\d{3}[DWMY]")
-
-_INHERITED_TEXT: Final = (
-    "PatientName", "PatientID", "IssuerOfPatientID", "AccessionNumber", "StudyID", "StudyDescription",
-    "ReferringPhysicianName",
-)  # fmt: skip
-
-
-def _is_date(value: str) -> bool:
-    try:
-        datetime.strptime(value, "%Y%m%d")
-    except ValueError:
-        return False
-    return len(value) == 8
-
-
-_INHERITED: Final[dict[str, Callable[[str], object]]] = {
-    "PatientBirthDate": _is_date,
-    "PatientSex": re.compile("[MFO]").fullmatch,
-    "PatientAge": _AGE.fullmatch,
-    "StudyDate": _is_date,
-    "StudyTime": _TIME.fullmatch,
-    "TimezoneOffsetFromUTC": _OFFSET.fullmatch,
+_INHERITED: Final[Mapping[str, Callable[[str], str]]] = {
+    "PatientName": dicom_values.name,
+    "PatientID": dicom_values.long_identifier,
+    "IssuerOfPatientID": dicom_values.long_identifier,
+    "PatientBirthDate": dicom_values.date,
+    "PatientSex": dicom_values.sex,
+    "PatientAge": dicom_values.age,
+    "ReferringPhysicianName": dicom_values.name,
+    "AccessionNumber": dicom_values.short_identifier,
+    "StudyID": dicom_values.short_identifier,
+    "StudyDescription": dicom_values.description,
+    "StudyDate": dicom_values.date,
+    "StudyTime": dicom_values.time,
+    "TimezoneOffsetFromUTC": dicom_values.offset,
 }
-"""What the objects of a study have in common beside texts, and whether a value is one."""
+"""What the objects of a study have in common, and what of a source's value each can hold."""
 
 _MAX_HEADER_BYTES: Final = 16 * 2**20
 """Of a data set that is stored compressed; what a file inflates to is nobody's to choose."""
@@ -85,15 +71,16 @@ class Belonging:
     """Whom and what an object belongs to.
 
     ``study`` is a data set with the elements of patient and study; ``source`` is the image's class and
-    instance where it was DICOM, else None, and ``is_lossy`` whether it was compressed with losses;
-    ``specimen`` is the identifier of the specimen or None, ``specimen_uid`` its unique one.
+    instance where it was DICOM, else None, and ``was_lossy`` whether it says that it once was compressed with
+    losses, be it no longer; ``specimen`` is the identifier of the specimen or None, ``specimen_uid`` its
+    unique one.
     """
 
     study: Dataset = field(repr=False)
     source: tuple[str, str] | None = None
     specimen: str | None = field(default=None, repr=False)
     specimen_uid: str | None = None
-    is_lossy: bool = False
+    was_lossy: bool = False
 
     @property
     def study_uid(self) -> str:
@@ -123,31 +110,37 @@ def belonging_of(payload: bytes) -> Belonging:
     """
     with quiet():
         source = _header_of(payload)
-        study = Dataset()
-        study.SpecificCharacterSet = "ISO_IR 192"
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
-            value = _uid(source, keyword)
-            if value is None:
-                raise MalformedMessage(f"The DICOM source has no valid {keyword}.")
+        try:
+            return _belonging_of(source)
+        except MalformedMessage:
+            raise
+        except (
+            Exception
+        ) as error:  # pydicom reads a value when it is asked for, and then raises as it pleases
+            raise MalformedMessage("An element of the DICOM source cannot be read.") from error
+
+
+def _belonging_of(source: Dataset) -> Belonging:
+    study = Dataset()
+    study.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
+        value = _uid(source, keyword)
+        if value is None:
+            raise MalformedMessage(f"The DICOM source has no valid {keyword}.")
+        setattr(study, keyword, value)
+    _begin_empty(study)
+    for keyword, held in _INHERITED.items():
+        if value := held(_said(source, keyword)):
             setattr(study, keyword, value)
-        _begin_empty(study)
-        for keyword in _INHERITED_TEXT:
-            if value := _plain(str(source.get(keyword) or ""), keep="^=" if "Name" in keyword else ""):
-                setattr(study, keyword, value)
-        for keyword, is_one in _INHERITED.items():
-            value = str(source.get(keyword) or "").strip()
-            if is_one(value):
-                setattr(study, keyword, value)
-        specimens = source.get("SpecimenDescriptionSequence")
-        specimen = specimens[0] if specimens else Dataset()
-        return Belonging(
-            study,
-            (study.SOPClassUID, study.SOPInstanceUID),
-            _plain(str(specimen.get("SpecimenIdentifier") or "")) or None,
-            _uid(specimen, "SpecimenUID"),
-            is_lossy=source.get("LossyImageCompression") == "01"
-            or source.file_meta.TransferSyntaxUID in (JPEGBaseline8Bit, JPEGExtended12Bit),
-        )
+    specimens = source.get("SpecimenDescriptionSequence")
+    specimen = specimens[0] if specimens else Dataset()
+    return Belonging(
+        study,
+        (study.SOPClassUID, study.SOPInstanceUID),
+        dicom_values.unlimited(_said(specimen, "SpecimenIdentifier")) or None,
+        _uid(specimen, "SpecimenUID"),
+        was_lossy=source.get("LossyImageCompression") == "01",
+    )
 
 
 def new_belonging(
@@ -162,17 +155,17 @@ def new_belonging(
     if begun_at is not None:
         set_moment(study, begun_at, "Study")
     if context.patient is not None:
-        study.PatientID = _plain(context.patient.identifier)
-        names = (_plain(context.patient.family), _plain(context.patient.given))
+        study.PatientID = dicom_values.long_identifier(context.patient.identifier)
+        names = [dicom_values.name_part(n) for n in (context.patient.family, context.patient.given)]
         study.PatientName = "^".join(names) if any(names) else ""
     if context.placer_order is not None:
-        study.AccessionNumber = _plain(context.placer_order, at_most=16)
-    return Belonging(study, specimen=None if specimen is None else _plain(specimen))
+        study.AccessionNumber = dicom_values.short_identifier(context.placer_order)
+    return Belonging(study, specimen=None if specimen is None else dicom_values.unlimited(specimen))
 
 
 def person_name(name: str) -> str:
     """A person of whom only one name is known, as DICOM writes it."""
-    return f"{_plain(name, at_most=63) or '?'}^"
+    return f"{dicom_values.name_part(name, at_most=63) or '?'}^"
 
 
 def set_moment(dataset: Dataset, moment: datetime, *names: str) -> None:
@@ -266,6 +259,13 @@ def _is_pixels(tag: int, *_: object) -> bool:
     return tag >= 0x7FE00008
 
 
+def _said(dataset: Dataset, keyword: str) -> str:
+    """The text of an element as it stands in the file; empty where it is none, whatever else it is."""
+    value = dataset.get(keyword)
+    values = value if isinstance(value, MultiValue) else [value]
+    return "\\".join(str(one) for one in values if isinstance(one, str | PersonName))
+
+
 def _uid(dataset: Dataset, keyword: str) -> str | None:
     value = str(dataset.get(keyword, ""))
     return value if _VALID_UID.fullmatch(value) and len(value) <= 64 else None
@@ -278,11 +278,3 @@ def _begin_empty(study: Dataset) -> None:
         "StudyDate", "StudyTime", "ReferringPhysicianName",
     ):  # fmt: skip
         setattr(study, keyword, "")
-
-
-def _plain(text: str, at_most: int = 64, keep: str = "") -> str:
-    """Text that an element of a few characters can hold: no control characters, and none that divides values
-    or the parts of a name; each becomes a space."""
-    dividing = set("\\^=") - set(keep)
-    kept = "".join(" " if c in dividing or not c.isprintable() else c for c in text)
-    return " ".join(kept.split(" "))[:at_most].strip()

@@ -7,8 +7,8 @@ from highdicom.sr import CodedConcept
 from orchestrator.interop.coding import LOINC, OWN, Code, Unit
 from orchestrator.interop.site import Site
 
-_SCHEMES: Final = {LOINC: "LN", OWN: "99WBC", "http://snomed.info/sct": "SCT"}
 _SNOMED: Final = "http://snomed.info/sct"
+_SCHEMES: Final = {LOINC: "LN", OWN: "99WBC", _SNOMED: "SCT"}
 
 CLASS: Final = Code(OWN, "cell-class", "Class of one cell")
 FOCUS_RATIO: Final = Code(OWN, "focus-ratio", "Share of the heatmap that lies on the cell")

@@ -39,7 +39,7 @@ def overlay_image(analysis: Analysis, source: CellSource, service_version: str) 
         image.SOPClassUID = SECONDARY_CAPTURE
         image.SeriesInstanceUID = derived_uid("overlays", source.belonging.study_uid, model)
         image.SeriesNumber = SERIES_NUMBER
-        image.SeriesDescription = f"Heatmaps of {model}: research use only"
+        image.SeriesDescription = "Heatmaps of a model: research use only"
         image.Modality = "OT"
         image.ConversionType = "WSD"
         image.InstanceNumber = source.number

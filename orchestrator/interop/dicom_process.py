@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.errors import DicomOff
+from orchestrator.errors import DeadlineExceeded, DicomOff
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
@@ -29,7 +29,9 @@ async def written_report(differential: Differential, site: Site) -> bytes:
 
     The process is ended where whoever asks goes away.
 
-    Raises :class:`~orchestrator.errors.DicomOff` where it cannot be written here.
+    Raises:
+        DicomOff: the extra ``dicom`` is not installed.
+        DeadlineExceeded: it took longer than a minute.
     """
     require_dicom()
     plain_site = replace(site, snomed=dict(site.snomed))  # a read-only view cannot be sent
@@ -44,6 +46,8 @@ async def written_report(differential: Differential, site: Site) -> bytes:
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             data, _ = await process.communicate(pickle.dumps((differential, plain_site)))
+    except TimeoutError as error:
+        raise DeadlineExceeded("The DICOM report was not written in time.") from error
     finally:
         if process.returncode is None:
             process.kill()

@@ -112,7 +112,8 @@ def cell_report(
             signature=None,
             site=site,
         )
-        return finished(report, derived_uid("cell report", belonging.study_uid, source.key))
+        names = map("=".join, sorted(site.snomed.items()))
+        return finished(report, derived_uid("cell report", belonging.study_uid, source.key, *names))
 
 
 def differential_report(

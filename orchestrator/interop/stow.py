@@ -26,6 +26,9 @@ _MALFORMED: Final = frozenset({400, 413, 422})
 _OUT_OF_RESOURCES: Final = range(0xA700, 0xA800)
 """Failure reasons (PS3.18, table 10.5.3-2) that pass."""
 
+_DUPLICATE: Final = 0x0111
+"""The archive has it already, as where the answer to an earlier attempt was lost."""
+
 _REFERENCED, _FAILED = "00081199", "00081198"
 _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 
@@ -175,7 +178,9 @@ def _outcomes(status: int, data: bytes, batch: Sequence[Sendable]) -> Iterator[O
     failed = _listed(document, _FAILED, _FAILURE)
     for one in batch:
         uid = one.sop_instance_uid
-        if uid in failed:
+        if failed.get(uid) == _DUPLICATE:
+            yield Outcome(uid)
+        elif uid in failed:
             yield Outcome(uid, failure=failed[uid] or 0)
         elif uid in stored:
             yield Outcome(uid, warning=stored[uid])

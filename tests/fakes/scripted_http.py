@@ -1,5 +1,6 @@
 """An HTTP server that answers what it was told to, for clients of other systems."""
 
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ Answers = Sequence[tuple[int, dict[str, str], bytes]]
 
 
 @contextmanager
-def scripted(answers: Answers) -> Iterator[tuple[str, list[SentRequest]]]:
+def scripted(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[SentRequest]]]:
     """A server that gives these answers, one each, and the requests that it got."""
     requests: list[SentRequest] = []
     left = list(answers)
@@ -42,10 +43,12 @@ def scripted(answers: Answers) -> Iterator[tuple[str, list[SentRequest]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/base", requests
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}/base", requests
     finally:
         server.shutdown()
         thread.join(10)

@@ -1,5 +1,6 @@
 """A stored differential over HTTP in the formats of other systems, and what a caller gets wrong."""
 
+import asyncio
 import io
 import subprocess
 import sys
@@ -11,11 +12,15 @@ import httpx2
 import pydicom
 import pytest
 
+from orchestrator.edge.dicom_api import MOST_ASKED, DicomApi
 from orchestrator.edge.problems import MEDIA_TYPE
 from orchestrator.emulator.examples import examples
+from orchestrator.errors import Overloaded, UnknownDifferential
 from orchestrator.interop import fhir_check, hl7v2_check
 from orchestrator.interop.hl7v2_text import at, read
+from orchestrator.interop.site import DEFAULT_SITE
 from orchestrator.settings import Settings
+from orchestrator.specimen import Differential
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
@@ -91,28 +96,60 @@ async def test_what_does_not_exist_or_is_no_choice_is_a_problem(stored, ending):
     assert (wrong.status_code, wrong.headers["content-type"]) == (422, MEDIA_TYPE)
 
 
-async def test_both_are_documented():
+async def test_all_are_documented():
     async with service(MemoryStore()) as client:
         paths = (await client.get("/openapi.json")).json()["paths"]
     fhir = paths["/v1/differentials/{differential_id}/fhir"]["get"]
     assert list(fhir["responses"]["200"]["content"]) == ["application/fhir+json"]
     hl7 = paths["/v1/differentials/{differential_id}/hl7"]["get"]
     assert list(hl7["responses"]["200"]["content"]) == ["application/hl7-v2+er7"]
+    dicom = paths["/v1/differentials/{differential_id}/dicom"]["get"]
+    assert list(dicom["responses"]["200"]["content"]) == ["application/dicom"]
+    assert {"404", "501", "503"} <= set(dicom["responses"])
 
 
-async def test_a_differential_is_answered_as_a_structured_report_verified_once_signed(stored):
+async def test_a_signed_differential_is_answered_as_a_verified_structured_report(stored):
     store, path = stored
+    await store.sign(path.split("/")[-1], "dr.demir")
     async with service(store) as client:
-        first = await client.get(f"{path}/dicom")
-        assert first.status_code == 200, first.text
-        assert first.headers["content-type"] == "application/dicom"
-        assert "attachment" in first.headers["content-disposition"]
-        await store.sign(path.split("/")[-1], "dr.demir")
-        second = await client.get(f"{path}/dicom")
+        answer = await client.get(f"{path}/dicom")
         missing = await client.get("/v1/differentials/none/dicom")
-    flags = [pydicom.dcmread(io.BytesIO(answer.content)).VerificationFlag for answer in (first, second)]
-    assert flags == ["UNVERIFIED", "VERIFIED"]
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/dicom"
+    assert "attachment" in answer.headers["content-disposition"]
+    report = pydicom.dcmread(io.BytesIO(answer.content))
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "VERIFIED")
+    assert str(report.VerifyingObserverSequence[0].VerifyingObserverName) == "dr.demir^"
     assert (missing.status_code, missing.headers["content-type"]) == (404, MEDIA_TYPE)
+
+
+async def test_without_the_extra_the_answer_says_which_one_is_missing(stored, monkeypatch):
+    store, path = stored
+    monkeypatch.setitem(sys.modules, "highdicom", None)  # how the import system says that there is none
+    async with service(store) as client:
+        answer = await client.get(f"{path}/dicom")
+    assert (answer.status_code, answer.headers["content-type"]) == (501, MEDIA_TYPE)
+    assert "wbc-analyzer[dicom]" in answer.json()["detail"]
+
+
+async def test_more_reports_at_once_than_can_soon_be_written_are_refused():
+    free = asyncio.Event()
+
+    async def none_yet(differential_id: str) -> Differential:
+        await free.wait()
+        raise UnknownDifferential(differential_id)
+
+    api = DicomApi(none_yet, DEFAULT_SITE)
+    waiting = [asyncio.create_task(api.dicom("none")) for _ in range(MOST_ASKED)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await api.dicom("none")
+    free.set()
+    assert {type(end) for end in await asyncio.gather(*waiting, return_exceptions=True)} == {
+        UnknownDifferential
+    }
+    with pytest.raises(UnknownDifferential):
+        await api.dicom("none")
 
 
 def test_neither_the_service_nor_its_command_line_loads_the_libraries_of_dicom():

@@ -20,6 +20,8 @@ class ImageContainer:
 
     Of a format that wraps others, ``data`` is what it wraps: a file of the type ``wrapped``, or the pixels
     themselves, which lie there as ``native`` says. ``inverted``: the colours are to be turned round.
+
+    ``is_lossy``: the pixels were compressed with losses.
     """
 
     media_type: str
@@ -34,6 +36,7 @@ class ImageContainer:
     wrapped: str | None = None
     native: NativeLayout | None = None
     inverted: bool = False
+    is_lossy: bool = False
 
     @property
     def codec(self) -> str:

@@ -77,6 +77,7 @@ def read_jpeg(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         b"".join(kept),
         orientation=orientation or 1,
         needs_probe=progressive or components == 4,
+        is_lossy=True,
     )
 
 

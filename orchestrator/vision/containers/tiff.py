@@ -92,4 +92,5 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         orientation=orientation if 1 <= orientation <= 8 else 1,
         max_value=(1 << depth) - 1 if depth > 8 else 255,
         white_is_zero=photometric == 0,
+        is_lossy=compression == _TIFF_JPEG,
     )

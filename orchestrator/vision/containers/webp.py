@@ -52,7 +52,11 @@ def read_webp(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         raise UndecodableImage("The WebP data holds no image.")
     data = b"WEBP" + b"".join(kept)
     return ImageContainer(
-        "image/webp", *size, b"RIFF" + struct.pack("<I", len(data)) + data, orientation=orientation
+        "image/webp",
+        *size,
+        b"RIFF" + struct.pack("<I", len(data)) + data,
+        orientation=orientation,
+        is_lossy=any(chunk.startswith(b"VP8 ") for chunk in kept),
     )
 
 

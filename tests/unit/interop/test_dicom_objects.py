@@ -1,27 +1,32 @@
 """One image's heatmap and report as DICOM objects, read by libraries that did not write them."""
 
 import io
+import re
 import shutil
 import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from highdicom.sr import ComprehensiveSR, srread
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.dicom_check import checked_object
 from orchestrator.errors import MalformedMessage
-from orchestrator.interop.dicom import belonging_of, derived_uid, new_belonging, quiet
-from orchestrator.interop.site import NO_CONTEXT
+from orchestrator.interop.dicom import DicomObject, belonging_of, derived_uid, new_belonging, quiet
+from orchestrator.interop.site import NO_CONTEXT, Site
 from orchestrator.model_contract import CLASS_NAMES
-from tests.dicom_files import PATIENT, bare_jpeg, described, jpeg_file, native_file, written
+from tests.dicom_files import PATIENT, described, native_file, written
 from tests.dicom_results import MOMENT, CellObjects, cell_objects, read
 from tests.synthetic_cells import synthetic_cell
 
 CELL = synthetic_cell("Neutrophil", seed=3, size=240)
 DICOM = native_file(CELL)
+DCIODVFY = shutil.which("dciodvfy")
 PNG = cv2.imencode(".png", CELL[:, :, ::-1])[1].tobytes()
 
 
@@ -34,6 +39,16 @@ async def of_dicom() -> CellObjects:
 async def of_a_photograph() -> CellObjects:
     belonging = new_belonging(derived_uid("study", "S-1"), NO_CONTEXT, specimen="S-1")
     return await cell_objects(PNG, belonging)
+
+
+def faults(one: DicomObject, folder: Path) -> list[str]:
+    """What dciodvfy finds, where it is installed."""
+    if DCIODVFY is None:
+        return []
+    file = folder / "one.dcm"
+    file.write_bytes(one.data)
+    said = subprocess.run([DCIODVFY, file], capture_output=True, text=True, timeout=30, check=False)
+    return [line for line in said.stderr.splitlines() if line.startswith("Error")]
 
 
 def sr_of(made: CellObjects) -> ComprehensiveSR:
@@ -78,9 +93,24 @@ async def test_the_picture_names_its_source(of_dicom, of_a_photograph):
 
 
 async def test_a_picture_of_an_image_with_losses_says_so():
-    lossy = jpeg_file(bare_jpeg(CELL), "YBR_FULL_422", CELL.shape)
-    assert read((await cell_objects(lossy, belonging_of(lossy))).overlay).LossyImageCompression == "01"
-    assert "LossyImageCompression" not in read((await cell_objects(DICOM, belonging_of(DICOM))).overlay)
+    said = [
+        read((await cell_objects(DICOM, belonging_of(DICOM), is_lossy=is_lossy)).overlay)
+        for is_lossy in (True, False)
+    ]
+    assert [image.get("LossyImageCompression") for image in said] == ["01", None]
+
+
+def test_losses_of_long_ago_are_remembered():
+    assert belonging_of(native_file(CELL, LossyImageCompression="01")).was_lossy
+    assert not belonging_of(DICOM).was_lossy
+
+
+def test_a_name_in_the_characters_of_its_source_stays_the_same_name():
+    turkish = native_file(CELL, SpecificCharacterSet="ISO_IR 148", PatientName="Çelik^Ayşe Şule")
+    assert "Çelik".encode() not in turkish
+    study = belonging_of(turkish).study
+    assert (study.PatientName.family_name, study.PatientName.given_name) == ("Çelik", "Ayşe Şule")
+    assert study.SpecificCharacterSet == "ISO_IR 192"
 
 
 async def test_an_image_that_is_no_dicom_names_no_patient(of_a_photograph):
@@ -122,6 +152,10 @@ async def test_the_same_result_gives_the_same_objects_another_study_others(of_di
     assert again.report == of_dicom.report
     later = await cell_objects(DICOM, belonging_of(DICOM), MOMENT + timedelta(days=1))
     assert later.report.sop_instance_uid == of_dicom.report.sop_instance_uid
+    site = Site(snomed={"Neutrophil": "30630007"})
+    in_other_codes = await cell_objects(DICOM, belonging_of(DICOM), site=site)
+    assert in_other_codes.overlay == of_dicom.overlay
+    assert in_other_codes.report.sop_instance_uid != of_dicom.report.sop_instance_uid
     moved = native_file(CELL, StudyInstanceUID="2.25.77")
     elsewhere = await cell_objects(moved, belonging_of(moved))
     assert elsewhere.overlay.sop_instance_uid != of_dicom.overlay.sop_instance_uid
@@ -129,15 +163,11 @@ async def test_the_same_result_gives_the_same_objects_another_study_others(of_di
 
 
 async def test_no_object_has_a_fault_that_dciodvfy_finds(of_dicom, of_a_photograph, tmp_path):
-    program = shutil.which("dciodvfy")
-    if program is None:
+    if DCIODVFY is None:
         pytest.skip("no dciodvfy: install Debian's package dicom3tools")
     for made in (of_dicom, of_a_photograph):
         for one in (made.overlay, made.report):
-            file = tmp_path / "one.dcm"
-            file.write_bytes(one.data)
-            said = subprocess.run([program, file], capture_output=True, text=True, timeout=30, check=False)
-            assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
+            assert faults(one, tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -151,6 +181,7 @@ async def test_no_object_has_a_fault_that_dciodvfy_finds(of_dicom, of_a_photogra
         {"StudyTime": "0975"},
         {"PatientID": "a\\b\tc"},
         {"TimezoneOffsetFromUTC": "east"},
+        {"AccessionNumber": "A-4242424242424242"},
     ],
     ids=[
         "a name",
@@ -161,17 +192,20 @@ async def test_no_object_has_a_fault_that_dciodvfy_finds(of_dicom, of_a_photogra
         "a 75th minute",
         "an id",
         "an offset",
+        "a long number",
     ],
 )
-async def test_what_a_careless_source_holds_makes_no_broken_object(changes):
+async def test_what_a_careless_source_holds_makes_no_broken_object(changes, tmp_path):
     with quiet():
         payload = native_file(CELL, **changes)
     made = await cell_objects(payload, belonging_of(payload))
     for one in (made.overlay, made.report):
         assert checked_object(one.data).problems == ()
         dataset = read(one)
-        assert len(str(dataset.PatientName)) <= 64 * 3
-        assert "\\" not in str(dataset.PatientID)
+        assert all(len(group) <= 64 for group in str(dataset.PatientName).split("="))
+        assert faults(one, tmp_path) == []
+        assert dataset.PatientID in ("", PATIENT)
+        assert dataset.AccessionNumber in ("", "A-42")
 
 
 @pytest.mark.parametrize(
@@ -193,3 +227,15 @@ def test_a_source_without_valid_identifiers_is_refused_by_their_names(changes, n
 def test_what_is_no_dicom_file_is_refused(payload):
     with pytest.raises(MalformedMessage):
         belonging_of(payload)
+
+
+@given(st.data())
+def test_a_damaged_header_gives_a_belonging_or_is_refused(data):
+    payload = bytearray(native_file(CELL[:4, :4]))
+    for _ in range(data.draw(st.integers(1, 5))):
+        payload[data.draw(st.integers(132, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        belonging = belonging_of(bytes(payload))
+    except MalformedMessage:
+        return
+    assert re.fullmatch(r"[0-9.]{3,64}", belonging.study_uid)

@@ -1,6 +1,8 @@
 """Storing in an archive: the emulated one, and ones that misbehave."""
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,9 @@ from orchestrator.emulator.golden_dicom import golden_reports
 from orchestrator.errors import PeerRefused, PeerUnavailable
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
+from orchestrator.interop.mllp import client_tls
 from orchestrator.interop.stow import Outcome, store
+from tests.certificates import issued
 from tests.fakes.scripted_http import scripted
 from tests.running_service import free_port
 
@@ -94,6 +98,14 @@ def test_one_that_found_no_room_is_sent_again_alone():
     assert second.data in requests[1].body
 
 
+def test_one_that_is_there_already_is_stored():
+    first, second = REPORTS[:2]
+    reply = answer([], {first.sop_instance_uid: 0x0111, second.sop_instance_uid: 0xA900})
+    with scripted([(409, {}, reply)]) as (url, _):
+        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
+    assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0xA900)]
+
+
 def test_one_that_is_refused_for_good_is_told_with_its_reason():
     first, second = REPORTS[:2]
     reply = answer([first.sop_instance_uid], {second.sop_instance_uid: 0x0122})
@@ -159,6 +171,27 @@ def test_an_archive_that_stays_busy_or_is_not_there_is_an_error():
     nobody = f"http://127.0.0.1:{free_port()}/dicom-web"
     with pytest.raises(PeerUnavailable, match="did not answer in 3"):
         store(HttpPeer(nobody, attempts=3), REPORTS, sleep=no_wait)
+
+
+def test_an_archive_that_accepts_and_never_answers_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"
+        with pytest.raises(PeerUnavailable, match=r"did not answer in 2 attempts \(TimeoutError\)"):
+            store(HttpPeer(url, timeout_s=0.2, attempts=2), REPORTS, sleep=no_wait)
+
+
+def test_an_archive_is_known_by_its_certificate(tmp_path):
+    certificate, key = issued(tmp_path, "archive").files
+    stranger, _ = issued(tmp_path, "stranger").files
+    speaks_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    speaks_tls.load_cert_chain(certificate, key)
+    with scripted([(200, {}, answer(UIDS, {}))], speaks_tls) as (url, requests):
+        for trusted in (client_tls(stranger), None):
+            with pytest.raises(PeerUnavailable, match="SSLCertVerificationError"):
+                store(HttpPeer(url, tls=trusted, attempts=1), REPORTS)
+        assert requests == []
+        outcomes = store(HttpPeer(url, tls=client_tls(certificate)), REPORTS)
+    assert all(outcome.is_stored for outcome in outcomes)
 
 
 def test_what_is_there_already_is_told_where_the_archive_goes_away_in_the_middle():
