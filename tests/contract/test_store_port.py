@@ -23,8 +23,8 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+def postgresql() -> Iterator[str]:
+    with running_postgresql() as url:
         yield url
 
 

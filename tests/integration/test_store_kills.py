@@ -70,7 +70,7 @@ async def test_whatever_was_acknowledged_before_a_kill_is_there_and_nothing_twic
     if kind == "sqlite":
         await kill_again_and_again(f"sqlite:///{tmp_path}/wbc.db")
     else:
-        with running_postgresql(tmp_path) as server:
+        with running_postgresql() as server:
             await kill_again_and_again(f"{server}postgres")
 
 
