@@ -483,6 +483,9 @@ class DifferentialSettings(_Section):
     )
     max_orders: int = Field(default=2, ge=1, description="Orders that are received at a time.")
     upload_timeout_s: float = Field(default=300, gt=0, description="For the body of one order.")
+    max_stream_s: float = Field(
+        default=300, ge=0.1, description="Age at which a stream of progress ends; browsers ask for the next."
+    )
 
     @model_validator(mode="after")
     def _check_prior(self) -> Self:

@@ -32,6 +32,7 @@ def order_limits(settings: DifferentialSettings) -> OrderLimits:
         max_total_bytes=settings.max_total_bytes,
         upload_timeout_s=settings.upload_timeout_s,
         max_orders=settings.max_orders,
+        max_stream_s=settings.max_stream_s,
     )
 
 

@@ -7,7 +7,7 @@ each time that somebody asks, so that it follows every decision.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,9 @@ OPEN_STATES: Final[tuple[SpecimenState, ...]] = ("waiting", "running")
 """While cells are still to be analysed."""
 
 HEARTBEAT_S: Final = 15.0
+FOLLOWED_S: Final = 300.0
+"""How long one is told of progress who does not ask again."""
+
 _POLL_S: Final = 1.0
 """How often the store is asked for progress that another process makes, and whether this one leaves."""
 
@@ -178,12 +181,12 @@ class Specimens:
         return trail
 
     async def progress(
-        self, differential_id: str, heartbeat_s: float = HEARTBEAT_S
-    ) -> AsyncIterator[Progress | None]:
-        """Where it is now, then each change, until all cells are analysed or this process leaves; None where
-        nothing was said for ``heartbeat_s`` seconds."""
+        self, differential_id: str, heartbeat_s: float = HEARTBEAT_S, longest_s: float = FOLLOWED_S
+    ) -> AsyncGenerator[Progress | None]:
+        """Where it is now, then each change, until all cells are analysed, this process leaves, or
+        ``longest_s`` seconds have passed; None where nothing was said for ``heartbeat_s`` seconds."""
         said: Progress | None = None
-        said_s = time.monotonic()
+        begun_s = said_s = time.monotonic()
         while True:
             now = Progress.of(await self._store.get(differential_id))
             if now != said:
@@ -192,10 +195,11 @@ class Specimens:
             elif time.monotonic() - said_s >= heartbeat_s:
                 said_s = time.monotonic()
                 yield None
-            if now.ended or self._runner.leaving:
+            left_s = longest_s - (time.monotonic() - begun_s)
+            if now.ended or self._runner.leaving or left_s <= 0:
                 return
-            await asyncio.sleep(_SPACING_S)
-            await self._runner.changed(differential_id, min(_POLL_S, heartbeat_s))
+            await asyncio.sleep(min(_SPACING_S, left_s))
+            await self._runner.changed(differential_id, min(_POLL_S, heartbeat_s, left_s))
 
     async def _keep(
         self, order: SpecimenOrder, payloads: Sequence[bytes], actor: str, idempotency_key: str | None

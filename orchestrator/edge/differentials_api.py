@@ -1,14 +1,14 @@
 """Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
 from fastapi.routing import APIRoute
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,6 +27,7 @@ from orchestrator.edge.differential_schemas import (
     OrderParameters,
     ProgressEvent,
 )
+from orchestrator.edge.event_stream import EventStream
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.shown_image import shown_image
@@ -58,6 +59,9 @@ MAX_STREAMS: Final = 100
 """Streams of progress that are open at a time; each looks into the store every second."""
 
 BUSY_RETRY_S: Final = 5.0
+STALLED_S: Final = 10.0
+"""How much longer than its stream may get one is waited for who does not read it."""
+
 _RECONNECT_MS: Final = 2000
 
 DifferentialIdPath = Annotated[str, Path(max_length=64)]
@@ -80,12 +84,14 @@ LastEventId = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class OrderLimits:
-    """What one order may bring, and how many are read at a time: each is held in memory until it is kept."""
+    """What one order may bring, how many are read at a time (each is held in memory until it is kept), and
+    how old a stream of their progress gets."""
 
     max_files: int = 1000
     max_total_bytes: int = 256 * 2**20
     upload_timeout_s: float = 300.0
     max_orders: int = 2
+    max_stream_s: float = 300.0
 
 
 class DifferentialsApi:
@@ -161,14 +167,16 @@ class DifferentialsApi:
 
         `progress` where the analysis stands, at once and after each change; `done` when all cells are
         analysed or the order is cancelled; then the stream ends, and who reconnects with the id of `done`
-        gets a 204.
+        gets a 204. A stream also ends, without `done`, after some minutes (`WBC_DIFFERENTIAL__MAX_STREAM_S`):
+        an `EventSource` reconnects by itself.
         """
         now = Progress.of((await self._specimens.get(differential_id)).specimen)
         if now.ended and last_event_id == _event_id(now):
             return Response(status_code=204)
         if self._streams >= MAX_STREAMS:
             raise errors.Overloaded(f"{self._streams} streams of progress are open.", BUSY_RETRY_S)
-        return EventSourceResponse(self._events(differential_id), headers={"X-Accel-Buffering": "no"})
+        longest_s = self._limits.max_stream_s
+        return EventStream(self._events(differential_id, longest_s), longest_s + STALLED_S)
 
     async def cancel(
         self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
@@ -254,19 +262,20 @@ class DifferentialsApi:
             raise MalformedUpload("Send either images or one zip archive of them, not both.")
         return await asyncio.to_thread(unpack, uploads.files[0], self._uploads)
 
-    async def _events(self, differential_id: str) -> AsyncIterator[bytes]:
+    async def _events(self, differential_id: str, longest_s: float) -> AsyncGenerator[bytes]:
         self._streams += 1
         try:
-            async for progress in self._specimens.progress(differential_id):
-                if progress is None:
-                    yield KEEPALIVE_COMMENT
-                    continue
-                yield format_sse_event(
-                    data_str=ProgressEvent.of(progress).model_dump_json(),
-                    event="done" if progress.ended else "progress",
-                    id=_event_id(progress),
-                    retry=_RECONNECT_MS,
-                )
+            async with aclosing(self._specimens.progress(differential_id, longest_s=longest_s)) as told:
+                async for progress in told:
+                    if progress is None:
+                        yield KEEPALIVE_COMMENT
+                        continue
+                    yield format_sse_event(
+                        data_str=ProgressEvent.of(progress).model_dump_json(),
+                        event="done" if progress.ended else "progress",
+                        id=_event_id(progress),
+                        retry=_RECONNECT_MS,
+                    )
         except Exception as error:  # the status is sent: all that is left is to say so
             yield format_sse_event(data_str=problems.document_of(error), event="error")
         finally:

@@ -26,7 +26,16 @@ from orchestrator.interop.fhir_elements import (
     resource_id,
 )
 from orchestrator.interop.fhir_observations import Observations
-from orchestrator.interop.reporting import decided_by, issued_at, notes, number, phase, reported
+from orchestrator.interop.reporting import (
+    decided_by,
+    issued_at,
+    notes,
+    number,
+    phase,
+    profile_words,
+    profiles,
+    reported,
+)
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Patient, Site
 from orchestrator.specimen import ClassCount, Differential
 
@@ -225,7 +234,22 @@ def _provenance(differential: Differential, targets: list[Json], service: Json, 
         "recorded": instant(issued_at(differential)),
         "activity": {"text": "White cell differential from images of single cells"},
         "agent": agents,
+        **_profile_entities(differential),
     }
+
+
+def _profile_entities(differential: Differential) -> Json:
+    """The device profiles that the models' answers were decided with; none before the first answer."""
+    entities = []
+    for result in profiles(differential):
+        what: Json = {"display": plain(profile_words(result))}
+        if result.profile_sha256 is not None:
+            what["identifier"] = {
+                "system": "urn:wbc-analyzer:profile-sha256",
+                "value": result.profile_sha256,
+            }
+        entities.append({"role": "source", "what": what})
+    return {"entity": entities} if entities else {}
 
 
 def _agent(code: str, display: str, who: Json) -> Json:

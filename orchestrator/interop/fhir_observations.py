@@ -18,7 +18,7 @@ from orchestrator.interop.fhir_elements import (
     resource_id,
 )
 from orchestrator.interop.fhir_elements import instant as fhir_instant
-from orchestrator.interop.reporting import METHOD, issued_at, notes, phase
+from orchestrator.interop.reporting import METHOD, issued_at, notes, phase, profile_words
 from orchestrator.interop.site import OrderContext, Site
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import CELL_LABELS, ClassCount, Differential, SpecimenCell
@@ -156,6 +156,7 @@ class Observations:
             said.append(f"Waits for a person: {', '.join(cell.result.review_codes)}.")
         if cell.result is not None:
             observation["issued"] = fhir_instant(cell.result.analysed_at)
+            said.append(f"{profile_words(cell.result)}, views: {cell.result.views}.")
             found = self._label(cell.result.class_name)
             components.append({"code": concept(coding.MODEL_CLASS), "valueCodeableConcept": found})
             components += [

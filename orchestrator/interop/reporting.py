@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import Differential
+from orchestrator.specimen import CellResult, Differential
 
 Phase = Literal["preliminary", "final", "cancelled"]
 
@@ -56,6 +56,20 @@ def issued_at(differential: Differential) -> datetime:
 def decided_by(differential: Differential) -> tuple[str, ...]:
     """The persons who decided about cells, each once, in alphabetical order."""
     return tuple(sorted({c.decision.person for c in differential.specimen.cells if c.decision}))
+
+
+def profile_words(result: CellResult) -> str:
+    """The device profile that decided with the model, by its name and the hash of what it said then."""
+    words = f"Device profile {result.profile}"
+    return words if result.profile_sha256 is None else f"{words}, SHA-256 {result.profile_sha256}"
+
+
+def profiles(differential: Differential) -> tuple[CellResult, ...]:
+    """One result for each device profile that was used, in the order of name and hash: several where the
+    profile changed midway."""
+    results = (cell.result for cell in differential.specimen.cells if cell.result is not None)
+    found = {(result.profile, result.profile_sha256 or ""): result for result in results}
+    return tuple(found[key] for key in sorted(found))
 
 
 def has_percentages(differential: Differential) -> bool:

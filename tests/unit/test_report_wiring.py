@@ -77,7 +77,7 @@ def test_keys_stand_in_no_text_of_the_settings(monkeypatch):
     "order",
     [
         '[{"provider": "openai"}]',
-        '[{"provider": "claude", "model": "m"}]',
+        '[{"provider": "elsewhere", "model": "m"}]',
         '[{"provider": "gemini", "model": "m"}]',
         '[{"provider": "openai", "model": "m", "base_url": "ftp://x"}]',
         '[{"provider": "openai", "model": "m", "base_url": "https://user:pass@x"}]',

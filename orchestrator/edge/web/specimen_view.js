@@ -107,7 +107,10 @@ export class SpecimenView {
         if (signal.aborted) return;
         this.#say("");
         this.#take(found);
-        if (!this.#isOpen()) throw new ServiceError(0, "offline", "");
+        if (!this.#isOpen()) { // the stream was old enough, or its process leaves
+          await after(1000 * RETRY_S);
+          continue;
+        }
         // Only now it is known which is the closest call.
         this.#goTo(found.review_list[0] ?? this.#current);
         announce(t("allDone", {count: number(found.progress.counted)}));
