@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
 from fastapi.routing import APIRoute
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
 from orchestrator.edge import problems
@@ -27,7 +28,6 @@ from orchestrator.edge.differential_schemas import (
     OrderParameters,
     ProgressEvent,
 )
-from orchestrator.edge.event_stream import EventStream
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.shown_image import shown_image
@@ -92,6 +92,27 @@ class OrderLimits:
     upload_timeout_s: float = 300.0
     max_orders: int = 2
     max_stream_s: float = 300.0
+
+
+class EventStream(EventSourceResponse):
+    """A response of ``events``, which are closed with it, whatever ends it.
+
+    A client who takes a byte now and then is not cut off by the server's clock on unread answers, and holds
+    the source at the event that he does not take. So the whole response has ``longest_s`` seconds; a source
+    that ends by itself before that lets those who read see a clean end.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes], longest_s: float) -> None:
+        super().__init__(events, headers={"X-Accel-Buffering": "no"})  # nginx would collect events
+        self._events = events
+        self._longest_s = longest_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, for as long as it may last."""
+        async with aclosing(self._events):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._longest_s):
+                    await super().__call__(scope, receive, send)
 
 
 class DifferentialsApi:

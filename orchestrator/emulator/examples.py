@@ -29,6 +29,7 @@ from orchestrator.specimen import (
 
 _BEGUN: Final = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
 _MODEL: Final = ModelIdentity("wbc", 4, hashlib.sha256(b"made up").hexdigest(), "embedded")
+_PROFILE_SHA256: Final = hashlib.sha256(b"a device profile").hexdigest()
 _MIN_CELLS: Final = 100
 _TOTAL_WBC: Final = 6.2
 
@@ -201,5 +202,6 @@ def _cell(differential_id: str, number: int, label: str) -> SpecimenCell:
             model=_MODEL,
             profile="default",
             analysed_at=_BEGUN + timedelta(seconds=number),
+            profile_sha256=_PROFILE_SHA256,
         ),
     )

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
@@ -14,12 +14,13 @@ import cv2
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.differential_schemas import DecisionBody
-from orchestrator.edge.differentials_api import ENDPOINTS, OrderLimits
+from orchestrator.edge.differentials_api import ENDPOINTS, EventStream, OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
 from orchestrator.model_contract import CLASS_NAMES
@@ -424,10 +425,11 @@ class GatedModelServer(FakeModelServer):
 
 @asynccontextmanager
 async def gated(
-    draining: Draining | None = None,
+    draining: Draining | None = None, differential: DifferentialSettings = FEW
 ) -> AsyncIterator[tuple[httpx2.AsyncClient, GatedModelServer]]:
     model_server = GatedModelServer()
-    async with client_of(app_of(model_server=model_server, draining=draining)) as client:
+    app = app_of(model_server=model_server, draining=draining, differential=differential)
+    async with client_of(app) as client:
         try:
             yield client, model_server
         finally:
@@ -527,6 +529,49 @@ async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
             events = events_of((await stream).text)
         assert events
         assert all(event["event"] == "progress" for event in events)
+
+
+async def test_a_stream_of_progress_ends_at_its_age_and_who_asks_again_hears_the_rest(cells):
+    async with gated(differential=DifferentialSettings(min_cells=5, max_stream_s=0.5)) as (client, server):
+        place = (await ordered(client, cells)).headers["location"]
+        async with asyncio.timeout(5):
+            first = events_of((await client.get(f"{place}/events")).text)
+        assert first
+        assert {event["event"] for event in first} == {"progress"}
+        assert int(first[-1]["retry"]) > 0
+        server.let(1000)
+        async with asyncio.timeout(20):
+            while (await client.get(place)).json()["state"] != "analysed":
+                await asyncio.sleep(0.05)
+        again = await client.get(f"{place}/events", headers={"Last-Event-ID": first[-1]["id"]})
+        assert [event["event"] for event in events_of(again.text)] == ["done"]
+
+
+async def test_a_stream_that_nobody_reads_holds_its_source_no_longer_than_agreed():
+    """Neither where it is never read, nor where it is read so slowly that no clock of the server cuts it."""
+    is_closed = asyncio.Event()
+    sent = []
+
+    async def events() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"data: {}\n\n"
+        finally:
+            is_closed.set()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody wakes it")
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if len(sent) == 3:
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await EventStream(events(), 0.2)({"type": "http"}, receive, send)
+    assert is_closed.is_set()
+    assert sent == ["http.response.start", "http.response.body", "http.response.body"]
 
 
 # What is kept
@@ -687,5 +732,7 @@ def test_a_decision_may_be_every_label():
 
 
 def test_the_limits_of_an_order_are_what_the_settings_say():
-    settings = DifferentialSettings(max_files=7, max_total_bytes=8, upload_timeout_s=9, max_orders=3)
-    assert order_limits(settings) == OrderLimits(7, 8, 9, 3)
+    settings = DifferentialSettings(
+        max_files=7, max_total_bytes=8, upload_timeout_s=9, max_orders=3, max_stream_s=4
+    )
+    assert order_limits(settings) == OrderLimits(7, 8, 9, 3, 4)

@@ -1,5 +1,6 @@
 """``wbc export`` up to the border of the process, and ``wbc emulate golden``; sending is in tests/e2e."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
 from orchestrator.emulator.golden_dicom import golden_reports
 from orchestrator.errors import ConfigurationError, MalformedMessage, PeerRefused, PeerUnavailable
+from orchestrator.interop import coding
 from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.hl7v2_text import read
 from orchestrator.interop_wiring import site_of
@@ -51,6 +53,16 @@ def test_a_document_on_stdin_gets_what_the_sender_adds():
     assert (message.value("PID", 3), message.value("PID", 5)) == ("47|11", "Yılmaz")
     assert (message.value("OBR", 2), message.value("OBR", 7)) == ("A1", "20260302063000+0100")
     assert len(message.all("OBX")) == 12
+
+
+@pytest.mark.parametrize("method", ["unspecified", "automated", "manual"])
+def test_the_table_of_classes_has_the_codes_of_the_sites_method(method, monkeypatch):
+    monkeypatch.setenv("WBC_INTEROP__METHOD", method)
+    rows = list(csv.DictReader(wbc("export", "csv", "-", stdin=FINAL).stdout.splitlines()))
+    for row in rows:
+        assert row["percentage_code"] == coding.percentage(row["label"], method).code
+        assert row["absolute_code"] == coding.absolute(row["label"], method).code
+    assert [row["code_system"] for row in rows] == [coding.LOINC] * 5 + [coding.OWN]
 
 
 def test_the_settings_say_how_the_sites_messages_look(monkeypatch):

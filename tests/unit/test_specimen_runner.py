@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -12,6 +13,7 @@ from orchestrator import errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.deadline import deadline, remaining_s
 from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.profiles import load_profiles
 from orchestrator.request_context import current_request_id, set_request_id
 from orchestrator.settings import Settings
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
@@ -128,6 +130,8 @@ async def test_every_cell_is_analysed_once_and_recorded_at_once(payloads):
     assert model_server.asked == 24
     assert model_server.most_open <= 3
     assert all(cell.result.profile == "default" and cell.result.views == 1 for cell in now.cells)
+    used = replace(load_profiles()["default"], tta=ORDER.tta)
+    assert {cell.result.profile_sha256 for cell in now.cells} == {used.sha256}
 
 
 async def test_what_an_earlier_process_left_is_gone_on_with(payloads):

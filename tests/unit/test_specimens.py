@@ -125,6 +125,16 @@ async def test_who_follows_hears_that_nothing_happened(payload):
     assert heard[1:] == [None, None]
 
 
+async def test_nobody_is_told_of_progress_for_longer_than_agreed(payload):
+    store = MemoryStore()
+    kept, _ = await store.create(ORDER, [payload], "local")
+    services = build_services(Settings(), model_server=FakeModelServer())
+    specimens = Specimens(store, SpecimenRunner(store, services), DifferentialRules(), services.decode_limits)
+    async with asyncio.timeout(5):
+        heard = [told async for told in specimens.progress(kept.differential_id, longest_s=0.3)]
+    assert heard == [Progress(kept.differential_id, "waiting", 1, 1, 0, 0)]
+
+
 def test_progress_counts_cells_by_state():
     cells = [cell(1), cell(2, result()), cell(3, "The file is empty."), cell(4, result())]
     progress = Progress.of(specimen(cells, state="running"))

@@ -1,7 +1,6 @@
 // One specimen: its order, its differential, and the review by which a person closes it.
 
 import {announce, el, fill} from "./dom.js";
-import {ServiceError} from "./api.js";
 import {cellDetail} from "./cell_detail.js";
 import {sheet} from "./differential_sheet.js";
 import * as differentials from "./differentials.js";

@@ -19,6 +19,15 @@ def test_a_differential_comes_back_as_it_was(name):
     assert read_differential(write_differential(differential)) == differential
 
 
+def test_a_document_of_a_version_that_did_not_hash_profiles_is_read():
+    document = json.loads(json.dumps(GOOD))
+    for cell in document["cells"]:
+        if cell["result"] is not None:
+            del cell["result"]["profile_sha256"]
+    found = read_differential(json.dumps(document).encode())
+    assert {cell.result.profile_sha256 for cell in found.specimen.cells if cell.result} == {None}
+
+
 def changed(path: str, value: object) -> bytes:
     document = json.loads(json.dumps(GOOD))
     *way, last = path.split(".")

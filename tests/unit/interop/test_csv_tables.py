@@ -51,6 +51,13 @@ def test_every_image_has_a_row_whatever_became_of_it():
         assert row["label"] == (cell.label or "")
         assert row["image_sha256"] == cell.image_sha256
         probabilities = [row[f"p_{name.lower()}"] for name in CLASS_NAMES]
+        result = cell.result
+        told = (row["profile"], row["profile_sha256"], row["model_sha256"], row["views"])
+        assert told == (
+            (result.profile, result.profile_sha256, result.model.sha256, str(result.views))
+            if result
+            else ("",) * 4
+        )
         assert probabilities == ([str(p) for p in cell.result.probabilities] if cell.result else [""] * 5)
     assert (found[6]["class"], found[6]["decision"], found[6]["decided_by"]) == (
         "Eosinophil",

@@ -172,6 +172,31 @@ def test_the_model_is_a_device_with_name_version_and_hash():
     assert {o["device"]["reference"] for o in everything} == {f"urn:uuid:{network['id']}"}
 
 
+def test_the_profiles_that_decided_are_told_by_their_hashes():
+    cells = list(TOO_FEW.specimen.cells)
+    for number, (name, digest) in enumerate([("default", "b" * 64), ("other", None)]):
+        assert cells[number].result is not None
+        changed = replace(cells[number].result, profile=name, profile_sha256=digest)
+        cells[number] = replace(cells[number], result=changed)
+    document = bundle(replace(TOO_FEW, specimen=replace(TOO_FEW.specimen, cells=tuple(cells))), per_cell=True)
+    (provenance,) = resources(document, "Provenance")
+    told = {one["what"]["display"]: one["what"].get("identifier") for one in provenance["entity"]}
+    assert cells[2].result is not None
+    usual = cells[2].result.profile_sha256
+    system = "urn:wbc-analyzer:profile-sha256"
+    assert told == {
+        f"Device profile default, SHA-256 {usual}": {"system": system, "value": usual},
+        f"Device profile default, SHA-256 {'b' * 64}": {"system": system, "value": "b" * 64},
+        "Device profile other": None,
+    }
+    notes = [o["note"] for o in resources(document, "Observation") if "Cell 1," in str(o["note"])]
+    assert f"Device profile default, SHA-256 {'b' * 64}, views: 8." in [said["text"] for said in notes[0]]
+    assert fhir_check.problems(document) == []
+    waiting = replace(TOO_FEW.specimen, cells=TOO_FEW.specimen.cells[-3:])
+    (none_yet,) = resources(bundle(replace(TOO_FEW, specimen=waiting)), "Provenance")
+    assert "entity" not in none_yet
+
+
 def test_several_models_are_several_devices_and_the_report_says_so():
     other = ModelIdentity("wbc", 5, None, "tf-serving")
     document = bundle(replace(FINAL, models=(*FINAL.models, other)))

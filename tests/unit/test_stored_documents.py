@@ -1,0 +1,19 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.store.documents import result_document, result_of
+from tests.counted_cells import result
+
+
+@pytest.mark.parametrize("profile_sha256", [None, "c" * 64])
+def test_a_result_comes_back_from_its_document_as_it_was(profile_sha256):
+    found = replace(result(probabilities=(0.1, 0.2, 0.3, 1 / 3, 0.0666)), profile_sha256=profile_sha256)
+    assert result_of(result_document(found)) == found
+
+
+def test_a_document_of_a_version_that_did_not_hash_profiles_is_read():
+    document = json.loads(result_document(result()))
+    del document["profile_sha256"]
+    assert result_of(json.dumps(document)) == result()
