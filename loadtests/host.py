@@ -1,7 +1,8 @@
-"""How busy the machine is, which every timing is to be read with, and what a process takes of it."""
+"""How busy the machine is, which every timing is to be read with, and what a service takes of it."""
 
 import os
-from pathlib import Path
+
+import psutil
 
 
 def host_in_words() -> str:
@@ -11,20 +12,25 @@ def host_in_words() -> str:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of a process in MB (2**20 bytes), by Linux' own account.
+    """Resident memory in MB (2**20 bytes) of a process and those that it started, by Linux' own account.
 
-    Raises ``OSError`` where there is no such process, or no Linux.
+    The proportional set size: what several processes share is divided among them, so that a sum counts it
+    once.
+
+    Raises ``psutil.NoSuchProcess`` where there is none.
     """
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise OSError(f"expected VmRSS of process {pid}, found none")
+    return sum(one.memory_full_info().pss for one in _family(pid)) / 2**20
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time, user and system, that a process has used so far.
+    """Processor time, user and system, that a process and those that it started have used so far.
 
-    Raises ``OSError`` as :func:`resident_mb`.
+    Raises ``psutil.NoSuchProcess`` where there is none.
     """
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    times = [one.cpu_times() for one in _family(pid)]
+    return sum(one.user + one.system for one in times)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]

@@ -223,8 +223,7 @@ async def _analyse_all(
     """Analyse all files, a few at a time, and answer in the order given."""
     limit = asyncio.Semaphore(CONCURRENCY)
     names = _heatmap_names(paths)
-    await services.model_server.start()
-    try:
+    async with services.running():
         with _progress(len(paths)) as advance:
 
             async def one(path: Path) -> _Outcome:
@@ -242,16 +241,11 @@ async def _analyse_all(
                         advance()
 
             return list(await asyncio.gather(*(one(path) for path in paths)))
-    finally:
-        await services.model_server.close()
 
 
 async def _start_and_ask(services: Services) -> str:
-    await services.model_server.start()
-    try:
+    async with services.running():
         identity = await services.model_server.identity()
-    finally:
-        await services.model_server.close()
     return f"{identity.name} version {identity.version}, sha256 {(identity.sha256 or 'unknown')[:12]}…"
 
 

@@ -150,8 +150,7 @@ def stow_server(
 
 async def _analyse_all(paths: list[Path], services: Services, order: _Order) -> list[_Done]:
     limit, writing = asyncio.Semaphore(CONCURRENCY), asyncio.Lock()
-    await services.model_server.start()
-    try:
+    async with services.running():
 
         async def one(number: int, path: Path) -> _Done:
             async with limit:
@@ -167,8 +166,6 @@ async def _analyse_all(paths: list[Path], services: Services, order: _Order) -> 
                     return _Done(path, error=str(error))
 
         return list(await asyncio.gather(*(one(n, path) for n, path in enumerate(paths, start=1))))
-    finally:
-        await services.model_server.close()
 
 
 def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "tuple[DicomObject, ...]":

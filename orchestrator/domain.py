@@ -91,22 +91,21 @@ class Prediction:
     model: ModelIdentity
 
 
-def joined(first: Prediction, others: Prediction) -> Prediction:
-    """The answers for two batches of views of one image as one; both with ``cams``, or both without.
+def joined(*parts: Prediction) -> Prediction:
+    """The answers for several batches of views of one image as one; all with ``cams``, or none.
 
     Raises ``ValueError`` where two models gave them: their mean would be nobody's answer.
     """
-    if first.model != others.model:
-        raise ValueError(f"expected answers of one model, received {first.model} and {others.model}")
-    cams = None
-    if first.cams is not None and others.cams is not None:
-        cams = np.concatenate([first.cams, others.cams])
+    models = {part.model for part in parts}
+    if len(models) != 1:
+        raise ValueError(f"expected answers of one model, received {models}")
+    cams = [part.cams for part in parts if part.cams is not None]
     return Prediction(
-        main_out=np.concatenate([first.main_out, others.main_out]),
-        aux_out=np.concatenate([first.aux_out, others.aux_out]),
-        logits=np.concatenate([first.logits, others.logits]),
-        cams=cams,
-        model=first.model,
+        main_out=np.concatenate([part.main_out for part in parts]),
+        aux_out=np.concatenate([part.aux_out for part in parts]),
+        logits=np.concatenate([part.logits for part in parts]),
+        cams=np.concatenate(cams) if len(cams) == len(parts) else None,
+        model=models.pop(),
     )
 
 

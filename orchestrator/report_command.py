@@ -149,8 +149,7 @@ async def check_writers(
 
 async def _analysed(images: Sequence[bytes], services: Services) -> list[ReportRequest]:
     requests = []
-    await services.model_server.start()
-    try:
+    async with services.running():
         for payload in images:
             try:
                 found = await analyse(payload, services, AnalysisOptions(report=False))
@@ -159,8 +158,6 @@ async def _analysed(images: Sequence[bytes], services: Services) -> list[ReportR
                     f"an image of the evaluation set cannot be analysed: {error}"
                 ) from error
             requests.append(ReportRequest(found.finding, found.focus))
-    finally:
-        await services.model_server.close()
     return requests
 
 

@@ -107,6 +107,13 @@ class ImageSettings(_Section):
 
     max_bytes: int = Field(default=10 * 2**20, ge=1)
     max_pixels: int = Field(default=25_000_000, ge=1)
+    processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Processes for the steps on pixels, 35 MB each; 0: threads of the service. Where unset, "
+        "one for two cores beside an embedded model, and 0 with a TensorFlow Serving.",
+    )
 
 
 class EmbeddedSettings(_Section):
@@ -121,7 +128,6 @@ class EmbeddedSettings(_Section):
     max_queue_rows: int = Field(
         default=512, ge=8, description="The eight views of each analysis that may be under way."
     )
-    batch_window_ms: float = Field(default=2.0, ge=0, le=1000)
 
 
 class TfServingSettings(_Section):

@@ -24,6 +24,7 @@ from orchestrator import errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.deadline import deadline
 from orchestrator.domain import Analysis
+from orchestrator.image_steps import Drawing
 from orchestrator.request_context import set_request_id
 from orchestrator.specimen import CellResult, SpecimenOrder
 from orchestrator.store.base import Store, WaitingCell
@@ -77,7 +78,7 @@ def cell_options(order: SpecimenOrder) -> AnalysisOptions:
     """How the cells of an order are analysed: with the heatmap, which is a ground for a review, and no
     report."""
     tta = next((mode for mode in _TTA_MODES if mode == order.tta), None)
-    return AnalysisOptions(profile=order.profile, tta=tta, report=False, overlay_format="jpeg")
+    return AnalysisOptions(profile=order.profile, tta=tta, report=False, drawing=Drawing(format="jpeg"))
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Metrics, and ``stage()``: measuring frames a step in one line and never enters it.
+"""Metrics.
 
 Label values are words of this project or of its configuration (a stage, an outcome, a profile that exists, a
 model version), never anything that a caller sends: each value is a series that lives as long as the process.
@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from typing import Final, Protocol
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from orchestrator import tracing
 from orchestrator.request_context import current_request_id
+from orchestrator.stages import StageTime, listen
 
 # In OpenMetrics each counter and histogram would bring a further series: when it was created.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -94,6 +94,9 @@ WRITER_BREAKER_STATE = Gauge(
 )
 REPORT_CACHE = Counter("wbc_report_cache", "Reports looked for among those kept: hit or miss.", ["outcome"])
 IN_FLIGHT = Gauge("wbc_requests_in_flight", "Analyses under way.")
+IMAGE_WORKERS_LOST = Counter(
+    "wbc_image_workers_lost", "Processes for images that ended, or were ended, within a step on an image."
+)
 BATCH_ROWS = Histogram(
     "wbc_model_batch_rows", "Rows in one executed batch.", buckets=(1, 2, 4, 8, 16, 24, 32)
 )
@@ -182,20 +185,6 @@ BREAKER_STATE = Gauge(
     "wbc_circuit_breaker_state", "0 closed, 1 half open, 2 open; by what it guards.", ["dependency"]
 )
 
-_timings_ms: ContextVar[dict[str, float] | None] = ContextVar("timings_ms", default=None)
-
-
-@contextmanager
-def recorded_timings() -> Iterator[dict[str, float]]:
-    """Collect the durations, in milliseconds, of the stages that run within; also in worker threads that
-    were given a copy of the context, as ``asyncio.to_thread`` does."""
-    timings: dict[str, float] = {}
-    token = _timings_ms.set(timings)
-    try:
-        yield timings
-    finally:
-        _timings_ms.reset(token)
-
 
 def exemplar() -> dict[str, str] | None:
     """Which request a sample is of: its trace where it has one, else its name; None outside of one."""
@@ -205,19 +194,11 @@ def exemplar() -> dict[str, str] | None:
     return {"request_id": request_id} if request_id else None
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Time a step of an analysis, whether it succeeds or not; in a trace it is a span."""
-    started = time.perf_counter()
-    try:
-        with tracing.span(name):
-            yield
-    finally:
-        seconds = time.perf_counter() - started
-        STAGE_SECONDS.labels(name).observe(seconds, exemplar())
-        timings = _timings_ms.get()
-        if timings is not None:
-            timings[name] = timings.get(name, 0.0) + seconds * 1000
+def _count(took: StageTime) -> None:
+    STAGE_SECONDS.labels(took.name).observe(took.seconds, exemplar())
+
+
+listen(_count)
 
 
 def views_taken(tta: str, views: int) -> None:

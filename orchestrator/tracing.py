@@ -107,8 +107,18 @@ def span(name: str) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            _failed(opened, error)
+            _failed(opened, type(error).__qualname__)
             raise
+
+
+def past_span(name: str, began_ns: int, seconds: float, error_type: str | None) -> None:
+    """A step of this request that is over: it ran in another process, which sends no spans."""
+    if _tracer is None or _current_span_context() is None:
+        return
+    opened = _tracer.start_span(name, start_time=began_ns)
+    if error_type is not None:
+        _failed(opened, error_type)
+    opened.end(began_ns + int(seconds * 1e9))
 
 
 @contextmanager
@@ -133,7 +143,7 @@ def client_call(path: str) -> Iterator[Metadata | None]:
         try:
             yield ((TRACEPARENT, carrier[TRACEPARENT]),)
         except BaseException as error:
-            _failed(opened, error)
+            _failed(opened, type(error).__qualname__)
             raise
 
 
@@ -178,7 +188,7 @@ def request_span(method: str, traceparent: str | None) -> Iterator[RequestSpan]:
         try:
             yield RequestSpan(opened, method)
         except BaseException as error:
-            _failed(opened, error)
+            _failed(opened, type(error).__qualname__)
             raise
 
 
@@ -219,7 +229,7 @@ def call_span(path: str, traceparent: str | None) -> Iterator[CallSpan]:
         try:
             yield CallSpan(opened)
         except BaseException as error:
-            _failed(opened, error)
+            _failed(opened, type(error).__qualname__)
             raise
 
 
@@ -240,9 +250,9 @@ def _current_span_context() -> Any:
     return context if context.is_valid and context.trace_flags.sampled else None
 
 
-def _failed(opened: "Span", error: BaseException) -> None:
+def _failed(opened: "Span", error_type: str) -> None:
     """The kind of an error alone: its message may quote what was sent."""
     from opentelemetry.trace import StatusCode
 
-    opened.set_attribute("error.type", type(error).__qualname__)
+    opened.set_attribute("error.type", error_type)
     opened.set_status(StatusCode.ERROR)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import os
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 from orchestrator import __version__
 from orchestrator.allocator import keep_image_memory
 from orchestrator.analyse import Services
+from orchestrator.cores import available_cores
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.admission import Admission
@@ -29,6 +31,9 @@ from orchestrator.edge.http_api import create_app, running
 from orchestrator.edge.http_protocol import bounded_protocol
 from orchestrator.edge.tls_handshakes import loops_with_handshakes_of
 from orchestrator.errors import ConfigurationError
+from orchestrator.image_workers.base import ImageWorkers
+from orchestrator.image_workers.processes import ImageProcesses
+from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.interop_wiring import site_of
 from orchestrator.model_contract import MODEL_NAME
 from orchestrator.model_server.base import ModelServer
@@ -89,9 +94,26 @@ def build_services(
         default_profile=settings.profile,
         default_language=settings.language,
         decode_limits=limits,
+        images=build_image_workers(settings),
         writers=writers.identities,
         local_writer=writers.single[-1],
     )
+
+
+def build_image_workers(settings: Settings) -> ImageWorkers:
+    """Where the steps on pixels run.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the settings ask for what is not there.
+    """
+    processes = settings.images.processes
+    if not hasattr(os, "memfd_create"):  # anything but Linux
+        if processes:
+            raise ConfigurationError("WBC_IMAGES__PROCESSES: expected 0 on this operating system")
+        return ImageThreads()
+    if processes is None:
+        # Beside a TensorFlow Serving many small orchestrators share the work instead.
+        processes = available_cores() // 2 if settings.tf_serving.target is None else 0
+    return ImageProcesses(processes) if processes else ImageThreads()
 
 
 def build_model_server(settings: Settings) -> ModelServer:
@@ -191,7 +213,6 @@ def embedded_model_server(settings: Settings, role: str = "") -> ModelServer:
         threads=embedded.threads,
         cache_dir=embedded.cache_dir,
         max_queue_rows=embedded.max_queue_rows,
-        batch_window_s=embedded.batch_window_ms / 1000,
         observer=None if role else ModelServerMetrics(),  # one queue has one length
     )
 

@@ -18,6 +18,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 for key in ("GITHUB_TOKEN", "GEMINI_API_KEY"):
     os.environ.pop(key, None)
 
+# Two processes for each of some hundred services would be most of the time that the tests take; those which a
+# test starts as a process of its own (:mod:`tests.running_service`) have them.
+os.environ.setdefault("WBC_IMAGES__PROCESSES", "0")
+
 # A loaded machine is no failure (no deadline), and every run draws the same examples.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")

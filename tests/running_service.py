@@ -43,6 +43,11 @@ class RunningService:
         return self._ended
 
 
+def _as_a_person_has_it() -> dict[str, str]:
+    """The environment without what the tests set for services inside their own process."""
+    return {name: value for name, value in os.environ.items() if name != "WBC_IMAGES__PROCESSES"}
+
+
 @contextmanager
 def running_service(
     arguments: Sequence[str] = ("-m", "orchestrator"), environment: Mapping[str, str] | None = None
@@ -56,7 +61,7 @@ def running_service(
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "WBC_HTTP__PORT": str(port), **(environment or {})},
+        env={**_as_a_person_has_it(), "WBC_HTTP__PORT": str(port), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

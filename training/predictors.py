@@ -5,10 +5,13 @@ model server of its own answers with, so that only it gives the very digits of s
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+import numpy as np
+
+from orchestrator.domain import ModelIdentity, Prediction, ViewBatch, joined
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME
 from orchestrator.model_server.fingerprint import model_sha256
@@ -57,11 +60,17 @@ def embedded_predictor(version_dir: Path) -> Predictor:
     """An exported SavedModel, run by OpenVINO as the service does; always with the class activation maps,
     which cost nothing there."""
     network = OpenVinoNetwork(version_dir)
+    threads = ThreadPoolExecutor(network.streams)
     identity = model_identity(version_dir)
 
-    def predict(views: ViewBatch) -> Prediction:
+    def predict_part(views: ViewBatch) -> Prediction:
         answer = network.run(views)
         return Prediction(answer.main_out, answer.aux_binary_out[:, 0], answer.logits, answer.cams, identity)
+
+    def predict(views: ViewBatch) -> Prediction:
+        rows = np.array_split(np.arange(len(views)), min(len(views), network.streams))
+        parts = (ViewBatch(views.images[part], views.gain[part]) for part in rows)
+        return joined(*threads.map(predict_part, parts))
 
     return predict
 

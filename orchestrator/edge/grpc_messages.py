@@ -29,6 +29,7 @@ from orchestrator.edge.grpc_words import (
     TTA_MODES,
 )
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.image_steps import Drawing
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile
 from orchestrator.vision.heatmap import ColourMap
@@ -46,10 +47,12 @@ def options_of(message: pb.AnalysisOptions, services: Services) -> AnalysisOptio
         language=LANGUAGES.word(message.language, "options.language"),
         heatmap=message.heatmap if message.HasField("heatmap") else True,
         report=message.report if message.HasField("report") else True,
-        colour_map=COLOUR_MAPS.word(message.colour_map, "options.colour_map") or "viridis",
-        overlay_format=HEATMAP_FORMATS.word(message.heatmap_format, "options.heatmap_format") or "png",
-        overlay_style=HEATMAP_STYLES.word(message.heatmap_style, "options.heatmap_style") or "overlay",
-        outlines=message.outlines,
+        drawing=Drawing(
+            COLOUR_MAPS.word(message.colour_map, "options.colour_map") or "viridis",
+            HEATMAP_FORMATS.word(message.heatmap_format, "options.heatmap_format") or "png",
+            HEATMAP_STYLES.word(message.heatmap_style, "options.heatmap_style") or "overlay",
+            message.outlines,
+        ),
     )
 
 

@@ -148,7 +148,7 @@ class GrpcService:
     async def _analysed(self, image: bytes, chosen: pb.AnalysisOptions) -> pb.Analysis:
         options = options_of(chosen, self._services)
         analysis = await analyse(image, self._services, options, current_request_id())
-        return analysis_message(analysis, options.colour_map)
+        return analysis_message(analysis, options.drawing.colour_map)
 
     async def _outcome(self, request: pb.AnalyzeStreamRequest, call: StreamCall) -> pb.AnalyzeStreamResponse:
         """What becomes of one image of a stream: a result, or an error of its own."""

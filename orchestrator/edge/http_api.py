@@ -58,6 +58,7 @@ from orchestrator.edge.uploads import (
     UploadTimeout,
     read_upload,
 )
+from orchestrator.image_steps import Drawing
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.request_context import current_request_id
 from orchestrator.specimens import Specimens
@@ -131,7 +132,7 @@ class HttpApi:
                 profile=self._known_profile(chosen.profile),
                 tta=chosen.tta,
                 language=chosen.language,
-                overlay_format="jpeg",
+                drawing=Drawing(format="jpeg"),
             )
             analysis = await self._analyse(upload, options)
         if analysis.overlay is None or analysis.report is None:
@@ -162,10 +163,9 @@ class HttpApi:
                 heatmap=chosen.heatmap,
                 report=chosen.report == "inline",
                 writer=chosen.writer,
-                colour_map=chosen.colour_map,
-                overlay_format=chosen.heatmap_format,
-                overlay_style=chosen.heatmap_style,
-                outlines=chosen.outlines,
+                drawing=Drawing(
+                    chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
+                ),
             )
             analysis = await self._analyse(upload, options)
             left_s = remaining_s()
@@ -238,18 +238,14 @@ def _merged(query: Parameters, fields: Mapping[str, str]) -> Parameters:
 
 @asynccontextmanager
 async def running(services: Services, specimens: Specimens | None = None) -> AsyncIterator[None]:
-    """Start the model server and the work on specimens, and close these and the report writers at the end."""
+    """The services and the work on specimens, from their start to their end."""
     MODEL_INFO.clear()
-    await services.model_server.start()
-    try:
+    async with services.running():
         with suppress(errors.ModelServerError):  # a remote one may come later; /readyz tells
             identity = await services.model_server.identity()
             MODEL_INFO.labels(identity.name, str(identity.version), identity.sha256 or "").set(1)
         async with nullcontext() if specimens is None else specimens.running():
             yield
-    finally:
-        await services.model_server.close()
-        await services.report_writer.close()
 
 
 class _Application(FastAPI):

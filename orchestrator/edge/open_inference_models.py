@@ -38,7 +38,7 @@ from orchestrator.model_contract import (
     TensorSpec,
 )
 from orchestrator.request_context import current_request_id
-from orchestrator.telemetry import stage
+from orchestrator.stages import stage
 from orchestrator.vision.containers import read_container
 
 MODEL_NAMES: Final = (MODEL_NAME, f"{MODEL_NAME}_analysis")

@@ -1,9 +1,11 @@
-"""Dynamic batching: requests that arrive together go through the network together.
+"""Dynamic batching: rows that wait at the same time go through the network together.
 
-Requests wait in one bounded queue, in the order of their arrival. While the network works on a batch,
-the next one gathers; an idle network waits a short window for company first. Nothing is computed that nobody
-waits for any more: a cancelled or expired request leaves the queue, and one that would expire in it does not
-enter it. Everything but the network itself runs on the event loop, so there are no locks.
+The rows of all requests wait in one bounded queue, in the order of their arrival. The network has lanes that
+work side by side; a free lane takes its share of what waits at once, which may be a part of a request or the
+parts of several, so that a lone request is spread over all lanes and many small ones fill one. No lane waits
+for another. Nothing is computed that nobody waits for any more: a cancelled or expired request leaves the
+queue, and one that would expire in it does not enter it. Everything but the network itself runs on the event
+loop, so there are no locks.
 """
 
 import asyncio
@@ -14,13 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
 from orchestrator.deadline import remaining_s
-from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.domain import Prediction, ViewBatch, joined
 from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,21 +45,55 @@ class BatchObserver(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
+    """A request: its views, of which the first ``taken`` have left the queue; and the answers that have come,
+    by the first row of each."""
+
     views: ViewBatch
     answer: asyncio.Future[Prediction]
     ends_at_s: float
+    taken: int = 0
+    parts: dict[int, Prediction] = field(default_factory=dict)
+
+    @property
+    def rows_left(self) -> int:
+        return len(self.views) - self.taken
+
+    def came(self, first: int, prediction: Prediction) -> None:
+        self.parts[first] = prediction
+        rows = sum(len(part.main_out) for part in self.parts.values())
+        if rows == len(self.views) and not self.answer.done():
+            self.answer.set_result(joined(*(self.parts[row] for row in sorted(self.parts))))
+
+    def failed(self, error: Exception) -> None:
+        if not self.answer.done():
+            failure = ModelServerError("the network failed on this request")
+            failure.__cause__ = error
+            self.answer.set_exception(failure)
+
+
+class _Part(NamedTuple):
+    """Some rows of a request, on their way through the network."""
+
+    of: _Waiting
+    first: int
+    last: int
+
+    @property
+    def views(self) -> ViewBatch:
+        views = self.of.views
+        return ViewBatch(views.images[self.first : self.last], views.gain[self.first : self.last])
 
 
 class Batcher:
-    """Gathers requests into batches and hands each its rows of the answer.
+    """Gathers rows of requests into batches and gives each request the answers to its own.
 
     Args:
-        predict: the network; called in one worker thread, one batch at a time. Row i of what it returns
+        predict: the network; called in worker threads, in ``lanes`` of them at once. Row i of what it returns
             belongs to row i of what it gets.
+        lanes: how many batches the network works on at once.
         max_batch_rows: most rows in one batch.
         max_queue_rows: most rows that wait; a request that finds nobody waiting is always taken.
-        window_s: how long an idle network waits for company, in seconds.
-        seconds_per_row: a first estimate, for the advice on when to come back.
+        seconds_per_row: a first estimate of a lane's, for the advice on when to come back.
         observer: told of every batch and of the length of the queue.
     """
 
@@ -65,26 +101,25 @@ class Batcher:
         self,
         predict: Callable[[ViewBatch], Prediction],
         *,
+        lanes: int,
         max_batch_rows: int,
         max_queue_rows: int,
-        window_s: float,
         seconds_per_row: float,
         observer: BatchObserver | None = None,
     ) -> None:
         self._predict = predict
         self._max_batch_rows = max_batch_rows
         self._max_queue_rows = max_queue_rows
-        self._window_s = window_s
         self._seconds_per_row = seconds_per_row
         self._observer = observer
         self._queue: deque[_Waiting] = deque()
         self._queued_rows = 0
         self._running_rows = 0
+        self._busy_lanes = 0
         self._closing = False
         self._awake = asyncio.Event()  # something waits, or the end has come
-        self._full = asyncio.Event()  # a whole batch waits, or the end has come
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._task = asyncio.create_task(self._serve(), name="batching")
+        self._executor = ThreadPoolExecutor(lanes, thread_name_prefix="network")
+        self._lanes = [asyncio.create_task(self._serve(), name=f"network {i}") for i in range(lanes)]
 
     async def submit(self, views: ViewBatch) -> Prediction:
         """Return the network's answer for ``views``; cancelling a waiting request takes it out of the queue.
@@ -112,9 +147,7 @@ class Batcher:
             raise ModelServerTimeout("the network did not answer before the deadline") from error
         finally:
             if waiting.answer.cancelled():
-                with suppress(ValueError):  # it may be with the network already
-                    self._queue.remove(waiting)
-                    self._queue_changed(-len(views))
+                self._forget(waiting)
 
     def _refuse_what_cannot_be_answered(self, rows: int, left_s: float) -> None:
         if self._queue and self._queued_rows + rows > self._max_queue_rows:
@@ -122,20 +155,21 @@ class Batcher:
         elif (
             # Never where the network is idle: only its answers can mend a wrong estimate.
             (ahead := self._queued_rows + self._running_rows)
-            and (expected_s := (ahead + rows) * self._seconds_per_row) > left_s
+            and (expected_s := self._seconds_for(ahead + rows)) > left_s
         ):
             why = f"the network would answer in {expected_s:.1f} s, after the deadline"
         else:
             return
-        retry_after_s = max(self._queued_rows * self._seconds_per_row, _SHORTEST_RETRY_S)
-        raise Overloaded(why, retry_after_s)
+        raise Overloaded(why, max(self._seconds_for(self._queued_rows), _SHORTEST_RETRY_S))
+
+    def _seconds_for(self, rows: int) -> float:
+        return max(rows / len(self._lanes), 1) * self._seconds_per_row
 
     async def close(self) -> None:
-        """Refuse new requests, answer those that wait, then end the worker thread."""
+        """Refuse new requests, answer those that wait, then end the worker threads."""
         self._closing = True
         self._awake.set()
-        self._full.set()
-        await self._task
+        await asyncio.gather(*self._lanes)
         self._executor.shutdown(wait=False)
 
     def _queue_changed(self, rows: int) -> None:
@@ -144,77 +178,80 @@ class Batcher:
             self._awake.set()
         elif not self._closing:
             self._awake.clear()
-        if self._queued_rows >= self._max_batch_rows:
-            self._full.set()
-        elif not self._closing:
-            self._full.clear()
         if self._observer:
             self._observer.queue_depth(self._queued_rows)
 
+    def _forget(self, waiting: _Waiting) -> None:
+        """Take what is left of a request out of the queue; the network may have some or all of it already."""
+        with suppress(ValueError):
+            self._queue.remove(waiting)
+            self._queue_changed(-waiting.rows_left)
+
     async def _serve(self) -> None:
+        """One lane."""
         while True:
             await self._awake.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._window_s):
-                    await self._full.wait()
-            # Batches follow one another without a pause while somebody waits: the time that the network
-            # takes is the window of the next batch.
             while batch := self._take():
                 await self._execute(batch)
             if self._closing:
                 return
 
-    def _take(self) -> list[_Waiting]:
-        """Take the first requests that fit into one batch, in their order; drop those that have expired."""
-        batch: list[_Waiting] = []
+    def _take(self) -> list[_Part]:
+        """A lane's share of the rows that wait, in their order; drop the requests that have expired."""
+        free_lanes = len(self._lanes) - self._busy_lanes  # this one among them
+        share = min(math.ceil(self._queued_rows / free_lanes), self._max_batch_rows)
+        batch: list[_Part] = []
         rows = expired_rows = 0
         now_s = time.monotonic()
-        while self._queue and (not batch or rows + len(self._queue[0].views) <= self._max_batch_rows):
-            waiting = self._queue.popleft()
+        while self._queue and rows < share:
+            waiting = self._queue[0]
             if waiting.ends_at_s <= now_s:  # who asked for it is about to learn so
-                expired_rows += len(waiting.views)
+                expired_rows += waiting.rows_left
+                self._queue.popleft()
                 continue
-            batch.append(waiting)
-            rows += len(waiting.views)
+            first = waiting.taken
+            waiting.taken = min(first + share - rows, len(waiting.views))
+            if not waiting.rows_left:
+                self._queue.popleft()
+            batch.append(_Part(waiting, first, waiting.taken))
+            rows += waiting.taken - first
         if batch or expired_rows:
             self._queue_changed(-rows - expired_rows)
         return batch
 
-    async def _execute(self, batch: list[_Waiting]) -> None:
-        views = _joined([waiting.views for waiting in batch])
-        self._running_rows = len(views)
+    async def _execute(self, batch: list[_Part]) -> None:
+        views = _stacked([part.views for part in batch])
+        self._running_rows += len(views)
+        self._busy_lanes += 1
         started_s = time.perf_counter()
         try:
             loop = asyncio.get_running_loop()
             prediction = await loop.run_in_executor(self._executor, self._predict, views)
         except Exception as error:
             _LOGGER.exception("the network failed on a batch of %d rows", len(views))
-            for waiting in batch:
-                if not waiting.answer.done():
-                    failure = ModelServerError("the network failed on this request")
-                    failure.__cause__ = error
-                    waiting.answer.set_exception(failure)
+            for part in batch:
+                part.of.failed(error)
+                self._forget(part.of)
             return
         finally:
-            self._running_rows = 0
+            self._running_rows -= len(views)
+            self._busy_lanes -= 1
         seconds = time.perf_counter() - started_s
         self._seconds_per_row += _SMOOTHING * (seconds / len(views) - self._seconds_per_row)
         if self._observer:
             self._observer.batch_executed(len(views), seconds)
-        first = 0
-        for waiting in batch:
-            last = first + len(waiting.views)
-            if not waiting.answer.done():
-                waiting.answer.set_result(_rows(prediction, first, last))
-            first = last
+        row = 0
+        for waiting, first, last in batch:
+            waiting.came(first, _rows(prediction, row, row + last - first))
+            row += last - first
 
 
-def _joined(requests: list[ViewBatch]) -> ViewBatch:
-    if len(requests) == 1:
-        return requests[0]
+def _stacked(parts: list[ViewBatch]) -> ViewBatch:
+    if len(parts) == 1:
+        return parts[0]
     return ViewBatch(
-        np.concatenate([views.images for views in requests]),
-        np.concatenate([views.gain for views in requests]),
+        np.concatenate([views.images for views in parts]),
+        np.concatenate([views.gain for views in parts]),
     )
 
 

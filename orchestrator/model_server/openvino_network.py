@@ -4,15 +4,18 @@ OpenVINO reads the signature ``serving_default`` without conversion and without 
 """
 
 import logging
-import os
 import sys
-from itertools import pairwise
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from orchestrator.cores import available_cores
 from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import (
@@ -54,14 +57,12 @@ class NetworkAnswer(NamedTuple):
 
 
 class OpenVinoNetwork:
-    """A compiled network that spreads the rows of a batch over parallel streams.
+    """A compiled network with parallel streams: as many batches at once as there are ``streams``.
 
-    Each stream is a share of the threads with an inference request of its own. Rows are independent, so
-    streams need not wait for each other at every layer, as threads within one request do:
-    measured with DenseNet121, 8 rows on 4 shared cores, four streams of one thread took 0.34 s, one
-    stream of four threads 0.74 s. Threads are not pinned to cores, since these are not ours alone.
-
-    Not thread-safe: one call of :meth:`run` at a time.
+    Each stream is a share of the threads. Streams need not wait for each other at every layer, as threads
+    within one request do: measured with DenseNet121, 8 rows on 4 shared cores, four streams of one thread
+    took 0.34 s, one stream of four threads 0.74 s. Threads are not pinned to cores, since these are not ours
+    alone.
     """
 
     def __init__(
@@ -85,11 +86,11 @@ class OpenVinoNetwork:
         """
         self._version_dir = version_dir
         threads = threads or available_cores()
-        self._streams = min(threads, VIEWS_PER_IMAGE)
+        self.streams = min(threads, VIEWS_PER_IMAGE)
         self._options = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": self._streams,
+            "NUM_STREAMS": self.streams,
             "ENABLE_CPU_PINNING": False,
         }
         self._core = ov.Core()
@@ -102,7 +103,11 @@ class OpenVinoNetwork:
             _LOGGER.warning(
                 "this CPU does not compute in %s; the network computes in %s", precision, computes_in
             )
-        self._requests = self._requests_of(compiled)
+        self._compiled: ov.CompiledModel | None = compiled
+        self._compiling = Lock()
+        self._idle = SimpleQueue[_Request]()
+        for _ in range(self.streams):
+            self._idle.put(_Request(compiled))
 
     def _compile(self) -> ov.CompiledModel:
         try:
@@ -110,72 +115,69 @@ class OpenVinoNetwork:
         except RuntimeError as error:
             raise ModelServerUnavailable("the model cannot be read as a SavedModel") from error
 
-    def _requests_of(self, compiled: ov.CompiledModel) -> list[ov.InferRequest]:
-        return [compiled.create_infer_request() for _ in range(self._streams)]
-
     def run(self, views: ViewBatch) -> NetworkAnswer:
-        """Return the outputs for the rows of ``views``, in their order.
+        """Return the outputs for the rows of ``views``, in their order; from any thread.
+
+        Waits for a stream where all are at work.
 
         Raises:
             RuntimeError: OpenVINO failed; the next call compiles the network anew.
             ModelServerUnavailable: compiling it anew failed.
         """
-        if not self._requests:
-            self._requests = self._requests_of(self._compile())
-        bounds = np.linspace(0, len(views), min(len(views), len(self._requests)) + 1).astype(int)
-        running = []
+        request = self._idle.get()
         try:
-            for request, (first, last) in zip(self._requests, pairwise(bounds), strict=False):
-                request.start_async(
-                    {IMAGES.name: views.images[first:last], GAIN.name: views.gain[first:last]}
+            request = self._current(request)
+            request.infer.infer({IMAGES.name: views.images, GAIN.name: views.gain})
+            # Copies: the next run on this stream writes where these lie.
+            return NetworkAnswer(
+                *(
+                    np.array(request.infer.get_tensor(spec.name).data)
+                    for spec in (MAIN_OUT, AUX_OUT, LOGITS, CAMS)
                 )
-                running.append(request)
-        finally:
-            # All of them, whatever one of them says: a request that still runs cannot be started again.
-            failures = [failure for request in running if (failure := _wait(request))]
-        if failures:
-            # A stream in which a run failed may fail on every run after it.
-            self._requests = []
-            raise failures[0]
-        return NetworkAnswer(
-            *(
-                np.concatenate([request.get_tensor(spec.name).data for request in running])
-                for spec in (MAIN_OUT, AUX_OUT, LOGITS, CAMS)
             )
-        )
+        except RuntimeError:
+            with self._compiling:  # a stream in which a run failed may fail on every run after it
+                if self._compiled is request.of:
+                    self._compiled = None
+            raise
+        finally:
+            self._idle.put(request)
 
-    def warm_up(self) -> int:
-        """Run one blank row on each stream, so that the first caller does not; return the number of rows.
+    def _current(self, request: "_Request") -> "_Request":
+        """The request; another one where the network was compiled anew since."""
+        with self._compiling:
+            if self._compiled is None:
+                self._compiled = self._compile()
+            return request if request.of is self._compiled else _Request(self._compiled)
+
+    def warm_up(self) -> float:
+        """Run one blank row on each stream, so that the first caller does not; return the seconds it took.
 
         Raises:
             ContractViolation: the answers are no probabilities.
             ModelServerUnavailable: the network fails.
         """
-        rows = len(self._requests)
-        blank: UInt8Array = np.full((rows, IMAGE_SIZE, IMAGE_SIZE, 3), 128, dtype=np.uint8)
+        blank: UInt8Array = np.full((1, IMAGE_SIZE, IMAGE_SIZE, 3), 128, dtype=np.uint8)
+        views = [ViewBatch(blank, np.ones(1, dtype=np.float32))] * self.streams
+        started_s = time.perf_counter()
         try:
-            answer = self.run(ViewBatch(blank, np.ones(rows, dtype=np.float32)))
+            with ThreadPoolExecutor(self.streams) as threads:
+                answers = list(threads.map(self.run, views))
         except RuntimeError as error:
             raise ModelServerUnavailable("the model fails on a blank image") from error
-        if not np.allclose(answer.main_out.sum(axis=1), 1.0, atol=1e-2):
-            received = answer.main_out[0].tolist()
-            raise ContractViolation(f"expected probabilities that sum to 1, received {received}")
-        return rows
+        for answer in answers:
+            if not np.allclose(answer.main_out.sum(axis=1), 1.0, atol=1e-2):
+                received = answer.main_out[0].tolist()
+                raise ContractViolation(f"expected probabilities that sum to 1, received {received}")
+        return time.perf_counter() - started_s
 
 
-def _wait(request: ov.InferRequest) -> RuntimeError | None:
-    try:
-        request.wait()
-    except RuntimeError as error:
-        return error
-    return None
+class _Request:
+    """A place for one run at a time, and the compiled network that it belongs to."""
 
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use; at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self.of = compiled
+        self.infer = compiled.create_infer_request()
 
 
 class _Port(Protocol):

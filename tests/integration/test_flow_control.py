@@ -204,9 +204,9 @@ class Batched(FakeModelServer):
         self._loop = asyncio.get_running_loop()
         self._batcher = Batcher(
             self._predict,
+            lanes=1,
             max_batch_rows=1,
             max_queue_rows=100,
-            window_s=0.0,
             seconds_per_row=0.001,
             observer=self,
         )
@@ -278,9 +278,7 @@ async def offered(load: float, seconds: float) -> Outcomes:
         main = np.zeros((len(views), 5), np.float32)
         return Prediction(main, main[:, 0], main, None, ModelIdentity("wbc", 1, None))
 
-    batcher = Batcher(
-        network, max_batch_rows=8, max_queue_rows=1000, window_s=0.0, seconds_per_row=1 / ROWS_PER_S
-    )
+    batcher = Batcher(network, lanes=1, max_batch_rows=8, max_queue_rows=1000, seconds_per_row=1 / ROWS_PER_S)
     admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=0.3)
     views = ViewBatch(np.zeros((1, 2, 2, 3), np.uint8), np.ones(1, np.float32))
     outcomes = Outcomes()

@@ -15,7 +15,7 @@ from orchestrator.edge.http_api import create_app, running
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.failover import FailoverModelServer
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
-from orchestrator.settings import Settings
+from orchestrator.settings import ImageSettings, Settings
 from orchestrator.tracing import current_trace_id, exported_traces
 from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
@@ -28,6 +28,10 @@ MARKER = "Yilmaz-Ayse-1957"
 PREDICT = "tensorflow.serving.PredictionService/Predict"
 IN_PREPARATION: Tree = {"decode": {}, "preprocess": {}, "quality": {}}
 AFTERWARDS: Tree = {"route": {}, "explain": {}, "report": {}}
+
+
+in_threads_and_processes = pytest.mark.parametrize("processes", [0, 1])
+"""Of the steps on pixels."""
 
 
 class NotingServing(PixelServing):
@@ -65,8 +69,8 @@ def cell() -> bytes:
     return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
 
 
-def services_with(model_server: ModelServer) -> Services:
-    return build_services(Settings(), model_server=model_server)
+def services_with(model_server: ModelServer, processes: int = 0) -> Services:
+    return build_services(Settings(images=ImageSettings(processes=processes)), model_server=model_server)
 
 
 async def ask(services: Services, collector: OtlpCollector | None, *requests: httpx2.Request) -> list[int]:
@@ -87,11 +91,12 @@ def predict_request(cell: bytes, **headers: str) -> httpx2.Request:
     return httpx2.Request("POST", "http://service/predict", files={"file": cell}, headers=headers)
 
 
-async def test_the_spans_of_a_request_are_one_tree_below_the_callers(serving, cell):
+@in_threads_and_processes
+async def test_the_spans_of_a_request_are_one_tree_below_the_callers(serving, cell, processes):
     noting, model_server = serving
     with OtlpCollector() as collector:
         status = await ask(
-            services_with(model_server),
+            services_with(model_server, processes),
             collector,
             predict_request(cell, traceparent=CALLER, tracestate="a=b"),
         )
@@ -101,6 +106,10 @@ async def test_the_spans_of_a_request_are_one_tree_below_the_callers(serving, ce
     }
     named = {span.name: span for span in collector.spans}
     root, call = named["POST /predict"], named[PREDICT]
+    for within in IN_PREPARATION:
+        span, total = named[within], named["total"]
+        assert total.start_time_unix_nano <= span.start_time_unix_nano < span.end_time_unix_nano
+        assert span.end_time_unix_nano <= total.end_time_unix_nano
     _, trace_id, caller_id, _ = CALLER.split("-")
     assert (root.trace_id.hex(), root.parent_span_id.hex()) == (trace_id, caller_id)
     assert root.trace_state == ""
@@ -131,12 +140,16 @@ async def test_without_a_caller_s_trace_each_request_begins_one_and_probes_begin
         assert list(tree(spans)) == ["POST /predict"]
 
 
-async def test_what_fails_is_marked_by_its_kind_alone(serving, cell):
+@in_threads_and_processes
+async def test_what_fails_is_marked_by_its_kind_alone(serving, cell, processes):
     noting, model_server = serving
     noting.failing = True
     with OtlpCollector() as collector:
         status = await ask(
-            services_with(model_server), collector, predict_request(cell), predict_request(MARKER.encode())
+            services_with(model_server, processes),
+            collector,
+            predict_request(cell),
+            predict_request(MARKER.encode()),
         )
     assert status == [500, 415]
     failed = {

@@ -9,9 +9,12 @@ from prometheus_client import REGISTRY
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import Finding, ModelIdentity, ReviewReason, ViewBatch, joined
+from orchestrator.image_steps import Drawing
+from orchestrator.image_workers.processes import ImageProcesses
+from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.profiles import load_profiles
 from orchestrator.report.rule_based_writer import RuleBasedWriter
-from orchestrator.routing import MODEL_REASONS, is_clear
+from orchestrator.routing import DOUBTS, is_clear
 from orchestrator.vision.decode import DecodeLimits
 from tests.fakes.model_server import FakeModelServer
 
@@ -48,8 +51,11 @@ def payload(synthetic_cell):
 
 async def analysed(payload, server, profile, options=None):
     await server.start()
-    services = Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
-    return await analyse(payload, services, options or AnalysisOptions())
+    return await analyse(payload, services_of(server, profile), options or AnalysisOptions())
+
+
+def services_of(server, profile):
+    return Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
 
 
 async def test_a_clear_first_view_is_the_whole_answer_and_its_heatmap(payload):
@@ -116,9 +122,29 @@ def finding(margin: float, *codes: str) -> Finding:
 def test_clear_is_a_wide_margin_without_a_doubt_of_the_models_own():
     assert is_clear(finding(0.5), 0.5 - 1e-9)
     assert not is_clear(finding(0.4), 0.5)
-    assert is_clear(finding(0.9, "blurred", "too_small"), 0.5)  # no view would take these away
-    for code in MODEL_REASONS:
+    for code in ("blurred", "too_small", "out_of_distribution"):
+        assert is_clear(finding(0.9, code), 0.5)  # no view would take these away
+    for code in DOUBTS:
         assert not is_clear(finding(0.9, code), 0.5)
+
+
+@pytest.mark.parametrize("mode", ["none", "light", "adaptive"])
+async def test_processes_for_images_change_nothing_of_an_analysis(payload, mode):
+    drawing = Drawing(outlines=True)
+    found = []
+    for images in (ImageThreads(), ImageProcesses(1)):
+        services = dataclasses.replace(services_of(FakeModelServer(), NEVER_CLEAR), images=images)
+        async with services.running():
+            found.append(await analyse(payload, services, AnalysisOptions(tta=mode, drawing=drawing), "r"))
+    in_threads, in_processes = found
+
+    assert in_threads.overlay == in_processes.overlay
+    assert in_threads.outlines == in_processes.outlines
+    assert in_threads.finding == in_processes.finding
+    assert in_threads.report == in_processes.report
+    assert in_threads.timings_ms.keys() == in_processes.timings_ms.keys()
+    np.testing.assert_array_equal(in_threads.focus.heatmap, in_processes.focus.heatmap)
+    assert in_threads.focus.shares == in_processes.focus.shares
 
 
 async def test_answers_are_joined_in_order_and_only_of_one_model():

@@ -14,7 +14,8 @@ from orchestrator.model_server.call_observer import Method, Outcome
 from orchestrator.model_server.retry import RetryOutcome
 from orchestrator.report.wording import REASONS_BY_WEIGHT
 from orchestrator.request_context import set_request_id
-from orchestrator.telemetry import finding_reached, report_written, request_ended, stage
+from orchestrator.stages import stage
+from orchestrator.telemetry import finding_reached, report_written, request_ended
 from orchestrator.vision.tta import TtaMode
 
 

@@ -7,8 +7,11 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
+from orchestrator.cores import available_cores
 from orchestrator.domain import ViewBatch
 from orchestrator.errors import ConfigurationError
+from orchestrator.image_workers.processes import ImageProcesses
+from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.model_server.canary import CanaryModelServer
 from orchestrator.model_server.embedded import EmbeddedModelServer
 from orchestrator.model_server.failover import FailoverModelServer
@@ -23,7 +26,7 @@ from orchestrator.settings import (
     ShadowSettings,
     TfServingSettings,
 )
-from orchestrator.wiring import build_app, build_model_server, build_services, serve
+from orchestrator.wiring import build_app, build_image_workers, build_model_server, build_services, serve
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -88,6 +91,28 @@ TARGET = TfServingSettings(target="tf-serving:8500")
 )
 def test_model_servers_are_put_together_as_the_settings_say(settings, outermost):
     assert type(build_model_server(settings)) is outermost
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        (ImageSettings(processes=0), ImageThreads),
+        (ImageSettings(processes=3), ImageProcesses),
+        (ImageSettings(processes=None), ImageProcesses if available_cores() > 1 else ImageThreads),
+    ],
+)
+def test_steps_on_pixels_run_where_the_settings_say(settings, kind):
+    assert type(build_image_workers(Settings(images=settings))) is kind
+
+
+def test_beside_a_tensorflow_serving_steps_on_pixels_run_in_threads_unless_told_otherwise():
+    remote = TfServingSettings(target="models:8500")
+    unset, two = (
+        build_image_workers(Settings(tf_serving=remote, images=ImageSettings(processes=processes)))
+        for processes in (None, 2)
+    )
+    assert type(unset) is ImageThreads
+    assert type(two) is ImageProcesses
 
 
 @pytest.mark.parametrize(

@@ -20,19 +20,23 @@ def views_of(*values: float) -> ViewBatch:
 
 
 class GatedNetwork:
-    """Answers each row with its gain, when told to; fails on a negative gain."""
+    """Answers each row with its gain, when told to; fails on a negative gain.
 
-    def __init__(self, *, is_open: bool = True) -> None:
+    Batches that begin with ``slow`` are told to; where it is None, all are."""
+
+    def __init__(self, *, is_open: bool = True, slow: float | None = None) -> None:
         self.batches: list[list[float]] = []
+        self.slow = slow
         self.entered = threading.Event()
         self.gate = threading.Event()
-        if is_open:
+        if is_open and slow is None:
             self.gate.set()
 
     def __call__(self, views: ViewBatch) -> Prediction:
         self.batches.append(views.gain.tolist())
         self.entered.set()
-        assert self.gate.wait(timeout=30)
+        if self.slow is None or views.gain[0] == self.slow:
+            assert self.gate.wait(timeout=30)
         if (views.gain < 0).any():
             raise ValueError("a negative gain")
         main = np.repeat(views.gain[:, None], 5, axis=1)
@@ -65,9 +69,9 @@ async def make_batcher() -> AsyncIterator[MakeBatcher]:
 
     def make(network: GatedNetwork, **changes: object) -> Batcher:
         arguments = {
+            "lanes": 1,
             "max_batch_rows": 4,
             "max_queue_rows": 6,
-            "window_s": 0.0,
             "seconds_per_row": 0.5,
             **changes,
         }
@@ -91,31 +95,21 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 async def test_requests_that_arrive_together_share_a_batch(make_batcher: MakeBatcher) -> None:
     network, notes = GatedNetwork(), Notes()
-    batcher = make_batcher(network, window_s=5.0, observer=notes)
+    batcher = make_batcher(network, observer=notes)
 
     answers = await asyncio.gather(*(submitted(batcher, value) for value in (1, 2, 3, 4)))
 
     assert network.batches == [[1, 2, 3, 4]]
     assert [answer.aux_out.tolist() for answer in answers] == [[1], [2], [3], [4]]
     assert notes.executed == [4]
-
-
-async def test_a_full_batch_does_not_wait_for_the_window(make_batcher: MakeBatcher) -> None:
-    batcher = make_batcher(GatedNetwork(), window_s=60.0)
-
-    async with asyncio.timeout(10):
-        answer = await batcher.submit(views_of(1, 2, 3, 4))
-
-    assert answer.main_out.shape == (4, 5)
-
-
-async def test_a_lone_request_waits_no_longer_than_the_window(make_batcher: MakeBatcher) -> None:
-    batcher = make_batcher(GatedNetwork(), window_s=0.01)
-
-    async with asyncio.timeout(10):
-        assert (await batcher.submit(views_of(7))).aux_out.tolist() == [7]
 
 
 async def test_what_gathers_while_the_network_works_goes_next_and_never_beyond_the_limit(
@@ -131,7 +125,7 @@ async def test_what_gathers_while_the_network_works_goes_next_and_never_beyond_t
     network.gate.set()
     answers = await asyncio.gather(first, *later)
 
-    assert network.batches == [[1], [2, 3, 4], [5, 6]]
+    assert network.batches == [[1], [2, 3, 4, 5], [6]]
     assert [answer.aux_out.tolist() for answer in answers] == [[1], [2, 3], [4], [5, 6]]
     assert [answer.logits[:, 0].tolist() for answer in answers] == [[2], [3, 4], [5], [6, 7]]
     assert [answer.cams.shape for answer in answers if answer.cams is not None] == [
@@ -216,19 +210,24 @@ async def test_a_cancelled_request_leaves_the_queue(make_batcher: MakeBatcher) -
     assert network.batches == [[1], [3]]
 
 
-async def test_cancelling_the_only_request_leaves_a_batcher_that_still_answers(
+async def test_cancelling_the_only_request_that_waits_leaves_a_batcher_that_still_answers(
     make_batcher: MakeBatcher,
 ) -> None:
-    network = GatedNetwork()
-    batcher = make_batcher(network, window_s=0.05)
-    task = submitted(batcher, 1)
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network)
+    running = submitted(batcher, 1)
+    await network.working()
+    waiting = submitted(batcher, 2)
     await settled()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
-    assert (await batcher.submit(views_of(2))).aux_out.tolist() == [2]
-    assert network.batches == [[2]]
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    network.gate.set()
+    await running
+
+    assert (await batcher.submit(views_of(3))).aux_out.tolist() == [3]
+    assert network.batches == [[1], [3]]
 
 
 async def test_a_request_whose_deadline_passes_is_answered_so_and_never_computed(
@@ -256,18 +255,18 @@ async def test_an_expired_request_is_not_computed_even_before_it_has_noticed(
     make_batcher: MakeBatcher,
 ) -> None:
     network, notes = GatedNetwork(), Notes()
-    batcher = make_batcher(network, observer=notes, window_s=5.0)
+    batcher = make_batcher(network, observer=notes, seconds_per_row=0.001)
     with deadline(0.02):
-        expiring = submitted(batcher, 1)
-    await settled()
-    time.sleep(0.05)  # the loop is late: the request's own clock has not rung yet
+        expiring = asyncio.create_task(batcher.submit(views_of(1)))
+    others = [submitted(batcher, value) for value in (2, 3, 4)]
+    asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # the loop is late: no clock has rung yet
 
-    answers = await asyncio.gather(*(submitted(batcher, value) for value in (2, 3, 4, 5)))
-    assert [answer.aux_out.tolist() for answer in answers] == [[2], [3], [4], [5]]
+    answers = await asyncio.gather(*others)
+    assert [answer.aux_out.tolist() for answer in answers] == [[2], [3], [4]]
     with pytest.raises(ModelServerTimeout):
         await expiring
 
-    assert network.batches == [[2, 3, 4, 5]]
+    assert network.batches == [[2, 3, 4]]
     assert notes.depths[-1] == 0
 
 
@@ -324,7 +323,7 @@ async def test_a_request_cancelled_within_a_batch_does_not_disturb_the_others(
     make_batcher: MakeBatcher,
 ) -> None:
     network = GatedNetwork(is_open=False)
-    batcher = make_batcher(network, window_s=5.0)
+    batcher = make_batcher(network)
     cancelled, kept = submitted(batcher, 1, 1), submitted(batcher, 2, 2)
     await network.working()
 
@@ -340,7 +339,7 @@ async def test_a_failure_reaches_every_waiter_of_its_batch_and_nobody_else(
     make_batcher: MakeBatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = GatedNetwork(is_open=False)
-    batcher = make_batcher(network, window_s=5.0)
+    batcher = make_batcher(network)
     failing = [submitted(batcher, 1, 1), submitted(batcher, -1), submitted(batcher, 2)]
     await network.working()
     after = submitted(batcher, 3)
@@ -354,6 +353,98 @@ async def test_a_failure_reaches_every_waiter_of_its_batch_and_nobody_else(
     assert all(isinstance(error, Exception) and isinstance(error.__cause__, ValueError) for error in errors)
     assert (await after).aux_out.tolist() == [3]
     assert "failed on a batch of 4 rows" in caplog.text
+
+
+async def test_a_lone_request_is_spread_over_all_lanes(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network, lanes=4, max_queue_rows=8)
+
+    asked = submitted(batcher, 1, 2, 3, 4, 5, 6, 7, 8)
+    await becomes(lambda: len(network.batches) == 4)  # at once: none has been answered
+    network.gate.set()
+    answer = await asked
+
+    assert sorted(network.batches) == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert answer.aux_out.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert answer.cams is not None
+    assert answer.cams.shape == (8, 5, 1, 1)
+
+
+async def test_a_free_lane_waits_for_no_other(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(slow=1)
+    batcher = make_batcher(network, lanes=2)
+    slow = submitted(batcher, 1)
+    await network.working()
+
+    answers = [await batcher.submit(views_of(value)) for value in (2, 3, 4)]
+
+    assert [answer.aux_out.tolist() for answer in answers] == [[2], [3], [4]]
+    assert not slow.done()
+    network.gate.set()
+    await slow
+
+
+async def test_answers_keep_the_order_of_their_rows_whichever_lane_is_first(
+    make_batcher: MakeBatcher,
+) -> None:
+    network = GatedNetwork(slow=1)
+    batcher = make_batcher(network, lanes=2)
+
+    asked = submitted(batcher, 1, 2, 3, 4)
+    await becomes(lambda: len(network.batches) == 2)
+    other = await batcher.submit(views_of(5))  # by the lane that had 3 and 4
+    network.gate.set()
+
+    assert other.aux_out.tolist() == [5]
+    assert (await asked).aux_out.tolist() == [1, 2, 3, 4]
+
+
+async def test_what_is_left_of_a_request_that_failed_is_not_computed(make_batcher: MakeBatcher) -> None:
+    network, notes = GatedNetwork(), Notes()
+    batcher = make_batcher(network, max_batch_rows=2, observer=notes)
+
+    with pytest.raises(ModelServerError, match="failed on this request"):
+        await batcher.submit(views_of(-1, 2, 3, 4, 5, 6))
+
+    assert network.batches == [[-1, 2]]
+    assert notes.depths[-1] == 0
+    assert (await batcher.submit(views_of(7))).aux_out.tolist() == [7]
+
+
+async def test_what_is_left_of_a_request_that_was_cancelled_is_not_computed(
+    make_batcher: MakeBatcher,
+) -> None:
+    network, notes = GatedNetwork(is_open=False), Notes()
+    batcher = make_batcher(network, max_batch_rows=2, observer=notes)
+    cancelled = submitted(batcher, 1, 2, 3, 4, 5)
+    await network.working()
+
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+
+    assert notes.depths[-1] == 0
+    network.gate.set()
+    assert (await batcher.submit(views_of(7))).aux_out.tolist() == [7]
+    assert network.batches == [[1, 2], [7]]
+
+
+async def test_lanes_shorten_the_wait_that_is_expected(make_batcher: MakeBatcher) -> None:
+    network = GatedNetwork(is_open=False)
+    batcher = make_batcher(network, lanes=2, max_queue_rows=100)  # half a second a row and lane
+    running = [submitted(batcher, 1), submitted(batcher, 2)]
+    await becomes(lambda: len(network.batches) == 2)
+    waiting = submitted(batcher, 3, 3)
+    await settled()
+
+    with deadline(1.2), pytest.raises(Overloaded, match=r"would answer in 1\.2 s, after"):
+        await batcher.submit(views_of(4))  # the fifth row of two lanes
+    with deadline(1.4):
+        in_time = submitted(batcher, 5)
+    await settled()
+
+    network.gate.set()
+    await asyncio.gather(*running, waiting, in_time)
 
 
 async def test_closing_answers_those_who_wait_and_refuses_others(make_batcher: MakeBatcher) -> None:

@@ -3,6 +3,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +68,13 @@ async def test_concurrent_requests_go_through_the_network_together(
     small_exported_model: ExportedModel,
 ) -> None:
     notes = Notes()
-    server = EmbeddedModelServer(
-        small_exported_model.model_dir, threads=2, batch_window_s=0.5, observer=notes
-    )
+    server = EmbeddedModelServer(small_exported_model.model_dir, threads=2, observer=notes)
     await server.start()
-    requests = [views_of(BATCH_ROWS // 4, seed) for seed in range(4)]
+    requests = [views_of(BATCH_ROWS // 2, seed) for seed in range(4)]
 
     answers = await asyncio.gather(*(server.classify(views) for views in requests))
 
-    assert notes.executed == [BATCH_ROWS]
+    assert notes.executed == [BATCH_ROWS, BATCH_ROWS]  # one for each stream
     assert notes.depths[-1] == 0
     for views, answer in zip(requests, answers, strict=True):
         alone = await server.classify(views)
@@ -239,11 +238,22 @@ def test_a_batch_that_fails_leaves_a_network_that_answers(small_exported_model: 
     before = network.run(good)
 
     with pytest.raises(RuntimeError):
-        network.run(ViewBatch(good.images, good.gain[:1]))
+        network.run(ViewBatch(good.images, good.gain[:3]))
     # Whichever stream takes the rows.
     for _ in range(4):
         after = network.run(good)
         np.testing.assert_array_equal(before.main_out, after.main_out)
+
+
+def test_batches_of_many_threads_get_their_own_answers(small_exported_model: ExportedModel) -> None:
+    network = OpenVinoNetwork(small_exported_model.version_dir, threads=2)
+    questions = [views_of(2, seed) for seed in range(16)]
+    alone = [network.run(views).main_out for views in questions]
+
+    with ThreadPoolExecutor(6) as threads:
+        together = [answer.main_out for answer in threads.map(network.run, questions)]
+
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 SERVE_ONCE = """

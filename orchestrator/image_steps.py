@@ -1,0 +1,100 @@
+"""The steps on pixels, before the network and after it; each is one hop to a worker, see
+:mod:`orchestrator.image_workers`.
+
+What they take and give may cross to another process and back, so it holds no more than is needed.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orchestrator.domain import (
+    CellOutlines,
+    Float32Array,
+    FocusMap,
+    Overlay,
+    ReviewReason,
+    UInt8Array,
+    ViewBatch,
+)
+from orchestrator.stages import stage
+from orchestrator.vision import heatmap, quality, tta
+from orchestrator.vision.crop import Window
+from orchestrator.vision.decode import DecodeLimits, decode
+from orchestrator.vision.foreground import CellMasks
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
+from orchestrator.vision.outlines import mask_outlines
+from orchestrator.vision.preprocessing import Recipe, preprocess
+from orchestrator.vision.tta import TtaMode
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCell:
+    """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
+    sees; ``views`` are the rows that it is asked for first."""
+
+    rgb: UInt8Array
+    masks: CellMasks
+    window: Window
+    views: ViewBatch
+    quality: tuple[ReviewReason, ...]
+
+    @property
+    def pixels(self) -> UInt8Array:
+        """What the model sees, uint8 ``[224, 224, 3]``: the first view is always the image itself."""
+        pixels: UInt8Array = self.views.images[0]
+        return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn for a person."""
+
+    colour_map: ColourMap = "viridis"
+    format: OverlayFormat = "png"
+    style: OverlayStyle = "overlay"
+    outlines: bool = False
+
+
+class Explanation(NamedTuple):
+    """Each None where it was not asked for."""
+
+    focus: FocusMap | None = None
+    overlay: Overlay | None = None
+    outlines: CellOutlines | None = None
+
+
+def prepare(payload: bytes, recipe: Recipe, mode: TtaMode, limits: DecodeLimits) -> PreparedCell:
+    """Before the network: bytes to rows for the model server.
+
+    Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed.
+    """
+    with stage("decode"):
+        rgb = decode(payload, limits).rgb
+    with stage("preprocess"):
+        cell = preprocess(rgb, recipe)
+        views = tta.stack_first(cell.pixels, mode)
+    with stage("quality"):
+        found = cell.cell
+        reasons = quality.assess(
+            rgb,
+            cell_size_px=found.size if found else None,
+            cell_centre=(found.row, found.column) if found else None,
+        )
+    return PreparedCell(rgb, cell.masks, cell.window, views, reasons)
+
+
+def explain(
+    prepared: PreparedCell, cams: Float32Array | None, mode: TtaMode, drawing: Drawing
+) -> Explanation:
+    """After the network: class activation maps of the views, float32 ``[N, h, w]``, to a heatmap in the
+    original frame and its picture; without maps, the outlines alone."""
+    outlines = mask_outlines(prepared.masks, prepared.window) if drawing.outlines else None
+    if cams is None:
+        return Explanation(None, None, outlines)
+    with stage("explain"):
+        focus = heatmap.assemble(cams, mode, prepared.masks, prepared.window, prepared.rgb.shape)
+        if drawing.style == "levels":
+            overlay = heatmap.draw_levels(focus.heatmap)
+        else:
+            overlay = heatmap.draw_overlay(prepared.rgb, focus.heatmap, drawing.colour_map, drawing.format)
+    return Explanation(focus, overlay, outlines)

@@ -1,0 +1,146 @@
+"""Steps on pixels in processes of their own."""
+
+import asyncio
+import contextvars
+import logging
+import os
+import socket
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import RLock
+from typing import Final, ParamSpec, TypeVar
+
+from orchestrator.errors import UndecodableImage
+from orchestrator.image_workers.channel import MEMORY_BYTES, Channel, Outcome
+from orchestrator.stages import stage_ended
+from orchestrator.telemetry import IMAGE_WORKERS_LOST
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LOGGER = logging.getLogger(__name__)
+
+LONGEST_STEP_S: Final = 60.0
+"""An image of 25 million pixels takes 3 s; what takes so long does not end."""
+
+_START_S: Final = 60.0
+_ATTEMPTS: Final = 2
+
+
+class ImageProcesses:
+    """See :class:`~.base.ImageWorkers`. A thread for each process hands it its work and waits for it.
+
+    Args:
+        processes: how many; each costs 35 MB.
+        longest_step_s: after so many seconds a process is ended, and another takes its place.
+    """
+
+    def __init__(self, processes: int, longest_step_s: float = LONGEST_STEP_S) -> None:
+        self._longest_step_s = longest_step_s
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="image")
+        self._idle = SimpleQueue[_Process]()
+        self._processes = [_Process() for _ in range(processes)]
+        for process in self._processes:
+            self._idle.put(process)
+
+    async def start(self) -> None:
+        """Start all processes side by side.
+
+        Raises ``RuntimeError`` where one does not come up.
+        """
+        await asyncio.gather(*(asyncio.to_thread(process.channel) for process in self._processes))
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it in a process that is free; a function that ends two of them is not tried again."""
+        call = partial(contextvars.copy_context().run, self._outcome, (function, args, kwargs))
+        outcome: Outcome = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        if outcome.error is not None:
+            raise outcome.error
+        result: R = outcome.value
+        return result
+
+    async def close(self) -> None:
+        """End the processes, when each has done what it does."""
+        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.end()
+
+    def _outcome(self, call: object) -> Outcome:
+        process = self._idle.get()  # never waits: there is a process for each thread
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    channel = process.channel()
+                    channel.send(call)
+                    outcome: Outcome = channel.receive(self._longest_step_s)
+                except (EOFError, OSError) as error:  # TimeoutError is an OSError
+                    _LOGGER.warning("a process for images was lost (%s)", type(error).__name__)
+                    IMAGE_WORKERS_LOST.inc()
+                    process.end()
+                else:
+                    for stage in outcome.stages:
+                        stage_ended(stage)
+                    return outcome
+            raise UndecodableImage("The image cannot be processed: it ends the process that tries to.")
+        finally:
+            self._idle.put(process)
+
+
+class _Process:
+    """A process, started when it is first needed and again when it was lost; it ends with this object."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # it may be ended while it still comes up
+        self._channel: Channel | None = None
+        self._end: Callable[[], object] = lambda: None
+
+    def channel(self) -> Channel:
+        """The way to the process, which runs.
+
+        Raises ``RuntimeError`` where it does not come up.
+        """
+        with self._lock:
+            if self._channel is None:
+                popen, self._channel = _started()
+                self._end = weakref.finalize(self, _end, popen, self._channel)
+                try:
+                    self._channel.receive(_START_S)
+                except (EOFError, OSError) as error:
+                    self.end()
+                    raise RuntimeError("a process for images did not start; stderr says why") from error
+            return self._channel
+
+    def end(self) -> None:
+        """End it at once."""
+        with self._lock:
+            self._end()
+            self._channel = None
+
+
+def _end(popen: subprocess.Popen[bytes], channel: Channel) -> None:
+    channel.close()
+    popen.kill()
+    popen.wait()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], Channel]:
+    ours, theirs = socket.socketpair()
+    memory = os.memfd_create("wbc-images")
+    try:
+        os.ftruncate(memory, MEMORY_BYTES)
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.image_workers.worker", str(theirs.fileno()), str(memory)],
+            pass_fds=(theirs.fileno(), memory),
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        return popen, Channel(Connection(ours.detach()), memory)
+    finally:
+        theirs.close()
+        os.close(memory)

@@ -1,0 +1,51 @@
+"""What the tests let image workers do; in a module, so that a process of its own can import it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import UnsupportedImage
+from orchestrator.stages import stage
+
+
+def brighter(image: NDArray[np.uint8], by: int = 1) -> dict[str, object]:
+    return {"image": image + np.uint8(by), "by": by, "process": os.getpid()}
+
+
+def refuse(name: str) -> None:
+    with stage(name):
+        raise UnsupportedImage("Not this one.")
+
+
+def fail() -> None:
+    raise ZeroDivisionError("in the worker")
+
+
+def staged(*names: str) -> None:
+    for name in names:
+        with stage(name):
+            time.sleep(0.01)
+
+
+def note(path: Path, word: str, seconds: float = 0.0) -> str:
+    with path.open("a") as file:
+        file.write(word)
+    time.sleep(seconds)
+    return word
+
+
+def end_suddenly(path: Path, word: str, times: int) -> str:
+    """Ends its process the first ``times`` times."""
+    note(path, word)
+    if path.read_text().count(word) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return word
+
+
+def never_end(path: Path) -> None:
+    note(path, "x")
+    time.sleep(600)
