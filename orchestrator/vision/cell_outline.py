@@ -49,6 +49,12 @@ _MAX_BEND: Final = 2
 """What a contrast of the nucleus' size is worth, in steps of sure cell; what a step of bending costs; and
 steps that the outline may move from ray to ray."""
 
+_BEND_COSTS: Final = np.repeat(
+    np.float32(_BEND_COST) * np.abs(np.arange(-_MAX_BEND, _MAX_BEND + 1, dtype=np.float32))[:, np.newaxis],
+    RADII,
+    axis=1,
+)
+
 _LAB_WEIGHTS: Final = np.array([[0.7, 1.0, 1.0]], np.float32)
 """Lightness counts less than colour: shading and vignetting are lightness."""
 
@@ -187,22 +193,19 @@ def _best_closed_path(score: Float32Array) -> NDArray[np.int64]:
     rays, radii = score.shape
     lead = rays // 4
     turns = np.concatenate([score[-lead:], score, score[:lead]])
-    bends = np.arange(-_MAX_BEND, _MAX_BEND + 1)
-    costs = np.repeat((_BEND_COST * np.abs(bends)).astype(np.float32)[:, np.newaxis], radii, axis=1)
     best = np.full((len(turns), radii + 2 * _MAX_BEND), -1e9, np.float32)
     inner = best[:, _MAX_BEND:-_MAX_BEND]
     # Row b of a ray's view: the radius b - _MAX_BEND away on that ray.
     shifted = np.lib.stride_tricks.sliding_window_view(best, radii, axis=1)
-    reached = np.empty((len(turns), len(bends), radii), np.float32)
+    reached = np.empty((len(turns) - 1, len(_BEND_COSTS), radii), np.float32)
     inner[0] = turns[0]
-    for ray in range(1, len(turns)):
-        np.subtract(shifted[ray - 1], costs, out=reached[ray])
-        np.maximum.reduce(reached[ray], axis=0, out=inner[ray])
-        inner[ray] += turns[ray]
-    came_from = reached.argmax(axis=1)
-    at = int(inner[-1].argmax())
-    path = np.empty(len(turns), np.int64)
-    for ray in range(len(turns) - 1, -1, -1):
-        path[ray] = at
-        at += int(came_from[ray, at]) - _MAX_BEND if ray else 0
-    return path[lead : lead + rays]
+    # Views are cut by iterating: to index them costs as much as the sums do.
+    for before, sums, here, turn in zip(shifted[:-1], reached, inner[1:], turns[1:], strict=True):
+        np.subtract(before, _BEND_COSTS, sums)
+        np.maximum.reduce(sums, 0, None, here)
+        np.add(here, turn, here)
+    bends = (reached.argmax(axis=1) - _MAX_BEND).tolist()
+    path = [int(inner[-1].argmax())]
+    for bend in reversed(bends):
+        path.append(path[-1] + bend[path[-1]])
+    return np.array(path[::-1][lead : lead + rays])

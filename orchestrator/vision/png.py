@@ -9,7 +9,6 @@ Reference: Portable Network Graphics (PNG) Specification, third edition (W3C, 20
 """
 
 import struct
-import zlib
 from typing import Final
 
 import numpy as np
@@ -43,8 +42,10 @@ def write_png(pixels: UInt8Array) -> bytes:
     np.subtract(values[1:], values[:-1], out=rows[1:, 1:])  # modulo 256, as the filter is defined
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY if pixels.ndim == 2 else _RGB, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", isal_zlib.compress(rows, _LEVEL)), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in chunks)
+    return b"".join((_SIGNATURE, *(part for kind, data in chunks for part in _chunk(kind, data))))
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _chunk(kind: bytes, data: bytes) -> tuple[bytes, ...]:
+    """In parts, so that the data are copied once."""
+    checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", checksum)

@@ -46,9 +46,13 @@ def anchor_stain(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
     intensity = np.arange(256, dtype=np.float32)[:, np.newaxis] * (FIELD_INTENSITY / field)
     # Densities below 0 are brighter than the field; above 4 lies the sensor's noise.
     density = -np.log(np.clip(intensity, 4.0, 250.0) / FIELD_INTENSITY)
-    if int(masks.nucleus.sum()) >= MIN_NUCLEUS_PIXELS:
-        pixels = rgb[masks.nucleus]
-        nucleus = np.median(np.mean([density[pixels[:, c], c] for c in range(3)], axis=0))
+    if np.count_nonzero(masks.nucleus) >= MIN_NUCLEUS_PIXELS:
+        # Channel by channel: to take three values of each pixel at once takes four times as long.
+        red, green, blue = (
+            of_level.take(channel[masks.nucleus])
+            for of_level, channel in zip(density.T, cv2.split(rgb), strict=True)
+        )
+        nucleus = np.median((red + green + blue) / 3)
         density *= np.clip(NUCLEUS_DENSITY / max(float(nucleus), 0.1), *DENSITY_FACTORS)
     table = np.clip(np.rint(FIELD_INTENSITY * np.exp(-density)), 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(rgb, table.reshape(256, 1, 3)), np.uint8)
