@@ -14,7 +14,7 @@ from orchestrator import image_steps, routing
 from orchestrator.domain import (
     Analysis,
     Finding,
-    FocusMap,
+    Focus,
     FocusVerdict,
     Language,
     Prediction,
@@ -178,7 +178,7 @@ async def with_report(
     )
 
 
-def _focus_verdict(finding: Finding, focus: FocusMap | None, report: Report | None) -> FocusVerdict | None:
+def _focus_verdict(finding: Finding, focus: Focus | None, report: Report | None) -> FocusVerdict | None:
     if focus is None:
         return None
     return judge_focus(finding, focus, None if report is None else report.focus_opinion)

@@ -156,15 +156,14 @@ class FocusShares:
 
 
 @dataclass(frozen=True, slots=True)
-class FocusMap:
-    """A Grad-CAM explanation in the frame of the original image.
+class Focus:
+    """Where the mass of a Grad-CAM heatmap lies.
 
-    ``heatmap`` is float32 ``[H, W]`` in [0, 1]; ``focus_ratio`` is rho, the share of the heatmap's mass
-    on the foreground mask, in [0, 1]. Both are measured on the plain Grad-CAM, before anything that is
-    done for display. ``shares`` splits it by region. All-zero heatmaps have a focus ratio of 0.
+    ``focus_ratio`` is rho, the share of the mass on the foreground mask, in [0, 1]; ``shares`` splits it by
+    region. Both are measured on the plain Grad-CAM, before anything that is done for display. All-zero
+    heatmaps have a focus ratio of 0.
     """
 
-    heatmap: Float32Array
     focus_ratio: float
     shares: FocusShares
 
@@ -206,7 +205,7 @@ class ReportRequest:
     """The facts, and the only facts, that a report writer may use."""
 
     finding: Finding
-    focus: FocusMap | None
+    focus: Focus | None
     language: Language = "en"
 
 
@@ -255,7 +254,7 @@ class Analysis:
     """Height and width in pixels of the original image."""
     views: int
     """Views of the image that the finding rests on: 1, or 8 with test-time augmentation."""
-    focus: FocusMap | None
+    focus: Focus | None
     overlay: Overlay | None
     report: Report | None
     timings_ms: Mapping[str, float]

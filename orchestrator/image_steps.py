@@ -10,7 +10,7 @@ from typing import NamedTuple
 from orchestrator.domain import (
     CellOutlines,
     Float32Array,
-    FocusMap,
+    Focus,
     Overlay,
     ReviewReason,
     UInt8Array,
@@ -58,7 +58,7 @@ class Drawing:
 class Explanation(NamedTuple):
     """Each None where it was not asked for."""
 
-    focus: FocusMap | None = None
+    focus: Focus | None = None
     overlay: Overlay | None = None
     outlines: CellOutlines | None = None
 
@@ -97,4 +97,4 @@ def explain(
             overlay = heatmap.draw_levels(focus.heatmap)
         else:
             overlay = heatmap.draw_overlay(prepared.rgb, focus.heatmap, drawing.colour_map, drawing.format)
-    return Explanation(focus, overlay, outlines)
+    return Explanation(Focus(focus.focus_ratio, focus.shares), overlay, outlines)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from orchestrator.domain import (
     MIN_FOCUS_RATIO,
     Finding,
-    FocusMap,
+    Focus,
     Prediction,
     ReviewReason,
     RoutingMode,
@@ -234,7 +234,7 @@ def is_clear(finding: Finding, margin: float) -> bool:
     return finding.margin >= margin and not any(reason.code in DOUBTS for reason in finding.review_reasons)
 
 
-def with_focus_reason(finding: Finding, focus: FocusMap | None) -> Finding:
+def with_focus_reason(finding: Finding, focus: Focus | None) -> Finding:
     """The finding, marked for review where too little of its heatmap lies on the cell
     (``background_focus``); as it is where there is no heatmap."""
     if focus is None or focus.focus_ratio >= MIN_FOCUS_RATIO:

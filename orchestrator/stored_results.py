@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.domain import (
     Finding,
-    FocusMap,
+    Focus,
     FocusShares,
     Language,
     ReportRequest,
@@ -127,9 +126,7 @@ def _request(stored: _Stored, language: Language | None) -> ReportRequest:
     focus = None
     if stored.focus is not None:
         shares = stored.focus.shares
-        # The heatmap itself is not stored, and no report rests on more of it than its shares.
-        focus = FocusMap(
-            np.zeros((0, 0), np.float32),
+        focus = Focus(
             stored.focus.ratio,
             FocusShares(shares.nucleus, shares.cytoplasm, shares.background),
         )

@@ -1,10 +1,8 @@
 """Results to write reports about."""
 
-import numpy as np
-
 from orchestrator.domain import (
     Finding,
-    FocusMap,
+    Focus,
     FocusShares,
     Language,
     ReportRequest,
@@ -28,14 +26,12 @@ def finding(
     return Finding(class_index, tuple(probabilities), 0.5, -4.0, mode, reasons)
 
 
-def focus(nucleus: float = 0.72, cytoplasm: float = 0.2, background: float = 0.08) -> FocusMap:
-    return FocusMap(
-        np.ones((2, 2), np.float32), nucleus + cytoplasm, FocusShares(nucleus, cytoplasm, background)
-    )
+def focus(nucleus: float = 0.72, cytoplasm: float = 0.2, background: float = 0.08) -> Focus:
+    return Focus(nucleus + cytoplasm, FocusShares(nucleus, cytoplasm, background))
 
 
 def request(
-    language: Language = "en", found: Finding | None = None, where: FocusMap | None = None
+    language: Language = "en", found: Finding | None = None, where: Focus | None = None
 ) -> ReportRequest:
     return ReportRequest(found or finding(), focus() if where is None else where, language)
 

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from orchestrator.domain import Finding, FocusMap, Prediction, ReviewReason, ViewBatch
+from orchestrator.domain import Finding, Focus, Prediction, ReviewReason, ViewBatch
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.routing import (
@@ -207,7 +207,7 @@ def judge(seen: SeenCell, mode: TtaMode, policy: RoutingPolicy, adaptive_margin:
     return ScoredCell(seen.sample, with_focus_reason(finding, own), focus, averaged, len(tta.VIEWS[mode]))
 
 
-def _focus(views: Prediction, mode: TtaMode, finding: Finding, scene: Scene, masks: CellMasks) -> FocusMap:
+def _focus(views: Prediction, mode: TtaMode, finding: Finding, scene: Scene, masks: CellMasks) -> Focus:
     if views.cams is None:
         raise ValueError("expected an answer with class activation maps, received one without")
     return heatmap.assemble(views.cams[:, finding.class_index], mode, masks, scene.window, scene.shape)

@@ -8,7 +8,7 @@ order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.domain import Finding, FocusMap, Prediction, UInt8Array, ViewBatch, joined
+from orchestrator.domain import Finding, Focus, Prediction, UInt8Array, ViewBatch, joined
 from orchestrator.profiles import Profile
 from orchestrator.routing import average, is_clear, route, with_focus_reason
 from orchestrator.vision import heatmap, quality, tta
@@ -20,7 +20,7 @@ class Served:
     """What the service finds in one image, where its heatmap lies (None without ``cams``), and by what."""
 
     finding: Finding
-    focus: FocusMap | None
+    focus: Focus | None
     prediction: Prediction
     prepared: PreprocessedCell
 

@@ -11,7 +11,7 @@ from orchestrator.domain import (
     DISCLAIMER,
     Analysis,
     CellOutlines,
-    FocusMap,
+    Focus,
     FocusVerdict,
     ModelIdentity,
     Overlay,
@@ -137,7 +137,7 @@ def model_description(identity: ModelIdentity, services: Services) -> pb.GetMode
     )
 
 
-def _focus(focus: FocusMap, verdict: FocusVerdict | None) -> pb.Focus:
+def _focus(focus: Focus, verdict: FocusVerdict | None) -> pb.Focus:
     shares = focus.shares
     return pb.Focus(
         ratio=focus.focus_ratio,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator import domain
 from orchestrator.analyse import Services
 from orchestrator.domain import (
     DISCLAIMER,
@@ -13,7 +14,6 @@ from orchestrator.domain import (
     CellOutlines,
     Finding,
     FocusJudgement,
-    FocusMap,
     FocusVerdict,
     Language,
     ModelIdentity,
@@ -244,7 +244,7 @@ class Focus(_Document):
     )
 
     @classmethod
-    def of(cls, focus: FocusMap, verdict: FocusVerdict | None = None) -> Self:
+    def of(cls, focus: domain.Focus, verdict: FocusVerdict | None = None) -> Self:
         shares = focus.shares
         return cls(
             ratio=focus.focus_ratio,

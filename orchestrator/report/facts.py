@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from orchestrator.domain import Finding, FocusJudgement, FocusMap, Language, ReportRequest, RoutingMode
+from orchestrator.domain import Finding, Focus, FocusJudgement, Language, ReportRequest, RoutingMode
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report.figures import confidence_level, percent_figure, whole_percents
 from orchestrator.report.focus_verdict import judge_focus
@@ -96,7 +96,7 @@ def facts_of(request: ReportRequest) -> Facts:
     )
 
 
-def region_of(finding: Finding, focus: FocusMap | None) -> Region:
+def region_of(finding: Finding, focus: Focus | None) -> Region:
     """Where the heatmap lies, as far as that is known."""
     if focus is None:
         return "none"
@@ -127,7 +127,7 @@ def _named(index: int, finding: Finding, language: Language) -> NamedClass:
     return NamedClass(name, MORPHOLOGY[name].label[language], percent_figure(finding.probabilities[index]))
 
 
-def _heatmap(finding: Finding, focus: FocusMap | None, region: Region) -> HeatmapFacts | None:
+def _heatmap(finding: Finding, focus: Focus | None, region: Region) -> HeatmapFacts | None:
     if focus is None or region in ("unknown", "nowhere", "none"):
         return None
     return HeatmapFacts(

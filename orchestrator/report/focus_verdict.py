@@ -14,8 +14,8 @@ from typing import Final
 from orchestrator.domain import (
     MIN_FOCUS_RATIO,
     Finding,
+    Focus,
     FocusJudgement,
-    FocusMap,
     FocusReason,
     FocusVerdict,
 )
@@ -32,7 +32,7 @@ _Ground = tuple[FocusJudgement, FocusReason]
 _SEVERITY: Final[tuple[FocusJudgement, ...]] = ("sound", "doubtful", "background")
 
 
-def judge_focus(finding: Finding, focus: FocusMap, opinion: FocusJudgement | None = None) -> FocusVerdict:
+def judge_focus(finding: Finding, focus: Focus, opinion: FocusJudgement | None = None) -> FocusVerdict:
     """The gravest of the grounds decides, and every ground as grave is a reason.
 
     ``opinion`` is the writer's (:attr:`orchestrator.domain.Report.focus_opinion`).
@@ -46,7 +46,7 @@ def judge_focus(finding: Finding, focus: FocusMap, opinion: FocusJudgement | Non
     return FocusVerdict(gravest, tuple(reason for judgement, reason in grounds if judgement == gravest))
 
 
-def _grounds(finding: Finding, focus: FocusMap) -> Iterator[_Ground]:
+def _grounds(finding: Finding, focus: Focus) -> Iterator[_Ground]:
     shares = focus.shares
     if any(reason.code == "no_cell" for reason in finding.review_reasons):
         yield "doubtful", FocusReason("no_cell", "No cell was found that the heatmap could lie on.")

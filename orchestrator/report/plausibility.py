@@ -6,7 +6,7 @@ nucleus, cytoplasm and background with the regions of :mod:`orchestrator.report.
 
 from typing import Final, Literal
 
-from orchestrator.domain import MIN_FOCUS_RATIO, FocusMap, FocusShares
+from orchestrator.domain import MIN_FOCUS_RATIO, Focus, FocusShares
 from orchestrator.report.morphology import Morphology, Region
 
 Place = Literal["nucleus", "cytoplasm", "spread", "background", "nowhere"]
@@ -19,7 +19,7 @@ COVERED: Final = 0.2
 """From this share on, a structure counts as looked at. The maps are 7x7: less is within their blur."""
 
 
-def place_of(focus: FocusMap) -> Place:
+def place_of(focus: Focus) -> Place:
     """Where the heatmap lies: the region with most of its mass, or ``spread`` where none has."""
     shares = focus.shares
     if shares.nucleus + shares.cytoplasm + shares.background <= 0:

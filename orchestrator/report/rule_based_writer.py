@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.domain import Finding, FocusMap, FocusShares, Language, Report, ReportRequest
+from orchestrator.domain import Finding, Focus, FocusShares, Language, Report, ReportRequest
 from orchestrator.model_contract import CLASS_NAMES, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.report.base import MAX_WORDS
 from orchestrator.report.facts import review_phrases, second_class
@@ -30,7 +30,7 @@ class RuleBasedWriter:
         """There is nothing to close."""
 
 
-def compose(finding: Finding, focus: FocusMap | None, language: Language) -> str:
+def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
     """The report's text."""
     wording = WORDING[language]
     codes = {reason.code for reason in finding.review_reasons}
@@ -67,7 +67,7 @@ def _decision(finding: Finding, wording: Wording, language: Language) -> str:
     )
 
 
-def _explanation(finding: Finding, focus: FocusMap, language: Language) -> list[str]:
+def _explanation(finding: Finding, focus: Focus, language: Language) -> list[str]:
     """Where the heatmap lies, and whether that is where this class is recognised."""
     wording, morphology, place = WORDING[language], MORPHOLOGY[finding.class_name], place_of(focus)
     if place == "nowhere":

@@ -4,6 +4,7 @@ How much of the frame a cell fills is part of the shift between microscopes; a w
 cell sizes takes it away.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -120,14 +121,41 @@ def extract(rgb: UInt8Array, window: Window, size: int) -> UInt8Array:
     """
     to_window = _window_matrix(window, size)
     if max(window.height, window.width) > size:  # warpAffine has no area filter: shrink without aliasing
-        sigma = 0.35 * np.array([window.height, window.width]) / size
-        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0]), np.uint8)
+        rgb = _blurred(rgb, window, (0.35 * window.height / size, 0.35 * window.width / size))
     return np.asarray(
         cv2.warpAffine(
             rgb, to_window, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
         ),
         np.uint8,
     )
+
+
+def _blurred(rgb: UInt8Array, window: Window, sigmas: tuple[float, float]) -> UInt8Array:
+    """A frame as large as ``rgb``, blurred where :func:`extract` reads it, and of any value elsewhere.
+
+    As large, because the warp's coordinates must stay the same: from other ones it would round otherwise.
+    """
+    margin = math.ceil(4 * max(sigmas)) + 1  # more than OpenCV's kernels reach
+    part = (
+        _read_indices(window.top, window.height, margin, rgb.shape[0]),
+        _read_indices(window.left, window.width, margin, rgb.shape[1]),
+    )
+    blurred = np.asarray(cv2.GaussianBlur(rgb[part], (0, 0), sigmaX=sigmas[1], sigmaY=sigmas[0]), np.uint8)
+    if blurred.shape == rgb.shape:
+        return blurred
+    frame = np.empty_like(rgb)
+    frame[part] = blurred
+    return frame
+
+
+def _read_indices(first: float, length: float, margin: int, side: int) -> slice:
+    """Rows or columns of a frame in a stretch of it, or in the mirror image of what lies beyond its edges."""
+    low, high = math.floor(first) - margin, math.ceil(first + length) + margin
+    if low < 0:
+        high = max(high, -low + 1 + margin)
+    if high > side:
+        low = min(low, 2 * side - high - 1 - margin)
+    return slice(max(0, low), min(side, high))
 
 
 def place(window_map: Float32Array, window: Window, shape: tuple[int, ...]) -> Float32Array:

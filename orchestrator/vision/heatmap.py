@@ -5,12 +5,13 @@ shows it; here the plain map is measured and shown, because a mask would hide ju
 that looks at the background) that the map is there to reveal.
 """
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import cv2
 import numpy as np
 
-from orchestrator.domain import Float32Array, FocusMap, FocusShares, Overlay, UInt8Array
+from orchestrator.domain import Float32Array, Focus, FocusShares, Overlay, UInt8Array
 from orchestrator.vision.crop import Window, place
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.png import write_png
@@ -42,7 +43,13 @@ JPEG_QUALITY: Final = 90
 
 _OPACITY: Final = np.asarray(MAX_OPACITY * np.sqrt(np.arange(256) / 255), np.float32)
 """Of each of the 256 levels of heat; 0 without heat, so that such pixels stay as they are."""
-_TRANSPARENCY: Final = 1 - _OPACITY
+
+
+@dataclass(frozen=True, slots=True)
+class FocusMap(Focus):
+    """With the heatmap itself, in the frame of the original image: float32 ``[H, W]`` in [0, 1]."""
+
+    heatmap: Float32Array
 
 
 def assemble(
@@ -72,8 +79,8 @@ def assemble(
     if peak > 0:
         heat = heat / peak
     ratio = focus_ratio(heat, masks.cell)
-    placed = np.clip(place(heat.astype(np.float32), window, shape), 0, 1)
-    return FocusMap(placed, ratio, focus_shares(heat, masks))
+    placed = place(heat.astype(np.float32, copy=False), window, shape)
+    return FocusMap(ratio, focus_shares(heat, masks), np.clip(placed, 0, 1, out=placed))
 
 
 def focus_ratio(heat: Float32Array, foreground: Float32Array) -> float:
@@ -109,11 +116,14 @@ def draw_overlay(
     """
     if rgb.shape[:2] != heatmap.shape:
         raise ValueError(f"expected a heatmap of shape {rgb.shape[:2]}, received {heatmap.shape}")
-    levels = _levels(heatmap)
-    colours = cv2.applyColorMap(levels, COLOUR_MAPS[colour_map])
-    # By level: a root for each of the image's pixels costs milliseconds.
-    opacity, transparency = cv2.LUT(levels, _OPACITY), cv2.LUT(levels, _TRANSPARENCY)
-    pixels = np.asarray(cv2.blendLinear(colours, rgb, opacity, transparency), np.uint8)
+    levels, pixels = _levels(heatmap), rgb.copy()
+    left, top, width, height = cv2.boundingRect(levels)
+    if width:  # What lies around the heat stays as it is, and is often most of the frame.
+        warm = np.s_[top : top + height, left : left + width]
+        colours = cv2.applyColorMap(levels[warm], COLOUR_MAPS[colour_map])
+        # By level: a root for each of the pixels costs milliseconds.
+        opacity = cv2.LUT(levels[warm], _OPACITY)
+        pixels[warm] = cv2.blendLinear(colours, rgb[warm], opacity, 1 - opacity)
     if encoding == "jpeg":
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -295,7 +295,7 @@ class NotingWriter(RuleBasedWriter):
 
     async def write(self, request: ReportRequest) -> Report:
         assert request.focus is not None
-        self.asked += repr(request).encode() + request.focus.heatmap.tobytes()
+        self.asked += repr(request).encode()
         return await super().write(request)
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from orchestrator.domain import (
     Finding,
-    FocusMap,
+    Focus,
     FocusShares,
     ModelIdentity,
     Prediction,
@@ -472,8 +472,8 @@ class TestFocusReason:
     FINDING = Finding(NEUTROPHIL, (0, 0, 0, 0, 1), 1.0, -5.0, "none", (ReviewReason("blurred", "Blurred."),))
 
     @staticmethod
-    def focus(ratio: float) -> FocusMap:
-        return FocusMap(np.zeros((2, 2), np.float32), ratio, FocusShares(ratio, 0.0, 1 - ratio))
+    def focus(ratio: float) -> Focus:
+        return Focus(ratio, FocusShares(ratio, 0.0, 1 - ratio))
 
     def test_a_heatmap_beside_the_cell_is_marked_after_the_other_reasons(self) -> None:
         marked = with_focus_reason(self.FINDING, self.focus(0.54))

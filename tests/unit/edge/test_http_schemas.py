@@ -1,14 +1,13 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from orchestrator.domain import (
     Analysis,
     CellOutlines,
     Finding,
-    FocusMap,
+    Focus,
     FocusReason,
     FocusShares,
     FocusVerdict,
@@ -45,7 +44,7 @@ def analysis() -> Analysis:
         profile_sha256="cd" * 32,
         image_size=(480, 640),
         views=8,
-        focus=FocusMap(np.zeros((480, 640), np.float32), 0.8, FocusShares(0.5, 0.3, 0.2)),
+        focus=Focus(0.8, FocusShares(0.5, 0.3, 0.2)),
         overlay=Overlay(b"\x89PNG", "image/png"),
         report=Report("A neutrophil.", "azure", "en", model="gpt-4o-2024"),
         timings_ms={"decode": 1.23456},
@@ -107,7 +106,7 @@ def test_what_was_not_asked_for_is_null(analysis):
 
 
 def test_a_sum_that_exceeds_one_in_its_last_digit_is_answered(analysis):
-    focus = FocusMap(analysis.focus.heatmap, 1.0000001, FocusShares(1.0000001, 0.0, 0.0))
+    focus = Focus(1.0000001, FocusShares(1.0000001, 0.0, 0.0))
     document = analysis_document(dataclasses.replace(analysis, focus=focus))
     assert document["focus"]["ratio"] == pytest.approx(1)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.domain import Float32Array, FocusJudgement, FocusMap
+from orchestrator.domain import Float32Array, Focus, FocusJudgement
 from orchestrator.model_contract import CLASS_NAMES, NEUTROPHIL
 from orchestrator.report.focus_verdict import SOUND_FOCUS_RATIO, judge_focus
 from orchestrator.vision.heatmap import assemble
@@ -25,7 +25,7 @@ def painted(request: pytest.FixtureRequest) -> tuple[str, PreprocessedCell]:
     return request.param, cell
 
 
-def planted(cell: PreprocessedCell, cam: Float32Array) -> FocusMap:
+def planted(cell: PreprocessedCell, cam: Float32Array) -> Focus:
     """The heatmap of a network whose class activation map is ``cam``, as serving makes it."""
     return assemble(cam[np.newaxis], "none", cell.masks, cell.window, (SIZE, SIZE, 3))
 
@@ -77,7 +77,7 @@ def test_a_heatmap_on_the_nucleus_is_sound(painted) -> None:
         (focus(0.0, 0.0, 0.0), "doubtful", "empty_heatmap"),
     ],
 )
-def test_ratio_and_shares_decide_together(where: FocusMap, judgement: FocusJudgement, code: str) -> None:
+def test_ratio_and_shares_decide_together(where: Focus, judgement: FocusJudgement, code: str) -> None:
     verdict = judge_focus(finding(NEUTROPHIL), where)
     assert verdict.judgement == judgement
     assert code in codes(verdict)
@@ -100,7 +100,7 @@ def test_where_no_cell_was_found_nothing_is_sound() -> None:
     ],
 )
 def test_a_writer_can_raise_a_doubt_and_never_take_one_away(
-    where: FocusMap, opinion: FocusJudgement | None, judgement: FocusJudgement
+    where: Focus, opinion: FocusJudgement | None, judgement: FocusJudgement
 ) -> None:
     verdict = judge_focus(finding(NEUTROPHIL), where, opinion)
     assert verdict.judgement == judgement

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestrator.domain import FocusMap, FocusShares, Language, ReportRequest, ReviewReason
+from orchestrator.domain import Focus, FocusShares, Language, ReportRequest, ReviewReason
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report.facts import Facts, facts_of
 from orchestrator.report.failures import WriterFailed
@@ -46,7 +46,7 @@ def requests(draw: st.DrawFn) -> ReportRequest:
     ratio = nucleus + cytoplasm
     return ReportRequest(
         found,
-        FocusMap(np.ones((2, 2), np.float32), ratio, FocusShares(nucleus, cytoplasm, background)),
+        Focus(ratio, FocusShares(nucleus, cytoplasm, background)),
         language,
     )
 

@@ -1,19 +1,18 @@
 """Where a heatmap lies, and whether that is where a class is recognised."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain import MIN_FOCUS_RATIO, FocusMap, FocusShares
+from orchestrator.domain import MIN_FOCUS_RATIO, Focus, FocusShares
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report.morphology import MORPHOLOGY
 from orchestrator.report.plausibility import Agreement, Place, agreement, place_of
 
 
-def focus(nucleus: float, cytoplasm: float, background: float, ratio: float | None = None) -> FocusMap:
+def focus(nucleus: float, cytoplasm: float, background: float, ratio: float | None = None) -> Focus:
     shares = FocusShares(nucleus, cytoplasm, background)
-    return FocusMap(np.ones((2, 2), np.float32), nucleus + cytoplasm if ratio is None else ratio, shares)
+    return Focus(nucleus + cytoplasm if ratio is None else ratio, shares)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import (
     Finding,
-    FocusMap,
+    Focus,
     FocusShares,
     Language,
     ReportRequest,
@@ -56,12 +56,12 @@ def finding(
     return Finding(class_index, tuple(probabilities), 0.5, -4.0, mode, reasons)
 
 
-def focus(nucleus: float, cytoplasm: float, background: float, ratio: float | None = None) -> FocusMap:
+def focus(nucleus: float, cytoplasm: float, background: float, ratio: float | None = None) -> Focus:
     shares = FocusShares(nucleus, cytoplasm, background)
-    return FocusMap(np.ones((2, 2), np.float32), nucleus + cytoplasm if ratio is None else ratio, shares)
+    return Focus(nucleus + cytoplasm if ratio is None else ratio, shares)
 
 
-FOCUS_SITUATIONS: tuple[FocusMap | None, ...] = (
+FOCUS_SITUATIONS: tuple[Focus | None, ...] = (
     None,
     focus(0.72, 0.2, 0.08),
     focus(0.8, 0.1, 0.1),
@@ -130,7 +130,7 @@ def test_every_combination_of_facts_gives_a_short_report_with_class_and_percent(
 
 
 @st.composite
-def focus_maps(draw: st.DrawFn) -> FocusMap:
+def focus_maps(draw: st.DrawFn) -> Focus:
     weights = np.array([draw(st.floats(0, 1)) for _ in range(3)])
     nucleus, cytoplasm, background = weights / weights.sum() if weights.sum() > 1e-9 else (0.0, 0.0, 0.0)
     return focus(float(nucleus), float(cytoplasm), float(background), draw(st.floats(0, 1)))
@@ -149,7 +149,7 @@ def test_any_figures_give_a_report_within_its_bounds(
     confidence: float,
     codes: set[str],
     mode: RoutingMode,
-    situation: FocusMap,
+    situation: Focus,
     language: Language,
 ) -> None:
     result = finding(class_index, confidence, tuple(codes), mode)
@@ -160,7 +160,7 @@ def test_any_figures_give_a_report_within_its_bounds(
 
 
 @given(focus_maps(), st.sampled_from(LANGUAGES))
-def test_the_shares_of_the_heatmap_sum_to_one_hundred(situation: FocusMap, language: Language) -> None:
+def test_the_shares_of_the_heatmap_sum_to_one_hundred(situation: Focus, language: Language) -> None:
     result = finding(NEUTROPHIL)
     about_the_heatmap = compose(result, situation, language).removeprefix(compose(result, None, language))
     figures = [int(figure) for figure in re.findall(r"\d+", about_the_heatmap)]
@@ -259,7 +259,7 @@ def test_the_shares_of_the_heatmap_sum_to_one_hundred(situation: FocusMap, langu
     ],
 )
 def test_examples_read_as_written(
-    result: Finding, situation: FocusMap | None, language: Language, expected: str
+    result: Finding, situation: Focus | None, language: Language, expected: str
 ) -> None:
     assert compose(result, situation, language) == expected
 
