@@ -77,6 +77,32 @@ def test_outside_the_frame_the_smear_is_mirrored_never_black():
 
 
 @pytest.mark.parametrize(
+    "window",
+    [
+        Window(31.3, 40.7, 150.2, 150.2),
+        Window(-40.5, 120.0, 200.0, 200.0),  # beyond two edges, whose mirror images are read
+        Window(-300.0, -300.0, 900.0, 900.0),  # beyond all of them, by more than the frame's size
+        Window(0.0, 0.0, 260.0, 300.0),
+    ],
+)
+def test_to_blur_what_the_window_reads_is_to_blur_the_whole_frame(window):
+    rgb = np.random.default_rng(1).integers(0, 256, (260, 300, 3), dtype=np.uint8)
+    size, sigma = 56, 0.35 * np.array([window.height, window.width]) / 56
+    blurred = cv2.GaussianBlur(rgb, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
+    scale_x, scale_y = size / window.width, size / window.height
+    to_window = np.array(
+        [
+            [scale_x, 0, (0.5 - window.left) * scale_x - 0.5],
+            [0, scale_y, (0.5 - window.top) * scale_y - 0.5],
+        ],
+        np.float32,
+    )
+    expected = cv2.warpAffine(blurred, to_window, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+
+    np.testing.assert_array_equal(extract(rgb, window, size), expected)
+
+
+@pytest.mark.parametrize(
     ("window", "shape"),
     [
         (Window(20, 40, 100, 100), (200, 300)),

@@ -103,6 +103,15 @@ def test_where_there_is_no_heat_the_image_is_as_it_was():
     assert np.abs(drawn[:, 25:].astype(int) - rgb[:, 25:]).mean() > 20
 
 
+def test_a_heatmap_of_zeros_leaves_the_whole_image_as_it_was():
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+    overlay = draw_overlay(rgb, np.zeros((40, 50), np.float32))
+
+    drawn = cv2.imdecode(np.frombuffer(overlay.data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    np.testing.assert_array_equal(drawn, rgb)
+
+
 def test_colour_maps_differ():
     rgb = np.full((20, 20, 3), 128, np.uint8)
     heat = np.full((20, 20), 0.7, np.float32)
