@@ -1,6 +1,7 @@
 """How busy the machine is, which every timing is to be read with, and what a service takes of it."""
 
 import os
+from collections import Counter
 
 import psutil
 
@@ -14,12 +15,17 @@ def host_in_words() -> str:
 def resident_mb(pid: int) -> float:
     """Resident memory in MB (2**20 bytes) of a process and those that it started, by Linux' own account.
 
-    The proportional set size: what several processes share is divided among them, so that a sum counts it
-    once.
+    What each has for itself, and what several map of the same file once, whoever else maps it, too.
 
     Raises ``psutil.NoSuchProcess`` where there is none.
     """
-    return sum(one.memory_full_info().pss for one in _family(pid)) / 2**20
+    private, shared = 0, Counter[str]()
+    for one in _family(pid):
+        for found in one.memory_maps(grouped=True):
+            own = found.private_clean + found.private_dirty
+            private += own
+            shared[found.path] = max(shared[found.path], found.rss - own)
+    return (private + shared.total()) / 2**20
 
 
 def cpu_seconds(pid: int) -> float:
