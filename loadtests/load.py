@@ -40,8 +40,11 @@ def is_ready(url: str) -> bool:
 
 
 @contextmanager
-def service(url: str | None, default_port: int = DEFAULT_PORT) -> Iterator[str]:
+def service(url: str | None, default_port: int = DEFAULT_PORT, *, own_core: bool = False) -> Iterator[str]:
     """The URL of a ready service: the given one, the one at the default port, or one started for the while.
+
+    With ``own_core`` one that is started leaves a core to this thread: a load generator takes the more from a
+    service that shares its cores, the more it asks.
 
     Raises ``SystemExit`` where a service was named and is not ready.
     """
@@ -54,8 +57,15 @@ def service(url: str | None, default_port: int = DEFAULT_PORT) -> Iterator[str]:
         yield default
     else:
         print(f"no service at {default}: starting one on a free port")
-        with running_service() as started:
-            yield started.url
+        cores = os.sched_getaffinity(0)
+        own = {max(cores)} if own_core and len(cores) > 1 else cores
+        os.sched_setaffinity(0, cores - own or cores)  # which the service inherits
+        try:
+            with running_service() as started:
+                os.sched_setaffinity(0, own)
+                yield started.url
+        finally:
+            os.sched_setaffinity(0, cores)
 
 
 def run_locust(url: str, folder: Path, users: int, spawn_rate: float, run_time: str) -> Path:

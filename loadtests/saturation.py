@@ -5,8 +5,8 @@
 First a closed loop of growing concurrency, whose highest goodput is the peak; then an open loop at shares of
 that peak, in which requests come whether earlier ones are answered or not, as callers do who know nothing of
 each other. Goodput is answers within the deadline. At three times the peak it must be at least 90 % of it.
-Writes ``saturation.csv`` and ``saturation.png`` under ``runs/load/``. For research use only. Not for use in
-diagnostic procedures.
+A service that is started for this leaves one core to the questions. Writes ``saturation.csv`` and
+``saturation.png`` under ``runs/load/``. For research use only. Not for use in diagnostic procedures.
 """
 
 import argparse
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output-dir", type=Path, default=Path("runs/load"))
     options = parser.parse_args(arguments)
     files = painted_cells() if options.images is None else files_of(options.images, 100)
-    with service(options.url) as url:
+    with service(options.url, own_core=True) as url:
         before = host_in_words()
         steps = asyncio.run(_measured(url, files, options))
     title = f"POST {options.path}, deadline {options.deadline_s:g} s; {before} at the start"
