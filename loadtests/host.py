@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 
@@ -10,6 +12,24 @@ def host_in_words() -> str:
     """Cores, and the load average of the last minute (runnable threads of everybody on this machine)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return f"{cores} cores, load average {os.getloadavg()[0]:.1f}"
+
+
+@contextmanager
+def divided_cores() -> Iterator[Callable[[], None]]:
+    """What is started within has all cores but one, which this thread has once it calls what this gives.
+
+    Nothing is divided on one core, nor where an operating system knows no such thing.
+    """
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if len(cores) < 2:
+        yield lambda: None
+        return
+    own = {max(cores)}
+    os.sched_setaffinity(0, cores - own)
+    try:
+        yield lambda: os.sched_setaffinity(0, own)
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def resident_mb(pid: int) -> float:

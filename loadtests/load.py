@@ -14,14 +14,14 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.host import host_in_words
+from loadtests.host import divided_cores, host_in_words
 from loadtests.objective import SLO_FILE, Verdict, is_met, judge, read_objective, read_statistics
 from orchestrator.domain import DISCLAIMER
 from tests.running_service import PROJECT_ROOT, running_service
@@ -57,15 +57,10 @@ def service(url: str | None, default_port: int = DEFAULT_PORT, *, own_core: bool
         yield default
     else:
         print(f"no service at {default}: starting one on a free port")
-        cores = os.sched_getaffinity(0)
-        own = {max(cores)} if own_core and len(cores) > 1 else cores
-        os.sched_setaffinity(0, cores - own or cores)  # which the service inherits
-        try:
-            with running_service() as started:
-                os.sched_setaffinity(0, own)
-                yield started.url
-        finally:
-            os.sched_setaffinity(0, cores)
+        cores = divided_cores() if own_core else nullcontext(lambda: None)
+        with cores as take_own, running_service() as started:
+            take_own()
+            yield started.url
 
 
 def run_locust(url: str, folder: Path, users: int, spawn_rate: float, run_time: str) -> Path:

@@ -56,9 +56,9 @@ OUTSIDE_MASS: Final = 0.5
 """Under this p(Lymphocyte) + p(Neutrophil), routing to these two is doubtful."""
 
 DOUBTS: Final = ("outside_routed_classes", "low_confidence", "close_call")
-"""Codes of the reasons for a review that more views of the same image may take away, in the order of
-:func:`route`. ``out_of_distribution`` is none of them: what the model does not know it does not know turned.
-On the validation part of Train all 124 images keep their class whether such ones are seen again or not."""
+"""Codes of the reasons for a review that leave open which class it is, in the order of :func:`route`.
+``out_of_distribution`` is none of them: on the validation part of Train all 124 images keep their class
+whether such ones are seen again or not (8.1 instead of 5.6 % of them then wait for a person)."""
 
 # A softmax computed in bfloat16 (8 bits of mantissa) misses 1 by up to about 0.4 %.
 _SUM_TOLERANCE: Final = 0.02
@@ -230,7 +230,7 @@ def route(
 
 def is_clear(finding: Finding, margin: float) -> bool:
     """Whether the answer for one view is enough: its two best classes lie at least ``margin`` apart, and the
-    model has no doubt that the other views might take away."""
+    model gives no reason to doubt which of them it is."""
     return finding.margin >= margin and not any(reason.code in DOUBTS for reason in finding.review_reasons)
 
 

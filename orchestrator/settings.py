@@ -112,7 +112,7 @@ class ImageSettings(_Section):
         ge=0,
         le=64,
         description="Processes for the steps on pixels, 35 MB each; 0: threads of the service. Where unset, "
-        "one for two cores beside an embedded model, and 0 with a TensorFlow Serving.",
+        "one for two cores, at most 8, beside an embedded model, and 0 with a TensorFlow Serving.",
     )
 
 

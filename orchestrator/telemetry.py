@@ -97,9 +97,7 @@ IN_FLIGHT = Gauge("wbc_requests_in_flight", "Analyses under way.")
 IMAGE_WORKERS_LOST = Counter(
     "wbc_image_workers_lost", "Processes for images that ended, or were ended, within a step on an image."
 )
-BATCH_ROWS = Histogram(
-    "wbc_model_batch_rows", "Rows in one executed batch.", buckets=(1, 2, 4, 8, 16, 24, 32)
-)
+BATCH_ROWS = Histogram("wbc_model_batch_rows", "Rows in one executed batch.", buckets=(1, 2, 3, 4))
 BATCH_SECONDS = Histogram(
     "wbc_model_batch_duration_seconds",
     "Time that the network took for one batch.",
@@ -198,7 +196,7 @@ def _count(took: StageTime) -> None:
     STAGE_SECONDS.labels(took.name).observe(took.seconds, exemplar())
 
 
-listen(_count)
+listen(_count)  # wherever something is counted
 
 
 def views_taken(tta: str, views: int) -> None:

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from orchestrator.edge.grpc_server import GrpcServer
 
 _BACKLOG: Final = 512
+MOST_PROCESSES: Final = 8
+"""For images, where nobody says how many: as many as the embedded network has streams at most."""
+
 _ANYWHERE: Final = ("0.0.0.0", "::", "127.0.0.1", "::1")
 
 
@@ -112,7 +115,7 @@ def build_image_workers(settings: Settings) -> ImageWorkers:
         return ImageThreads()
     if processes is None:
         # Beside a TensorFlow Serving many small orchestrators share the work instead.
-        processes = available_cores() // 2 if settings.tf_serving.target is None else 0
+        processes = min(available_cores() // 2, MOST_PROCESSES) if settings.tf_serving.target is None else 0
     return ImageProcesses(processes) if processes else ImageThreads()
 
 

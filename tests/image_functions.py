@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,3 +50,7 @@ def end_suddenly(path: Path, word: str, times: int) -> str:
 def never_end(path: Path) -> None:
     note(path, "x")
     time.sleep(600)
+
+
+def threads_of_opencv() -> int:
+    return cv2.getNumThreads()

@@ -20,7 +20,7 @@ class ImageWorkers(Protocol):
         it (:func:`orchestrator.stages.stage`) count as the caller's.
 
         Raises:
-            UndecodableImage: a process that ran it came to no end, or to a sudden one, and so did another.
+            UndecodableImage: a process that ran it came to no end, or it and another to a sudden one.
         """
 
     async def close(self) -> None:

@@ -114,9 +114,8 @@ def belonging_of(payload: bytes) -> Belonging:
             return _belonging_of(source)
         except MalformedMessage:
             raise
-        except (
-            Exception
-        ) as error:  # pydicom reads a value when it is asked for, and then raises as it pleases
+        except Exception as error:
+            # pydicom reads a value when it is asked for, and then raises as it pleases.
             raise MalformedMessage("An element of the DICOM source cannot be read.") from error
 
 

@@ -18,7 +18,8 @@ from orchestrator.model_server.openvino_network import OpenVinoNetwork, Precisio
 _LOGGER = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 4
-"""Rows that go through a stream of the network together. More gain little on a CPU and cost memory."""
+"""Rows that go through a stream of the network together. More gain little on a CPU (on one core 13.1 ms for
+one row, 10.9 a row at 4, 11.7 at 8) and cost memory: 30 MB for each row of four streams."""
 
 
 class EmbeddedModelServer:

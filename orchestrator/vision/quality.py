@@ -73,7 +73,7 @@ def assess(
         ``underexposed``, in this order, each at most once.
     """
     reasons: list[ReviewReason] = []
-    luma = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    luma = _luma(rgb)
     height, width = rgb.shape[:2]
     if min(height, width) < MIN_SIDE_PX:
         reasons.append(
@@ -97,7 +97,7 @@ def assess(
                 "no_cell", "No white cell was found: centre one cell in the image and send it again."
             )
         )
-    elif sharpness(luma, cell_size_px, cell_centre) < MIN_SHARPNESS:
+    elif _sharpness(luma, cell_size_px, cell_centre) < MIN_SHARPNESS:
         reasons.append(
             ReviewReason(
                 "blurred", "The image is blurred: focus the microscope and photograph the cell again."
@@ -144,22 +144,26 @@ def sharpness(rgb: UInt8Array, cell_size_px: float, cell_centre: tuple[float, fl
     The ratio of the standard deviations of a fine and a coarse band of the luma (differences of
     Gaussians), at a scale at which every cell is equally large. Contrast, stain and the number of red
     cells raise and lower both bands alike, so they cancel; a blur takes away the fine band alone.
-
-    ``rgb`` may also be its luma, uint8 ``[H, W]``, where that is there already.
     """
-    luma = _normalised_field(rgb, cell_size_px, cell_centre)
-    fine, coarse = (_band(luma, *widths) for widths in (FINE_BAND_PX, COARSE_BAND_PX))
+    return _sharpness(_luma(rgb), cell_size_px, cell_centre)
+
+
+def _sharpness(luma: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None) -> float:
+    field = _normalised_field(luma, cell_size_px, cell_centre)
+    fine, coarse = (_band(field, *widths) for widths in (FINE_BAND_PX, COARSE_BAND_PX))
     return float(fine.std() / max(float(coarse.std()), 0.1))  # a field without any detail is not sharp
 
 
+def _luma(rgb: UInt8Array) -> UInt8Array:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 def _normalised_field(
-    rgb: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None
+    luma: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None
 ) -> Float32Array:
     """Luma around the cell, float32, scaled to ``NORMALISED_CELL_PX`` pixels per cell."""
-    rows, columns, _ = _field(rgb, MAX_FIELD_CELLS / 2 * cell_size_px, cell_centre)
-    luma = rgb[rows, columns]
-    if luma.ndim == 3:
-        luma = np.asarray(cv2.cvtColor(luma, cv2.COLOR_RGB2GRAY), np.uint8)
+    rows, columns, _ = _field(luma, MAX_FIELD_CELLS / 2 * cell_size_px, cell_centre)
+    luma = luma[rows, columns]
     scale = NORMALISED_CELL_PX / cell_size_px
     size = (max(8, round(luma.shape[1] * scale)), max(8, round(luma.shape[0] * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -178,10 +182,10 @@ def _share(mask: NDArray[np.bool_]) -> float:
 
 
 def _field(
-    rgb: UInt8Array, reach: float, centre: tuple[float, float] | None
+    image: UInt8Array, reach: float, centre: tuple[float, float] | None
 ) -> tuple[slice, slice, tuple[float, float]]:
     """Rows and columns within ``reach`` of the centre, at least one of each in the frame; and the centre."""
-    height, width = rgb.shape[:2]
+    height, width = image.shape[:2]
     row, column = (height / 2, width / 2) if centre is None else centre
     return _range(row, reach, height), _range(column, reach, width), (row, column)
 
