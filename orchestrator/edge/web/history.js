@@ -6,6 +6,8 @@ const MOST = 1000;
 const THUMBNAIL_PX = 96;
 
 let opened = null;
+/** What is being written: who asks or forgets waits for it. */
+const underWay = new Set();
 
 function database() {
   opened ??= new Promise((resolve, reject) => {
@@ -27,7 +29,12 @@ function finished(request) {
 }
 
 /** Keep one result; the oldest go when there are too many. A browser that keeps nothing is no error. */
-export async function keep(item) {
+export function keep(item) {
+  const written = write(item).finally(() => underWay.delete(written));
+  underWay.add(written);
+}
+
+async function write(item) {
   try {
     const entry = {
       id: item.result.request_id, when: Date.now(), name: item.name, result: {...item.result, heatmap: null},
@@ -58,6 +65,7 @@ function dropOldest(store, count) {
 
 /** The newest first. */
 export async function all() {
+  await Promise.all(underWay);
   try {
     const store = (await database()).transaction(RESULTS).objectStore(RESULTS);
     return (await finished(store.index("when").getAll())).reverse();
@@ -67,6 +75,7 @@ export async function all() {
 }
 
 export async function find(id) {
+  await Promise.all(underWay);
   try {
     return (await finished((await database()).transaction(RESULTS).objectStore(RESULTS).get(id))) || null;
   } catch {
@@ -75,6 +84,7 @@ export async function find(id) {
 }
 
 export async function forgetAll() {
+  await Promise.all(underWay);
   try {
     await finished((await database()).transaction(RESULTS, "readwrite").objectStore(RESULTS).clear());
   } catch {
