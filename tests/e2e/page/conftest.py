@@ -7,14 +7,17 @@ from pathlib import Path
 import cv2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
 
 SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
+WAIT_MS = 20_000
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+
+expect.set_options(timeout=WAIT_MS)
 
 
 # Not for the whole run: where Playwright is, so is its event loop, and an asynchronous test wants its own.
@@ -42,7 +45,7 @@ def context(browser: Browser, service: RunningService) -> Iterator[BrowserContex
     context = browser.new_context(
         base_url=service.url, viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
 
