@@ -90,7 +90,7 @@ def explain(
     original frame and its picture; without maps, the outlines alone."""
     outlines = mask_outlines(prepared.masks, prepared.window) if drawing.outlines else None
     if cams is None:
-        return Explanation(None, None, outlines)
+        return Explanation(outlines=outlines)
     with stage("explain"):
         focus = heatmap.assemble(cams, mode, prepared.masks, prepared.window, prepared.rgb.shape)
         if drawing.style == "levels":

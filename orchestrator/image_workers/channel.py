@@ -16,7 +16,6 @@ from orchestrator.stages import StageTime
 MEMORY_BYTES: Final = 8 * 2**20
 """A decoded photograph, its masks and eight views are 3 MB. Only pages that were used take memory."""
 
-
 READY: Final = "ready"
 """The first thing that a worker says."""
 

@@ -281,7 +281,7 @@ class TestDeadlines:
         begun_s = time.monotonic()
         with deadline(0.3), pytest.raises(ModelServerTimeout):
             await client.explain(views_of(1))
-        assert 0.3 <= time.monotonic() - begun_s < 5
+        assert 0.3 <= time.monotonic() - begun_s < 0.8
         assert observed.calls == [("explain", "timeout", None)]
 
     async def test_without_time_nothing_is_sent(self, connect: Connect, stand_in: "StandIn") -> None:

@@ -91,7 +91,7 @@ async def test_who_waits_no_longer_is_told_so_and_his_question_is_taken_back(cel
         took_s = time.monotonic() - begun_s
     assert (response.status_code, response.headers["content-type"]) == (504, MEDIA_TYPE)
     assert response.json()["type"].endswith(":deadline-exceeded")
-    assert 1.0 <= took_s < 5
+    assert 1.0 <= took_s < 1.5
     assert (model_server.cancelled, model_server.running, in_flight()) == (1, 0, 0)
 
 
@@ -106,7 +106,7 @@ async def test_there_is_a_default_and_a_limit(cell, headers, seconds):
         response = await client.post("/predict", files={"file": cell}, headers=headers)
         took_s = time.monotonic() - begun_s
     assert response.status_code == 504
-    assert seconds <= took_s < 5
+    assert seconds <= took_s < seconds + 0.5
 
 
 async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):

@@ -342,7 +342,7 @@ async def test_the_callers_deadline_ends_the_question_to_the_model_server(cell):
         begun_s = time.monotonic()
         code, _, _ = await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell), timeout=0.5))
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert 0.4 <= time.monotonic() - begun_s < 5
+        assert 0.4 <= time.monotonic() - begun_s < 1.5
         await becomes(lambda: model_server.running == 0)
         assert model_server.cancelled == 1
         await becomes(lambda: edge.admission.in_flight == 0)

@@ -167,17 +167,17 @@ async def test_a_slow_provider_does_not_make_a_report_late(provider, how):
     async with writer_of(provider) as writer:
         begun_s = time.monotonic()
         report = await writer.write(ENGLISH)
-        assert DEADLINE_S - 0.1 < time.monotonic() - begun_s < DEADLINE_S + 3
+        assert DEADLINE_S - 0.1 < time.monotonic() - begun_s < DEADLINE_S + 0.5
     assert report.writer == "rule-based"
 
 
 async def test_the_time_of_a_request_is_kept_whatever_the_settings_allow(provider):
     provider.behave = provider.hang
-    async with writer_of(provider, deadline_s=30, reserve_s=1.5) as writer:
-        with deadline(2):
+    async with writer_of(provider, deadline_s=30, reserve_s=0.2) as writer:
+        with deadline(0.5):
             begun_s = time.monotonic()
             assert (await writer.write(ENGLISH)).writer == "rule-based"
-            assert time.monotonic() - begun_s < 1.9
+            assert time.monotonic() - begun_s < 0.45
     provider.released.set()
 
 

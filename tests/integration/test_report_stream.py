@@ -221,18 +221,18 @@ async def test_a_report_that_is_not_there_in_time_ends_in_an_error_event(cell):
     async with service(Waiting(), default_s=0.8) as client:
         begun_s = time.monotonic()
         events = await streamed(client, cell)
-        assert time.monotonic() - begun_s < 5
+        assert time.monotonic() - begun_s < 1.5
     assert [name for name, _ in events] == ["analysis", "error", "done"]
     assert events[1][1]["status"] == 504
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v1/analyses"])
 async def test_a_slow_provider_does_not_make_an_answer_late(cell, path):
-    writer = FallbackWriter([Provider(Waiting())], RuleBasedWriter(), deadline_s=30, reserve_s=1.5)
-    async with service(writer, default_s=3) as client:
+    writer = FallbackWriter([Provider(Waiting())], RuleBasedWriter(), deadline_s=30, reserve_s=0.4)
+    async with service(writer, default_s=1.5) as client:
         begun_s = time.monotonic()
         response = await client.post(path, files={"file": cell})
-        assert time.monotonic() - begun_s < 3
+        assert time.monotonic() - begun_s < 1.5
     assert response.status_code == 200, response.text
     document = response.json()
     text = document["llm_report"] if path == "/predict" else document["report"]["text"]

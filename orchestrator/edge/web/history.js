@@ -6,7 +6,7 @@ const MOST = 1000;
 const THUMBNAIL_PX = 96;
 
 let opened = null;
-/** What is being written: who asks or forgets waits for it. */
+/** What is being written. */
 const underWay = new Set();
 
 function database() {
@@ -19,6 +19,16 @@ function database() {
     request.onerror = () => reject(request.error);
   });
   return opened;
+}
+
+async function results(mode) {
+  return (await database()).transaction(RESULTS, mode).objectStore(RESULTS);
+}
+
+/** The results, once what is being written is there: who asks must see it, and who forgets must not miss it. */
+async function settledResults(mode) {
+  await Promise.all(underWay);
+  return results(mode);
 }
 
 function finished(request) {
@@ -40,7 +50,7 @@ async function write(item) {
       id: item.result.request_id, when: Date.now(), name: item.name, result: {...item.result, heatmap: null},
       thumbnail: await thumbnail(item.file),
     };
-    const store = (await database()).transaction(RESULTS, "readwrite").objectStore(RESULTS);
+    const store = await results("readwrite");
     await finished(store.put(entry));
     const extra = (await finished(store.count())) - MOST;
     if (extra > 0) await dropOldest(store, extra);
@@ -65,28 +75,24 @@ function dropOldest(store, count) {
 
 /** The newest first. */
 export async function all() {
-  await Promise.all(underWay);
   try {
-    const store = (await database()).transaction(RESULTS).objectStore(RESULTS);
-    return (await finished(store.index("when").getAll())).reverse();
+    return (await finished((await settledResults()).index("when").getAll())).reverse();
   } catch {
     return [];
   }
 }
 
 export async function find(id) {
-  await Promise.all(underWay);
   try {
-    return (await finished((await database()).transaction(RESULTS).objectStore(RESULTS).get(id))) || null;
+    return (await finished((await settledResults()).get(id))) || null;
   } catch {
     return null;
   }
 }
 
 export async function forgetAll() {
-  await Promise.all(underWay);
   try {
-    await finished((await database()).transaction(RESULTS, "readwrite").objectStore(RESULTS).clear());
+    await finished((await settledResults("readwrite")).clear());
   } catch {
     // Nothing was kept.
   }

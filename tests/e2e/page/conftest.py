@@ -14,10 +14,11 @@ from tests.synthetic_cells import synthetic_cell
 
 SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
-WAIT_MS = 20_000
+PATIENCE_MS = 20_000
+"""For clicks and expectations alike: what is awaited comes, or does not come, however busy the machine."""
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
-expect.set_options(timeout=WAIT_MS)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 # Not for the whole run: where Playwright is, so is its event loop, and an asynchronous test wants its own.
@@ -45,7 +46,7 @@ def context(browser: Browser, service: RunningService) -> Iterator[BrowserContex
     context = browser.new_context(
         base_url=service.url, viewport={"width": 1280, "height": 900}, locale="en-GB", accept_downloads=True
     )
-    context.set_default_timeout(WAIT_MS)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

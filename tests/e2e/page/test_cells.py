@@ -375,54 +375,45 @@ def test_the_history_knows_of_cells_that_are_just_being_kept_and_forgets_them_to
     expect(page.get_by_text("Nothing yet")).to_be_visible()
 
 
-LISTEN_TO_KEYS = """() => {
-    window.delays = [];
-    new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) {
-            if (entry.name === "keydown") window.delays.push(entry.processingStart - entry.startTime);
-        }
-    }).observe({type: "event", durationThreshold: 16, buffered: false});
-    window.pressed = 0;
-    document.addEventListener("keydown", () => { window.pressed += 1; });
-}"""
-
-
-def waits_of_keys_ms(page: Page, archive: bytes, images: int) -> list[float]:
-    """How long the page let each pressed key wait while it took a ZIP of images in; the longest last."""
-    page.evaluate("() => { window.delays = []; window.pressed = 0; }")
-    page.set_input_files("#files", {"name": "many.zip", "mimeType": "application/zip", "buffer": archive})
-    done = page.locator(".tile[data-state='done']")
-    while done.count() < images:
-        page.keyboard.press("Shift")
-    pressed = page.evaluate("window.pressed")
-    # Of events that took less than 16 ms in all nothing is told: their delay was less than that.
-    return sorted([*page.evaluate("window.delays"), *[0.0] * pressed])[-pressed:]
-
-
 def test_three_hundred_images_do_not_freeze_the_page(page: Page, cells: list[Path]) -> None:
     payload = io.BytesIO()
     with zipfile.ZipFile(payload, "w") as folder:
         for number in range(300):
             folder.writestr(f"{number:03}.jpg", cells[number % len(cells)].read_bytes())
     # The service's time is not the question here, and 300 analyses take half a minute: one answer for all.
+    page.click("#samples")
+    all_done(page)
     with page.expect_response("**/v1/analyses") as response:
         send(page, cells[0])
     answer = response.value.text()
     all_done(page)
     page.route("**/v1/analyses", lambda route: route.fulfill(body=answer, content_type="application/json"))
-    page.evaluate(LISTEN_TO_KEYS)
+    page.evaluate("""() => {
+        window.delays = [];
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) {
+                if (entry.name === "keydown") window.delays.push(entry.processingStart - entry.startTime);
+            }
+        }).observe({type: "event", durationThreshold: 16, buffered: false});
+        window.pressed = 0;
+        document.addEventListener("keydown", () => { window.pressed += 1; });
+    }""")
 
-    # A page that freezes does so each time; a machine that is busy with something else, now and then.
-    for _ in range(3):
-        page.click("#clear")
-        expect(page.locator(".tile")).to_have_count(0)
-        waits = waits_of_keys_ms(page, payload.getvalue(), 300)
-        worst, ninety_five, ninety_eight = (waits[int(share * (len(waits) - 1))] for share in (1, 0.95, 0.98))
-        kept(page, "three_hundred")
-        shares = f"95 % {ninety_five:.0f} ms, 98 % {ninety_eight:.0f} ms, most {worst:.0f} ms"
-        figures = f"{len(waits)} keys, wait: {shares}"
-        (SCREENSHOTS / "input_delay.txt").write_text(figures + "\n")
-        assert len(waits) > 10
-        if ninety_eight < 100:
-            return
-    pytest.fail(figures)
+    page.set_input_files(
+        "#files", {"name": "many.zip", "mimeType": "application/zip", "buffer": payload.getvalue()}
+    )
+    done = page.locator(".tile[data-state='done']")
+    while done.count() < 306:
+        page.keyboard.press("Shift")
+
+    pressed = page.evaluate("window.pressed")
+    # Of events that took less than 16 ms in all nothing is told: their delay was less than that.
+    delays = sorted([*page.evaluate("window.delays"), *[0.0] * pressed])[-pressed:]
+    worst, ninety_five, ninety_eight = (delays[int(share * (pressed - 1))] for share in (1, 0.95, 0.98))
+    kept(page, "three_hundred")
+    figures = (
+        f"{pressed} keys, wait: 95 % {ninety_five:.0f} ms, 98 % {ninety_eight:.0f} ms, most {worst:.0f} ms"
+    )
+    (SCREENSHOTS / "input_delay.txt").write_text(figures + "\n")
+    assert pressed > 10
+    assert ninety_eight < 100, figures
