@@ -17,9 +17,11 @@ PYTHONS := python3.11 python3.12 python3.13 python3
 is_new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
 PYTHON ?= $(or $(firstword $(foreach candidate,$(PYTHONS),$(call is_new_enough,$(candidate)))),python3)
 
-# Only wheels, only those of the lock files, each with its hash.
+# Only wheels, only those of the lock files, each with its hash. Nothing is resolved: a pip older than 25 looks up a
+# dependency with an extra apart from the pin without one, takes the newest release of the day, and then refuses it
+# for want of a hash. `make check-install` proves afterwards that the lock is complete.
 PIP := -m pip --disable-pip-version-check
-LOCKED := --require-hashes --only-binary :all:
+LOCKED := --no-deps --require-hashes --only-binary :all:
 # The project itself, linked and not copied, so that `wbc` runs what stands here. Its build tool is one of the
 # pinned requirements, so nothing is downloaded.
 PROJECT := --no-index --no-deps --no-build-isolation --quiet --editable .
@@ -31,7 +33,7 @@ PROJECT := --no-index --no-deps --no-build-isolation --quiet --editable .
 help: ## Show this list
 	@echo "White-blood-cell analyzer. For research use only. Not for use in diagnostic procedures."
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  Variables: PORT=$(PORT)  DATA_ROOT=$(DATA_ROOT)  PYTHON=  ARGS="
 
@@ -54,6 +56,10 @@ lint: $(DEV)/.installed ## Check format, style, types and import contracts
 
 .PHONY: check
 check: lint test ## All of it: lint, then test
+
+.PHONY: check-install
+check-install: ## Make the environment of `run` from nothing with old and new pips, and ask the service one image
+	@$(PYTHON) .ci/check_install.py --options="$(LOCKED)" --project-options="$(PROJECT)" $(ARGS)
 
 .PHONY: format
 format: $(DEV)/.installed ## Format the code and mend what can be mended

@@ -9,7 +9,7 @@ WORKDIR /build
 # Apart from the code, so that a change of code does not install the packages again.
 COPY requirements/runtime.txt requirements/runtime.txt
 RUN python -m venv --without-pip /opt/wbc \
-    && pip --python /opt/wbc/bin/python install --no-cache-dir --require-hashes --only-binary :all: \
+    && pip --python /opt/wbc/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: \
         --requirement requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator

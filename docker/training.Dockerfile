@@ -8,7 +8,7 @@ WORKDIR /build
 COPY requirements/training.txt requirements/training.txt
 # CUDA itself comes as wheels; the node supplies nothing but the driver.
 RUN python -m venv --without-pip /opt/wbc \
-    && pip --python /opt/wbc/bin/python install --no-cache-dir --require-hashes --only-binary :all: \
+    && pip --python /opt/wbc/bin/python install --no-cache-dir --no-deps --require-hashes --only-binary :all: \
         --requirement requirements/training.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY orchestrator orchestrator

@@ -1,0 +1,75 @@
+"""`make check-install` notices a lock from which an installation cannot be made, or is not whole."""
+
+import hashlib
+import importlib.util
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+OPTIONS = ["--no-deps", "--require-hashes", "--only-binary", ":all:"]
+
+
+@pytest.fixture
+def check_install(project_root):
+    path = project_root / ".ci" / "check_install.py"
+    specification = importlib.util.spec_from_file_location("check_install", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of wheels, the only place from which pip may take any."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def wheel(shelf: Path, name: str, *needs: str) -> str:
+    """Put a package without code on the shelf; its line in a lock file."""
+    path = shelf / f"{name}-1.0-py3-none-any.whl"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    metadata += "".join(f"Requires-Dist: {need}\n" for need in needs)
+    files = {
+        "METADATA": metadata,
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name}-1.0.dist-info/{file},,\n" for file in (*files, "RECORD"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in (*files.items(), ("RECORD", record)):
+            archive.writestr(f"{name}-1.0.dist-info/{file}", text)
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def made(check_install, tmp_path: Path, lines: str) -> Path:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(lines)
+    return check_install.make_environment(tmp_path / "environment", lock, OPTIONS, sys.executable)
+
+
+def test_a_whole_lock_is_installed(check_install, shelf, tmp_path):
+    lines = wheel(shelf, "alpha", "beta>=1") + wheel(shelf, "beta")
+    assert made(check_install, tmp_path, lines).exists()
+
+
+def test_a_dependency_that_the_lock_does_not_pin_fails_though_an_index_has_it(check_install, shelf, tmp_path):
+    wheel(shelf, "beta")
+    with pytest.raises(check_install.InstallFailed, match=r"alpha.*requires beta, which is not installed"):
+        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1"))
+
+
+def test_a_pin_without_its_hash_fails(check_install, shelf, tmp_path):
+    wheel(shelf, "beta")
+    with pytest.raises(check_install.InstallFailed, match="hash"):
+        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1") + "beta==1.0\n")
+
+
+def test_the_makefile_and_the_images_resolve_nothing_when_they_install(project_root):
+    places = ["Makefile", "docker/orchestrator.Dockerfile", "docker/training.Dockerfile"]
+    for place in places:
+        assert " ".join(OPTIONS) in (project_root / place).read_text(), place
