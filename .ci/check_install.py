@@ -69,7 +69,7 @@ def ask(inside: Path) -> str:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
             service = subprocess.Popen(
-                [str(inside), "-m", "orchestrator", "serve", "--host", "127.0.0.1", "--port", str(port)],
+                [str(inside.with_name("wbc")), "serve", "--host", "127.0.0.1", "--port", str(port)],
                 cwd=ROOT, env=_clean_environment(), stdout=stream, stderr=subprocess.STDOUT,
             )  # fmt: skip
         try:
