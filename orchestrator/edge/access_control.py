@@ -129,10 +129,9 @@ class AccessControl:
         template = matched_template(scope["app"].routes, scope)
         if template is None:
             return None
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         if template == "/metrics" and self._rules.protect_metrics:
             return ADMIN
-        need = HTTP_PERMISSIONS.get((method, template))
+        need = HTTP_PERMISSIONS.get((scope["method"], template))
         if need is None:
             raise Forbidden("This is for nobody: no role has been given to it.")
         return need

@@ -16,4 +16,4 @@ def allowed_methods(routes: Sequence[BaseRoute], scope: Scope) -> list[str]:
     for route in routes:
         if route.matches(scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
-    return sorted(found)
+    return sorted(found | {"HEAD"} if "GET" in found else found)

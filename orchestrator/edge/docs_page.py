@@ -15,6 +15,9 @@ HEADERS: Final = {
     "form-action 'none'; frame-ancestors 'none'"
 }
 
+EXAMPLE_ADDRESS: Final = "http://localhost:8000"
+"""Of the examples in the document; on the page they have the address that it is served from."""
+
 _FORM: Final = "multipart/form-data"
 
 _STYLE: Final = """
@@ -34,8 +37,8 @@ a { color: var(--mark); } summary { cursor: pointer; padding: 0.25rem 0; }
 """
 
 
-def render(openapi: Document) -> str:
-    """The page, as HTML."""
+def render(openapi: Document, address: str = EXAMPLE_ADDRESS) -> str:
+    """The page, as HTML, with examples that ask the service at ``address``."""
     info = openapi["info"]
     return "".join(
         (
@@ -45,8 +48,9 @@ def render(openapi: Document) -> str:
             f"<style>{_STYLE}</style></head><body><main>",
             f"<h1>{escape(info['title'])} <small>{escape(info['version'])}</small></h1>",
             f'<p class="disclaimer"><strong>{escape(DISCLAIMER)}</strong></p>',
-            f'<p>{escape(info["summary"])} For programs: <a href="openapi.json">openapi.json</a>.</p>',
-            *_prose(info["description"]),
+            f'<p>{escape(info["summary"])} For persons: <a href="./">the page</a>. '
+            'For programs: <a href="openapi.json">openapi.json</a>.</p>',
+            *_prose(info["description"].replace(EXAMPLE_ADDRESS, address)),
             *(
                 part
                 for path, operations in openapi["paths"].items()

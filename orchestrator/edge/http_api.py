@@ -27,6 +27,7 @@ from orchestrator.edge.dicom_api import dicom_routes
 from orchestrator.edge.differentials_api import OrderLimits, differential_routes
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
+from orchestrator.edge.head_requests import HeadAsGet
 from orchestrator.edge.http_schemas import (
     AnalysisParameters,
     AnalysisResult,
@@ -70,18 +71,23 @@ DESCRIPTION: Final = f"""
 Classifies images of single white blood cells, explains each decision by a Grad-CAM heatmap and puts it
 into words. **{DISCLAIMER}**
 
+In a clone of the repository, or with an image of your own:
+
 ```
-curl -F file=@cell.jpg http://localhost:8000/predict
-curl -F file=@cell.jpg -F language=tr "http://localhost:8000/v1/analyses?heatmap_format=jpeg"
+curl --fail-with-body -F file=@tests/golden/example.png {docs_page.EXAMPLE_ADDRESS}/predict
+curl --fail-with-body -F file=@tests/golden/example.png -F language=tr \\
+  "{docs_page.EXAMPLE_ADDRESS}/v1/analyses?heatmap_format=jpeg"
 ```
 
 A caller who cannot wait says so in `X-Request-Timeout-Ms`: after that time the answer is a 504, and nothing
 is computed any more. A busy service answers 503 at once, with `Retry-After`, rather than late; a caller who
 hangs up ends the work on his request.
 
-JPEG, PNG, BMP, TIFF, WebP and DICOM are read; images are neither stored nor logged. Every answer carries an
-`X-Request-ID` (the caller's, where it sends a sane one). Every error is an RFC 9457 problem document
-(`{problems.MEDIA_TYPE}`).
+JPEG, PNG, BMP, TIFF, WebP and DICOM are read. Images are never logged, and stored for differentials alone:
+each until its cell is analysed, or longer where the service keeps images (`WBC_STORE__KEEP_IMAGES`).
+
+Every answer carries an `X-Request-ID` (the caller's, where it sends a sane one). Every error is an RFC 9457
+problem document (`{problems.MEDIA_TYPE}`).
 
 Under `/v2` the service speaks the Open Inference Protocol of KServe, Triton and MLServer, whose errors are
 `{{"error": "..."}}`.
@@ -195,7 +201,8 @@ class HttpApi:
     async def docs(self, request: Request) -> Response:
         """The documentation as a page; the same in full for programs is at ``/openapi.json``."""
         application: FastAPI = request.app
-        return HTMLResponse(docs_page.render(application.openapi()), headers=docs_page.HEADERS)
+        page = docs_page.render(application.openapi(), str(request.base_url).rstrip("/"))
+        return HTMLResponse(page, headers=docs_page.HEADERS)
 
     @asynccontextmanager
     async def _begun(self, request: Request, timeout_ms: int | None) -> AsyncIterator[Upload]:
@@ -341,6 +348,7 @@ def create_app(
         description=DESCRIPTION,
         routes=routes,
         middleware=[
+            Middleware(HeadAsGet),
             Middleware(OpenInferenceErrors),
             Middleware(Traced),
             Middleware(Envelope, draining=draining),

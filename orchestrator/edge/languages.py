@@ -3,6 +3,7 @@
 from typing import Final, get_args
 
 from orchestrator.domain import Language
+from orchestrator.edge.quality_values import weight
 
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
@@ -15,18 +16,6 @@ def preferred_language(accept_language: str | None) -> Language | None:
         tag, _, parameter = entry.partition(";")
         for language in LANGUAGES:
             if tag.strip().lower().split("-")[0] == language:
-                weights[language] = max(weights.get(language, 0.0), _weight(parameter))
-    accepted = [(weight, language) for language, weight in weights.items() if weight > 0]
+                weights[language] = max(weights.get(language, 0.0), weight(parameter))
+    accepted = [(found, language) for language, found in weights.items() if found > 0]
     return max(accepted, key=lambda pair: pair[0])[1] if accepted else None
-
-
-def _weight(parameter: str) -> float:
-    """Of ``q=0.8``; 1 where there is none and 0, "not acceptable", where it is no number from 0 to 1."""
-    name, _, value = parameter.strip().partition("=")
-    if not name:
-        return 1.0
-    try:
-        weight = float(value)
-    except ValueError:
-        return 0.0
-    return weight if name.strip().lower() == "q" and 0 <= weight <= 1 else 0.0

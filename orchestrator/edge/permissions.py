@@ -2,7 +2,8 @@
 
 Routes are named as the router knows them, so that there is one opinion on which request belongs to which. Of
 the roles of a row one is enough. ``OPEN`` rows are for everybody: probes, and the page and the documentation,
-which hold nothing of anybody and are read before there is a credential to show.
+which hold nothing of anybody and are read before there is a credential to show. A HEAD arrives here as the
+GET that it stands for; see :mod:`~orchestrator.edge.head_requests`.
 """
 
 from collections.abc import Mapping

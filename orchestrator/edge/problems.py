@@ -13,10 +13,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge import not_found_page
 from orchestrator.edge.allowed_methods import allowed_methods
 from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference, UnknownModel
 from orchestrator.edge.security import (
@@ -383,6 +384,12 @@ async def _handle(_: Request, error: Any) -> Response:
 
 
 async def _handle_http(request: Request, error: Any) -> Response:
+    if (
+        error.status_code == HTTPStatus.NOT_FOUND
+        and request.method == "GET"
+        and not_found_page.prefers_html(",".join(request.headers.getlist("accept")))
+    ):
+        return HTMLResponse(not_found_page.render(request.scope.get("root_path", "")), error.status_code)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         methods = allowed_methods(request.app.routes, request.scope)
         error = HTTPException(error.status_code, error.detail, {"Allow": ", ".join(methods)})

@@ -24,7 +24,7 @@ SECURITY_HEADERS: Final = {
 HSTS: Final = "max-age=31536000"
 """A year, RFC 6797. Not for subdomains: what runs there is not this service's to say."""
 
-CORS_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CORS_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 CORS_REQUEST_HEADERS: Final = (
     "Authorization",

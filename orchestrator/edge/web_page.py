@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 _FOLDER: Final = Path(__file__).parent / "web"
@@ -58,7 +59,7 @@ def routes() -> list[BaseRoute]:
     async def asset(request: Request) -> Response:
         file = files.get(request.path_params["name"])
         if file is None:
-            return PlainTextResponse("There is no such file.", 404)
+            raise HTTPException(404)
         return _answer(file, request)
 
     return [

@@ -1,0 +1,133 @@
+"""What is answered to a browser that is lost, and to a probe that asks for headers alone."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.api_key_file import change_keys
+from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.edge.response_headers import SECURITY_HEADERS
+from orchestrator.settings import SecuritySettings, Settings
+from orchestrator.wiring import build_app, build_services
+from tests.fakes.model_server import FakeModelServer
+from tests.integration.test_http_api import client_of
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+CHANGING = {
+    "x-request-id",
+    "content-length",
+}  # the latter of the metrics, which count the requests themselves
+
+
+def service(**security: Any) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
+    settings = Settings(security=SecuritySettings(**security))
+    return client_of(build_app(settings, build_services(settings, model_server=FakeModelServer())))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with service() as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere-at-all", "/v1/nowhere-at-all", "/v2/nowhere-at-all", "/web/nowhere-at-all"]
+)
+async def test_a_browser_on_an_unknown_path_gets_a_page_that_says_what_is_here(client, path):
+    response = await client.get(path, headers=BROWSER)
+    assert response.status_code == 404
+    assert response.headers["content-type"].startswith("text/html")
+    assert response.headers["content-security-policy"] == SECURITY_HEADERS["Content-Security-Policy"]
+    for shown in (DISCLAIMER, 'href="/"', 'href="/docs"'):
+        assert shown in response.text
+    assert "nowhere-at-all" not in response.text
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html"])
+async def test_any_other_client_on_an_unknown_path_gets_a_problem_document(client, accept):
+    for path in ("/nowhere", "/web/nowhere"):
+        response = await client.get(path, headers={"Accept": accept})
+        assert (response.status_code, response.headers["content-type"]) == (404, MEDIA_TYPE)
+
+
+async def test_a_browser_gets_problem_documents_for_all_but_a_get_of_an_unknown_path(client):
+    for method, path, status in (("POST", "/nowhere", 404), ("GET", "/predict", 405)):
+        response = await client.request(method, path, headers=BROWSER)
+        assert (response.status_code, response.headers["content-type"]) == (status, MEDIA_TYPE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/web/app.js", "/v1/model",
+     "/v2/health/live", "/predict", "/nowhere", "/v1/differentials"],
+)  # fmt: skip
+async def test_head_answers_with_the_status_and_headers_of_get_and_no_body(client, path):
+    get, head = await client.get(path), await client.head(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert set(head.headers) == set(get.headers)
+    ignored = CHANGING if path == "/metrics" else CHANGING - {"content-length"}
+    assert {**head.headers, **dict.fromkeys(ignored)} == {**get.headers, **dict.fromkeys(ignored)}
+
+
+async def test_head_needs_the_credential_and_the_role_that_get_needs(tmp_path):
+    path = tmp_path / "keys.json"
+    secret = create_key(path, "admin")
+    shown = {"Authorization": f"Bearer {secret}"}
+    async with service(api_keys_file=path, protect_metrics=True) as client:
+        for asked, headers, status in (
+            ("/v1/model", {}, 401),
+            ("/v1/model", shown, 403),
+            ("/metrics", {}, 401),
+            ("/metrics", shown, 200),
+            ("/livez", {}, 200),
+        ):
+            assert (await client.get(asked, headers=headers)).status_code == status, asked
+            assert (await client.head(asked, headers=headers)).status_code == status, asked
+
+
+def create_key(path: Path, role: str) -> str:
+    return change_keys(path, lambda ring: ring.created("somebody", (role,), None, datetime.now(UTC)))
+
+
+async def test_the_openapi_document_has_no_head(client):
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert not [path for path, operations in paths.items() if "head" in operations]
+
+
+async def test_allow_names_head_beside_get(client):
+    assert (await client.delete("/livez")).headers["allow"] == "GET, HEAD"
+
+
+async def test_the_examples_of_the_documentation_ask_the_address_it_is_served_from(client):
+    page = (await client.get("/docs", headers={"Host": "lab.example:8443"})).text
+    assert "--fail-with-body -F file=@tests/golden/example.png http://lab.example:8443/predict" in page
+    assert "localhost" not in page
+    assert page.count("curl ") == page.count("curl --fail-with-body ") == 2
+    assert (Path(__file__).parents[1] / "golden" / "example.png").is_file()
+
+
+async def test_the_examples_keep_the_path_of_a_proxy():
+    settings = Settings()
+    application = build_app(settings, build_services(settings, model_server=FakeModelServer()))
+    application.root_path = "/lab"
+    async with client_of(application) as client:
+        assert "http://service/lab/predict" in (await client.get("/docs")).text
+        assert 'href="/lab/docs"' in (await client.get("/nowhere", headers=BROWSER)).text
+
+
+async def test_the_documentation_says_when_images_are_stored(client):
+    page = (await client.get("/docs")).text
+    assert "WBC_STORE__KEEP_IMAGES" in page
+    assert "neither stored" not in page
+
+
+async def test_the_page_and_the_documentation_link_to_each_other(client):
+    assert 'href="docs"' in (await client.get("/")).text
+    assert 'href="./"' in (await client.get("/docs")).text
