@@ -17,9 +17,9 @@ PYTHONS := python3.11 python3.12 python3.13 python3
 is_new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
 PYTHON ?= $(or $(firstword $(foreach candidate,$(PYTHONS),$(call is_new_enough,$(candidate)))),python3)
 
-# Only wheels, only those of the lock files, each with its hash. Nothing is resolved: a pip older than 25 looks up a
-# dependency with an extra apart from the pin without one, takes the newest release of the day, and then refuses it
-# for want of a hash. `make check-install` proves afterwards that the lock is complete.
+# Only wheels, only those of the lock files, each with its hash. Nothing is resolved: pip 23, which Debian 12 and
+# Python 3.11 bring, looks up a dependency with an extra apart from the pin without one, takes the newest release of
+# the day, and then refuses it for want of a hash. `make check-install` looks whether the lock is complete.
 PIP := -m pip --disable-pip-version-check
 LOCKED := --no-deps --require-hashes --only-binary :all:
 # The project itself, linked and not copied, so that `wbc` runs what stands here. Its build tool is one of the

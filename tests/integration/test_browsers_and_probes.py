@@ -19,10 +19,8 @@ from tests.fakes.model_server import FakeModelServer
 from tests.integration.test_http_api import client_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-CHANGING = {
-    "x-request-id",
-    "content-length",
-}  # the latter of the metrics, which count the requests themselves
+CHANGING = {"x-request-id", "content-length"}
+"""The latter of the metrics alone, which count the requests themselves."""
 
 
 def service(**security: Any) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
