@@ -19,8 +19,6 @@ PATIENCE_S = 60
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    if shutil.which("curl") is None:
-        pytest.skip("no curl")
     database = tmp_path_factory.mktemp("store") / "wbc.db"
     with running_service(environment={"WBC_STORE__URL": f"sqlite:///{database}"}) as service:
         yield service
@@ -40,6 +38,8 @@ def examples(service):
 
 def run(command, **ids):
     """What the service answers, which must be JSON and no error."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl")
     for example, found in ids.items():
         command = command.replace({"differential": EXAMPLE_ID, "cell": EXAMPLE_CELL}[example], found)
     done = subprocess.run(

@@ -74,6 +74,16 @@ async def test_head_answers_with_the_status_and_headers_of_get_and_no_body(clien
     assert {**head.headers, **dict.fromkeys(ignored)} == {**get.headers, **dict.fromkeys(ignored)}
 
 
+async def test_head_of_an_unknown_path_answers_a_browser_as_get_does(client):
+    head = await client.head("/nowhere", headers=BROWSER)
+    assert (head.status_code, head.content) == (404, b"")
+    assert head.headers["content-type"].startswith("text/html")
+    assert (
+        head.headers["content-length"]
+        == (await client.get("/nowhere", headers=BROWSER)).headers["content-length"]
+    )
+
+
 async def test_head_needs_the_credential_and_the_role_that_get_needs(tmp_path):
     path = tmp_path / "keys.json"
     secret = create_key(path, "admin")
