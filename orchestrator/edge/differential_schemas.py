@@ -26,13 +26,13 @@ from orchestrator.store.base import AuditEntry
 MAX_TOTAL_WBC: Final = 1000.0
 """10^9/L; the highest counts ever measured, in leukaemia, are below it."""
 
-_EXAMPLE_ID: Final = "0d6f9a3e5b7c4e0f8a1b2c3d4e5f6a7b"
-_EXAMPLE_CELL: Final = "7b1c6d5e4f3a4b2c9d8e7f6a5b4c3d2e"
+EXAMPLE_ID: Final = "0d6f9a3e5b7c4e0f8a1b2c3d4e5f6a7b"
+EXAMPLE_CELL: Final = "7b1c6d5e4f3a4b2c9d8e7f6a5b4c3d2e"
 _EXAMPLE_TIME: Final = "2026-03-02T09:41:12Z"
 
 Label = Annotated[str, Field(json_schema_extra={"enum": list(CELL_LABELS)}, examples=[CLASS_NAMES[-1]])]
-DifferentialId = Annotated[str, Field(examples=[_EXAMPLE_ID])]
-CellId = Annotated[str, Field(examples=[_EXAMPLE_CELL])]
+DifferentialId = Annotated[str, Field(examples=[EXAMPLE_ID])]
+CellId = Annotated[str, Field(examples=[EXAMPLE_CELL])]
 State = Annotated[
     SpecimenState,
     Field(
@@ -251,7 +251,7 @@ class DifferentialResult(_Document):
         "2002), beside the counts; null where there are too few cells.",
     )
     review_list: list[CellId] = Field(
-        examples=[[_EXAMPLE_CELL]], description="Cells that wait for a person, the closest calls first."
+        examples=[[EXAMPLE_CELL]], description="Cells that wait for a person, the closest calls first."
     )
     limitations: list[Statement]
     models: list[Model] = Field(description="All that answered.")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.edge.request_examples import request_examples
 
 Document = Mapping[str, Any]
 
@@ -15,15 +16,13 @@ HEADERS: Final = {
     "form-action 'none'; frame-ancestors 'none'"
 }
 
-EXAMPLE_ADDRESS: Final = "http://localhost:8000"
-"""Of the examples in the document; on the page they have the address that it is served from."""
-
 _FORM: Final = "multipart/form-data"
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; --mark: #0a6b6f; }
 @media (prefers-color-scheme: dark) { :root { --mark: #5fd0d4; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+body { background: Canvas; color: CanvasText; font: 16px/1.5 system-ui, sans-serif;
+max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
 h1, h2, h3 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 code, pre { font: 0.875rem/1.5 ui-monospace, monospace; }
@@ -33,13 +32,21 @@ h2 code { font-size: 1.25rem; color: var(--mark); }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top;
 padding: 0.35rem 0.75rem 0.35rem 0; border-bottom: 1px solid var(--line); }
 .disclaimer { border-left: 4px solid var(--mark); padding: 0.5rem 0.75rem; background: var(--soft); }
+nav li { padding: 0.125rem 0; } nav code { overflow-wrap: anywhere; }
 a { color: var(--mark); } summary { cursor: pointer; padding: 0.25rem 0; }
 """
 
 
-def render(openapi: Document, address: str = EXAMPLE_ADDRESS) -> str:
-    """The page, as HTML, with examples that ask the service at ``address``."""
+def render(openapi: Document, address: str, model: ModelIdentity | None) -> str:
+    """The page, as HTML, with examples that ask the service at ``address``; ``model`` is the one that
+    answers, None while none does."""
     info = openapi["info"]
+    examples = request_examples(address, None if model is None else model.version)
+    operations = [
+        (method, path, operation)
+        for path, of_path in openapi["paths"].items()
+        for method, operation in of_path.items()
+    ]
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -50,16 +57,38 @@ def render(openapi: Document, address: str = EXAMPLE_ADDRESS) -> str:
             f'<p class="disclaimer"><strong>{escape(DISCLAIMER)}</strong></p>',
             f'<p>{escape(info["summary"])} For persons: <a href="./">the page</a>. '
             'For programs: <a href="openapi.json">openapi.json</a>.</p>',
-            *_prose(info["description"].replace(EXAMPLE_ADDRESS, address)),
+            f"<p>{_model(model)}</p>",
+            *_prose(info["description"]),
+            *_contents(operations),
             *(
                 part
-                for path, operations in openapi["paths"].items()
-                for method, operation in operations.items()
-                for part in _operation(openapi, method, path, operation)
+                for method, path, operation in operations
+                for part in _operation(
+                    openapi, method, path, operation, examples.get(operation["operationId"])
+                )
             ),
             "</main></body></html>",
         )
     )
+
+
+def _model(model: ModelIdentity | None) -> str:
+    if model is None:
+        return "No model answers now."
+    return f"The model that answers: <strong>{escape(model.name)}</strong>, version {model.version}."
+
+
+def _contents(operations: Iterable[tuple[str, str, Document]]) -> Iterator[str]:
+    """A table of contents: the operations below the first of their tags."""
+    tagged: dict[str, list[str]] = {}
+    for method, path, operation in operations:
+        name = escape(operation["operationId"])
+        link = f'<li><a href="#{name}"><code>{method.upper()} {escape(path)}</code></a>'
+        tagged.setdefault(operation["tags"][0], []).append(link)
+    yield '<nav aria-labelledby="contents"><h2 id="contents">Contents</h2><ul>'
+    for tag, links in tagged.items():
+        yield f"<li>{escape(tag.capitalize())}<ul>{''.join(links)}</ul>"
+    yield "</ul></nav>"
 
 
 def _prose(markdown: str) -> Iterator[str]:
@@ -79,10 +108,14 @@ def _inline(text: str) -> str:
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
 
 
-def _operation(openapi: Document, method: str, path: str, operation: Document) -> Iterator[str]:
+def _operation(
+    openapi: Document, method: str, path: str, operation: Document, example: str | None
+) -> Iterator[str]:
     name = escape(operation["operationId"])
     yield f'<h2 id="{name}"><code>{method.upper()} {escape(path)}</code></h2>'
     yield from _prose(operation["description"])
+    if example is not None:
+        yield f'<h3>Example</h3><pre class="request" tabindex="0">{escape(example)}</pre>'
     body = operation.get("requestBody")
     in_the_form: set[str] = set()
     for media_type, content in body["content"].items() if body else ():

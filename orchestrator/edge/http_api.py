@@ -71,13 +71,9 @@ DESCRIPTION: Final = f"""
 Classifies images of single white blood cells, explains each decision by a Grad-CAM heatmap and puts it
 into words. **{DISCLAIMER}**
 
-In a clone of the repository, or with an image of your own:
-
-```
-curl --fail-with-body -F file=@tests/golden/example.png {docs_page.EXAMPLE_ADDRESS}/predict
-curl --fail-with-body -F file=@tests/golden/example.png -F language=tr \\
-  "{docs_page.EXAMPLE_ADDRESS}/v1/analyses?heatmap_format=jpeg"
-```
+The examples of `/docs` run in a clone of the repository; or take an image of your own, or cells that
+`wbc samples` paints. Ids in them are those of the answers shown there. Where the service asks who calls, add
+`-H "Authorization: Bearer KEY"`.
 
 A caller who cannot wait says so in `X-Request-Timeout-Ms`: after that time the answer is a 504, and nothing
 is computed any more. A busy service answers 503 at once, with `Retry-After`, rather than late; a caller who
@@ -201,7 +197,10 @@ class HttpApi:
     async def docs(self, request: Request) -> Response:
         """The documentation as a page; the same in full for programs is at ``/openapi.json``."""
         application: FastAPI = request.app
-        page = docs_page.render(application.openapi(), str(request.base_url).rstrip("/"))
+        model = None
+        with suppress(errors.ModelServerError):  # the page is there all the same
+            model = await self._services.model_server.identity()
+        page = docs_page.render(application.openapi(), str(request.base_url).rstrip("/"), model)
         return HTMLResponse(page, headers=docs_page.HEADERS)
 
     @asynccontextmanager

@@ -4,7 +4,7 @@ import {settings} from "./settings.js";
 
 const ENGLISH = {
   skipToContent: "Skip to content", intendedUse: "Intended use", views: "Views", cells: "Cells", specimen: "Specimen", history: "History",
-  settings: "Settings", disclaimer: "For research use only. Not for use in diagnostic procedures.",
+  settings: "Settings", documentation: "Documentation", disclaimer: "For research use only. Not for use in diagnostic procedures.",
   dropHere: "Drop images of single white blood cells here, a folder or a zip of them; or paste one.",
   chooseFiles: "Choose files", chooseFolder: "Choose a folder", trySamples: "Try five sample images", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 10 MB each. File names stay in this browser.",
@@ -85,7 +85,7 @@ const ENGLISH = {
 
 const TURKISH = {
   skipToContent: "İçeriğe geç", intendedUse: "Kullanım amacı", views: "Görünümler", cells: "Hücreler", specimen: "Örnek", history: "Geçmiş",
-  settings: "Ayarlar", disclaimer: "Yalnızca araştırma amaçlıdır. Tanı işlemlerinde kullanılamaz.",
+  settings: "Ayarlar", documentation: "Belgeler", disclaimer: "Yalnızca araştırma amaçlıdır. Tanı işlemlerinde kullanılamaz.",
   dropHere: "Tek beyaz kan hücresi görüntülerini, bir klasörü ya da zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
   chooseFiles: "Dosya seç", chooseFolder: "Klasör seç", trySamples: "Beş örnek görüntü dene", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP ya da DICOM, her biri en çok 10 MB. Dosya adları bu tarayıcıda kalır.",

@@ -35,6 +35,26 @@ def test_axe_finds_nothing_in_any_view_in_either_language_and_theme(page: Page, 
             kept(page, f"{view}_{language}_{theme}")
 
 
+def test_the_footer_leads_by_keyboard_to_the_documentation_and_that_back_to_the_page(page: Page) -> None:
+    choose(page, language="tr")
+    link = page.locator("footer a")
+    expect(link).to_have_text("Belgeler")
+    choose(page, language="en")
+    expect(link).to_have_text("Documentation")
+
+    tab_to(page, "footer a")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("WBC Analyzer")
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert violations(page) == [], theme
+        kept(page, f"docs_{theme}")
+    page.locator("nav a", has_text="POST /predict").click()
+    assert page.url.endswith("/docs#predict")
+    page.locator("main p a").first.click()
+    expect(page.locator("#samples")).to_be_visible()
+
+
 def test_turkish_is_turkish_in_words_and_numbers(page: Page) -> None:
     choose(page, language="tr")
     page.goto("/#/cells")

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 
 from orchestrator.domain import Float32Array, UInt8Array
-from training.synthesis.looks import Look
-from training.synthesis.shapes import Canvas, Point
-from training.synthesis.surroundings import platelets, red_cells, specks
-from training.synthesis.white_cells import PAINTERS, DensityMap, WhiteCell
+from orchestrator.painting.looks import Look
+from orchestrator.painting.shapes import Canvas, Point
+from orchestrator.painting.surroundings import platelets, red_cells, specks
+from orchestrator.painting.white_cells import PAINTERS, DensityMap, WhiteCell
 
 PX_PER_UM: Final = 9.0
 """What is painted at, before the optics and the device's own pixels."""
@@ -80,7 +80,8 @@ def photograph(density: DensityMap, look: Look, random: Generator) -> UInt8Array
     image += random.standard_normal(image.shape, dtype=np.float32) * np.float32(look.noise)
     image = 255 * np.power(np.clip(image / 255, 0, 1), np.float32(look.gamma))
     grey = image.mean(axis=2, keepdims=True)
-    pixels = np.clip(np.rint(grey + np.float32(look.saturation) * (image - grey)), 0, 255).astype(np.uint8)
+    coloured = grey + np.float32(look.saturation) * (image - grey)
+    pixels: UInt8Array = np.clip(np.rint(coloured), 0, 255).astype(np.uint8)
     if look.jpeg_quality is None:
         return pixels
     _, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.jpeg_quality])
