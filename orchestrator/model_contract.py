@@ -26,8 +26,8 @@ Outputs:
     float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit; so
     that one pass through the network both classifies and explains, whichever class is decided on later.
 ``conv_maps``
-    float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number is the
-    backbone's own, 1,024 of DenseNet121 and 1,280 of EfficientNet-Lite.
+    float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number
+    is the backbone's own, 1,024 of DenseNet121 and 1,280 of EfficientNet-Lite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,14 +50,16 @@ CAM_SIZE: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, dtype and shape of a tensor; the first dimension, the batch, is free (``None``), and so may others be."""
+    """Name, dtype and shape of a tensor; the first dimension, the batch, is free (``None``), and so may
+    others be."""
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
 
     def admits(self, dtype: str, shape: tuple[int | None, ...] | None) -> bool:
-        """Whether a model may declare it so: the batch free, all else as here, or a size where here is none."""
+        """Whether a model may declare it so: the batch free, all else as here, or a size where here is
+        none."""
         return (
             dtype == self.dtype
             and shape is not None

@@ -32,8 +32,8 @@ Stratum = tuple[str, int]
 class Sample:
     """One labelled image file. ``slide`` is empty where it is not known.
 
-    ``mask`` is an image of the same size, drawn by a person: 0 background, 128 cytoplasm, 255 nucleus. ``cell`` is a
-    name that several images of one cell share; empty where every image is a cell of its own.
+    ``mask`` is an image of the same size, drawn by a person: 0 background, 128 cytoplasm, 255 nucleus.
+    ``cell`` is a name that several images of one cell share; empty where every image is a cell of its own.
     """
 
     path: Path
@@ -93,8 +93,10 @@ def read_split(root: Path, split: str) -> list[Sample]:
 def read_device(folder: Path) -> list[Sample]:
     """The samples of one more device, ``<folder>/<Class>/*``, that may be trained on, ordered by path.
 
-    ``manifest.csv`` beside the folder says slide and cell (``cell_group``) of each. Left out is what its ``note`` calls
-    a ``label_conflict``, and every image whose slide, or field, ``../fields/fields.csv`` holds back as ``test``.
+    ``manifest.csv`` beside the folder says slide and cell (``cell_group``) of each. Left out is what its
+    ``note`` calls a ``label_conflict``, and every image whose slide, or field, ``../fields/fields.csv`` holds
+    back as
+    ``test``.
 
     Raises :class:`ConfigurationError` where the folder, or every image in it, is missing.
     """
@@ -264,8 +266,8 @@ FEW_CELLS: Final = 20
 def fair_shares(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """How often each sample is to be drawn, float64 ``[N]`` summing to 1.
 
-    Every class alike; in it every device that has ``FEW_CELLS`` of it, and fewer in proportion; and in that every
-    cell, however many images there are of it.
+    Every class alike; in it every device that has ``FEW_CELLS`` of it, and fewer in proportion; and in that
+    every cell, however many images there are of it.
     """
     images = Counter((s.device, s.cell) for s in samples if s.cell)
     weights = np.array([1 / images[s.device, s.cell] if s.cell else 1.0 for s in samples])

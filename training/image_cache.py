@@ -106,7 +106,10 @@ def _read(path: Path, class_index: int) -> LoadedImage | None:
         return None
     if not _is_sound(rgb, cell, mask):
         return None
-    location = CellLocation(*(float(value) for value in cell[:3]), bool(cell[3])) if cell.size else None
+    location = None
+    if cell.size:
+        row, column, size, certain = (float(value) for value in cell)
+        location = CellLocation(row, column, size, certain=bool(certain))
     return LoadedImage(rgb, location, class_index, mask if mask.size else None, bool(is_true))
 
 

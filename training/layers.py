@@ -274,8 +274,8 @@ class BackboneInput(keras.layers.Layer):
 
     float ``[N, H, W, 3]``, RGB. ``scaling`` is one of the three conventions of ``keras.applications``
     (``torch``: ImageNet mean and deviation; ``tf``: [-1, 1]; ``caffe``: BGR less the ImageNet mean) or
-    ``raw`` ([0, 255], for the backbones that scale themselves), or ``lite`` (less 127, over 128). Part of the model, so that weights and
-    the scaling which they expect are never separated. No parameters.
+    ``raw`` ([0, 255], for the backbones that scale themselves), or ``lite`` (less 127, over 128). Part of the
+    model, so that weights and the scaling which they expect are never separated. No parameters.
     """
 
     def __init__(self, scaling: ImageNetScaling, **kwargs: object) -> None:

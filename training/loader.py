@@ -180,7 +180,9 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     def _make(self, epoch: int, index: int) -> Batch:
         random, count = np.random.default_rng((self._seed, epoch)), len(self._images)
-        order = random.permutation(count) if self._shares is None else random.choice(count, count, p=self._shares)
+        order = (
+            random.permutation(count) if self._shares is None else random.choice(count, count, p=self._shares)
+        )
         chosen = order[index * self._real_in_batch : (index + 1) * self._real_in_batch]
         if self._painted_in_batch:
             lot = np.random.default_rng((self._seed, epoch, index))

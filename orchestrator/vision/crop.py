@@ -27,13 +27,13 @@ Of 1.3 to 1.8 the one whose boxes agree best with those of Train."""
 MAX_OUTLINE = 1.3
 """Largest side of an outline in cell sizes as the nucleus tells them.
 
-Where a cell hardly stands out from what lies around it, the outline runs along its neighbours, and the nucleus alone
-tells better where it is. By the boxes of Train, Chula and BCCD.
+Where a cell hardly stands out from what lies around it, the outline runs along its neighbours, and the
+nucleus alone tells better where it is. By the boxes of Train, Chula and BCCD.
 """
 
 MIN_NUCLEUS_DENSITY = 0.8
-"""Least optical density of a nucleus in green for a cell to be certain: the nuclear stain absorbs most there, red
-cells far less.
+"""Least optical density of a nucleus in green for a cell to be certain: the nuclear stain absorbs most there,
+red cells far less.
 
 Every nucleus of the Train split has 0.81 or more; of the darkest things in fields without a white cell 9 in
 10 have less. Other microscopes show most nuclei paler: then the cell is there all the same, and not certain.
@@ -50,8 +50,8 @@ Romanowsky stains make nuclei purple: Train's least is 0.58. Grey, brown, red an
 class CellLocation:
     """Centre (row, column) and side of the square box of a cell, in pixels of the original frame.
 
-    ``certain`` says that it is stained as the nuclei of known devices are; otherwise it is what in this frame is most
-    like a white cell.
+    ``certain`` says that it is stained as the nuclei of known devices are; otherwise it is what in this frame
+    is most like a white cell.
     """
 
     row: float
@@ -73,10 +73,10 @@ class Window:
 def locate_cell(rgb: UInt8Array) -> CellLocation | None:
     """The white cell nearest to the centre of the frame; None where nothing stands out, as in an empty field.
 
-    ``rgb`` is uint8 ``[H, W, 3]``. Centre and size are those of the cell's outline, or by the nucleus where the
-    outline is too wide to be that of a cell. Intersection over union with the box of at least 0.5: Raabin 98.2 % of
-    382, Barcelona 97.8 % of 400 (both Train), Chula 93.3 % of 193 and BCCD 98.9 % of 177 (fields that are not
-    held back, cut to 2.2 boxes).
+    ``rgb`` is uint8 ``[H, W, 3]``. Centre and size are those of the cell's outline, or by the nucleus where
+    the outline is too wide to be that of a cell. Intersection over union with the box of at least 0.5: Raabin
+    98.2 % of 382, Barcelona 97.8 % of 400 (both Train), Chula 93.3 % of 193 and BCCD 98.9 % of 177 (fields
+    that are not held back, cut to 2.2 boxes).
     """
     frame = at_working_size(rgb)
     nucleus = nucleus_component(frame)

@@ -123,11 +123,17 @@ def train(
     ] = 0.0,
     backbone: Annotated[str, _option("A network of keras.applications.", _NETWORK)] = "DenseNet121",
     backbone_weights: Annotated[
-        str, _option("imagenet (downloaded; EfficientNetLite: of an installed package), none (random), or a path.", _NETWORK)
+        str,
+        _option(
+            "imagenet (downloaded; EfficientNetLite: of an installed package), none (random), or a path.",
+            _NETWORK,
+        ),
     ] = "imagenet",
     frozen_blocks: Annotated[
         int,
-        _option("Blocks of an EfficientNetLite that stay as they came, with all its batch norm.", _NETWORK, min=0),
+        _option(
+            "Blocks of an EfficientNetLite that stay as they came, with all its batch norm.", _NETWORK, min=0
+        ),
     ] = 0,
     batch_norm_momentum: Annotated[
         float, _share("Momentum of batch normalisation's statistics.", _NETWORK)
