@@ -126,7 +126,7 @@ def read_tensors(path: Path) -> dict[str, Float32Array]:
                 for name, tensor in described.items()
                 if tensor.storage.dtype == "FloatStorage"
             }
-    except (pickle.UnpicklingError, AttributeError, EOFError, KeyError, IndexError, TypeError) as error:
+    except (pickle.UnpicklingError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name} is no file of tensors: {error}") from error
 
 
