@@ -74,12 +74,7 @@ def prepare(payload: bytes, recipe: Recipe, mode: TtaMode, limits: DecodeLimits)
         cell = preprocess(rgb, recipe)
         views = tta.stack_first(cell.pixels, mode)
     with stage("quality"):
-        found = cell.cell
-        reasons = quality.assess(
-            rgb,
-            cell_size_px=found.size if found else None,
-            cell_centre=(found.row, found.column) if found else None,
-        )
+        reasons = quality.assess_located(rgb, cell.cell)
     return PreparedCell(rgb, cell.masks, cell.window, views, reasons)
 
 

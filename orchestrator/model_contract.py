@@ -26,9 +26,11 @@ Outputs:
     float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit; so
     that one pass through the network both classifies and explains, whichever class is decided on later.
 ``conv_maps``
-    float32 ``[N, 7, 7, 1024]``, the last convolution maps of the backbone (after its final ReLU).
+    float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number
+    is the backbone's own, 1,024 of DenseNet121 and 1,280 of EfficientNet-Lite.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -44,16 +46,36 @@ IMAGE_SIZE: Final = 224
 """Side in pixels of the square image that the model sees."""
 
 CAM_SIZE: Final = 7
-CONV_CHANNELS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, dtype and shape of a tensor; the first dimension, the batch, is free (``None``)."""
+    """Name, dtype and shape of a tensor; the first dimension, the batch, is free (``None``), and so may
+    others be."""
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+
+    def admits(self, dtype: str, shape: tuple[int | None, ...] | None) -> bool:
+        """Whether a model may declare it so: the batch free, all else as here, or a size where here is
+        none."""
+        return (
+            dtype == self.dtype
+            and shape is not None
+            and len(shape) == len(self.shape)
+            and shape[0] is None
+            and all(got == want or want is None for got, want in zip(shape[1:], self.shape[1:], strict=True))
+        )
+
+
+def admitted(
+    specs: Sequence[TensorSpec], declared: Mapping[str, tuple[str, tuple[int | None, ...] | None]]
+) -> bool:
+    """Whether a model declares these tensors and no other; ``declared`` is dtype and shape by name."""
+    return declared.keys() == {spec.name for spec in specs} and all(
+        spec.admits(*declared[spec.name]) for spec in specs
+    )
 
 
 IMAGES: Final = TensorSpec("images", "uint8", (None, IMAGE_SIZE, IMAGE_SIZE, 3))
@@ -64,7 +86,7 @@ MAIN_OUT: Final = TensorSpec("main_out", "float32", (None, NUM_CLASSES))
 LOGITS: Final = TensorSpec("logits", "float32", (None, NUM_CLASSES))
 AUX_OUT: Final = TensorSpec("aux_binary_out", "float32", (None, 1))
 CAMS: Final = TensorSpec("cams", "float32", (None, NUM_CLASSES, CAM_SIZE, CAM_SIZE))
-CONV_MAPS: Final = TensorSpec("conv_maps", "float32", (None, CAM_SIZE, CAM_SIZE, CONV_CHANNELS))
+CONV_MAPS: Final = TensorSpec("conv_maps", "float32", (None, CAM_SIZE, CAM_SIZE, None))
 
 SIGNATURES: Final = MappingProxyType(
     {

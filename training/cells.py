@@ -124,12 +124,7 @@ def look(
     def prepare(sample: Sample) -> _Prepared:
         rgb = sample.load()
         prepared = preprocess(rgb, recipe)
-        cell = prepared.cell
-        reasons = quality.assess(
-            rgb,
-            cell_size_px=cell.size if cell else None,
-            cell_centre=(cell.row, cell.column) if cell else None,
-        )
+        reasons = quality.assess_located(rgb, prepared.cell)
         scene = None
         if mask_paths is not None:
             drawn = mask_paths.get(sample.path)

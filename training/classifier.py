@@ -12,6 +12,7 @@ has no place in a served model.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,6 +21,7 @@ from keras import layers, ops
 
 from orchestrator.model_contract import AUX_OUT, CONV_MAPS, IMAGE_SIZE, LOGITS, MAIN_OUT, NUM_CLASSES
 from training.compact_backbone import compact_backbone
+from training.efficientnet_lite import efficientnet_lite
 from training.layers import BackboneInput, ImageNetScaling, MedSwish, Tensor, WBCAttentionBlock
 
 BackboneWeights = Literal["imagenet", "none"] | Path
@@ -43,6 +45,10 @@ BACKBONES: Final = {
     "DenseNet121": Backbone(keras.applications.DenseNet121, "torch"),
     "Compact": Backbone(compact_backbone, "torch"),
     "EfficientNetB0": Backbone(keras.applications.EfficientNetB0, "raw"),
+    **{
+        f"EfficientNetLite{variant}": Backbone(partial(efficientnet_lite, variant=variant), "lite")
+        for variant in (0, 1, 2)
+    },
     "MobileNetV2": Backbone(keras.applications.MobileNetV2, "tf"),
     "ResNet50V2": Backbone(keras.applications.ResNet50V2, "tf"),
     "VGG16": Backbone(keras.applications.VGG16, "caffe"),
@@ -61,9 +67,11 @@ def build_classifier(
 
     Args:
         backbone: a key of :data:`BACKBONES`.
-        backbone_weights: ``imagenet`` downloads the weights of ``keras.applications``, ``none`` starts
-            from random numbers, a path is read: weights of the backbone (``.h5``, ``.weights.h5``, the
-            files of ``keras.applications`` among them) or a whole saved classifier (``.keras``).
+        backbone_weights: ``imagenet`` downloads the weights of ``keras.applications`` (those of
+        EfficientNetLite
+            come from an installed package), ``none`` starts from random numbers, a path is read: weights of
+            the backbone (``.h5``, ``.weights.h5``, the files of ``keras.applications`` among them) or a whole
+            saved classifier (``.keras``).
         image_size: side of the input in pixels; None builds a network for any size, so that one model
             can be trained at growing sizes.
         attention: whether the attention block stands between the maps and the pooling.

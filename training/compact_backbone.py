@@ -8,8 +8,8 @@
 Residual blocks of two 3x3 convolutions (He et al. 2016, arXiv:1512.03385), shortcuts averaged where they
 shrink (He et al. 2019, arXiv:1812.01187). The image is halved first: a crop of 224 pixels shows nothing of
 a cell that is smaller than two of them, and at that price the last maps keep 7x7 positions without the
-last stride of the usual networks. The 1x1 convolution at the end widens to the channels of the model
-contract, as MobileNetV2's does.
+last stride of the usual networks. The 1x1 convolution at the end widens to as many channels as
+DenseNet121 has, as MobileNetV2's does.
 
 What differs between microscopes is mostly the level and contrast of the first maps. So half of the channels
 of the first two stages are normalised by each image's own statistics (Pan et al. 2018, arXiv:1807.09441,
@@ -21,11 +21,12 @@ from typing import Final
 import keras
 from keras import layers
 
-from orchestrator.model_contract import CONV_CHANNELS
 from training.layers import InstanceBatchNormalization, MixStyle, Tensor
 
 STAGES: Final = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Width, in multiples of the first, and number of blocks; every stage but the first halves the maps."""
+
+TOP_CHANNELS: Final = 1024
 
 STYLE_STAGES: Final = 2
 """How many stages are kept from learning a device's style."""
@@ -57,7 +58,7 @@ def compact_backbone(
             x = _residual(x, width * multiple, 2 if block == 0 and stage > 0 else 1, by_image=has_style)
         if has_style:
             x = MixStyle(name=f"mix_style_{stage + 1}")(x)
-    return keras.Model(image, _conv(x, CONV_CHANNELS, 1), name=name)
+    return keras.Model(image, _conv(x, TOP_CHANNELS, 1), name=name)
 
 
 def _residual(x: Tensor, width: int, stride: int, *, by_image: bool) -> Tensor:

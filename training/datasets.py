@@ -8,12 +8,13 @@ import csv
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
@@ -32,6 +33,7 @@ class Sample:
     """One labelled image file. ``slide`` is empty where it is not known.
 
     ``mask`` is an image of the same size, drawn by a person: 0 background, 128 cytoplasm, 255 nucleus.
+    ``cell`` is a name that several images of one cell share; empty where every image is a cell of its own.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Sample:
     device: str = UNKNOWN_DEVICE
     slide: str = ""
     mask: Path | None = None
+    cell: str = ""
 
     def load(self) -> UInt8Array:
         """Decode the file to uint8 ``[H, W, 3]`` RGB by the very code that serves.
@@ -87,14 +90,52 @@ def read_split(root: Path, split: str) -> list[Sample]:
     return samples
 
 
+def read_device(folder: Path) -> list[Sample]:
+    """The samples of one more device, ``<folder>/<Class>/*``, that may be trained on, ordered by path.
+
+    ``manifest.csv`` beside the folder says slide and cell (``cell_group``) of each. Left out is what its
+    ``note`` calls a ``label_conflict``, and every image whose slide, or field, ``../fields/fields.csv`` holds
+    back as
+    ``test``.
+
+    Raises :class:`ConfigurationError` where the folder, or every image in it, is missing.
+    """
+    root = folder.parent
+    rows = {row["path"]: row for row in _rows(root / "manifest.csv", {"path", "slide"})}
+    slides, fields = _held_back(root.parent / "fields" / "fields.csv", folder.name)
+    samples = []
+    for sample in read_split(root, folder.name):
+        row = rows.get(sample.path.relative_to(root).as_posix(), {})
+        is_test = sample.slide in slides or any(sample.path.stem.startswith(f"{name}_") for name in fields)
+        if not is_test and not row.get("note", "").startswith("label_conflict"):
+            samples.append(replace(sample, cell=row.get("cell_group", "")))
+    return samples
+
+
+def _held_back(fields_csv: Path, device: str) -> tuple[set[str], set[str]]:
+    """Slides, and names of fields, of a device that are kept for the test."""
+    test = [
+        row
+        for row in _rows(fields_csv, {"path", "slide", "split"})
+        if row["split"] == "test" and row["path"].startswith(f"{device}/")
+    ]
+    return {row["slide"] for row in test if row["slide"]}, {Path(row["path"]).stem for row in test}
+
+
 def read_run_samples(
-    root: Path, split: str, devices: Sequence[str] = (), validate_device: str | None = None
+    root: Path,
+    split: str,
+    devices: Sequence[str] = (),
+    validate_device: str | None = None,
+    more: Sequence[Path] = (),
 ) -> list[Sample]:
     """The samples that a run has to do with: of ``devices`` and of the held-out one, of all where empty.
 
+    ``more`` are folders of further devices (:func:`read_device`).
+
     Raises :class:`ConfigurationError` where there is none, or a named device has none.
     """
-    samples = read_split(root, split)
+    samples = [*read_split(root, split), *(sample for folder in more for sample in read_device(folder))]
     known = {sample.device for sample in samples}
     named = {*devices, *([validate_device] if validate_device else [])}
     if not named <= known:
@@ -196,20 +237,46 @@ def data_fingerprint(samples: Sequence[Sample]) -> str:
 
 def _read_manifest(root: Path) -> dict[str, tuple[str, str, Path | None]]:
     """Device, slide and mask of each path."""
-    path = root / "manifest.csv"
+    return {
+        row["path"]: (
+            row["device"],
+            # A remark in brackets says why the slide is not known; it is no slide.
+            "" if row["slide"].startswith("(") else row["slide"],
+            root / row["mask"] if row.get("mask") else None,
+        )
+        for row in _rows(root / "manifest.csv", {"path", "device", "slide"})
+    }
+
+
+def _rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
+    """The rows of a table that may be missing; none then."""
     if not path.is_file():
-        return {}
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        missing = {"path", "device", "slide"} - set(rows.fieldnames or ())
-        if missing:
+        if missing := needed - set(rows.fieldnames or ()):
             raise ConfigurationError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-        return {
-            row["path"]: (
-                row["device"],
-                # A remark in brackets says why the slide is not known; it is no slide.
-                "" if row["slide"].startswith("(") else row["slide"],
-                root / row["mask"] if row.get("mask") else None,
-            )
-            for row in rows
-        }
+        return list(rows)
+
+
+FEW_CELLS: Final = 20
+"""A device with fewer cells of a class is drawn less for it: three cells over and over teach nothing."""
+
+
+def fair_shares(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """How often each sample is to be drawn, float64 ``[N]`` summing to 1.
+
+    Every class alike; in it every device that has ``FEW_CELLS`` of it, and fewer in proportion; and in that
+    every cell, however many images there are of it.
+    """
+    images = Counter((s.device, s.cell) for s in samples if s.cell)
+    weights = np.array([1 / images[s.device, s.cell] if s.cell else 1.0 for s in samples])
+    shares = np.zeros(len(samples))
+    for class_index in {s.class_index for s in samples}:
+        of_class = np.array([s.class_index == class_index for s in samples])
+        for device in {s.device for s in samples}:
+            chosen = of_class & np.array([s.device == device for s in samples])
+            if cells := weights[chosen].sum():
+                shares[chosen] = weights[chosen] / cells * min(cells, FEW_CELLS)
+        shares[of_class] /= shares[of_class].sum()
+    return np.asarray(shares / shares.sum(), np.float64)

@@ -63,6 +63,8 @@ class Validation(keras.callbacks.Callback):
         loss: keras.losses.Loss,
         pixels: UInt8Array,
         classes: NDArray[np.intp],
+        *,
+        keep_last: bool = False,
     ) -> None:
         super().__init__()
         self._folder = folder
@@ -71,6 +73,7 @@ class Validation(keras.callbacks.Callback):
         self._loss = loss
         self._pixels = pixels
         self._classes = classes
+        self._keep_last = keep_last
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add ``val_loss`` (of the main head) and the accuracies to the epoch's logs."""
@@ -90,7 +93,7 @@ class Validation(keras.callbacks.Callback):
         logs["val_accuracy"] = accuracy(self._classes, predicted)
         logs["val_balanced_accuracy"] = balanced_accuracy(self._classes, predicted)
         logs["val_macro_f1"] = macro_f1(self._classes, predicted)
-        if self._state.record((logs["val_balanced_accuracy"], -loss)):
+        if self._state.record((logs["val_balanced_accuracy"], -loss), keep=self._keep_last):
             self.model.save(self._folder.pending("best", self._state.epochs_done))
 
     def _probabilities(self) -> Float32Array:

@@ -21,7 +21,6 @@ import tensorflow as tf
 from keras import ops
 
 from orchestrator.domain import UInt8Array
-from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
     CAMS,
     CONV_MAPS,
@@ -86,9 +85,6 @@ def export_model(
     dtypes = {layer.compute_dtype for layer in (*model.layers, *model.get_layer(BACKBONE_LAYER).layers)}
     if dtypes != {"float32"}:
         raise ValueError(f"expected a model that computes in float32, got {sorted(dtypes)}")
-    maps = model.get_layer(CONV_MAPS_LAYER).output.shape
-    if maps[-1] != CONV_MAPS.shape[-1]:
-        raise ContractViolation(f"expected maps of {CONV_MAPS.shape[-1]} channels, received {maps[-1]}")
     version_dir = repository / MODEL_NAME / str(version)
     if version_dir.exists() and not force:
         raise FileExistsError(f"version {version} of {MODEL_NAME} is there already; choose another or force")
@@ -134,9 +130,10 @@ def _network(model: keras.Model) -> Callable[[Tensor, Tensor], Outputs]:
 
 
 def _explanation(model: keras.Model) -> Callable[[Tensor], Tensor]:
+    width = model.get_layer(CONV_MAPS_LAYER).output.shape[-1]
     return tf.function(
         lambda conv_maps: class_activation_maps(model, conv_maps),
-        input_signature=[_tf_spec(CONV_MAPS)],
+        input_signature=[tf.TensorSpec((*CONV_MAPS.shape[:-1], width), CONV_MAPS.dtype)],
         autograph=False,
     )
 

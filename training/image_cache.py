@@ -106,7 +106,10 @@ def _read(path: Path, class_index: int) -> LoadedImage | None:
         return None
     if not _is_sound(rgb, cell, mask):
         return None
-    location = CellLocation(*(float(value) for value in cell)) if cell.size else None
+    location = None
+    if cell.size:
+        row, column, size, certain = (float(value) for value in cell)
+        location = CellLocation(row, column, size, certain=bool(certain))
     return LoadedImage(rgb, location, class_index, mask if mask.size else None, bool(is_true))
 
 
@@ -115,7 +118,7 @@ def _is_sound(rgb: UInt8Array, cell: np.ndarray, mask: UInt8Array) -> bool:
         rgb.dtype == mask.dtype == np.uint8
         and rgb.ndim == 3
         and rgb.shape[2] == 3
-        and cell.shape in ((3,), (0,))
+        and cell.shape in ((4,), (0,))
         and mask.shape in (rgb.shape[:2], (0,))
     )
 
@@ -129,7 +132,7 @@ def _write(path: Path, image: LoadedImage) -> None:
             np.savez(
                 file,
                 rgb=image.rgb,
-                cell=np.array([cell.row, cell.column, cell.size] if cell else [], np.float64),
+                cell=np.array([cell.row, cell.column, cell.size, cell.certain] if cell else [], np.float64),
                 mask=np.zeros(0, np.uint8) if image.mask is None else image.mask,
                 has_true_mask=np.array(image.has_true_mask),
             )

@@ -16,7 +16,7 @@ Tensor: TypeAlias = Any
 
 Shape: TypeAlias = tuple[int | None, ...]
 
-ImageNetScaling = Literal["torch", "tf", "caffe", "raw"]
+ImageNetScaling = Literal["torch", "tf", "caffe", "raw", "lite"]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -274,8 +274,8 @@ class BackboneInput(keras.layers.Layer):
 
     float ``[N, H, W, 3]``, RGB. ``scaling`` is one of the three conventions of ``keras.applications``
     (``torch``: ImageNet mean and deviation; ``tf``: [-1, 1]; ``caffe``: BGR less the ImageNet mean) or
-    ``raw`` ([0, 255], for the backbones that scale themselves). Part of the model, so that weights and
-    the scaling which they expect are never separated. No parameters.
+    ``raw`` ([0, 255], for the backbones that scale themselves), or ``lite`` (less 127, over 128). Part of the
+    model, so that weights and the scaling which they expect are never separated. No parameters.
     """
 
     def __init__(self, scaling: ImageNetScaling, **kwargs: object) -> None:
@@ -287,6 +287,8 @@ class BackboneInput(keras.layers.Layer):
         pixels = inputs * 255.0
         if self.scaling == "raw":
             return pixels
+        if self.scaling == "lite":
+            return (pixels - 127.0) / 128.0
         return keras.applications.imagenet_utils.preprocess_input(
             pixels, data_format="channels_last", mode=self.scaling
         )

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import cv2
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -106,7 +107,7 @@ class AugmentedBatches(keras.utils.PyDataset):
     With ``attention`` the labels hold where the cell is as well (:func:`attention_targets`).
 
     Of each batch ``painted_share`` is drawn at random from ``painted``, images that a program drew; an epoch
-    stays one pass over ``images``.
+    stays one pass over ``images``, or as many draws by ``shares`` (float64 ``[N]``, summing to 1).
 
     The workers are the batches' own and not those of Keras, which stop at the end of an epoch: here the
     first batches of the next epoch are made while the model is scored and saved. ``workers`` None asks
@@ -129,6 +130,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         painted: Sequence[LoadedImage] = (),
         painted_share: float = 0.0,
         ahead: int = BATCHES_AHEAD,
+        shares: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__(workers=1)
         self._images = images
@@ -143,6 +145,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         self._aux_classes = aux_classes
         self._attention = attention
         self._ahead = ahead
+        self._shares = shares
         self._pool = ThreadPoolExecutor(workers or usable_processors(), "batches")
         self._lock = Lock()
         self._batches: dict[tuple[int, int], Future[Batch]] = {}
@@ -176,7 +179,10 @@ class AugmentedBatches(keras.utils.PyDataset):
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, epoch: int, index: int) -> Batch:
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._images))
+        random, count = np.random.default_rng((self._seed, epoch)), len(self._images)
+        order = (
+            random.permutation(count) if self._shares is None else random.choice(count, count, p=self._shares)
+        )
         chosen = order[index * self._real_in_batch : (index + 1) * self._real_in_batch]
         if self._painted_in_batch:
             lot = np.random.default_rng((self._seed, epoch, index))

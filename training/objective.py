@@ -4,13 +4,20 @@ import keras
 
 from orchestrator.model_contract import AUX_OUT, MAIN_OUT
 from training.classifier import ATTENTION_LAYER, BACKBONE_LAYER
+from training.efficientnet_lite import block_of
 from training.losses import main_loss
 from training.run_config import Phase, TrainingConfig
 
 
 def compile_for(model: keras.Model, config: TrainingConfig, phase: Phase) -> None:
     """Freeze or thaw the backbone and compile with the losses and the optimizer of a phase."""
-    model.get_layer(BACKBONE_LAYER).trainable = phase.train_backbone
+    backbone = model.get_layer(BACKBONE_LAYER)
+    backbone.trainable = phase.train_backbone
+    if phase.train_backbone and config.frozen_blocks:
+        for layer in backbone.layers:
+            layer.trainable = block_of(layer.name) >= config.frozen_blocks and not isinstance(
+                layer, keras.layers.BatchNormalization
+            )
     losses = {MAIN_OUT.name: main_loss_of(config), AUX_OUT.name: keras.losses.BinaryCrossentropy()}
     weights = {MAIN_OUT.name: 1.0, AUX_OUT.name: config.aux_loss_weight if config.aux_head else 0.0}
     if config.attention_loss_weight:

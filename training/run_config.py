@@ -16,7 +16,16 @@ REFERENCE_FOCAL_CLASS_WEIGHTS: Final = (1.2, 1.1, 1.0, 1.1, 1.15)
 """What the reference's command line gives its focal loss, in the order of the model contract."""
 
 PLACES: Final = frozenset(
-    {"data_root", "painted_root", "run_dir", "model_path", "image_cache", "workers", "distribute"}
+    {
+        "data_root",
+        "more_devices",
+        "painted_root",
+        "run_dir",
+        "model_path",
+        "image_cache",
+        "workers",
+        "distribute",
+    }
 )
 """Fields that say where a run happens and not what comes of it: they may change when it is resumed."""
 
@@ -54,6 +63,11 @@ class TrainingConfig:
     """A data set of ``wbc-train synthesize`` whose Train split is mixed into the batches."""
     painted_share: float = 0.4
     """Share of each batch that is painted, where there is a painted data set."""
+    more_devices: tuple[Path, ...] = ()
+    """Folders of further devices to train on, one sub-folder a class
+    (:func:`training.datasets.read_device`)."""
+    sampling: Literal["all", "fair"] = "all"
+    """``all``: every image once an epoch; ``fair``: drawn by class, device and cell alike."""
     train_split: str = "Train"
     devices: tuple[str, ...] = ()
     """Use these devices alone (all where empty)."""
@@ -78,6 +92,12 @@ class TrainingConfig:
     """Epochs of a phase without a better validation score before the phase ends; 0: never."""
     backbone: str = "DenseNet121"
     backbone_weights: str = "imagenet"
+    frozen_blocks: int = 0
+    """Blocks of an EfficientNetLite, from the input, that stay as they came; with them all batch
+    normalisation of the backbone does, which otherwise learns the device (Kumar et al. 2022,
+    arXiv:2202.10054, for the head first)."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which epoch is kept: the best on validation, or the last, so that validation chooses nothing."""
     main_loss: Literal["cce", "focal"] = "cce"
     label_smoothing: float = 0.1
     focal_class_weights: tuple[float, ...] = REFERENCE_FOCAL_CLASS_WEIGHTS
@@ -127,6 +147,10 @@ class TrainingConfig:
         if self.validate_device is not None and self.validate_device in self.devices:
             raise ConfigurationError(
                 f"expected a device to train on or to validate on, received {self.validate_device!r} as both"
+            )
+        if self.frozen_blocks and not self.backbone.startswith("EfficientNetLite"):
+            raise ConfigurationError(
+                f"only an EfficientNetLite has blocks to freeze, {self.backbone} has none"
             )
         if not 0.0 < self.painted_share < 1.0:
             raise ConfigurationError(

@@ -53,8 +53,8 @@ class RunState:
         if not comparable:
             self.best, self.best_at = NO_SCORE, 0
 
-    def record(self, score: Score) -> bool:
-        """Count an epoch and its score; return whether it is the best so far."""
+    def record(self, score: Score, *, keep: bool = False) -> bool:
+        """Count an epoch and its score; return whether it is the best so far, or ``keep`` makes it so."""
         self.epoch += 1
         self.epochs_done += 1
         if score > self.phase_best:
@@ -63,7 +63,7 @@ class RunState:
         else:
             self.waited += 1
             self.waited_at_rate += 1
-        if score > self.best:
+        if keep or score > self.best:
             self.best, self.best_at = score, self.epochs_done
             return True
         return False

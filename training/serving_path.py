@@ -36,12 +36,7 @@ def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBat
 def served(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Prediction]) -> Served:
     """As :func:`served_finding`, with what the finding rests on."""
     prepared = preprocess(rgb, profile.recipe)
-    cell = prepared.cell
-    reasons = quality.assess(
-        rgb,
-        cell_size_px=cell.size if cell else None,
-        cell_centre=(cell.row, cell.column) if cell else None,
-    )
+    reasons = quality.assess_located(rgb, prepared.cell)
     prediction = predict(tta.stack_first(prepared.pixels, profile.tta))
     finding = route(average(prediction), profile.routing, reasons)
     if profile.tta == "adaptive" and not is_clear(finding, profile.adaptive_margin):

@@ -25,7 +25,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.vision.preprocessing import Recipe
 from training.averaged_weights import AveragedWeights, batch_norm_layers
 from training.classifier import BACKBONE_LAYER, build_classifier, with_attention
-from training.datasets import Sample, data_fingerprint, read_run_samples, read_split, split_parts
+from training.datasets import Sample, data_fingerprint, fair_shares, read_run_samples, read_split, split_parts
 from training.distribution import data_parallel
 from training.epoch_end import Bookkeeping, SeededDropout, Validation, cosine
 from training.focus_monitor import XAIFocusMonitor, monitored_images
@@ -127,7 +127,9 @@ def read_parts(config: TrainingConfig) -> tuple[str, Parts]:
 
     The fingerprint is that of the real images; none are painted where no painted data set is named.
     """
-    samples = read_run_samples(config.data_root, config.train_split, config.devices, config.validate_device)
+    samples = read_run_samples(
+        config.data_root, config.train_split, config.devices, config.validate_device, config.more_devices
+    )
     training, validation = split_parts(samples, config.val_fraction, config.seed, config.validate_device)
     painted = [] if config.painted_root is None else read_split(config.painted_root, "Train")
     return data_fingerprint(samples), {"training": training, "validation": validation, "painted": painted}
@@ -191,12 +193,21 @@ def _train_phases(
             attention=config.attention_loss_weight > 0,
             painted=painted,
             painted_share=config.painted_share,
+            shares=fair_shares(parts["training"]) if config.sampling == "fair" else None,
         )
         batches = batches_from(epoch=state.epoch)
         monitor = _focus_monitor(config, state, phase, recipe, validation)
         scoring = [
             *([monitor] if monitor else []),
-            Validation(folder, state, phase, main_loss_of(config), pixels, classes),
+            Validation(
+                folder,
+                state,
+                phase,
+                main_loss_of(config),
+                pixels,
+                classes,
+                keep_last=config.checkpoint == "last",
+            ),
         ]
         bookkeeping = Bookkeeping(
             folder,

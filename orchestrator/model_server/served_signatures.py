@@ -51,9 +51,9 @@ def _differences(
         if spec.name not in served:
             yield f"{place} {spec.name}: missing (there are {_listed(served)})"
             continue
-        expected = described(DATA_TYPES[spec.dtype], spec.shape)
-        received = described(served[spec.name].dtype, _shape(served[spec.name]))
-        if received != expected:
+        dtype, shape = served[spec.name].dtype, _shape(served[spec.name])
+        if dtype != DATA_TYPES[spec.dtype] or not spec.admits(spec.dtype, shape):
+            expected, received = described(DATA_TYPES[spec.dtype], spec.shape), described(dtype, shape)
             yield f"{place} {spec.name}: expected {expected}, received {received}"
     for name in sorted(set(served) - {spec.name for spec in specs}):
         yield f"{place} {name}: not in the contract"

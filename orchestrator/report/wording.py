@@ -55,6 +55,7 @@ class Wording:
 
 REASONS_BY_WEIGHT: Final = (
     "no_cell",
+    "uncertain_cell",
     "out_of_distribution",
     "outside_routed_classes",
     "background_focus",
@@ -69,6 +70,7 @@ REASONS_BY_WEIGHT: Final = (
 
 STEPS_BY_USE: Final = (
     "no_cell",
+    "uncertain_cell",
     "blurred",
     "too_small",
     "overexposed",
@@ -130,6 +132,7 @@ _EN: Final = Wording(
     review="Please review this result: {reasons}.",
     review_reasons={
         "no_cell": "no cell was found",
+        "uncertain_cell": "it is not certain that this is a white cell",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
         "background_focus": "the model looks largely outside the cell",
@@ -144,6 +147,7 @@ _EN: Final = Wording(
     more_reasons="there are more reasons",
     next_step={
         "no_cell": "Take an image with the whole cell in its centre.",
+        "uncertain_cell": "Look whether this is a white cell.",
         "blurred": "Take a sharper image.",
         "too_small": "Take an image at a higher magnification.",
         "overexposed": "Take an image with less light.",
@@ -207,6 +211,7 @@ _TR: Final = Wording(
     review="Lütfen bu sonucu gözden geçirin: {reasons}.",
     review_reasons={
         "no_cell": "hücre bulunamadı",
+        "uncertain_cell": "bunun bir beyaz hücre olduğu kesin değil",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
         "background_focus": "modelin dikkati büyük ölçüde hücrenin dışında",
@@ -221,6 +226,7 @@ _TR: Final = Wording(
     more_reasons="sonuçta belirtilen başka nedenler var",
     next_step={
         "no_cell": "Hücrenin tamamını ortalayarak yeni bir görüntü alın.",
+        "uncertain_cell": "Bunun bir beyaz hücre olup olmadığına bakın.",
         "blurred": "Daha net bir görüntü alın.",
         "too_small": "Daha yüksek büyütmeyle yeni bir görüntü alın.",
         "overexposed": "Daha az ışıkla yeni bir görüntü alın.",

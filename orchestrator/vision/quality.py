@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, ReviewReason, UInt8Array
+from orchestrator.vision.crop import CellLocation
 
 MIN_SIDE_PX: Final = 64
 """Below this the model's input of 224 pixels is mostly invention; Train has 360 and 575, TestB about 120."""
@@ -58,8 +59,20 @@ MIN_BACKGROUND_LUMA: Final = 130
 the light is always flagged."""
 
 
+def assess_located(rgb: UInt8Array, cell: CellLocation | None) -> tuple[ReviewReason, ...]:
+    """As :func:`assess`, of a frame in which ``cell`` was located, or nothing."""
+    if cell is None:
+        return assess(rgb, cell_size_px=None)
+    centre = (cell.row, cell.column)
+    return assess(rgb, cell_size_px=cell.size, cell_centre=centre, cell_certain=cell.certain)
+
+
 def assess(
-    rgb: UInt8Array, *, cell_size_px: float | None, cell_centre: tuple[float, float] | None = None
+    rgb: UInt8Array,
+    *,
+    cell_size_px: float | None,
+    cell_centre: tuple[float, float] | None = None,
+    cell_certain: bool = True,
 ) -> tuple[ReviewReason, ...]:
     """Reasons why a person should look at the result for this image; empty where there is none.
 
@@ -67,10 +80,11 @@ def assess(
         rgb: uint8 ``[H, W, 3]``, the original image, before any normalisation.
         cell_size_px: side of the cell's box in pixels of ``rgb``; None where no cell was found.
         cell_centre: (row, column) of the cell in pixels; the middle of the frame where not given.
+        cell_certain: whether it is stained as the nuclei of known devices are.
 
     Returns:
-        Reasons with the codes ``too_small``, ``no_cell``, ``blurred``, ``overexposed`` and
-        ``underexposed``, in this order, each at most once.
+        Reasons with the codes ``too_small``, ``no_cell``, ``uncertain_cell``, ``blurred``,
+        ``overexposed`` and ``underexposed``, in this order, each at most once.
     """
     reasons: list[ReviewReason] = []
     luma = _luma(rgb)
@@ -97,7 +111,15 @@ def assess(
                 "no_cell", "No white cell was found: centre one cell in the image and send it again."
             )
         )
-    elif _sharpness(luma, cell_size_px, cell_centre) < MIN_SHARPNESS:
+    elif not cell_certain:
+        reasons.append(
+            ReviewReason(
+                "uncertain_cell",
+                "What was looked at is not stained as white cells of known microscopes are: look whether "
+                "it is one.",
+            )
+        )
+    if cell_size_px is not None and _sharpness(luma, cell_size_px, cell_centre) < MIN_SHARPNESS:
         reasons.append(
             ReviewReason(
                 "blurred", "The image is blurred: focus the microscope and photograph the cell again."

@@ -1,6 +1,7 @@
 """Every example of a request that `/docs` shows is run, as a person would who copies it."""
 
 import html
+import itertools
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ def examples(service):
     shown = re.findall(r'<h2 id="(\w+)">|<pre class="request"[^>]*>(.*?)</pre>', page, re.DOTALL)
     return {
         name: html.unescape(command)
-        for (name, _), (_, command) in zip(shown, shown[1:], strict=False)
+        for (name, _), (_, command) in itertools.pairwise(shown)
         if name and command
     }
 

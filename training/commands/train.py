@@ -63,6 +63,14 @@ def train(
     device: Annotated[
         list[str] | None, _option("Use this device alone (repeatable); all where absent.", _DATA)
     ] = None,
+    more_device: Annotated[
+        list[Path] | None,
+        _option("Train on this folder, <device>/<Class>/*, as well (repeatable).", _DATA),
+    ] = None,
+    sampling: Annotated[
+        Literal["all", "fair"],
+        _option("Every image once an epoch, or draws by class, device and cell alike.", _DATA),
+    ] = "all",
     val_fraction: Annotated[
         float, _option("Share held out for validation, by slides and classes.", _DATA, min=0.01, max=0.5)
     ] = 0.15,
@@ -104,6 +112,9 @@ def train(
     patience: Annotated[
         int, _option("Epochs without a better validation score until a phase ends; 0: never.", _PHASES, min=0)
     ] = 8,
+    checkpoint: Annotated[
+        Literal["best", "last"], _option("Keep the best epoch on validation, or the last.", _PHASES)
+    ] = "best",
     weight_decay: Annotated[float, _option("Of AdamW; 0 is plain Adam.", _PHASES, min=0.0)] = 0.0,
     clip_norm: Annotated[float, _option("Largest norm of the gradients; 0: any.", _PHASES, min=0.0)] = 1.0,
     ema_momentum: Annotated[
@@ -112,8 +123,18 @@ def train(
     ] = 0.0,
     backbone: Annotated[str, _option("A network of keras.applications.", _NETWORK)] = "DenseNet121",
     backbone_weights: Annotated[
-        str, _option("imagenet (downloaded), none (random), or a path to weights.", _NETWORK)
+        str,
+        _option(
+            "imagenet (downloaded; EfficientNetLite: of an installed package), none (random), or a path.",
+            _NETWORK,
+        ),
     ] = "imagenet",
+    frozen_blocks: Annotated[
+        int,
+        _option(
+            "Blocks of an EfficientNetLite that stay as they came, with all its batch norm.", _NETWORK, min=0
+        ),
+    ] = 0,
     batch_norm_momentum: Annotated[
         float, _share("Momentum of batch normalisation's statistics.", _NETWORK)
     ] = 0.9,
@@ -202,6 +223,10 @@ def train(
         workers=workers,
         train_split=train_split,
         devices=tuple(device or ()),
+        more_devices=tuple(more_device or ()),
+        sampling=sampling,
+        frozen_blocks=frozen_blocks,
+        checkpoint=checkpoint,
         val_fraction=val_fraction,
         validate_device=validate_device,
         painted_root=painted_root,

@@ -1,6 +1,8 @@
 """Reading the class folders and splitting off a validation part."""
 
+import csv
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,7 +10,17 @@ import pytest
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
-from training.datasets import Sample, data_fingerprint, read_split, split_parts, validation_split
+from training.datasets import (
+    FEW_CELLS,
+    Sample,
+    data_fingerprint,
+    fair_shares,
+    read_device,
+    read_run_samples,
+    read_split,
+    split_parts,
+    validation_split,
+)
 
 
 def write_image(path, level=100):
@@ -127,6 +139,82 @@ def test_the_split_depends_on_the_seed_alone():
 
     assert validation_split(samples, 0.2, 3) == validation_split(samples, 0.2, 3)
     assert validation_split(samples, 0.2, 3) != validation_split(samples, 0.2, 4)
+
+
+@pytest.fixture
+def more(tmp_path):
+    """Folder of a further device: six basophils of which two are held back, by slide and by field, and one
+    doubted."""
+    root = tmp_path / "more"
+    rows = ["path,device,slide,cell_group,note"]
+    for name, slide, cell, note in (
+        ("f1_0", "a", "c1", ""),
+        ("f1_1", "a", "c1", ""),
+        ("f2_0", "a", "c2", "label_conflict: two classes"),
+        ("f3_0", "b", "c3", ""),
+        ("f4_0", "", "", "cut_by_frame"),
+        ("f5_0", "", "", ""),
+    ):
+        write_image(root / "scope" / "Basophil" / f"{name}.png")
+        rows.append(f"scope/Basophil/{name}.png,scope,{slide},{cell},{note}")
+    (root / "manifest.csv").write_text("\n".join(rows))
+    (tmp_path / "fields").mkdir()
+    (tmp_path / "fields" / "fields.csv").write_text(
+        "path,slide,split\nscope/f1.png,a,dev\nscope/f3.png,b,test\nscope/f5.png,,test\nother/f4.png,,test\n"
+    )
+    return root / "scope"
+
+
+def test_of_a_further_device_nothing_that_is_held_back_or_doubted_is_read(more):
+    samples = read_device(more)
+
+    assert [(s.path.stem, s.device, s.slide, s.cell) for s in samples] == [
+        ("f1_0", "scope", "a", "c1"),
+        ("f1_1", "scope", "a", "c1"),
+        ("f4_0", "scope", "", ""),
+    ]
+
+
+def test_a_run_reads_further_devices_beside_its_split(data_root, more):
+    samples = read_run_samples(data_root, "Train", more=[more])
+
+    assert Counter(sample.device for sample in samples) == {"unknown": 15, "scope": 3}
+
+
+def test_of_the_real_devices_nothing_of_a_test_slide_or_field_is_read(wbc_data):
+    root = wbc_data.parent / "more"
+    if not root.is_dir():
+        pytest.skip(f"no further devices: {root} does not exist")
+    with (wbc_data.parent / "fields" / "fields.csv").open(newline="") as file:
+        held_back = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    slides = {row["slide"] for row in held_back if row["path"].startswith("chula/")}
+    fields = {Path(row["path"]).stem for row in held_back if row["path"].startswith("bccd/")}
+
+    chula, bccd = read_device(root / "chula"), read_device(root / "bccd")
+
+    assert len(chula) > 300
+    assert not {sample.slide for sample in chula} & slides
+    assert len(bccd) > 200
+    assert not {sample.path.stem.rsplit("_", 1)[0] for sample in bccd} & fields
+
+
+def test_draws_are_fair_to_classes_devices_and_cells():
+    def image(class_index, device, cell=""):
+        return Sample(Path("x.png"), class_index, device, cell=cell)
+
+    one = [image(0, "one") for _ in range(2 * FEW_CELLS)]
+    twice = [image(0, "other", f"c{number // 2}") for number in range(2 * FEW_CELLS)]
+    few = [image(0, "third") for _ in range(FEW_CELLS // 4)]
+    alone = [image(1, "one")]
+
+    shares = fair_shares([*one, *twice, *few, *alone])
+
+    assert shares.sum() == pytest.approx(1)
+    assert shares[-1] == pytest.approx(0.5), "a class counts as much as another"
+    of_one, of_other, of_third = np.split(shares[:-1], [len(one), len(one) + len(twice)])
+    assert of_one.sum() == pytest.approx(of_other.sum())
+    assert of_third.sum() == pytest.approx(of_one.sum() / 4), "few cells are not drawn over and over"
+    assert np.ptp(of_other) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.6, -1])

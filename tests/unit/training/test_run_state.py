@@ -14,6 +14,14 @@ def test_the_best_is_the_higher_balanced_accuracy_and_among_equals_the_lower_los
     assert (state.best, state.best_at) == ((0.5, -0.9), 3)
 
 
+def test_where_the_last_epoch_is_kept_a_worse_one_takes_the_place_of_a_better():
+    state = RunState()
+    state.record((0.9, -0.5), keep=True)
+
+    assert state.record((0.4, -0.9), keep=True)
+    assert (state.best, state.best_at) == ((0.4, -0.9), 2)
+
+
 def test_patience_ends_after_epochs_without_a_better_score_in_the_phase():
     state = RunState()
     state.record((0.5, -1.0))

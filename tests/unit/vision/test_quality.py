@@ -12,7 +12,7 @@ from orchestrator.vision.decode import decode
 from orchestrator.vision.quality import assess, clipped_share, sharpness
 from tests.synthetic_cells import synthetic_cell_with_masks
 
-CODES = ("too_small", "no_cell", "blurred", "overexposed", "underexposed")
+CODES = ("too_small", "no_cell", "uncertain_cell", "blurred", "overexposed", "underexposed")
 
 
 def painted(class_name="Neutrophil", seed=0, size=360):
@@ -68,6 +68,10 @@ class TestPaintedCells:
         rgb, _ = painted()
         assert codes(rgb, cell_size_px=None) == ("no_cell",)
 
+    def test_a_cell_that_is_not_certain_is_told(self):
+        rgb, where = painted()
+        assert codes(rgb, **where, cell_certain=False) == ("uncertain_cell",)
+
     @pytest.mark.parametrize(("level", "code"), [(255, "overexposed"), (0, "underexposed")])
     def test_an_empty_frame_is_told(self, level, code):
         frame = np.full((200, 200, 3), level, np.uint8)
@@ -88,7 +92,7 @@ class TestPaintedCells:
     def test_every_reason_is_a_sentence_and_none_comes_twice(self):
         rgb = np.full((20, 30, 3), 255, np.uint8)
         found = [*assess(rgb, cell_size_px=10.0), *assess(rgb, cell_size_px=None)]
-        found += assess(rgb // 3, cell_size_px=10.0)
+        found += assess(rgb // 3, cell_size_px=10.0, cell_certain=False)
         assert {reason.code for reason in found} == set(CODES)
         for reason in found:
             assert reason.message[0].isupper()
@@ -168,7 +172,11 @@ def cells(wbc_data):
         cell = locate_cell(rgb)
         where = {"cell_size_px": None}
         if cell is not None:
-            where = {"cell_size_px": cell.size, "cell_centre": (cell.row, cell.column)}
+            where = {
+                "cell_size_px": cell.size,
+                "cell_centre": (cell.row, cell.column),
+                "cell_certain": cell.certain,
+            }
         found[row["device"]].append((rgb, where))
     assert min(len(images) for images in found.values()) >= 70
     return found
