@@ -13,8 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import cv2
 import uvicorn
@@ -319,7 +320,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
                 server_header=False,
                 timeout_graceful_shutdown=settings.http.drain_timeout_s,
             ),
-            _announcement(settings, listener),
+            announcement(settings, listener.getsockname()),
             sys.stdout,
             draining,
             settings.http.drain_delay_s,
@@ -439,24 +440,32 @@ def _listener(settings: Settings) -> socket.socket:
         raise SystemExit(1) from error
 
 
-def _announcement(settings: Settings, listener: socket.socket) -> str:
-    address, port = listener.getsockname()[:2]
+def announcement(settings: Settings, listens_on: tuple[Any, ...], example: Path = _EXAMPLE) -> str:
+    """What is printed once the service is ready: where it is, and how to try it.
+
+    Args:
+        settings: of the service.
+        listens_on: address and port, as the socket has them.
+        example: an image to try it with, where there is one.
+    """
+    address, port = listens_on[:2]
     where = f"{_in_url(address)}:{port}"
     host = settings.http.host
-    # A name for all of this machine's addresses, and that which certificates for it have.
+    # The name that a machine's own certificate has; and 0.0.0.0 is no address to ask.
     name = "localhost" if address in ("0.0.0.0", "::", "127.0.0.1") else _in_url(host)
     url = f"{'http' if settings.security.tls.certificate_file is None else 'https'}://{name}:{port}"
     if settings.log_format == "json":  # whoever reads the log often reads both streams as one
         told = {"message": f"ready on {url}", "listens_on": where, "disclaimer": DISCLAIMER}
         return json.dumps(told) + "\n"
     everywhere = " (every address of this machine)" if address in ("0.0.0.0", "::") else ""
-    example = shlex.quote(os.path.relpath(_EXAMPLE)) if _EXAMPLE.is_file() else "cell.jpg"
-    placeholder = "" if _EXAMPLE.is_file() else "   (cell.jpg: an image of yours)"
+    image, note = "cell.jpg", "   (cell.jpg: an image of yours)"
+    if example.is_file():
+        image, note = shlex.quote(os.path.relpath(example)), ""
     return (
         f"WBC analysis service ready on {url}\n"
         f"  listens on     {where}{everywhere}\n"
         f"  documentation  {url}/docs\n"
-        f"  try it         curl -F file=@{example} {url}/predict{placeholder}\n"
+        f"  try it         curl -F file=@{image} {url}/predict{note}\n"
         f"{_grpc_line(settings)}"
         f"  stop it        Ctrl-C\n"
         f"{DISCLAIMER}\n"
