@@ -113,6 +113,10 @@ lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
 		--output-file requirements/training.txt
 
+.PHONY: version
+version: ## Show the version, which stands in orchestrator/__init__.py
+	@sed -n 's/^__version__ = "\(.*\)"$$/\1/p' orchestrator/__init__.py
+
 .PHONY: clean
 clean: ## Remove environments, caches and build output
 	rm -rf .venv build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
