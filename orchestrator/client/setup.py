@@ -2,7 +2,7 @@
 
 from tempfile import TemporaryDirectory
 
-from setuptools import setup
+from setuptools import setup  # type: ignore[import-untyped]
 
 with TemporaryDirectory() as scratch:  # setuptools would put build/ and *.egg-info here
     setup(
