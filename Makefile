@@ -93,17 +93,17 @@ COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --p
 # What the image of the service holds beside its dependencies: everything that a setting can switch on.
 SERVED = --extra tracing --extra writers --extra oidc --extra interop --extra dicom
 
-WBC_PROTOS := orchestrator/client/protos
+CLIENT_PROTOS := orchestrator/client/protos
 
 .PHONY: protos
 protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours and TensorFlow Serving's
 	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
 		$(wildcard orchestrator/model_server/protos/*.proto)
-	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(WBC_PROTOS) --python_out=$(WBC_PROTOS) \
-		--pyi_out=$(WBC_PROTOS) --grpc_python_out=$(WBC_PROTOS) wbc/v1/wbc.proto
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(CLIENT_PROTOS) --python_out=$(CLIENT_PROTOS) \
+		--pyi_out=$(CLIENT_PROTOS) --grpc_python_out=$(CLIENT_PROTOS) wbc/v1/wbc.proto
 	# The compiler knows no relative imports, and the client must work under any name.
-	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py
-	rm $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
+	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py
+	rm $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
@@ -112,6 +112,10 @@ lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 		--output-file requirements/dev.txt
 	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
 		--output-file requirements/training.txt
+
+.PHONY: version
+version: ## Show the version, which stands in orchestrator/__init__.py
+	@sed -n 's/^__version__ = "\(.*\)"$$/\1/p' orchestrator/__init__.py
 
 .PHONY: clean
 clean: ## Remove environments, caches and build output

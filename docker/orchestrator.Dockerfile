@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1.7
 # The service. No TensorFlow, no compiler, no pip; not root; runs on a read-only root file system with a
 # writable /tmp. From the repository's root:
-#   docker build --file docker/orchestrator.Dockerfile --tag wbc-orchestrator:0.1.0 .
+#   VERSION=$(make --silent version)
+#   docker build --file docker/orchestrator.Dockerfile --build-arg VERSION=$VERSION --tag wbc-orchestrator:$VERSION .
 # For research use only. Not for use in diagnostic procedures.
 
 FROM python:3.11.14-slim-bookworm AS build
@@ -36,6 +37,8 @@ ENV PATH=/opt/wbc/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     WBC_HTTP__HOST=0.0.0.0 \
     WBC_MODEL_REPOSITORY=/models
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}"
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 # HTTP, and gRPC where WBC_GRPC__PORT=9000 says so.

@@ -1,7 +1,8 @@
 # syntax=docker/dockerfile:1.7
 # TensorFlow Serving with the model, its configuration and its warm-up records. From the repository's root:
-#   docker build --file docker/tf-serving.Dockerfile --target gpu --tag wbc-tf-serving:0.1.0-gpu .
-#   docker build --file docker/tf-serving.Dockerfile --target cpu --tag wbc-tf-serving:0.1.0-cpu .
+#   VERSION=$(make --silent version)
+#   docker build --file docker/tf-serving.Dockerfile --target gpu --build-arg VERSION=$VERSION --tag wbc-tf-serving:$VERSION-gpu .
+#   docker build --file docker/tf-serving.Dockerfile --target cpu --build-arg VERSION=$VERSION --tag wbc-tf-serving:$VERSION-cpu .
 # 2.20.0 is the newest server there is; training pins TensorFlow to what it can load.
 # For research use only. Not for use in diagnostic procedures.
 
@@ -11,6 +12,8 @@ COPY --chmod=0755 model_repository /models
 
 FROM tensorflow/serving:2.20.0 AS cpu
 COPY --from=model /models /models
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}"
 USER 10001:10001
 EXPOSE 8500 8501
 # Not the image's own script: it is a shell in front of the server, and its flags name another model.
@@ -30,6 +33,8 @@ FROM tensorflow/serving:2.20.0-gpu AS gpu
 COPY --from=model /models /models
 # CUDA keeps what it compiles for a GPU newer than itself; a home directory there is not.
 ENV CUDA_CACHE_PATH=/tmp/cuda
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}"
 USER 10001:10001
 EXPOSE 8500 8501
 ENTRYPOINT ["tensorflow_model_server"]

@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # Training on a GPU: Keras on JAX for CUDA, TensorFlow for the export. From the repository's root:
-#   docker build --file docker/training.Dockerfile --tag wbc-training:0.1.0 .
+#   VERSION=$(make --silent version)
+#   docker build --file docker/training.Dockerfile --build-arg VERSION=$VERSION --tag wbc-training:$VERSION .
 # k8s/training runs it. For research use only. Not for use in diagnostic procedures.
 
 FROM python:3.11.14-slim-bookworm AS build
@@ -27,6 +28,8 @@ ENV PATH=/opt/wbc/bin:$PATH \
     KERAS_BACKEND=jax \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
+ARG VERSION=unknown
+LABEL org.opencontainers.image.version="${VERSION}"
 USER 10001:10001
 WORKDIR /tmp
 ENTRYPOINT ["wbc-train"]

@@ -3,4 +3,4 @@
 For research use only. Not for use in diagnostic procedures.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.4.0"

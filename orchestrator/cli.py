@@ -3,9 +3,6 @@
 import asyncio
 import csv
 import json
-import os
-import platform
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.check_command import check
 from orchestrator.dicom_command import dicom_app
 from orchestrator.differential_command import count_files, document_of, print_differential
 from orchestrator.domain import DISCLAIMER, Analysis, Language
@@ -34,7 +32,7 @@ from orchestrator.keys_command import keys_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report_command import report
 from orchestrator.samples_command import samples
-from orchestrator.settings import Settings, in_one_line, load_settings
+from orchestrator.settings import load_settings
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_command import audit_app, store_app
@@ -72,7 +70,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Start the service. Every setting is an environment variable, such as WBC_HTTP__PORT."""
-    settings = _settings()
+    settings = load_settings()
     chosen = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     run_server(settings.model_copy(update={"http": settings.http.model_copy(update=chosen)}))
 
@@ -89,6 +87,9 @@ def analyse_files(
     language: Annotated[str | None, typer.Option(help="Language of the reports: en or tr.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document per line on stdout.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per image on stdout.")] = False,
+    with_report: Annotated[
+        bool, typer.Option("--report", help="Print the text of each report below the table.")
+    ] = False,
     heatmap_dir: Annotated[
         Path | None, typer.Option(help="Write each image's heatmap overlay here, as PNG.")
     ] = None,
@@ -99,10 +100,12 @@ def analyse_files(
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
+    if with_report and (as_json or as_csv):
+        raise typer.BadParameter("--report goes with the table; --json has the reports without it")
     if language not in (None, "en", "tr"):
         raise typer.BadParameter(f"expected en or tr, received {language!r}", param_hint="--language")
     chosen_language: Language | None = language  # type: ignore[assignment]
-    services = build_services(_settings())
+    services = build_services(load_settings())
     if profile is not None and profile not in services.profiles:
         raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
     paths = list(_image_files(images))
@@ -118,10 +121,11 @@ def analyse_files(
     elif as_csv:
         _print_csv(outcomes)
     else:
-        _print_table(outcomes)
+        _print_table(outcomes, with_report)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        _err.print(f"[bold red]failed:[/] {outcome.path}: {outcome.error}", highlight=False)
+        told = escape(f"{outcome.path}: {outcome.error}")
+        _err.print(f"[bold red]failed:[/] {told}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
 
@@ -152,7 +156,7 @@ def differential_of_files(
     """
     if as_json and as_csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    settings = _settings()
+    settings = load_settings()
     services = build_services(settings)
     if profile is not None and profile not in services.profiles:
         raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
@@ -172,36 +176,7 @@ def differential_of_files(
         raise typer.Exit(1)
 
 
-@app.command()
-def check() -> None:
-    """Check model, settings and environment; exit code 1 where the service could not work."""
-    table = Table("what", "state", "detail", title="wbc check")
-    problems = 0
-
-    def row(what: str, good: bool, detail: str) -> None:
-        nonlocal problems
-        problems += not good
-        table.add_row(what, "[green]good[/]" if good else "[bold red]wrong[/]", detail)
-
-    row("python", sys.version_info >= (3, 11), platform.python_version())
-    row("cores", (os.cpu_count() or 0) >= 2, f"{os.cpu_count()} (at least 2)")
-    free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
-    row("disk", free_gib > 1, f"{free_gib:.0f} GiB free (at least 1)")
-    try:
-        settings = Settings()
-        services = build_services(settings)
-        row("settings", True, f"model repository {settings.model_repository}")
-        row("profiles", True, ", ".join(services.profiles))
-        identity = asyncio.run(_start_and_ask(services))
-        row("model", True, identity)
-    except (ValidationError, WbcError) as error:
-        row("service", False, _one_line(error))
-    _out.print(table)
-    _out.print(DISCLAIMER)
-    if problems:
-        raise typer.Exit(1)
-
-
+app.command()(check)
 app.command()(report)
 app.command()(export)
 app.command()(samples)
@@ -245,12 +220,6 @@ async def _analyse_all(
             return list(await asyncio.gather(*(one(path) for path in paths)))
 
 
-async def _start_and_ask(services: Services) -> str:
-    async with services.running():
-        identity = await services.model_server.identity()
-    return f"{identity.name} version {identity.version}, sha256 {(identity.sha256 or 'unknown')[:12]}…"
-
-
 def _image_files(given: Iterable[Path]) -> Iterator[Path]:
     """The files themselves, and every image below the folders; what does not exist fails on its own."""
     for path in given:
@@ -282,18 +251,21 @@ def _progress(total: int) -> Iterator[Any]:
         yield lambda: progress.advance(task)
 
 
-def _print_table(outcomes: Sequence[_Outcome]) -> None:
-    table = Table("file", "class", "confidence", "focus", "review", "report")
-    for path, found in ((o.path, o.analysis) for o in outcomes if o.analysis):
+def _print_table(outcomes: Sequence[_Outcome], with_report: bool) -> None:
+    short = (Column(name, no_wrap=True) for name in ("class", "confidence", "review"))
+    table = Table(Column("file", overflow="fold"), *short)
+    done = [(outcome.path, outcome.analysis) for outcome in outcomes if outcome.analysis]
+    for path, found in done:
         table.add_row(
-            path.name,
+            escape(path.name),
             found.finding.class_name,
             f"{found.finding.confidence:.1%}",
-            "" if found.focus is None else f"{found.focus.focus_ratio:.2f}",
             "\n".join(reason.code for reason in found.finding.review_reasons),
-            found.report.text if found.report else "",
         )
     _out.print(table)
+    for path, found in done if with_report else ():
+        _out.print(f"\n[bold]{escape(path.name)}[/]", highlight=False, soft_wrap=True)
+        _out.print(found.report.text if found.report else "no report", markup=False, highlight=False)
     _out.print(DISCLAIMER)
 
 
@@ -330,22 +302,19 @@ def _print_csv(outcomes: Sequence[_Outcome]) -> None:
         )
 
 
-def _settings() -> Settings:
-    return load_settings()
-
-
 def _one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return in_one_line(error)
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)
 
 
-def main() -> None:
-    """Run the command; an error that a person can mend is one line and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command, by default that of the process; an error that a person can mend is exit code 2.
+
+    It is one line, however narrow the terminal.
+    """
     try:
-        app()
+        app(arguments, prog_name="wbc")
     except WbcError as error:
-        _err.print(f"[bold red]error:[/] {error}", highlight=False)
+        _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from error

@@ -3,18 +3,24 @@
 ``WBC_HTTP__PORT=9000`` sets ``settings.http.port``.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop.site import CountMethod, ProcessingId
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+_PREFIX: Final = "WBC_"
+_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA"})
+"""Of the Makefile and the tests; no settings of the service."""
 
 
 class _Section(BaseModel):
@@ -504,7 +510,7 @@ class Settings(BaseSettings):
     """All settings of the service; frozen after start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WBC_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     http: HttpSettings = HttpSettings()
@@ -549,11 +555,38 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigurationError(in_one_line(error)) from error
+        wrong = "; ".join(f"{variable}: {why}" for variable, why in wrong_variables(error))
+        raise ConfigurationError(wrong) from error
+    except SettingsError as error:
+        raise ConfigurationError(f"{error}: expected JSON") from error
 
 
-def in_one_line(error: ValidationError) -> str:
+def wrong_variables(error: ValidationError) -> list[tuple[str, str]]:
     """Which variables are wrong, and why."""
-    return "; ".join(
-        f"WBC_{'__'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
-    )
+    return [
+        (f"{_PREFIX}{'__'.join(str(part) for part in e['loc']).upper()}", e["msg"]) for e in error.errors()
+    ]
+
+
+def unknown_variables(environment: Iterable[str]) -> dict[str, str]:
+    """The names with the prefix of the settings that are none of them, and what to do about each."""
+    known = _names(Settings, _PREFIX) | _OTHER_VARIABLES
+    unknown: dict[str, str] = {}
+    for name in sorted(environment):
+        upper = name.upper()  # settings are read in any case
+        if not upper.startswith(_PREFIX) or upper in known or upper.startswith("WBC_INTEROP__SNOMED__"):
+            continue
+        nearest = get_close_matches(upper, known, n=1)
+        unknown[name] = f"no such setting; {f'did you mean {nearest[0]}?' if nearest else 'remove it'}"
+    return unknown
+
+
+def _names(model: type[BaseModel], prefix: str) -> set[str]:
+    """The variables that set the fields of ``model``: whole sections as JSON, and each field of these."""
+    names: set[str] = set()
+    for field, info in model.model_fields.items():
+        name = info.validation_alias if isinstance(info.validation_alias, str) else prefix + field.upper()
+        names.add(name)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            names |= _names(info.annotation, f"{name}__")
+    return names

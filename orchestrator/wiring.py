@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import logging
 import math
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -11,8 +13,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import cv2
 import uvicorn
@@ -46,7 +49,7 @@ from orchestrator.report.base import ReportWriter
 from orchestrator.report_wiring import build_report_writers
 from orchestrator.request_context import current_request_id
 from orchestrator.security_wiring import build_access, check_address, tls_context
-from orchestrator.settings import CanarySettings, HttpSettings, Settings, ShadowSettings
+from orchestrator.settings import PROJECT_ROOT, CanarySettings, Settings, ShadowSettings, unknown_variables
 from orchestrator.specimen_wiring import build_specimens, order_limits
 from orchestrator.specimens import Specimens
 from orchestrator.store.base import Store
@@ -59,11 +62,14 @@ from orchestrator.vision.decode import DecodeLimits
 if TYPE_CHECKING:
     from orchestrator.edge.grpc_server import GrpcServer
 
+_LOGGER = logging.getLogger(__name__)
+
 _BACKLOG: Final = 512
 MOST_PROCESSES: Final = 8
 """For images, where nobody says how many: as many as the embedded network has streams at most."""
 
-_ANYWHERE: Final = ("0.0.0.0", "::", "127.0.0.1", "::1")
+_EXAMPLE: Final = PROJECT_ROOT / "tests" / "golden" / "example.png"
+"""An image that every clone has, and an installed package has not."""
 
 
 def build_services(
@@ -124,32 +130,44 @@ def build_model_server(settings: Settings) -> ModelServer:
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where the settings do not go together.
     """
-    server = one_model_server(settings)
-    if settings.failover.enabled:
-        if settings.tf_serving.target is None:
-            raise ConfigurationError("WBC_FAILOVER__ENABLED: expected WBC_TF_SERVING__TARGET with it")
+    single = single_model_servers(settings)
+    server = single["model"]
+    if "failover" in single:
         server = FailoverModelServer(
-            LateModelServer(server),
-            embedded_model_server(settings),
-            primary_share=settings.failover.primary_share,
+            LateModelServer(server), single["failover"], primary_share=settings.failover.primary_share
         )
-    if settings.canary.share:
-        on_trial = one_model_server(_with_version(settings, settings.canary), "canary")
+    if "canary" in single:
         server = CanaryModelServer(
             server,
-            LateModelServer(on_trial),
+            LateModelServer(single["canary"]),
             share=settings.canary.share,
             request_name=current_request_id,
         )
-    if settings.shadow.is_named:
-        watched = one_model_server(_with_version(settings, settings.shadow), "shadow")
+    if "shadow" in single:
         server = ShadowModelServer(
             server,
-            LateModelServer(watched),
+            LateModelServer(single["shadow"]),
             max_pending=settings.shadow.max_pending,
             timeout_s=settings.shadow.timeout_s,
         )
     return server
+
+
+def single_model_servers(settings: Settings) -> dict[str, ModelServer]:
+    """Every model server that the settings name, by its part, with nothing wrapped around it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the settings do not go together.
+    """
+    servers = {"model": one_model_server(settings)}
+    if settings.failover.enabled:
+        if settings.tf_serving.target is None:
+            raise ConfigurationError("WBC_FAILOVER__ENABLED: expected WBC_TF_SERVING__TARGET with it")
+        servers["failover"] = embedded_model_server(settings)
+    if settings.canary.share:
+        servers["canary"] = one_model_server(_with_version(settings, settings.canary), "canary")
+    if settings.shadow.is_named:
+        servers["shadow"] = one_model_server(_with_version(settings, settings.shadow), "shadow")
+    return servers
 
 
 def one_model_server(settings: Settings, role: str = "") -> ModelServer:
@@ -265,6 +283,8 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
         SystemExit: with code 1, where the port cannot be listened on; the reason is one line on stderr.
     """
     configure_logging(settings.log_format, requests=settings.log_requests)
+    for variable, advice in unknown_variables(os.environ).items():
+        _LOGGER.warning("%s: %s", variable, advice)
     services = services or build_services(settings)
     draining = Draining()
     access, security = build_access(settings), settings.security
@@ -277,7 +297,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
     store = store or build_store(settings.store)
     if store is not None:
         specimens = build_specimens(settings.differential, services, store, admission, draining)
-    listener = _listen(settings.http)
+    listener = _listener(settings)
     with listener:
         server = _Server(
             uvicorn.Config(
@@ -300,7 +320,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
                 server_header=False,
                 timeout_graceful_shutdown=settings.http.drain_timeout_s,
             ),
-            _announcement(settings),
+            announcement(settings, listener.getsockname()),
             sys.stdout,
             draining,
             settings.http.drain_delay_s,
@@ -396,36 +416,67 @@ class _Server(uvicorn.Server):
         await asyncio.gather(*others)
 
 
-def _listen(http: HttpSettings) -> socket.socket:
-    """Take the port before the model is loaded, so that a port in use is known at once."""
-    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """Take a port of an edge.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError`, with what to do about it, where it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((http.host, http.port), family=family, backlog=_BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)
-        sys.stderr.write(
-            f"error: cannot listen on {http.host} port {http.port} ({reason}); "
-            "choose another port with WBC_HTTP__PORT or --port\n"
-        )
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port} ({reason}); choose another port with {variable}"
+        ) from error
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """The port of the HTTP edge, taken before the model is loaded, so that a port in use is known at once."""
+    try:
+        return listen(settings.http.host, settings.http.port, "WBC_HTTP__PORT or --port")
+    except ConfigurationError as error:
+        sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
 
 
-def _announcement(settings: Settings) -> str:
-    http = settings.http
-    host = "localhost" if http.host in _ANYWHERE else f"[{http.host}]" if ":" in http.host else http.host
-    url = f"{'http' if settings.security.tls.certificate_file is None else 'https'}://{host}:{http.port}"
+def announcement(settings: Settings, listens_on: tuple[Any, ...], example: Path = _EXAMPLE) -> str:
+    """What is printed once the service is ready: where it is, and how to try it.
+
+    Args:
+        settings: of the service.
+        listens_on: address and port, as the socket has them.
+        example: an image to try it with, where there is one.
+    """
+    address, port = listens_on[:2]
+    where = f"{_in_url(address)}:{port}"
+    host = settings.http.host
+    # The name that a machine's own certificate has; and 0.0.0.0 is no address to ask.
+    name = "localhost" if address in ("0.0.0.0", "::", "127.0.0.1") else _in_url(host)
+    url = f"{'http' if settings.security.tls.certificate_file is None else 'https'}://{name}:{port}"
     if settings.log_format == "json":  # whoever reads the log often reads both streams as one
-        return json.dumps({"message": f"ready on {url}", "disclaimer": DISCLAIMER}) + "\n"
+        told = {"message": f"ready on {url}", "listens_on": where, "disclaimer": DISCLAIMER}
+        return json.dumps(told) + "\n"
+    everywhere = " (every address of this machine)" if address in ("0.0.0.0", "::") else ""
+    image, note = "cell.jpg", "   (cell.jpg: an image of yours)"
+    if example.is_file():
+        image, note = shlex.quote(os.path.relpath(example)), ""
     return (
         f"WBC analysis service ready on {url}\n"
+        f"  listens on     {where}{everywhere}\n"
         f"  documentation  {url}/docs\n"
-        f"  try it         curl -F file=@cell.jpg {url}/predict\n"
+        f"  try it         curl -F file=@{image} {url}/predict{note}\n"
         f"{_grpc_line(settings)}"
         f"  stop it        Ctrl-C\n"
         f"{DISCLAIMER}\n"
     )
 
 
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _grpc_line(settings: Settings) -> str:
     grpc = settings.grpc
-    return "" if grpc.port is None else f"  gRPC           {grpc.host}:{grpc.port} (wbc.v1.Analyzer)\n"
+    where = f"{_in_url(grpc.host)}:{grpc.port}"
+    return "" if grpc.port is None else f"  gRPC           {where} (wbc.v1.Analyzer)\n"

@@ -1,6 +1,7 @@
 """The ``wbc-train`` command."""
 
 import os
+from typing import Annotated
 
 # Before the first import of TensorFlow: its start-up notes are not about this project.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -8,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import typer
 from rich.console import Console
 
+from orchestrator import __version__
 from orchestrator.errors import WbcError
 from training.commands.adaptive_margin import adaptive_margin
 from training.commands.compare_backbones import compare_backbones
@@ -37,6 +39,15 @@ for command in (
 ):
     app.command()(command)
 _console = Console(stderr=True)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 def main() -> None:

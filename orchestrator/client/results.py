@@ -198,6 +198,8 @@ class ModelDescription:
     profiles: tuple[str, ...]
     default_profile: str
     report_writers: tuple[str, ...]
+    service_version: str
+    """Empty from a service that is older than this field."""
     disclaimer: str
 
     @classmethod
@@ -210,6 +212,7 @@ class ModelDescription:
             profiles=tuple(profile.name for profile in message.profiles),
             default_profile=next((p.name for p in message.profiles if p.is_default), ""),
             report_writers=tuple(writer.name for writer in message.report_writers),
+            service_version=message.service_version,
             disclaimer=message.disclaimer,
         )
 

@@ -5,6 +5,7 @@ Made from the same values as the documents of HTTP, so that both edges answer th
 
 from collections.abc import Iterable
 
+from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import (
@@ -133,6 +134,7 @@ def model_description(identity: ModelIdentity, services: Services) -> pb.GetMode
             pb.ModelSignature(name=name, outputs=[tensor.name for tensor in outputs])
             for name, outputs in SIGNATURES.items()
         ],
+        service_version=__version__,
         disclaimer=DISCLAIMER,
     )
 

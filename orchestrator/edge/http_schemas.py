@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator import domain
+from orchestrator import __version__, domain
 from orchestrator.analyse import Services
 from orchestrator.domain import (
     DISCLAIMER,
@@ -444,6 +444,9 @@ class ModelDescription(_Document):
     )
     profiles: list[ProfileDescription]
     report_writers: list[WriterDescription] = Field(description="In the order in which they are asked.")
+    service_version: str = Field(
+        examples=[__version__], description="Of the service; models have versions of their own."
+    )
     disclaimer: str = DISCLAIMER
 
     @classmethod
@@ -458,6 +461,7 @@ class ModelDescription(_Document):
                 for name, profile in services.profiles.items()
             ],
             report_writers=[WriterDescription.of(writer) for writer in services.writers],
+            service_version=__version__,
         )
 
 

@@ -1,8 +1,10 @@
 """The connection to SQLite or PostgreSQL: durability, locks, and the schema's revision."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,11 +12,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, delete, event, false, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable
+from orchestrator.store.tables import SPECIMENS
 
 DRIVERS: Final = {
     "sqlite": "sqlite+aiosqlite",
@@ -34,9 +37,10 @@ class Database:
     Args:
         url: ``sqlite:///file.db`` or ``postgresql://user:password@host/name``.
         pool_size: connections kept open.
+        rehearsal: for :meth:`rehearse` alone; a file of SQLite keeps the kind of journal that it has.
     """
 
-    def __init__(self, url: str, pool_size: int = 5) -> None:
+    def __init__(self, url: str, pool_size: int = 5, *, rehearsal: bool = False) -> None:
         """Raises :class:`~orchestrator.errors.ConfigurationError` where the URL is of another database."""
         try:
             parsed = make_url(url)
@@ -50,7 +54,7 @@ class Database:
         options: dict[str, Any] = {"pool_size": pool_size, "pool_pre_ping": not self.is_sqlite}
         self._engine: AsyncEngine = create_async_engine(self._url, **options)
         if self.is_sqlite:
-            event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self._engine.sync_engine, "connect", partial(_prepare_sqlite, rehearsal))
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
         self._writing = self._engine.execution_options(**{_WRITES: True})
 
@@ -60,18 +64,34 @@ class Database:
         Raises:
             StoreUnavailable: the database does not answer, or is of a newer version of this service.
         """
-        if self.is_sqlite and self._url.database not in (None, "", ":memory:"):
-            folder = Path(str(self._url.database)).resolve().parent
-            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+        if (file := self._file()) is not None:
+            await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
         try:
-            with _foreign_errors():
-                async with self._writing.begin() as connection:
-                    if not self.is_sqlite:
-                        await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7739201)")
-                    await connection.run_sync(_upgrade)
+            async with self._migrated():
+                pass
         except BaseException:
             await self._engine.dispose()
             raise
+
+    async def rehearse(self) -> None:
+        """Migrate and write as a start and its work would, and take all of it back; then this is closed.
+
+        A file that is not there yet is not made: its folder is tried.
+
+        Raises:
+            StoreUnavailable: as :meth:`start`, or nothing may be written.
+            OSError: no file can be made where the database is to lie.
+        """
+        file = self._file()
+        if file is not None and not file.exists():
+            with tempfile.TemporaryFile(dir=next(folder for folder in file.parents if folder.exists())):
+                return
+        try:
+            async with self._migrated() as connection:
+                await connection.execute(delete(SPECIMENS).where(false()))  # asks for the right alone
+                await connection.rollback()
+        finally:
+            await self._engine.dispose()
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -94,6 +114,22 @@ class Database:
             async with self._writing.begin() as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def _migrated(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that has brought the schema to its newest revision."""
+        async with self.writing() as connection:
+            if not self.is_sqlite:
+                await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7739201)")
+            await connection.run_sync(_upgrade)
+            yield connection
+
+    def _file(self) -> Path | None:
+        """The file of SQLite; None where there is none, or its driver alone can tell."""
+        name = self._url.database or ":memory:"
+        if not self.is_sqlite or name == ":memory:" or name.startswith("file:"):
+            return None
+        return Path(name).resolve()
+
 
 class _foreign_errors:  # noqa: N801 (used as a function)
     def __enter__(self) -> None:
@@ -105,12 +141,13 @@ class _foreign_errors:  # noqa: N801 (used as a function)
             raise StoreUnavailable(f"The database does not answer as it should ({detail}).") from error
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
+def _prepare_sqlite(rehearsal: bool, connection: Any, _: object) -> None:
     # The driver's own transactions begin late and never IMMEDIATE; they are begun below.
     connection.isolation_level = None
     cursor = connection.cursor()
+    if not rehearsal:
+        cursor.execute("PRAGMA journal_mode = WAL")  # of the file, and stays
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # what is acknowledged survives a power cut
         "foreign_keys = ON",
         f"busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}",

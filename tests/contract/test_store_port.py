@@ -218,6 +218,66 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> No
         await SqlStore(Database(f"sqlite:///{path}")).start()
 
 
+async def tables(url: str) -> list[str]:
+    database = Database(url)
+    listing = "sqlite_master" if database.is_sqlite else "pg_tables WHERE schemaname = 'public'"
+    async with database.reading() as connection:
+        found = await connection.execute(text(f"SELECT * FROM {listing}"))
+        names = [row[1] for row in found]
+    await database.close()
+    return names
+
+
+async def test_a_rehearsal_makes_no_table_and_no_file(url: str, tmp_path: Path) -> None:
+    await Database(url, rehearsal=True).rehearse()
+    assert list(tmp_path.iterdir()) == []
+    if url.startswith("postgresql"):
+        assert await tables(url) == []
+
+
+async def made(url: str, path: Path, table: str) -> None:
+    path.joinpath("folder").mkdir(exist_ok=True)
+    database = Database(url)
+    async with database.writing() as connection:
+        await connection.execute(text(f"CREATE TABLE {table} (a TEXT)"))
+    await database.close()
+
+
+async def test_a_rehearsal_takes_the_migration_back(url: str, tmp_path: Path) -> None:
+    await made(url, tmp_path, "notes")
+    await Database(url, rehearsal=True).rehearse()
+    assert await tables(url) == ["notes"]
+
+
+async def test_a_rehearsal_fails_where_the_migration_would(url: str, tmp_path: Path) -> None:
+    await made(url, tmp_path, "cells")  # in the way of the service's own
+    with pytest.raises(StoreUnavailable):
+        await Database(url, rehearsal=True).rehearse()
+    assert await tables(url) == ["cells"]
+
+
+async def test_a_rehearsal_is_good_beside_a_store_at_work(sql_store: SqlStore, url: str) -> None:
+    await sql_store.create(ORDER, [b"one"], "nurse")
+    before = await tables(url)
+    await Database(url, rehearsal=True).rehearse()
+    assert await tables(url) == before
+    assert (await sql_store.verify()).ok
+
+
+async def test_a_rehearsal_asks_for_the_right_to_write(postgresql: str) -> None:
+    url = await fresh_database(postgresql)
+    store = SqlStore(Database(url))
+    await store.start()
+    await store.close()
+    name = url.rpartition("/")[2]
+    admin = Database(url)
+    async with admin.writing() as connection:
+        await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    await admin.close()
+    with pytest.raises(StoreUnavailable):
+        await Database(url, rehearsal=True).rehearse()
+
+
 async def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
     store = SqlStore(Database("postgresql://wbc:secret-word@127.0.0.1:1/wbc"))
 

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY, generate_latest
 
+from orchestrator import __version__
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access_control import AccessRules
@@ -226,6 +227,7 @@ async def test_both_edges_describe_the_same_model(edge):
         "class_names"
     ]
     assert found.input_size == document["input_size"]
+    assert found.service_version == document["service_version"] == __version__
     assert {s.name: list(s.outputs) for s in found.signatures} == document["signatures"]
     assert [writer.name for writer in found.report_writers] == [w["name"] for w in document["report_writers"]]
     for profile, described in zip(found.profiles, document["profiles"], strict=True):

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from orchestrator import errors
+from orchestrator import __version__, errors
 from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http_api import create_app
@@ -515,6 +515,7 @@ async def test_the_model_tells_of_itself(client):
     answer = (await client.get("/v1/model")).json()
     assert answer["class_names"] == list(CLASS_NAMES)
     assert answer["input_size"] == 224
+    assert answer["service_version"] == __version__
     assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits"]
     assert {"name", "version", "sha256", "server"} == set(answer["model"])
     profiles = {profile["name"]: profile for profile in answer["profiles"]}
@@ -577,6 +578,7 @@ def references(node: Any) -> list[str]:
 
 async def test_the_openapi_document_describes_every_operation(client):
     document = (await client.get("/openapi.json")).json()
+    assert document["info"]["version"] == __version__
     elsewhere = ("/v1/differentials", "/v2")  # described, and tested, with their own
     assert {path for path in document["paths"] if not path.startswith(elsewhere)} == {
         "/predict", "/v1/analyses", "/v1/model", "/livez", "/readyz", "/metrics",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.uploads import FORM_OVERHEAD_BYTES
 from tests.multipart_forms import CONTENT_TYPE, part
-from tests.running_service import PROJECT_ROOT, RunningService, running_service
+from tests.running_service import PROJECT_ROOT, RunningService, free_port, running_service
 
 SERVE_A_FAKE = """
 import asyncio
@@ -55,12 +56,50 @@ def image() -> bytes:
 
 def test_it_says_where_to_look_once_it_is_ready():
     with running_service(fake_service("FakeModelServer")) as service:
-        assert "ready on http://localhost:" in service.announcement
+        port = service.url.rpartition(":")[2]
+        assert f"ready on http://localhost:{port}\n" in service.announcement
+        assert f"listens on     127.0.0.1:{port}\n" in service.announcement
         assert httpx2.get(f"{service.url}/readyz").status_code == 200
         assert "/docs" in service.announcement
         assert DISCLAIMER in service.announcement
         code, _, err = service.stop()
     assert (code, err) == (0, "")
+
+
+def test_python_m_orchestrator_takes_the_options_of_wbc_serve_and_says_where_it_is():
+    port = free_port()
+    with running_service(("-m", "orchestrator", "--host", "127.0.0.2", "--port", str(port))) as service:
+        url = f"http://127.0.0.2:{port}"
+        assert f"ready on {url}\n" in service.announcement
+        (command,) = re.findall(r"(curl -F .*)\n", service.announcement)
+        assert command.endswith(f" {url}/predict")
+        image = PROJECT_ROOT / command.split()[2].removeprefix("file=@")
+        answer = httpx2.post(f"{url}/predict", files={"file": image.read_bytes()}, timeout=30)
+        assert answer.status_code == 200
+
+
+def test_an_unknown_variable_is_a_warning_at_the_start():
+    with running_service(fake_service("FakeModelServer"), {"WBC_LANGAUGE": "tr"}) as service:
+        _, _, err = service.stop()
+    (line,) = err.splitlines()
+    assert "WARNING" in line
+    assert line.endswith("WBC_LANGAUGE: no such setting; did you mean WBC_LANGUAGE?")
+
+
+def test_a_section_that_is_no_json_is_one_line_and_exit_code_2():
+    ended = subprocess.run(
+        [sys.executable, "-m", "orchestrator"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "WBC_HTTP": "9000;"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "http" in line
+    assert "JSON" in line
 
 
 async def wait_for_line(service: RunningService, text: str) -> None:

@@ -26,7 +26,14 @@ from orchestrator.settings import (
     ShadowSettings,
     TfServingSettings,
 )
-from orchestrator.wiring import build_app, build_image_workers, build_model_server, build_services, serve
+from orchestrator.wiring import (
+    announcement,
+    build_app,
+    build_image_workers,
+    build_model_server,
+    build_services,
+    serve,
+)
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -167,3 +174,24 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: cannot listen on 127.0.0.1 port {port} (")
     assert "WBC_HTTP__PORT" in line
+
+
+@pytest.mark.parametrize(
+    ("host", "listens_on", "url", "told"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 81), "http://localhost:81", "127.0.0.1:81\n"),
+        ("0.0.0.0", ("0.0.0.0", 81), "http://localhost:81", "0.0.0.0:81 (every address of this machine)\n"),
+        ("192.0.2.7", ("192.0.2.7", 81), "http://192.0.2.7:81", "192.0.2.7:81\n"),
+        ("wbc.example", ("192.0.2.7", 81), "http://wbc.example:81", "192.0.2.7:81\n"),
+        ("::1", ("::1", 81, 0, 0), "http://[::1]:81", "[::1]:81\n"),
+    ],
+)
+def test_the_start_tells_where_the_service_is_and_where_it_listens(host, listens_on, url, told):
+    text = announcement(Settings(http=HttpSettings(host=host)), listens_on)
+    assert f"ready on {url}\n  listens on     {told}" in text
+    assert f"{url}/predict\n" in text
+
+
+def test_without_an_image_of_a_clone_the_start_names_a_placeholder_and_says_so(tmp_path):
+    text = announcement(Settings(), ("127.0.0.1", 8000), tmp_path / "example.png")
+    assert "curl -F file=@cell.jpg http://localhost:8000/predict   (cell.jpg: an image of yours)\n" in text

@@ -1,5 +1,6 @@
 """The client installs and works without the service and what the service needs."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,45 @@ HEAVY = ("cv2", "fastapi", "numpy", "openvino", "orchestrator", "PIL", "pydantic
 
 
 @pytest.fixture(scope="module")
-def installed(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the distribution alone, as pip puts it together."""
-    source, target = tmp_path_factory.mktemp("source") / "client", tmp_path_factory.mktemp("target")
-    # A copy, because setuptools leaves its build folder behind.
-    tracked = project_root / "orchestrator" / "client"
-    for path in tracked.rglob("*"):
-        if path.is_file() and "__pycache__" not in path.parts:
-            copy = source / path.relative_to(tracked)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    script = "from setuptools import setup; setup()"
-    build = [sys.executable, "-c", script, "--quiet", "build", "--build-lib", str(target)]
-    subprocess.run(build, cwd=source, check=True, timeout=60, capture_output=True)
+def source(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the client's folder as a clone has it."""
+    folder = tmp_path_factory.mktemp("source") / "client"
+    ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
+    shutil.copytree(project_root / "orchestrator" / "client", folder, ignore=ignored)
+    return folder
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the distribution alone, as pip puts it there; nothing is left behind in the source."""
+    target = tmp_path_factory.mktemp("target")
+    before = content(source)
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        *options,
+        str(source),
+    ]
+    run = subprocess.run(pip, timeout=120, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert content(source) == before
     return target
+
+
+def test_its_package_holds_nothing_of_the_build(installed: Path):
+    assert not (installed / "wbc_client" / "setup.py").exists()
+    assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {
+        "wbc_client"
+    }
 
 
 def test_it_brings_its_protos_and_types(installed: Path):

@@ -1,6 +1,7 @@
 """The Dockerfiles: linted, pinned, not root, and what they copy is there."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from orchestrator import __version__
 from orchestrator.settings import Settings
 from tests.unit.deployment import dockerfiles, serving_flags
 from tests.unit.deployment.dockerfiles import Stage
@@ -196,9 +198,29 @@ def test_the_readme_names_every_image(project_root: Path, name: str) -> None:
         assert command in text
 
 
+def test_images_say_the_version_that_they_are_built_with(stages: list[Stage], name: str) -> None:
+    served = [stage for stage in stages if stage.name in [*IMAGES[name], "artifact"]]
+    assert served
+    for stage in served:
+        assert stage.values("ARG") == ["VERSION=unknown"]
+        assert 'org.opencontainers.image.version="${VERSION}"' in stage.values("LABEL")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_version_that_is_built_with_is_that_of_the_service(project_root: Path) -> None:
+    command = ["make", "--silent", "--no-print-directory", "version"]
+    told = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == f"{__version__}\n"
+
+
 def test_compose_builds_the_same_images(project_root: Path) -> None:
     compose = yaml.safe_load((project_root / "docker" / "compose.yaml").read_text())
     builds = [service["build"] for service in compose["services"].values() if "build" in service]
+    assert [build["args"] for build in builds] == [{"VERSION": __version__}] * len(builds)
+    tags = [
+        service["image"].partition(":")[2] for service in compose["services"].values() if "build" in service
+    ]
+    assert tags == [__version__, f"{__version__}-cpu", f"{__version__}-gpu"]
     built = {(build["dockerfile"], build.get("target")) for build in builds}
     assert built == {
         ("docker/orchestrator.Dockerfile", None),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import __version__
 from orchestrator.model_contract import MODEL_NAME
 from tests.unit.deployment import dockerfiles
 from tests.unit.deployment.manifests import (
@@ -18,13 +19,20 @@ from tests.unit.deployment.manifests import (
     workloads,
 )
 
+SET_VERSION = "VERSION=$(make --silent version)"
+
 
 def _blocks(text: str, overlay: str) -> list[list[str]]:
     """The commands, as words, of the code blocks that are marked for an overlay."""
     pattern = rf"<!-- commands:{overlay} -->\n```\n(.*?)```\n<!-- /commands:{overlay} -->"
     commands = [line for block in re.findall(pattern, text, re.DOTALL) for line in block.splitlines()]
-    assert commands
-    return [shlex.split(command) for command in commands]
+    assert commands.pop(0) == SET_VERSION
+    return [_words(command) for command in commands]
+
+
+def _words(command: str) -> list[str]:
+    """As the shell has them after SET_VERSION."""
+    return shlex.split(command.replace("$VERSION", __version__))
 
 
 def _options(words: list[str]) -> dict[str, str]:
@@ -50,6 +58,7 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
             stages = dockerfiles.read(project_root / options["file"])
             assert options.get("target", stages[-1].name) in {stage.name for stage in stages}
             assert options["tag"] in _images(manifests)
+            assert options["build-arg"] == f"VERSION={options['tag'].rpartition(':')[2]}"
         case ["docker", "push", image]:
             assert image in _images(manifests)
         case ["kind", "create", "cluster", *_]:
@@ -106,12 +115,17 @@ def test_every_component_is_told_of(project_root: Path) -> None:
 
 def test_image_builds_of_the_docker_readme_name_stages_that_are_there(project_root: Path) -> None:
     text = (project_root / "docker" / "README.md").read_text()
-    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("docker build")]
+    commands = [_words(line) for line in text.splitlines() if line.startswith("docker build")]
     assert len(commands) == 6
+    assert f"\n{SET_VERSION}\ndocker build" in text
     versions = [path.name for path in (project_root / "model_repository" / MODEL_NAME).iterdir()]
     for words in commands:
         options = _options(words)
         stages = dockerfiles.read(project_root / options["file"])
         assert options.get("target", stages[-1].name) in {stage.name for stage in stages}
+        tag = options["tag"].partition(":")[2]
+        version = tag if "model.Dockerfile" in options["file"] else __version__
+        assert tag in (version, f"{version}-{options.get('target')}")
+        assert options["build-arg"] == f"VERSION={version}"
         if "model.Dockerfile" in options["file"]:
-            assert options["tag"].partition(":")[2] in versions
+            assert version in versions

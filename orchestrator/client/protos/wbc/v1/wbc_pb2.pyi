@@ -586,7 +586,7 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "classes", "input_size", "profiles", "report_writers", "disclaimer", "signatures")
+    __slots__ = ("model", "classes", "input_size", "profiles", "report_writers", "disclaimer", "signatures", "service_version")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CLASSES_FIELD_NUMBER: _ClassVar[int]
     INPUT_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -594,6 +594,7 @@ class GetModelResponse(_message.Message):
     REPORT_WRITERS_FIELD_NUMBER: _ClassVar[int]
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
     SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_VERSION_FIELD_NUMBER: _ClassVar[int]
     model: Model
     classes: _containers.RepeatedScalarFieldContainer[CellClass]
     input_size: int
@@ -601,7 +602,8 @@ class GetModelResponse(_message.Message):
     report_writers: _containers.RepeatedCompositeFieldContainer[ReportWriter]
     disclaimer: str
     signatures: _containers.RepeatedCompositeFieldContainer[ModelSignature]
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[CellClass, str]]] = ..., input_size: _Optional[int] = ..., profiles: _Optional[_Iterable[_Union[Profile, _Mapping]]] = ..., report_writers: _Optional[_Iterable[_Union[ReportWriter, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[ModelSignature, _Mapping]]] = ...) -> None: ...
+    service_version: str
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., classes: _Optional[_Iterable[_Union[CellClass, str]]] = ..., input_size: _Optional[int] = ..., profiles: _Optional[_Iterable[_Union[Profile, _Mapping]]] = ..., report_writers: _Optional[_Iterable[_Union[ReportWriter, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[ModelSignature, _Mapping]]] = ..., service_version: _Optional[str] = ...) -> None: ...
 
 class ModelSignature(_message.Message):
     __slots__ = ("name", "outputs")
