@@ -77,7 +77,8 @@ def _exported(
         from tests.random_weights import calibrate, randomise
         from training.export import export_model
 
-        # Every run has the same network: with some initial weights a class answers nearly the same for every image.
+        # Every run has the same network: with some initial weights a class answers nearly the same for every
+        # image.
         keras.utils.set_random_seed(0)
         model = randomise(build())
         calibrate(model, varied_images(24, 96, seed=1).astype(np.float32) / np.float32(255.0))
