@@ -1,5 +1,5 @@
-# Everything a person does here, one word each. Needs git, make and Python 3.11 or newer; each target makes the
-# environment that it needs, once, from the pinned requirements:
+# Everything a person does here, one word each. Needs git, make and Python 3.11, 3.12 or 3.13; each target
+# makes the environment that it needs, once, from the pinned requirements:
 #   .venv/run  the service alone, no TensorFlow        (requirements/runtime.txt)
 #   .venv/dev  the service, training, tests and tools  (requirements/dev.txt)
 
@@ -12,10 +12,15 @@ DATA_ROOT ?= $(or $(WBC_DATA_ROOT),$(firstword $(wildcard data/wbc ../shared/dat
 RUN := .venv/run
 DEV := .venv/dev
 
-# The first of these that is a Python 3.11 or newer; make run PYTHON=/path/to/python3.12 chooses another.
+# The Pythons that every pin has a wheel for. For 3.14, pyjpegls (which highdicom needs) and TensorFlow 2.21 have none.
+SUPPORTED := (3, 11) <= sys.version_info < (3, 14)
+# The first of these that is one of them; make run PYTHON=/path/to/python3.12 chooses another.
 PYTHONS := python3.11 python3.12 python3.13 python3
-is_new_enough = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(1))
-PYTHON ?= $(or $(firstword $(foreach candidate,$(PYTHONS),$(call is_new_enough,$(candidate)))),python3)
+is_supported = $(shell $(1) -c 'import sys; sys.exit(not $(SUPPORTED))' >/dev/null 2>&1 && echo $(1))
+PYTHON ?= $(or $(firstword $(foreach candidate,$(PYTHONS),$(call is_supported,$(candidate)))),python3)
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; $(SUPPORTED) or sys.exit("Python 3.11, 3.12 or 3.13 is needed (pyjpegls \
+	and TensorFlow 2.21 have no wheels for a newer one); %s is %d.%d. Name another with PYTHON=" % \
+	(sys.executable, sys.version_info[0], sys.version_info[1]))'
 
 # Only wheels, only those of the lock files, each with its hash. Nothing is resolved: pip 23, which Debian 12 and
 # Python 3.11 bring, looks up a dependency with an extra apart from the pin without one, takes the newest release of
@@ -124,15 +129,15 @@ clean: ## Remove environments, caches and build output
 
 # An environment is made anew when its pins change, so that it holds nothing but them.
 $(RUN)/.requirements: requirements/runtime.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
+	$(CHECK_PYTHON)
 	@echo "Making $(RUN): about 770 MB, once."
 	$(PYTHON) -m venv --clear $(RUN)
 	$(RUN)/bin/python $(PIP) install $(LOCKED) -r requirements/runtime.txt
 	@touch $@
 
 $(DEV)/.requirements: requirements/dev.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("Python 3.11, 3.12 or 3.13 is needed (TensorFlow 2.20 knows no other); %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
-	@echo "Making $(DEV): about 3 GB, once."
+	$(CHECK_PYTHON)
+	@echo "Making $(DEV): about 4 GB, once."
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install $(LOCKED) -r requirements/dev.txt
 	@touch $@

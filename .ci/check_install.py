@@ -20,7 +20,7 @@ import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-INTERPRETERS = ("python3.11", "python3.12", "python3.13", "python3.14")
+INTERPRETERS = ("python3.11", "python3.12", "python3.13")
 PIPS = {"oldest": "pip==23.0.1", "own": None, "newest": "pip"}
 IMAGE = ROOT / "tests" / "golden" / "example.png"
 READY_WITHIN_S = 180.0

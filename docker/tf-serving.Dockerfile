@@ -3,14 +3,14 @@
 #   VERSION=$(make --silent version)
 #   docker build --file docker/tf-serving.Dockerfile --target gpu --build-arg VERSION=$VERSION --tag wbc-tf-serving:$VERSION-gpu .
 #   docker build --file docker/tf-serving.Dockerfile --target cpu --build-arg VERSION=$VERSION --tag wbc-tf-serving:$VERSION-cpu .
-# 2.20.0 is the newest server there is; training pins TensorFlow to what it can load.
+# 2.21.0 is the newest server; training pins TensorFlow to what it can load.
 # For research use only. Not for use in diagnostic procedures.
 
 FROM scratch AS model
 # Readable by everyone, whatever the umask of the clone.
 COPY --chmod=0755 model_repository /models
 
-FROM tensorflow/serving:2.20.0 AS cpu
+FROM tensorflow/serving:2.21.0 AS cpu
 COPY --from=model /models /models
 ARG VERSION=unknown
 LABEL org.opencontainers.image.version="${VERSION}"
@@ -29,7 +29,7 @@ CMD ["--port=8500", \
      "--enable_profiler=false", \
      "--grpc_channel_arguments=grpc.max_connection_age_ms=300000,grpc.max_connection_age_grace_ms=35000"]
 
-FROM tensorflow/serving:2.20.0-gpu AS gpu
+FROM tensorflow/serving:2.21.0-gpu AS gpu
 COPY --from=model /models /models
 # CUDA keeps what it compiles for a GPU newer than itself; a home directory there is not.
 ENV CUDA_CACHE_PATH=/tmp/cuda

@@ -20,6 +20,7 @@ LOCK_FILES = ("requirements/runtime.txt", "requirements/dev.txt")
 SERVED = ("tracing", "writers", "oidc", "interop", "dicom")
 ADDRESS = re.compile(r"https?://|git\+|file:|^\s*--?(i|f|(extra-)?index-url|find-links)\b", re.MULTILINE)
 MACHINE_PATH = re.compile(r"(?<![\w.$)}/])/(home|root|work|opt|tmp|Users|mnt|srv)/")
+SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 TRAINING_FRAMEWORKS = {"tensorflow", "tensorflow_serving", "keras", "jax", "torch", "sklearn", "training"}
 
 
@@ -39,11 +40,11 @@ def _names(pins: list[Requirement]) -> set[str]:
     return {canonicalize_name(pin.name) for pin in pins}
 
 
-def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     # A make that runs these tests hands its own flags down; the commands under test shall not see them.
     environment = {
         name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}
-    }
+    } | variables
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -160,6 +161,27 @@ class TestPackaging:
         assert data - packaged == set()
 
 
+@pytest.fixture
+def make_folder(project_root: Path, tmp_path: Path) -> Path:
+    """A folder with the Makefile, what it reads, and no environment."""
+    for name in ("Makefile", "pyproject.toml", *LOCK_FILES):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(project_root / name, tmp_path / name)
+    return tmp_path
+
+
+def _fake_python(path: Path, version: str) -> Path:
+    """An interpreter that says it is another version, runs ``-c`` and does nothing else."""
+    major, minor = version.split(".")
+    source = (
+        f"import sys; sys.version_info = ({major}, {minor}, 4); sys.argv[1] == '-c' and exec(sys.argv[2])"
+    )
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{source}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 class TestMakefile:
     def test_help_is_the_default_and_names_every_target(self, project_root: Path) -> None:
@@ -174,19 +196,62 @@ class TestMakefile:
         answer = _run(["make", "--dry-run", "run", "PORT=9123"], cwd=project_root)
         assert re.search(r"serve .*--port 9123\b", answer.stdout)
 
-    def test_too_old_a_python_is_refused_with_a_reason(self, project_root: Path, tmp_path: Path) -> None:
-        old_python = tmp_path / "python3.10"
-        source = "import sys; sys.version_info = (3, 10, 4); exec(sys.argv[2])"
-        old_python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{source}' \"$@\"\n")
-        old_python.chmod(0o755)
-        for name in ("Makefile", "pyproject.toml", *LOCK_FILES):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            shutil.copy(project_root / name, tmp_path / name)
-        answer = _run(["make", "run", f"PYTHON={old_python}"], cwd=tmp_path)
+    @pytest.mark.parametrize("target", ["run", "test"])
+    @pytest.mark.parametrize("version", ["3.10", "3.14", "3.15"])
+    def test_a_python_without_wheels_is_refused_with_a_reason(
+        self, make_folder: Path, target: str, version: str
+    ) -> None:
+        python = _fake_python(make_folder / "python", version)
+        answer = _run(["make", target, f"PYTHON={python}"], cwd=make_folder)
         assert answer.returncode != 0
-        assert "Python 3.11 or newer is needed" in answer.stderr
-        assert "is 3.10" in answer.stderr
-        assert not (tmp_path / ".venv").exists()
+        assert "Python 3.11, 3.12 or 3.13 is needed" in answer.stderr
+        assert "no wheels for a newer one" in answer.stderr
+        assert f"is {version}" in answer.stderr
+        assert not (make_folder / ".venv").exists()
+
+    @pytest.mark.parametrize("target", ["run", "test"])
+    @pytest.mark.parametrize("version", SUPPORTED_PYTHONS)
+    def test_a_supported_python_makes_the_environment(
+        self, make_folder: Path, target: str, version: str
+    ) -> None:
+        python = _fake_python(make_folder / "python", version)
+        answer = _run(["make", target, f"PYTHON={python}"], cwd=make_folder)
+        assert "is needed" not in answer.stderr
+        assert f"{python} -m venv --clear" in answer.stdout
+
+    @pytest.mark.parametrize(
+        ("there", "chosen"),
+        [
+            ({"python3": "3.14", "python3.12": "3.12"}, "python3.12"),
+            ({"python3": "3.12", "python3.13": "3.13"}, "python3.13"),
+            ({"python3": "3.13", "python3.14": "3.14"}, "python3"),
+            ({"python3": "3.14", "python3.14": "3.14"}, "python3"),  # refused afterwards
+        ],
+    )
+    def test_the_python_that_is_chosen_is_a_supported_one(
+        self, make_folder: Path, there: dict[str, str], chosen: str
+    ) -> None:
+        for name, version in there.items():
+            _fake_python(make_folder / "bin" / name, version)
+        make = shutil.which("make")
+        assert make is not None
+        answer = _run([make, "--dry-run", "run"], cwd=make_folder, PATH=str(make_folder / "bin"))
+        assert f"\n{chosen} -m venv" in answer.stdout, answer.stderr
+
+    def test_the_pythons_are_the_same_ones_wherever_they_are_told(
+        self, project_root: Path, pyproject: dict[str, Any]
+    ) -> None:
+        classifiers = " ".join(pyproject["project"]["classifiers"])
+        assert tuple(re.findall(r"Python :: (3\.\d+)", classifiers)) == SUPPORTED_PYTHONS
+        makefile = (project_root / "Makefile").read_text()
+        candidates = " ".join(f"python{version}" for version in SUPPORTED_PYTHONS)
+        assert f"PYTHONS := {candidates} python3\n" in makefile
+        check = (project_root / ".ci" / "check_install.py").read_text()
+        assert re.findall(r'"(python3\.\d+)"', check) == candidates.split()
+        *others, last = SUPPORTED_PYTHONS
+        in_words = f"Python {', '.join(others)} or {last}"
+        for name in ("Makefile", "README.md", "CONTRIBUTING.md"):
+            assert in_words in (project_root / name).read_text(), name
 
 
 # Each line breaks one rule: the module that is made to import, and what it must not.

@@ -82,8 +82,8 @@ def test_the_server_is_the_one_that_training_is_pinned_to(project_root: Path) ->
     )
     stages = dockerfiles.read(_path(project_root, "tf-serving"))
     bases = [stage.base for stage in stages if stage.base != "scratch"]
-    assert bases == ["tensorflow/serving:2.20.0", "tensorflow/serving:2.20.0-gpu"]
-    assert set(pins) == {"2.20"}
+    assert bases == ["tensorflow/serving:2.21.0", "tensorflow/serving:2.21.0-gpu"]
+    assert set(pins) == {"2.21"}
 
 
 def test_images_are_not_root(stages: list[Stage], name: str) -> None:

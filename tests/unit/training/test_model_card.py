@@ -16,7 +16,7 @@ FACTS = ModelCardFacts(
             accuracy=Interval(0.88, 0.835, 0.92),
         )
     },
-    environment={"tensorflow": "2.20.0"},
+    environment={"tensorflow": "2.21.0"},
     procedure="Trained from random initialisation.",
     notes=("One run, one seed.",),
 )
@@ -40,7 +40,7 @@ def test_card_states_version_hash_figures_and_settings(version_dir: Path) -> Non
         "| TestA | 213 | 0.871 (0.820 to 0.910) | 0.865 (0.810 to 0.905) | 0.880 (0.835 to 0.920) |" in card
     )
     assert "| epochs | `40` |" in card
-    assert "| tensorflow | 2.20.0 |" in card
+    assert "| tensorflow | 2.21.0 |" in card
     assert "Trained from random initialisation." in card
     assert "- One run, one seed." in card
 
