@@ -32,7 +32,7 @@ from training.cells import (
     judge,
     look,
 )
-from training.datasets import Sample, read_split
+from training.datasets import Sample, read_device, read_split
 from training.device_profile import EQUAL_SHARES, smoothed_prior
 from training.endpoint import Endpoint
 from training.evaluation_files import write_evaluation
@@ -70,7 +70,9 @@ UNSEEN_DEVICE_SPLIT: Final = "TestB"
 class EvaluationSettings:
     """What is evaluated and how; None leaves the profile's own.
 
-    ``limit`` images of a split are drawn by ``seed``, as are the images of the Reinhard reference.
+    ``more_devices`` are folders of further devices (:func:`training.datasets.read_device`), judged as splits
+    of their names. ``limit`` images of a split are drawn by ``seed``, as are the images of the Reinhard
+    reference.
     ``resamples`` of the cells make the intervals. ``testb_binary_mode`` is the routing of the split TestB
     alone. ``batch_size`` counts images.
     """
@@ -78,6 +80,7 @@ class EvaluationSettings:
     data_root: Path
     output_dir: Path
     splits: tuple[str, ...] = ("TestA", "TestB")
+    more_devices: tuple[Path, ...] = ()
     model_path: Path = Path("model_repository/wbc/5")
     runtime: Runtime = "embedded"
     profile: str = "default"
@@ -215,6 +218,8 @@ def chosen_samples(settings: EvaluationSettings) -> dict[str, list[Sample]]:
     for split in settings.splits:
         samples = read_split(settings.data_root, split)
         chosen[split] = _drawn(samples, settings.limit, settings.seed)
+    for folder in settings.more_devices:
+        chosen[folder.name] = _drawn(read_device(folder), settings.limit, settings.seed)
     return chosen
 
 

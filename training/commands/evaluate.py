@@ -27,7 +27,13 @@ def evaluate(
     output_dir: Annotated[
         Path, _option("Gets a folder per split, and one for all splits together.", _WHAT)
     ] = Path("outputs"),
-    split: Annotated[list[str] | None, _option("Repeatable; TestA and TestB where absent.", _WHAT)] = None,
+    split: Annotated[
+        list[str] | None, _option("Repeatable; TestA and TestB where neither is named.", _WHAT)
+    ] = None,
+    more_device: Annotated[
+        list[Path] | None,
+        _option("A folder <device>/<Class>/*, but for what is held back there (repeatable).", _WHAT),
+    ] = None,
     limit: Annotated[
         int | None, _option("At most this many images of a split, drawn by --seed.", _WHAT, min=1)
     ] = None,
@@ -131,7 +137,8 @@ def evaluate(
     settings = EvaluationSettings(
         data_root=data_root,
         output_dir=output_dir,
-        splits=tuple(dict.fromkeys(split or ("TestA", "TestB"))),
+        splits=tuple(dict.fromkeys(split or (() if more_device else ("TestA", "TestB")))),
+        more_devices=tuple(more_device or ()),
         model_path=model_path,
         runtime=runtime,
         profile=profile,
