@@ -56,6 +56,17 @@ class OneClassPredictor:
         return Prediction(main, aux, np.log(main), None, ModelIdentity("wbc", 1, None))
 
 
+def test_a_further_device_is_judged_as_a_split_of_its_name(data_root, tmp_path):
+    settings = EvaluationSettings(
+        data_root, tmp_path, splits=("TestB",), more_devices=(data_root / "TestA",), limit=3
+    )
+
+    chosen = chosen_samples(settings)
+
+    assert {split: len(samples) for split, samples in chosen.items()} == {"TestB": 3, "TestA": 3}
+    assert all(sample.path.is_relative_to(data_root / split) for split in chosen for sample in chosen[split])
+
+
 def test_every_image_passes_the_profiles_pipeline(data_root):
     predict = OneClassPredictor(4)
 
