@@ -157,7 +157,7 @@ async def test_a_shadow_of_another_version_is_asked_and_not_told(small_exported_
     assert await server.ready()
     views = ViewBatch(np.zeros((1, 224, 224, 3), np.uint8), np.ones(1, np.float32))
     answer = await server.classify(views)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while REGISTRY.get_sample_value("wbc_shadow_comparisons_total", {"outcome": "agree"}) == before:
             await asyncio.sleep(0.01)
     await server.close()
