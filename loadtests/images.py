@@ -13,8 +13,8 @@ import numpy as np
 
 from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import CLASS_NAMES
-from training.synthesis.looks import LOOKS
-from training.synthesis.smear import paint_cell
+from orchestrator.painting.looks import LOOKS
+from orchestrator.painting.smear import paint_cell
 
 SIDE_PX: Final = {"scanner": 360, "phone": 575}
 """Frames of the devices whose images the model was trained on: CellaVision DM96 and Raabin's telephone."""

@@ -33,6 +33,7 @@ from orchestrator.interop_wiring import site_of
 from orchestrator.keys_command import keys_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report_command import report
+from orchestrator.samples_command import samples
 from orchestrator.settings import Settings, in_one_line, load_settings
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimen_wiring import differential_rules
@@ -203,6 +204,7 @@ def check() -> None:
 
 app.command()(report)
 app.command()(export)
+app.command()(samples)
 app.add_typer(dicom_app, name="dicom")
 app.add_typer(emulate_app, name="emulate")
 app.add_typer(keys_app, name="keys")

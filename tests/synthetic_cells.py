@@ -1,18 +1,16 @@
-"""Painted cells as tests ask for them: all of one well stained slide, at any size, with their masks.
+"""Painted cells as tests ask for them: those of `wbc samples`, at any size, with their masks.
 
-The painter is the project's own (:mod:`training.synthesis`); enough morphology for the pipeline to work on,
-not a substitute for real images where accuracy is measured.
+Enough morphology for the pipeline to work on, not a substitute for real images where accuracy is measured.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthesis.looks import scanner
-from training.synthesis.smear import BACKGROUND, NUCLEUS, paint_cell
-from training.synthesis.white_cells import PAINTERS
+from orchestrator.painting.samples import paint_sample
+from orchestrator.painting.smear import BACKGROUND, NUCLEUS
 
 UInt8Array = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -36,9 +34,7 @@ def synthetic_cell(class_name: str, seed: int = 0, size: int = 360) -> UInt8Arra
 @lru_cache(maxsize=256)
 def synthetic_cell_with_masks(class_name: str, seed: int = 0, size: int = 360) -> SyntheticCell:
     """The same with the true masks of nucleus and whole cell."""
-    random = np.random.default_rng((seed, list(PAINTERS).index(class_name)))
-    look = replace(scanner(np.random.default_rng(0)), frame_px=size, jpeg_quality=None)
-    painted = paint_cell(class_name, look, random)
+    painted = paint_sample(class_name, seed, side_px=size)
     for shared in (painted.rgb, painted.levels):
         shared.setflags(write=False)
     return SyntheticCell(painted.rgb, painted.levels == NUCLEUS, painted.levels > BACKGROUND)

@@ -18,10 +18,10 @@ from sklearn.datasets import load_sample_images
 
 from orchestrator.domain import Finding, UInt8Array
 from orchestrator.errors import ConfigurationError
+from orchestrator.painting.looks import LOOKS
 from orchestrator.vision.decode import decode
 from orchestrator.vision.quality import MIN_SIDE_PX
-from training.synthesis.looks import LOOKS
-from training.synthesis.negatives import NEGATIVES, paint_negative
+from training.painted_negatives import NEGATIVES, paint_negative
 
 MANIFEST: Final = "manifest.csv"
 BOX: Final = ("x0", "y0", "x1", "y1")
@@ -94,7 +94,7 @@ def real_negatives(
 
 
 def painted_negatives(per_kind: int, *, seed: int = 42) -> list[Negative]:
-    """``per_kind`` pictures of each of :data:`~training.synthesis.negatives.NEGATIVES`.
+    """``per_kind`` pictures of each of :data:`~training.painted_negatives.NEGATIVES`.
 
     Each with a look of its own, of every device in turn.
     """

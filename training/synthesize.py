@@ -21,9 +21,9 @@ from rich.progress import track
 from orchestrator.domain import DISCLAIMER, UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
-from training.synthesis.looks import LOOKS, Look
-from training.synthesis.negatives import NEGATIVES, paint_negative
-from training.synthesis.smear import PaintedCell, paint_cell
+from orchestrator.painting.looks import LOOKS, Look
+from orchestrator.painting.smear import PaintedCell, paint_cell
+from training.painted_negatives import NEGATIVES, paint_negative
 
 SLIDES: Final = 8
 """Slides of each device in a split, with cells of every class and a look each: enough to hold some out.

@@ -44,7 +44,7 @@ def test_help_teaches_the_commands(wbc):
     result = wbc("--help")
 
     assert result.returncode == 0
-    for command in ("serve", "analyse", "check"):
+    for command in ("serve", "analyse", "samples", "check"):
         assert command in result.stdout
     assert wbc("--version").stdout.strip() == __version__
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from orchestrator.edge import web_page
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.painting.looks import LOOKS
+from orchestrator.painting.smear import paint_cell
 from orchestrator.vision.preprocessing import Recipe, enhance
 from orchestrator.vision.stain import LabStatistics, reinhard
 from tests.synthetic_cells import UInt8Array, synthetic_cell
-from training.synthesis.looks import LOOKS
-from training.synthesis.smear import paint_cell
 
 REINHARD_REFERENCE = LabStatistics(mean=(180.0, 145.0, 120.0), std=(40.0, 15.0, 18.0))
 

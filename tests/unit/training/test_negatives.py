@@ -15,7 +15,7 @@ from training.negatives import (
     real_negatives,
     review_rates,
 )
-from training.synthesis.negatives import NEGATIVES
+from training.painted_negatives import NEGATIVES
 
 MARK = (250, 0, 250)
 

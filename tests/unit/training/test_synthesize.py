@@ -10,7 +10,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from training.cli import app
 from training.datasets import read_split, validation_split
 from training.negatives import real_negatives
-from training.synthesis.negatives import NEGATIVES
+from training.painted_negatives import NEGATIVES
 from training.synthesize import SynthesisPlan, synthesize
 
 PLAN = SynthesisPlan(train_per_class=11, test_per_class=1, negatives_per_kind=2, seed=5)

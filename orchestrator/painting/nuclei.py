@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from training.synthesis.shapes import Canvas, Cover, Point, outline, polar, union
+from orchestrator.painting.shapes import Canvas, Cover, Point, outline, polar, union
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Everything is drawn from numbers, in micrometres and optical densities: no image
 none can be told from the result. What is painted is the textbook's picture of each class, enough to learn
 shapes from, to try every command without data, and to test with known masks; it is no measure of accuracy.
 
-:mod:`~training.synthesis.smear` is the way in: ``paint_cell`` and ``paint_negative``.
+:mod:`~orchestrator.painting.smear` is the way in: ``paint_cell``; :mod:`~orchestrator.painting.samples` has a
+look ready for it.
 
 References
 ----------

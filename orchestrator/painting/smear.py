@@ -9,10 +9,10 @@ import numpy as np
 from numpy.random import Generator
 
 from orchestrator.domain import Float32Array, UInt8Array
-from training.synthesis.looks import Look
-from training.synthesis.shapes import Canvas, Point
-from training.synthesis.surroundings import platelets, red_cells, specks
-from training.synthesis.white_cells import PAINTERS, DensityMap, WhiteCell
+from orchestrator.painting.looks import Look
+from orchestrator.painting.shapes import Canvas, Point
+from orchestrator.painting.surroundings import platelets, red_cells, specks
+from orchestrator.painting.white_cells import PAINTERS, DensityMap, WhiteCell
 
 PX_PER_UM: Final = 9.0
 """What is painted at, before the optics and the device's own pixels."""

@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 from numpy.random import Generator
 
-from training.synthesis.looks import Look
-from training.synthesis.shapes import Canvas, Cover, Point, outline, polar, softened, union
-from training.synthesis.white_cells import DensityMap
+from orchestrator.painting.looks import Look
+from orchestrator.painting.shapes import Canvas, Cover, Point, outline, polar, softened, union
+from orchestrator.painting.white_cells import DensityMap
 
 RED_CELL_UM: Final = 7.2
 RED_CELL_SPREAD_UM: Final = 0.4

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from training.synthesis import nuclei
-from training.synthesis.looks import Look
-from training.synthesis.nuclei import Nucleus
-from training.synthesis.shapes import Canvas, Cover, Point, outline, polar, softened, union
+from orchestrator.painting import nuclei
+from orchestrator.painting.looks import Look
+from orchestrator.painting.nuclei import Nucleus
+from orchestrator.painting.shapes import Canvas, Cover, Point, outline, polar, softened, union
 
 DensityMap = NDArray[np.float32]
 """Optical density of red, green and blue, float32 ``[H, W, 3]``."""

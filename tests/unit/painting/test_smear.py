@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.painting.looks import LOOKS, scanner
+from orchestrator.painting.smear import paint_cell, photograph
 from orchestrator.vision.crop import locate_cell
-from training.synthesis.looks import LOOKS, scanner
-from training.synthesis.negatives import NEGATIVES, paint_negative
-from training.synthesis.smear import paint_cell, photograph
 
 SEEDS = range(6)
 
@@ -137,31 +136,8 @@ def test_density_darkens_as_beer_and_lambert_say():
     assert np.abs(image.astype(float) - look.field_rgb / 2).max() <= 0.51
 
 
-@pytest.mark.parametrize("kind", NEGATIVES)
-def test_a_negative_has_the_size_of_its_look_and_no_white_cell(kind):
-    random = np.random.default_rng(1)
-    look = LOOKS["camera"](random)
-
-    image = paint_negative(kind, look, random)
-
-    assert image.shape == (look.frame_px, look.frame_px, 3)
-    assert image.dtype == np.uint8
-
-
-@pytest.mark.parametrize("kind", ["red cells", "empty field"])
-def test_where_there_is_no_nucleus_none_is_found(kind):
-    found = 0
-    for seed in range(10):
-        random = np.random.default_rng(seed)
-        found += locate_cell(paint_negative(kind, LOOKS["scanner"](random), random)) is not None
-
-    assert found <= 3
-
-
-def test_a_class_or_kind_that_nobody_paints_is_an_error():
+def test_a_class_that_nobody_paints_is_an_error():
     random = np.random.default_rng(0)
 
     with pytest.raises(KeyError):
         paint_cell("Blast", scanner(random), random)
-    with pytest.raises(KeyError):
-        paint_negative("cats", scanner(random), random)

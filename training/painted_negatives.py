@@ -9,11 +9,11 @@ import numpy as np
 from numpy.random import Generator
 
 from orchestrator.domain import UInt8Array
-from training.synthesis.looks import Look
-from training.synthesis.shapes import Canvas, outline, polar, softened
-from training.synthesis.smear import PX_PER_UM, photograph
-from training.synthesis.surroundings import platelets, red_cells, specks
-from training.synthesis.white_cells import DensityMap
+from orchestrator.painting.looks import Look
+from orchestrator.painting.shapes import Canvas, outline, polar, softened
+from orchestrator.painting.smear import PX_PER_UM, photograph
+from orchestrator.painting.surroundings import platelets, red_cells, specks
+from orchestrator.painting.white_cells import DensityMap
 
 
 def paint_negative(kind: str, look: Look, random: Generator) -> UInt8Array:
