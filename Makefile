@@ -105,6 +105,10 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py
 	rm $(WBC_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
+.PHONY: docs
+docs: $(DEV)/.installed ## Write the tables of all settings into docs/api.md
+	$(DEV)/bin/python -m tests.settings_table
+
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) $(SERVED) --output-file requirements/runtime.txt
@@ -128,7 +132,7 @@ $(RUN)/.requirements: requirements/runtime.txt
 
 $(DEV)/.requirements: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("Python 3.11, 3.12 or 3.13 is needed (TensorFlow 2.20 knows no other); %s is %d.%d. Name another with PYTHON=" % (sys.executable, v[0], v[1]))'
-	@echo "Making $(DEV): about 3 GB, once."
+	@echo "Making $(DEV): about 3.7 GB, once."
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install $(LOCKED) -r requirements/dev.txt
 	@touch $@
