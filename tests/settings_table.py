@@ -59,7 +59,7 @@ def _rows(fields: dict[str, FieldInfo], prefix: str) -> Iterator[tuple[str, str,
             continue
         own_name = field.validation_alias if isinstance(field.validation_alias, str) else None
         variable = own_name or (f"{prefix}{name.upper()}" if prefix else name)
-        meaning = (field.description or "").replace("|", "\\|")
+        meaning = (field.description or "").replace("|", "\\|").replace("<", "&lt;")
         yield f"`{variable}`", _type(field.annotation), _default(field), meaning
 
 
