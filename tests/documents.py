@@ -17,6 +17,7 @@ NOT_RUN: Final = frozenset(
     {
         "downloads",
         "runs until it is stopped",
+        "measures the machine",
         "takes minutes",
         "takes hours",
         "needs a cluster",
