@@ -69,7 +69,9 @@ def blocks_of(text: str, page: str) -> list[Block]:
             continue
         where, language = f"{page}:{number}", fence["language"]
         if language not in RUN | SHOWN:
-            raise ValueError(f"{where}: expected one of {', '.join(sorted(RUN | SHOWN))}, received {language!r}")
+            raise ValueError(
+                f"{where}: expected one of {', '.join(sorted(RUN | SHOWN))}, received {language!r}"
+            )
         code = list(_until_the_end(lines, where))
         found.append(Block(where, language, "\n".join(code) + "\n", _reason(fence["rest"].strip(), where)))
     return found
@@ -88,7 +90,9 @@ def _reason(rest: str, where: str) -> str | None:
         return None
     mark, _, reason = rest.partition(":")
     if mark != "not-run" or reason.strip() not in NOT_RUN:
-        raise ValueError(f"{where}: expected not-run: and one of {', '.join(sorted(NOT_RUN))}, received {rest!r}")
+        raise ValueError(
+            f"{where}: expected not-run: and one of {', '.join(sorted(NOT_RUN))}, received {rest!r}"
+        )
     return reason.strip()
 
 
@@ -134,7 +138,9 @@ def fresh_clone(root: Path, folder: Path) -> Path:
     return folder
 
 
-def run_script(script: str, folder: Path, environment: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
+def run_script(
+    script: str, folder: Path, environment: Mapping[str, str], timeout_s: float
+) -> tuple[int, str]:
     """The script's exit code and all that it said; whatever it left in the background ends with it."""
     output = folder / "output-of-the-documents.txt"
     with output.open("w") as written:
@@ -203,8 +209,6 @@ def broken_links(root: Path, pages: Sequence[Path]) -> list[str]:
                 continue
             path, _, anchor = link.partition("#")
             target = (root / page.parent / path) if path else root / page
-            if not target.exists():
-                broken.append(f"{page}: {link}")
-            elif anchor and (target.suffix != ".md" or anchor not in anchors_of(target.read_text("utf-8"))):
+            if not target.exists() or (anchor and (target.suffix != ".md" or anchor not in anchors_of(target.read_text("utf-8")))):
                 broken.append(f"{page}: {link}")
     return broken
