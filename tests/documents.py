@@ -28,7 +28,7 @@ NOT_RUN: Final = frozenset(
         "needs other machines",
     }
 )
-"""Why a block is not run: what stands after ``not-run:`` behind the language of its fence."""
+"""Why a block is not run; stands after ``not-run:`` behind the language of its fence."""
 
 RUN: Final = frozenset({"sh", "python"})
 SHOWN: Final = frozenset({"json", "text", "toml", "sql"})
@@ -40,7 +40,7 @@ _LINK: Final = re.compile(r"\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block; ``where`` is ``page:line`` of its fence, ``not_run`` the reason for which it is left out."""
+    """A code block; ``where`` is ``page:line`` of its fence, ``not_run`` why it is left out."""
 
     where: str
     language: str
@@ -59,8 +59,8 @@ def tracked_files(root: Path, *patterns: str) -> list[Path]:
 def blocks_of(text: str, page: str) -> list[Block]:
     """The code blocks of a page in Markdown.
 
-    Raises ``ValueError`` for a fence without a language, for one that nothing says how to treat, for a mark that
-    is none of :data:`NOT_RUN`, and for one that is not closed.
+    Raises ``ValueError`` for a fence without a language that is run or shown, for a mark that is none of
+    :data:`NOT_RUN`, and for one that is not closed.
     """
     found: list[Block] = []
     lines = iter(enumerate(text.splitlines(), start=1))
@@ -99,8 +99,8 @@ def _reason(rest: str, where: str) -> str | None:
 def script_of(blocks: Sequence[Block], ports: Mapping[int, int]) -> str:
     """One shell script of the blocks that are run, in their order; each port of ``ports`` stands for its key.
 
-    It ends with the first command that fails, and says in which block. Variables and background jobs of a block are
-    there for the next one, as they are for a reader.
+    It ends with the first command that fails, and says in which block. Variables and background jobs of a
+    block are there for the next one, as they are for a reader.
     """
     lines = ["set -eEu -o pipefail", """trap 'echo "failed: $where" >&2' ERR"""]
     for block in blocks:
@@ -122,7 +122,7 @@ def _moved(code: str, ports: Mapping[int, int]) -> str:
 
 
 def fresh_clone(root: Path, folder: Path) -> Path:
-    """What a clone of ``root`` holds, in ``folder``, and the commands of its environments, run by this Python."""
+    """What a clone of ``root`` holds, in ``folder``; the commands of its environments run by this Python."""
     for path in tracked_files(root):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, folder / path)
@@ -200,6 +200,10 @@ def anchors_of(text: str) -> set[str]:
     return anchors
 
 
+def _has_anchor(page: Path, anchor: str) -> bool:
+    return page.suffix == ".md" and anchor in anchors_of(page.read_text(encoding="utf-8"))
+
+
 def broken_links(root: Path, pages: Sequence[Path]) -> list[str]:
     """The relative links of these pages to what is not there, as ``page: link``."""
     broken: list[str] = []
@@ -209,6 +213,6 @@ def broken_links(root: Path, pages: Sequence[Path]) -> list[str]:
                 continue
             path, _, anchor = link.partition("#")
             target = (root / page.parent / path) if path else root / page
-            if not target.exists() or (anchor and (target.suffix != ".md" or anchor not in anchors_of(target.read_text("utf-8")))):
+            if not target.exists() or (anchor and not _has_anchor(target, anchor)):
                 broken.append(f"{page}: {link}")
     return broken

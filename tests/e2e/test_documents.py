@@ -1,4 +1,4 @@
-"""Every command and every program of the documents, run page by page in what a clone holds, as a reader would."""
+"""Every command and program of the documents, run page by page in what a clone holds, as a reader would."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Clone:
-    """A folder with what is tracked, beside a running service of it; ports of the documents and those in their place."""
+    """What is tracked, beside a running service of it; ports of the documents and those in their place."""
 
     folder: Path
     ports: dict[int, int]

@@ -1,6 +1,7 @@
 """How the documents are read and run, and that what they link to and list is there."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,6 @@ def test_what_a_page_left_in_the_background_ends_with_it(tmp_path):
 
 
 def wait_for(path: Path) -> None:
-    import time
-
     end = time.monotonic() + 1.5
     while not path.exists():
         if time.monotonic() > end:
@@ -99,7 +98,8 @@ def test_ports_are_moved_and_other_numbers_are_not(tmp_path):
 
 
 def test_anchors_are_those_of_a_code_host():
-    text = "# What leaves, and when?\n## `WBC_HTTP__…`\n## A [link](x.md)\n## Twice\n## Twice\n```sh\n# none\n```\n"
+    text = "# What leaves, and when?\n## `WBC_HTTP__…`\n## A [link](x.md)\n## Twice\n## Twice\n"
+    text += "```sh\n# none\n```\n"
 
     assert anchors_of(text) == {"what-leaves-and-when", "wbc_http__", "a-link", "twice", "twice-1"}
 
