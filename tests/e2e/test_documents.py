@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,11 +68,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 @pytest.mark.parametrize("page", pages_with_code())
 def test_every_command_of_a_page_runs_in_a_fresh_clone(clone: Clone, page: str) -> None:
-    started = time.monotonic()
     code, said = run_script(
         script_of(blocks_of_page(page), clone.ports), clone.folder, clone.environment, PAGE_TIMEOUT_S
     )
-    print(f"{page}: {time.monotonic() - started:.1f} s")  # noqa: T201
     assert code == 0, said
 
 
