@@ -45,7 +45,7 @@ def samples(
         path = output / name / f"{number:03}.png"
         path.parent.mkdir(exist_ok=True)
         _, data = cv2.imencode(".png", rgb[:, :, ::-1])
-        path.write_bytes(data)
+        path.write_bytes(data.tobytes())
     counts = Counter(name for name, _ in names)
     typer.echo(f"{output}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     typer.echo(f"Painted by a program; none shows a person's blood. {DISCLAIMER}")

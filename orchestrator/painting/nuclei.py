@@ -152,4 +152,5 @@ def _arc(
 ) -> NDArray[np.float64]:
     angles = start + np.linspace(0, sweep, 24)
     waves = 1 + wobble * np.cos(np.linspace(0, random.uniform(2, 7), 24) + random.uniform(0, 6.3))
-    return centre + (radius_um * waves)[:, np.newaxis] * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    turning = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    return np.asarray(centre + (radius_um * waves)[:, np.newaxis] * turning, np.float64)

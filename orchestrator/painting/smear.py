@@ -80,7 +80,8 @@ def photograph(density: DensityMap, look: Look, random: Generator) -> UInt8Array
     image += random.standard_normal(image.shape, dtype=np.float32) * np.float32(look.noise)
     image = 255 * np.power(np.clip(image / 255, 0, 1), np.float32(look.gamma))
     grey = image.mean(axis=2, keepdims=True)
-    pixels = np.clip(np.rint(grey + np.float32(look.saturation) * (image - grey)), 0, 255).astype(np.uint8)
+    coloured = grey + np.float32(look.saturation) * (image - grey)
+    pixels: UInt8Array = np.clip(np.rint(coloured), 0, 255).astype(np.uint8)
     if look.jpeg_quality is None:
         return pixels
     _, data = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.jpeg_quality])
