@@ -110,6 +110,10 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py
 	rm $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
+.PHONY: docs
+docs: $(DEV)/.installed ## Write the tables of all settings into docs/api.md
+	$(DEV)/bin/python -m tests.settings_table
+
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) $(SERVED) --output-file requirements/runtime.txt
@@ -137,7 +141,7 @@ $(RUN)/.requirements: requirements/runtime.txt
 
 $(DEV)/.requirements: requirements/dev.txt
 	$(CHECK_PYTHON)
-	@echo "Making $(DEV): about 4 GB, once."
+	@echo "Making $(DEV): about 3.7 GB, once."
 	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python $(PIP) install $(LOCKED) -r requirements/dev.txt
 	@touch $@

@@ -30,8 +30,10 @@ class _Section(BaseModel):
 class HttpSettings(_Section):
     """Where the HTTP edge listens."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=1, le=65535)
+    host: str = Field(
+        default="127.0.0.1", description="0.0.0.0 for all addresses; others than loopback ask who is there."
+    )
+    port: int = Field(default=8000, ge=1, le=65535, description="Of HTTP, or of HTTPS with security.tls.")
     drain_delay_s: float = Field(
         default=0,
         ge=0,
@@ -50,7 +52,7 @@ class GrpcTlsSettings(_Section):
     """TLS of the gRPC edge; files in PEM, read again when they change."""
 
     certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, description="Of the certificate.")
     client_ca_file: Path | None = Field(
         default=None, description="Clients must show a certificate of it: mutual TLS."
     )
@@ -67,7 +69,7 @@ class GrpcTlsSettings(_Section):
 class GrpcSettings(_Section):
     """Where the gRPC edge listens; it drains as the HTTP edge does, with the times of that."""
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", description="As of HTTP.")
     port: int | None = Field(
         default=None, ge=1, le=65535, description="9000 by custom; there is no gRPC edge where unset."
     )
@@ -105,14 +107,14 @@ class AdmissionSettings(_Section):
 
     max_in_flight: int = Field(default=32, ge=1, description="Each may hold an upload and a decoded image.")
     max_waiting: int = Field(default=32, ge=0, description="Requests that wait for a place, unread.")
-    max_wait_s: float = Field(default=2, ge=0)
+    max_wait_s: float = Field(default=2, ge=0, description="For a place.")
 
 
 class ImageSettings(_Section):
     """What an uploaded image may measure; checked before its pixels are decoded."""
 
-    max_bytes: int = Field(default=10 * 2**20, ge=1)
-    max_pixels: int = Field(default=25_000_000, ge=1)
+    max_bytes: int = Field(default=10 * 2**20, ge=1, description="Of the file: 10 MiB.")
+    max_pixels: int = Field(default=25_000_000, ge=1, description="Width times height.")
     processes: int | None = Field(
         default=None,
         ge=0,
@@ -125,7 +127,9 @@ class ImageSettings(_Section):
 class EmbeddedSettings(_Section):
     """The model server inside this process."""
 
-    precision: Literal["f32", "bf16", "f16"] = "f32"
+    precision: Literal["f32", "bf16", "f16"] = Field(
+        default="f32", description="Of the network's arithmetic."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores where unset.")
     cache_dir: Path | None = Field(
         default=None,
@@ -162,7 +166,7 @@ class TfServingSettings(_Section):
     tls: bool = Field(default=False, description="The server is known by its certificate; lines encrypted.")
     ca_file: Path | None = Field(default=None, description="Checks it; the system's authorities where unset.")
     client_certificate_file: Path | None = Field(default=None, description="Of this service: mutual TLS.")
-    client_key_file: Path | None = None
+    client_key_file: Path | None = Field(default=None, description="Of that certificate.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -187,7 +191,7 @@ class FailoverSettings(_Section):
 class _OtherVersion(_Section):
     """Another model beside the one that answers; the settings of that hold where nothing else is said."""
 
-    version: int | None = Field(default=None, ge=1)
+    version: int | None = Field(default=None, ge=1, description="Its number in the model repository.")
     version_label: str | None = Field(default=None, min_length=1, description="TensorFlow Serving's.")
     target: str | None = Field(default=None, min_length=1, description="host:port of another one.")
 
@@ -218,7 +222,7 @@ class ShadowSettings(_OtherVersion):
     """A version that is asked the same, and whose answers are only compared."""
 
     max_pending: int = Field(default=4, ge=1, description="Copies under way; more are dropped.")
-    timeout_s: float = Field(default=5, gt=0)
+    timeout_s: float = Field(default=5, gt=0, description="Of one question.")
 
 
 def _is_https_or_local(url: str) -> bool:
@@ -240,7 +244,9 @@ class OidcSettings(_Section):
     jwks_url: str | None = Field(default=None, description="Of its keys; found by discovery where unset.")
     algorithms: tuple[
         Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...
-    ] = Field(default=("RS256", "ES256"), min_length=1)
+    ] = Field(
+        default=("RS256", "ES256"), min_length=1, description="Of signatures; no token with another one."
+    )
     roles_claim: str = Field(
         default="roles", min_length=1, description="A claim, or a path such as realm_access.roles."
     )
@@ -270,7 +276,7 @@ class RateLimitSettings(_Section):
     """How often one caller may ask, in each process; probes and pages do not count."""
 
     requests: int | None = Field(default=None, ge=1, description="In window_s; no limit where unset.")
-    window_s: float = Field(default=60, gt=0)
+    window_s: float = Field(default=60, gt=0, description="In which the requests of a caller are counted.")
     max_callers: int = Field(default=10_000, ge=1, description="Remembered at a time.")
 
 
@@ -278,11 +284,11 @@ class TlsSettings(_Section):
     """TLS of the HTTP edge; files in PEM, read again when they change."""
 
     certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
-    key_file: Path | None = None
+    key_file: Path | None = Field(default=None, description="Of the certificate.")
     client_ca_file: Path | None = Field(
         default=None, description="Clients must show a certificate of it: mutual TLS."
     )
-    least_version: Literal["1.2", "1.3"] = "1.2"
+    least_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Of TLS.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -355,17 +361,17 @@ class WriterSettings(_Section):
     provider: Literal["openai", "gemini"] = Field(
         description="openai: any server with OpenAI's API, such as Azure, vLLM or Ollama."
     )
-    model: str = Field(min_length=1, max_length=128)
+    model: str = Field(min_length=1, max_length=128, description="As the provider calls it.")
     name: str | None = Field(
         default=None, min_length=1, max_length=64, description="In reports and metrics; provider:model."
     )
     base_url: str | None = Field(
         default=None, pattern=r"^https?://[^\s@]+$", description="The provider's own where unset."
     )
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(default=None, description="What the provider asks for.")
     api_key_file: Path | None = Field(default=None, description="Holds the key, instead of api_key.")
     timeout_s: float = Field(default=8.0, gt=0, le=60, description="Of one answer.")
-    max_output_tokens: int = Field(default=1000, ge=100, le=32_000)
+    max_output_tokens: int = Field(default=1000, ge=100, le=32_000, description="Of one answer.")
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = Field(
         default="max_completion_tokens",
         description="Of openai: under which name max_output_tokens is sent. Some servers, such as Mistral's, "
@@ -414,7 +420,7 @@ class WritersSettings(_Section):
     )
     max_concurrent: int = Field(default=16, ge=1, description="Reports under way; rules write further ones.")
     cache_entries: int = Field(default=1024, ge=0, description="Reports of models that are kept in memory.")
-    cache_ttl_s: float = Field(default=3600, gt=0)
+    cache_ttl_s: float = Field(default=3600, gt=0, description="For how long.")
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -433,10 +439,14 @@ class InteropSettings(_Section):
     processing_id: ProcessingId = Field(
         default="T", description="MSH-11: T (training), D (debugging), or P for receivers in production."
     )
-    sending_application: str = Field(default="WBC-ANALYZER", min_length=1, max_length=64)
-    sending_facility: str = Field(default="", max_length=64)
-    receiving_application: str = Field(default="", max_length=64)
-    receiving_facility: str = Field(default="", max_length=64)
+    sending_application: str = Field(
+        default="WBC-ANALYZER", min_length=1, max_length=64, description="MSH-3, this service."
+    )
+    sending_facility: str = Field(default="", max_length=64, description="MSH-4, where it stands.")
+    receiving_application: str = Field(
+        default="", max_length=64, description="MSH-5, who is to take the message."
+    )
+    receiving_facility: str = Field(default="", max_length=64, description="MSH-6, where that stands.")
     specimen_system: str = Field(
         default="urn:wbc-analyzer:specimen", min_length=1, description="URI of the site's specimen ids."
     )
@@ -539,7 +549,10 @@ class Settings(BaseSettings):
         default="text", description="One JSON object a line, or text."
     )
     log_requests: bool = Field(default=False, description="A line at the end of each analysis.")
-    model_repository: Path = PROJECT_ROOT / "model_repository"
+    model_repository: Path = Field(
+        default=PROJECT_ROOT / "model_repository",
+        description="Folder of the model's versions: wbc/<version>/.",
+    )
     model_version: int | None = Field(default=None, ge=1, description="The newest where unset.")
     profiles_dir: Path | None = Field(default=None, description="A site's own device profiles.")
     profile: str = Field(default="default", description="Profile of requests that name none.")

@@ -50,9 +50,11 @@ def _as_a_person_has_it() -> dict[str, str]:
 
 @contextmanager
 def running_service(
-    arguments: Sequence[str] = ("-m", "orchestrator"), environment: Mapping[str, str] | None = None
+    arguments: Sequence[str] = ("-m", "orchestrator"),
+    environment: Mapping[str, str] | None = None,
+    folder: Path = PROJECT_ROOT,
 ) -> Iterator[RunningService]:
-    """Start ``python ARGUMENTS`` and wait until it announces that it is ready.
+    """Start ``python ARGUMENTS`` in a folder and wait until it announces that it is ready.
 
     Raises ``RuntimeError``, with what it said, where it ends before or is not ready in a minute.
     """
@@ -60,7 +62,7 @@ def running_service(
     started = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, *arguments],
-        cwd=PROJECT_ROOT,
+        cwd=folder,
         env={**_as_a_person_has_it(), "WBC_HTTP__PORT": str(port), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

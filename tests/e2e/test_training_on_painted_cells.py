@@ -1,4 +1,4 @@
-"""From no data at all to an evaluated model in a repository, by the README's commands, on painted cells."""
+"""From no data at all to an evaluated model in a repository, by the documents' commands, on painted cells."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What the README shows is what the service answers, and its figures are those of the model card."""
+"""What the documents show is what the service answers, and their figures are those of the model card."""
 
 import json
 import re
@@ -40,21 +40,39 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
     assert shown["disclaimer"] == answered["disclaimer"]
 
 
-def test_the_figures_are_those_of_the_model_card(readme, project_root):
-    card = (project_root / "model_repository/wbc/5/MODEL_CARD.md").read_text(encoding="utf-8")
-    rows = [line for line in between(readme, "figures").splitlines() if line.startswith("| Test")]
+@pytest.fixture(scope="module")
+def card(project_root):
+    return (project_root / "model_repository/wbc/5/MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_figures_are_those_of_the_model_card(card, project_root):
+    accuracy = (project_root / "docs/accuracy.md").read_text(encoding="utf-8")
+    rows = [
+        line for line in between(accuracy, "figures").splitlines() if line.startswith(("| Test", "| val"))
+    ]
 
     assert len(rows) >= 2
     for row in rows:
         assert row in card
 
 
-def test_every_make_target_and_file_that_it_names_exists(readme, project_root):
-    targets = set(re.findall(r"^(?:PORT=\d+ )?make (\w+)", readme, re.MULTILINE))
+def test_the_table_of_the_readme_repeats_them(readme, card):
+    for split in ("TestA", "TestB"):
+        (told,) = re.findall(rf"^\| {split}: .* \| (\d+) \| (0\.\d+ \(.*\)) \|$", readme, re.MULTILINE)
+        row = "TestB without its 1 Basophil" if split == "TestB" else split
+        assert f"| {row} | {told[0]} | {told[1]} |" in card
+
+
+def test_every_make_target_that_a_document_names_exists(project_root):
+    pages = [
+        project_root / "README.md",
+        project_root / "CONTRIBUTING.md",
+        *(project_root / "docs").glob("*.md"),
+    ]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    targets = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*make ([\w-]+)", text, re.MULTILINE))
     makefile = (project_root / "Makefile").read_text()
 
-    assert {"run", "test", "train", "export"} <= targets
+    assert {"run", "test", "train", "export", "docs"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for path in re.findall(r"\]\(([\w/.-]+)\)", readme):
-        assert (project_root / path).exists(), path

@@ -24,7 +24,7 @@ SET_VERSION = "VERSION=$(make --silent version)"
 
 def _blocks(text: str, overlay: str) -> list[list[str]]:
     """The commands, as words, of the code blocks that are marked for an overlay."""
-    pattern = rf"<!-- commands:{overlay} -->\n```\n(.*?)```\n<!-- /commands:{overlay} -->"
+    pattern = rf"<!-- commands:{overlay} -->\n```sh[^\n]*\n(.*?)```\n<!-- /commands:{overlay} -->"
     commands = [line for block in re.findall(pattern, text, re.DOTALL) for line in block.splitlines()]
     assert commands.pop(0) == SET_VERSION
     return [_words(command) for command in commands]
@@ -78,7 +78,7 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
             key, value = label.split("=")
             policies = of_kind(manifests, "NetworkPolicy")
             assert ((key, value)) in {(path[-1], leaf) for p in policies for path, leaf in leaves(p)}
-        case ["curl", "-F", file, url]:
+        case ["curl", "--fail-with-body", "-F", file, url]:
             assert (project_root / file.removeprefix("file=@")).is_file()
             assert url == "localhost:8000/predict"
         case _:
