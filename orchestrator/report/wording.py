@@ -132,7 +132,7 @@ _EN: Final = Wording(
     review="Please review this result: {reasons}.",
     review_reasons={
         "no_cell": "no cell was found",
-        "uncertain_cell": "it is not certain that this is a white cell",
+        "uncertain_cell": "this may be no white cell",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
         "background_focus": "the model looks largely outside the cell",
@@ -211,7 +211,7 @@ _TR: Final = Wording(
     review="Lütfen bu sonucu gözden geçirin: {reasons}.",
     review_reasons={
         "no_cell": "hücre bulunamadı",
-        "uncertain_cell": "bunun bir beyaz hücre olduğu kesin değil",
+        "uncertain_cell": "bu bir beyaz hücre olmayabilir",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
         "background_focus": "modelin dikkati büyük ölçüde hücrenin dışında",
