@@ -100,25 +100,33 @@ def read_device(folder: Path) -> list[Sample]:
 
     Raises :class:`ConfigurationError` where the folder, or every image in it, is missing.
     """
+    folder = folder.resolve()  # "." and "chula" have no parent to look for the tables in
     root = folder.parent
     rows = {row["path"]: row for row in _rows(root / "manifest.csv", {"path", "slide"})}
     slides, fields = _held_back(root.parent / "fields" / "fields.csv", folder.name)
     samples = []
     for sample in read_split(root, folder.name):
         row = rows.get(sample.path.relative_to(root).as_posix(), {})
-        is_test = sample.slide in slides or any(sample.path.stem.startswith(f"{name}_") for name in fields)
+        stem = sample.path.stem
+        is_test = sample.slide in slides or any(
+            stem == name or stem.startswith(f"{name}_") for name in fields
+        )
         if not is_test and not row.get("note", "").startswith("label_conflict"):
             samples.append(replace(sample, cell=row.get("cell_group", "")))
     return samples
 
 
 def _held_back(fields_csv: Path, device: str) -> tuple[set[str], set[str]]:
-    """Slides, and names of fields, of a device that are kept for the test."""
-    test = [
-        row
-        for row in _rows(fields_csv, {"path", "slide", "split"})
-        if row["split"] == "test" and row["path"].startswith(f"{device}/")
-    ]
+    """Slides, and names of fields, of a device that are kept for the test.
+
+    Raises :class:`ConfigurationError` for a split that is neither ``dev`` nor ``test``: a slip of the pen
+    must not let a test image into training.
+    """
+    rows = _rows(fields_csv, {"path", "slide", "split"})
+    if wrong := sorted({row["split"] for row in rows} - {"dev", "test"}):
+        received = ", ".join(map(repr, wrong))
+        raise ConfigurationError(f"{fields_csv.name}: expected dev or test as split, received {received}")
+    test = [row for row in rows if row["split"] == "test" and row["path"].startswith(f"{device}/")]
     return {row["slide"] for row in test if row["slide"]}, {Path(row["path"]).stem for row in test}
 
 
@@ -252,11 +260,14 @@ def _rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
     """The rows of a table that may be missing; none then."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if missing := needed - set(rows.fieldnames or ()):
-            raise ConfigurationError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-        return list(rows)
+    with path.open(newline="", encoding="utf-8-sig") as file:  # as spreadsheets write it, too
+        rows = csv.DictReader(file, restval="")
+        try:
+            if missing := needed - set(rows.fieldnames or ()):
+                raise ConfigurationError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
+            return list(rows)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ConfigurationError(f"{path.name} is no table of UTF-8 text: {error}") from error
 
 
 FEW_CELLS: Final = 20

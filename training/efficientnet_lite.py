@@ -7,6 +7,7 @@ no network is needed, and no PyTorch, because :func:`read_tensors` reads the fil
 ``(x - 127) / 128``, the scaling ``lite`` of :class:`training.layers.BackboneInput`.
 """
 
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -126,10 +127,21 @@ def read_tensors(path: Path) -> dict[str, Float32Array]:
                 for name, tensor in described.items()
                 if tensor.storage.dtype == "FloatStorage"
             }
-    except (pickle.UnpicklingError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path.name} is no file of tensors: {error}") from error
 
 
+# What a pickle raises depends on where it is broken; a length in it may be any number.
+_UNREADABLE: Final = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
 _FORMAT: Final = (0x1950A86A20F9469CFC6C, 1001)
 _ITEM_BYTES: Final = {"FloatStorage": 4, "LongStorage": 8}
 
@@ -154,7 +166,8 @@ class _Tensor:
     def of(self, numbers: Float32Array) -> Float32Array:
         """Its values, of a storage; copied, because a storage may hold the axes in another order."""
         reach = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        if min((*self.shape, *self.strides, 1)) < 0 or not 0 <= reach < numbers.size:
+        least = min((self.offset, *self.shape, *self.strides, 1))
+        if least < 0 or reach >= numbers.size or math.prod(self.shape) > numbers.size:
             raise ValueError(f"a tensor of shape {self.shape} reaches beyond its {numbers.size} numbers")
         start = numbers[self.offset :]
         steps = [step * numbers.itemsize for step in self.strides]

@@ -175,6 +175,44 @@ def test_of_a_further_device_nothing_that_is_held_back_or_doubted_is_read(more):
     ]
 
 
+@pytest.mark.parametrize("named", [".", "scope", "../more/scope"])
+def test_what_is_held_back_is_left_out_however_the_folder_is_named(more, named, monkeypatch):
+    monkeypatch.chdir(more if named == "." else more.parent)
+
+    assert [s.path.stem for s in read_device(Path(named))] == ["f1_0", "f1_1", "f4_0"]
+
+
+def test_an_image_of_a_whole_field_that_is_held_back_is_left_out(more):
+    write_image(more / "Basophil" / "f5.png")
+
+    assert "f5" not in [sample.path.stem for sample in read_device(more)]
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ("path,slide,split\nscope/f1.png,a,Test\n", "expected dev or test as split, received 'Test'"),
+        ("path,slide,split\nscope/f1.png,a\n", "expected dev or test as split, received ''"),
+        ("path,slide\nscope/f1.png,a\n", "lacks the columns split"),
+    ],
+)
+def test_a_table_that_does_not_say_what_is_held_back_is_refused(more, table, complaint):
+    (more.parent.parent / "fields" / "fields.csv").write_text(table)
+
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_device(more)
+
+
+def test_a_table_of_a_spreadsheet_is_read_and_one_that_is_no_text_refused(data_root):
+    table = "path,device,slide\nTrain/Basophil/0.png,raabin,s1\n"
+    (data_root / "manifest.csv").write_text(table, encoding="utf-8-sig")
+    assert read_split(data_root, "Train")[0].device == "raabin"
+
+    (data_root / "manifest.csv").write_text(table.replace("s1", "é"), encoding="latin-1")
+    with pytest.raises(ConfigurationError, match=r"manifest\.csv is no table of UTF-8 text"):
+        read_split(data_root, "Train")
+
+
 def test_a_run_reads_further_devices_beside_its_split(data_root, more):
     samples = read_run_samples(data_root, "Train", more=[more])
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from training.classifier import build_classifier
-from training.efficientnet_lite import STAGES, block_of, efficientnet_lite, read_tensors, weights_file
+from training.efficientnet_lite import (
+    STAGES,
+    _Storage,
+    _Tensor,
+    block_of,
+    efficientnet_lite,
+    read_tensors,
+    weights_file,
+)
 from training.objective import compile_for
 from training.run_config import Phase, TrainingConfig
 
@@ -140,3 +148,19 @@ class TestFilesThatAreNotWhatTheySeem:
 
         with pytest.raises(ValueError, match=r"weights\.pth"):
             read_tensors(path)
+
+    @pytest.mark.parametrize(
+        ("offset", "shape", "strides"),
+        [
+            (-1, (2, 3), (3, 1)),
+            (1, (2, 3), (3, 1)),
+            (0, (2, 3), (3, -1)),
+            (0, (10**4, 10**4), (0, 0)),
+            (0, (2**70,), (0,)),
+        ],
+    )
+    def test_no_tensor_reaches_beyond_its_numbers(self, offset, shape, strides):
+        tensor = _Tensor(_Storage("FloatStorage", "0"), offset, shape, strides)
+
+        with pytest.raises(ValueError, match="beyond its 6 numbers"):
+            tensor.of(np.zeros(6, np.float32))
