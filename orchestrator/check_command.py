@@ -162,6 +162,8 @@ async def _store(settings: StoreSettings) -> str:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigurationError(f"WBC_STORE__URL: {why}; choose a folder that can be written") from error
+    except ConfigurationError:
+        raise
     except WbcError as error:
         raise ConfigurationError(f"WBC_STORE__URL: {error} Check address, rights and version.") from error
     return "can be written, and its schema is the newest or can be brought there"

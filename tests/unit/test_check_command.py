@@ -134,7 +134,10 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize(("what", "variable"), [("HTTP", "WBC_HTTP__PORT"), ("gRPC", "WBC_GRPC__PORT")])
+PORTS = [("HTTP", "WBC_HTTP__PORT"), ("gRPC", "WBC_GRPC__PORT")]
+
+
+@pytest.mark.parametrize(("what", "variable"), PORTS)
 def test_a_port_in_use_is_wrong(check: Check, silent_port: int, what: str, variable: str):
     row = only(check(**{variable: silent_port}), what)
     assert not row.good
@@ -142,11 +145,36 @@ def test_a_port_in_use_is_wrong(check: Check, silent_port: int, what: str, varia
     assert row.detail.endswith(f"choose another port with {variable}")
 
 
-@pytest.mark.parametrize("url", ["foo", "mysql://host/name"])
-def test_a_store_of_another_kind_is_wrong(check: Check, url: str):
+NO_STORES = [
+    "foo",
+    "mysql://host/name",
+    "postgresql://wbc:pass-word@host:notaport/wbc",
+    "postgresql://wbc:pass-word@host:99999/wbc",
+    "postgresql://wbc:pass-word@[::1/wbc",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "sqlite://pass-word/wbc.db",
+]
+
+
+@pytest.mark.parametrize("url", NO_STORES)
+def test_what_is_no_url_of_a_store_is_wrong_and_its_password_is_not_told(check: Check, url: str):
     row = only(check(WBC_STORE__URL=url), "store")
     assert not row.good
     assert row.detail.startswith("WBC_STORE__URL: expected")
+    assert "pass-word" not in row.detail
+
+
+def test_an_option_that_the_database_driver_does_not_know_is_wrong(check: Check):
+    row = only(check(WBC_STORE__URL=f"postgresql://u@127.0.0.1:{free_port()}/x?sslmode=require"), "store")
+    assert not row.good
+    assert "?ssl=require" in row.detail
+
+
+def test_a_folder_is_no_store(check: Check, tmp_path: Path):
+    row = only(check(WBC_STORE__URL=f"sqlite:///{tmp_path}"), "store")
+    assert not row.good
+    assert "received a folder" in row.detail
 
 
 def test_a_wrong_encryption_key_of_the_store_is_wrong(check: Check, tmp_path: Path):
