@@ -7,7 +7,9 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 from orchestrator.check_command import PATIENCE_S, Row, rows
 from orchestrator.cli import app
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.http_schemas import Health
 from orchestrator.settings import StoreSettings, unknown_variables
 from orchestrator.store_wiring import build_store
 from tests.certificates import Issued, issued
@@ -143,6 +146,53 @@ def test_a_port_in_use_is_wrong(check: Check, silent_port: int, what: str, varia
     assert not row.good
     assert f"port {silent_port} " in row.detail
     assert row.detail.endswith(f"choose another port with {variable}")
+
+
+@pytest.mark.parametrize(("what", "variable"), PORTS)
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "192.0.2.1"])
+def test_an_address_that_is_not_this_machines_is_what_to_change(
+    check: Check, what: str, variable: str, host: str
+):
+    name = variable.replace("PORT", "HOST")
+    row = only(check(**{variable: free_port(), name: host}), what)
+    assert not row.good
+    assert row.detail.endswith(f"name an address of this machine with {name}")
+
+
+def test_http_and_grpc_on_one_port_are_wrong(check: Check):
+    port = free_port()
+    found = check(WBC_HTTP__PORT=port, WBC_GRPC__PORT=port)
+    assert only(found, "HTTP").good
+    assert not only(found, "gRPC").good
+
+
+@pytest.fixture
+def livez() -> Iterator[int]:
+    """The port of a service that lives."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/livez" else 404)
+            self.end_headers()
+            self.wfile.write(Health(status="live").model_dump_json().encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_ports_that_this_service_has_itself_are_good(check: Check, livez: int, silent_port: int):
+    found = check(WBC_HTTP__PORT=livez, WBC_GRPC__PORT=silent_port)
+    for what in ("HTTP", "gRPC"):
+        assert only(found, what).good
+        assert "already runs" in only(found, what).detail
+    assert not only(check(WBC_HTTP__PORT=livez, WBC_GRPC__PORT=livez), "gRPC").good
 
 
 NO_STORES = [
