@@ -25,7 +25,7 @@ from orchestrator.edge.http_schemas import Health
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_server.base import ModelServer
 from orchestrator.security_wiring import build_access, check_address, tls_context
-from orchestrator.settings import Settings, StoreSettings, unknown_variables, wrong_variables
+from orchestrator.settings import Settings, StoreSettings, no_json, unknown_variables, wrong_variables
 from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_wiring import build_store
 from orchestrator.wiring import build_services, listen, single_model_servers
@@ -78,7 +78,8 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
     try:
         settings = Settings()
     except SettingsError as error:
-        yield Row("settings", False, f"{error}: expected JSON")
+        for variable in no_json(error):
+            yield Row("settings", False, f"{variable}: expected JSON")
         return
     except ValidationError as error:
         told = {name.upper() for name in unknown}
@@ -150,7 +151,7 @@ def _runs_already(settings: Settings) -> bool:
         return False
     finally:
         connection.close()
-    return said == Health(status="live").model_dump()
+    return bool(said == Health(status="live").model_dump())
 
 
 def _grpc(settings: Settings, port: int) -> str:

@@ -20,7 +20,8 @@ from orchestrator.check_command import PATIENCE_S, Row, rows
 from orchestrator.cli import app
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.http_schemas import Health
-from orchestrator.settings import StoreSettings, unknown_variables
+from orchestrator.errors import ConfigurationError
+from orchestrator.settings import StoreSettings, load_settings, unknown_variables
 from orchestrator.store_wiring import build_store
 from tests.certificates import Issued, issued
 from tests.running_service import free_port
@@ -71,10 +72,11 @@ def expired(made: Issued) -> Issued:
 
 
 def test_unknown_variables_come_with_the_nearest_name_there_is():
-    assert unknown_variables(["WBC_LANGAUGE", "WBC_HTTP__PROT", "WBC_QQQQQQQQQQQQ", "PATH"]) == {
+    assert unknown_variables(["WBC_LANGAUGE", "WBC_HTTP__PROT", "WBC_QQQQQQQQQQQQ", "WBC_foo", "PATH"]) == {
         "WBC_HTTP__PROT": "no such setting; did you mean WBC_HTTP__PORT?",
         "WBC_LANGAUGE": "no such setting; did you mean WBC_LANGUAGE?",
         "WBC_QQQQQQQQQQQQ": "no such setting; remove it",
+        "WBC_foo": "no such setting; remove it",
     }
 
 
@@ -114,8 +116,31 @@ def test_each_wrong_value_is_a_row(check: Check):
     assert any(detail.startswith("WBC_LANGUAGE: ") for detail in wrong)
 
 
-def test_a_section_that_is_no_json_is_a_row(check: Check):
-    assert '"http"' in only(check(WBC_HTTP="foo"), "settings").detail
+NO_JSON = [
+    "WBC_HTTP",
+    "WBC_SECURITY",
+    "WBC_SECURITY__OIDC",
+    "WBC_SECURITY__CORS_ORIGINS",
+    "WBC_INTEROP__SNOMED",
+]
+
+
+@pytest.mark.parametrize("name", NO_JSON)
+def test_a_section_or_a_list_that_is_no_json_is_named(check: Check, name: str):
+    found = check(**{name: "{secret", "WBC_HTTP__HOST": "localhost"})
+    assert only(found, "settings") == Row("settings", False, f"{name}: expected JSON")
+
+
+def test_each_section_that_is_no_json_is_a_row_and_its_value_is_not_told_by_a_start(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+):
+    found = check(WBC_HTTP="{", WBC_STORE="secret")
+    assert [row.detail for row in found if row.what == "settings"] == [
+        "WBC_HTTP: expected JSON", "WBC_STORE: expected JSON",
+    ]  # fmt: skip
+    monkeypatch.setenv("WBC_STORE", "secret")
+    with pytest.raises(ConfigurationError, match=r"^WBC_STORE: expected JSON$"):
+        load_settings()
 
 
 def test_a_problem_is_one_line_and_exit_code_1_in_any_terminal():
