@@ -12,15 +12,16 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final, NamedTuple
 
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.api_key_file import read_keys
 from orchestrator.edge.http_schemas import Health
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_server.base import ModelServer
@@ -28,6 +29,7 @@ from orchestrator.security_wiring import build_access, check_address, tls_contex
 from orchestrator.settings import Settings, StoreSettings, no_json, unknown_variables, wrong_variables
 from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_wiring import build_store
+from orchestrator.terminal_text import shown
 from orchestrator.wiring import build_services, listen, single_model_servers
 
 PATIENCE_S: Final = 5.0
@@ -40,7 +42,7 @@ MAX_ANSWER_BYTES: Final = 4096
 
 ALREADY_RUNS: Final = "is in use: this service already runs"
 
-_out = Console()
+_out = Console(emoji=False)
 
 
 class Row(NamedTuple):
@@ -60,7 +62,7 @@ def check() -> None:
     for what, good, detail in rows(os.environ):
         problems += not good
         state = "[green]good [/]" if good else "[bold red]wrong[/]"
-        _out.print(f"{state}  {what:<8}  {escape(detail)}", highlight=False, soft_wrap=True)
+        _out.print(f"{state}  {what:<8}  {shown(detail)}", highlight=False, soft_wrap=True)
     _out.print(DISCLAIMER, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
@@ -96,6 +98,8 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
             yield _tried("gRPC", lambda: _grpc(settings, settings.grpc.port or 0))
     if settings.store.url is not None:
         yield _tried("store", lambda: asyncio.run(_store(settings.store)))
+    if settings.embedded.cache_dir is not None:
+        yield _tried("cache", lambda: _cache(settings.embedded.cache_dir or Path()))
     yield from _services(_as_patient(settings))
 
 
@@ -117,6 +121,15 @@ def _access(settings: Settings) -> str:
     check_address(settings, settings.http.host, "WBC_HTTP__HOST", access)
     if settings.grpc.port is not None:
         check_address(settings, settings.grpc.host, "WBC_GRPC__HOST", access)
+    path, now = settings.security.api_keys_file, datetime.now(UTC)
+    if (
+        path is not None
+        and settings.security.oidc.issuer is None
+        and not any(key.state(now) == "active" for key in read_keys(path)[0].keys)
+    ):
+        raise ConfigurationError(
+            "WBC_SECURITY__API_KEYS_FILE: holds no key that opens; `wbc keys create` makes one"
+        )
     return "callers show a key or a token" if access.authenticator.asks else "callers are not asked"
 
 
@@ -211,6 +224,17 @@ async def _store(settings: StoreSettings) -> str:
     except WbcError as error:
         raise ConfigurationError(f"WBC_STORE__URL: {error} Check address, rights and version.") from error
     return "can be written, and its schema is the newest or can be brought there"
+
+
+def _cache(folder: Path) -> str:
+    """Whether a start can write there; a folder that is not there yet is not made."""
+    folder = folder.absolute()
+    try:
+        with TemporaryFile(dir=next(there for there in (folder, *folder.parents) if there.exists())):
+            return "can be written"
+    except OSError as error:
+        why = f"WBC_EMBEDDED__CACHE_DIR: cannot be written ({error.strerror})"
+        raise ConfigurationError(f"{why}; choose another folder") from error
 
 
 def _as_patient(settings: Settings) -> Settings:

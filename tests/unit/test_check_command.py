@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from orchestrator.check_command import PATIENCE_S, Row, rows
 from orchestrator.cli import app
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.api_key_file import change_keys
 from orchestrator.edge.http_schemas import Health
 from orchestrator.errors import ConfigurationError
 from orchestrator.settings import StoreSettings, load_settings, unknown_variables
@@ -375,6 +377,14 @@ def test_no_compiled_network_is_left_behind(check: Check, project_root: Path, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["file", "file/new"])
+def test_a_cache_that_cannot_be_written_is_wrong(check: Check, tmp_path: Path, name: str):
+    (tmp_path / "file").touch()
+    row = only(check(WBC_EMBEDDED__CACHE_DIR=tmp_path / name), "cache")
+    assert not row.good
+    assert "WBC_EMBEDDED__CACHE_DIR" in row.detail
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"keys": 5}'])
 def test_a_keys_file_that_is_absent_or_malformed_is_wrong(check: Check, tmp_path: Path, content: str | None):
     path = tmp_path / "keys.json"
@@ -385,6 +395,20 @@ def test_a_keys_file_that_is_absent_or_malformed_is_wrong(check: Check, tmp_path
     assert not row.good
     assert row.detail.startswith("WBC_SECURITY__API_KEYS_FILE: ")
     assert "wbc keys" in row.detail
+
+
+def test_a_keys_file_without_a_key_that_opens_is_wrong(check: Check, tmp_path: Path):
+    path, now = tmp_path / "keys.json", datetime.now(UTC)
+    change_keys(path, lambda ring: (ring, None))
+    row = only(check(WBC_SECURITY__API_KEYS_FILE=path), "access")
+    assert not row.good
+    assert "holds no key" in row.detail
+
+    change_keys(path, lambda ring: ring.created("lis", ["analyse"], None, now))
+    assert only(check(WBC_SECURITY__API_KEYS_FILE=path), "access").good
+
+    change_keys(path, lambda ring: (ring.revoked("lis", now), None))
+    assert not only(check(WBC_SECURITY__API_KEYS_FILE=path), "access").good
 
 
 def test_an_address_for_anybody_without_keys_is_wrong(check: Check):
