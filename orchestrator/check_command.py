@@ -1,34 +1,48 @@
 """``wbc check``: find before a start what ``wbc serve`` would stumble over, and say what to do about it."""
 
 import asyncio
+import json
 import os
 import platform
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final, NamedTuple
 
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.api_key_file import read_keys
+from orchestrator.edge.http_schemas import Health
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_server.base import ModelServer
 from orchestrator.security_wiring import build_access, check_address, tls_context
-from orchestrator.settings import Settings, StoreSettings, unknown_variables, wrong_variables
+from orchestrator.settings import Settings, StoreSettings, no_json, unknown_variables, wrong_variables
 from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_wiring import build_store
+from orchestrator.terminal_text import shown
 from orchestrator.wiring import build_services, listen, single_model_servers
 
 PATIENCE_S: Final = 5.0
 """How long a database or a TensorFlow Serving is waited for."""
 
-_out = Console()
+ANSWER_PATIENCE_S: Final = 2.0
+"""How long whoever has the HTTP port is waited for."""
+
+MAX_ANSWER_BYTES: Final = 4096
+
+ALREADY_RUNS: Final = "is in use: this service already runs"
+
+_out = Console(emoji=False)
 
 
 class Row(NamedTuple):
@@ -48,7 +62,7 @@ def check() -> None:
     for what, good, detail in rows(os.environ):
         problems += not good
         state = "[green]good [/]" if good else "[bold red]wrong[/]"
-        _out.print(f"{state}  {what:<8}  {escape(detail)}", highlight=False, soft_wrap=True)
+        _out.print(f"{state}  {what:<8}  {shown(detail)}", highlight=False, soft_wrap=True)
     _out.print(DISCLAIMER, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
@@ -66,7 +80,8 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
     try:
         settings = Settings()
     except SettingsError as error:
-        yield Row("settings", False, f"{error}: expected JSON")
+        for variable in no_json(error):
+            yield Row("settings", False, f"{variable}: expected JSON")
         return
     except ValidationError as error:
         told = {name.upper() for name in unknown}
@@ -77,11 +92,14 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
     if not unknown:
         yield Row("settings", True, f"model repository {settings.model_repository}")
     yield _tried("access", lambda: _access(settings))
-    yield _tried("HTTP", lambda: _http(settings))
-    if settings.grpc.port is not None:
-        yield _tried("gRPC", lambda: _grpc(settings, settings.grpc.port or 0))
+    with ExitStack() as held:  # so that HTTP and gRPC on one port are found out
+        yield _tried("HTTP", lambda: _http(settings, held))
+        if settings.grpc.port is not None:
+            yield _tried("gRPC", lambda: _grpc(settings, settings.grpc.port or 0))
     if settings.store.url is not None:
         yield _tried("store", lambda: asyncio.run(_store(settings.store)))
+    if settings.embedded.cache_dir is not None:
+        yield _tried("cache", lambda: _cache(settings.embedded.cache_dir or Path()))
     yield from _services(_as_patient(settings))
 
 
@@ -103,24 +121,63 @@ def _access(settings: Settings) -> str:
     check_address(settings, settings.http.host, "WBC_HTTP__HOST", access)
     if settings.grpc.port is not None:
         check_address(settings, settings.grpc.host, "WBC_GRPC__HOST", access)
+    path, now = settings.security.api_keys_file, datetime.now(UTC)
+    if (
+        path is not None
+        and settings.security.oidc.issuer is None
+        and not any(key.state(now) == "active" for key in read_keys(path)[0].keys)
+    ):
+        raise ConfigurationError(
+            "WBC_SECURITY__API_KEYS_FILE: holds no key that opens; `wbc keys create` makes one"
+        )
     return "callers show a key or a token" if access.authenticator.asks else "callers are not asked"
 
 
-def _http(settings: Settings) -> str:
+def _http(settings: Settings, held: ExitStack) -> str:
     http, certificate = settings.http, settings.security.tls.certificate_file
-    listen(http.host, http.port, "WBC_HTTP__PORT").close()
+    state = "is free"
+    try:
+        held.enter_context(listen(http.host, http.port, "WBC_HTTP__PORT"))
+    except ConfigurationError:
+        if not _runs_already(settings):
+            raise
+        state = ALREADY_RUNS
     try:
         tls_context(settings)
     except ConfigurationError as error:
         raise ConfigurationError(f"{error}; name the PEM files of one certificate and its key") from error
-    return _edge(http.host, http.port, certificate, "WBC_SECURITY__TLS__CERTIFICATE_FILE")
+    return _edge(f"{http.host} port {http.port} {state}", certificate, "WBC_SECURITY__TLS__CERTIFICATE_FILE")
+
+
+def _runs_already(settings: Settings) -> bool:
+    """Whether it is this service that answers on the HTTP port."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
+    connection = HTTPConnection(host, settings.http.port, timeout=ANSWER_PATIENCE_S)
+    if settings.security.tls.certificate_file is not None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing secret is asked or told
+        connection = HTTPSConnection(host, settings.http.port, timeout=ANSWER_PATIENCE_S, context=context)
+    try:
+        connection.request("GET", "/livez")
+        said = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
+    except (OSError, HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+    return bool(said == Health(status="live").model_dump())
 
 
 def _grpc(settings: Settings, port: int) -> str:
     from orchestrator.edge.grpc_tls import server_credentials  # imports gRPC: time and memory
     from orchestrator.grpc_wiring import grpc_options
 
-    listen(settings.grpc.host, port, "WBC_GRPC__PORT").close()
+    state = "is free"
+    try:
+        listen(settings.grpc.host, port, "WBC_GRPC__PORT").close()
+    except ConfigurationError:
+        if port == settings.http.port or not _runs_already(settings):
+            raise
+        state = ALREADY_RUNS
     tls = grpc_options(settings).tls
     if tls is not None:
         try:
@@ -128,13 +185,13 @@ def _grpc(settings: Settings, port: int) -> str:
         except ConfigurationError as error:
             raise ConfigurationError(f"{error}; name the PEM files of one certificate and its key") from error
     certificate = None if tls is None else tls.certificate
-    return _edge(settings.grpc.host, port, certificate, "WBC_GRPC__TLS__CERTIFICATE_FILE")
+    return _edge(f"{settings.grpc.host} port {port} {state}", certificate, "WBC_GRPC__TLS__CERTIFICATE_FILE")
 
 
-def _edge(host: str, port: int, certificate: Path | None, variable: str) -> str:
+def _edge(where: str, certificate: Path | None, variable: str) -> str:
     """What an edge does. Raises ``ConfigurationError`` where its certificate is not valid now."""
     if certificate is None:
-        return f"{host} port {port} is free; no TLS"
+        return f"{where}; no TLS"
     from cryptography import x509
 
     chain = x509.load_pem_x509_certificates(certificate.read_bytes())
@@ -144,7 +201,7 @@ def _edge(host: str, port: int, certificate: Path | None, variable: str) -> str:
         raise ConfigurationError(f"{variable}: expired on {ends:%Y-%m-%d}; renew the certificate")
     if now < begins:
         raise ConfigurationError(f"{variable}: not valid before {begins:%Y-%m-%d}; check the clock")
-    return f"{host} port {port} is free; TLS, certificate valid until {ends:%Y-%m-%d}"
+    return f"{where}; TLS, certificate valid until {ends:%Y-%m-%d}"
 
 
 async def _store(settings: StoreSettings) -> str:
@@ -162,9 +219,22 @@ async def _store(settings: StoreSettings) -> str:
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise ConfigurationError(f"WBC_STORE__URL: {why}; choose a folder that can be written") from error
+    except ConfigurationError:
+        raise
     except WbcError as error:
         raise ConfigurationError(f"WBC_STORE__URL: {error} Check address, rights and version.") from error
     return "can be written, and its schema is the newest or can be brought there"
+
+
+def _cache(folder: Path) -> str:
+    """Whether a start can write there; a folder that is not there yet is not made."""
+    folder = folder.absolute()
+    try:
+        with TemporaryFile(dir=next(there for there in (folder, *folder.parents) if there.exists())):
+            return "can be written"
+    except OSError as error:
+        why = f"WBC_EMBEDDED__CACHE_DIR: cannot be written ({error.strerror})"
+        raise ConfigurationError(f"{why}; choose another folder") from error
 
 
 def _as_patient(settings: Settings) -> Settings:

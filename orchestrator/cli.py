@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
@@ -36,6 +35,7 @@ from orchestrator.settings import load_settings
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_command import audit_app, store_app
+from orchestrator.terminal_text import shown
 from orchestrator.vision.tta import TtaMode
 from orchestrator.wiring import build_services
 from orchestrator.wiring import serve as run_server
@@ -46,8 +46,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-_out = Console()
-_err = Console(stderr=True)
+_out = Console(emoji=False)  # of a file named :smiley:.png
+_err = Console(stderr=True, emoji=False)
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 CONCURRENCY: Final = 4
@@ -112,7 +112,12 @@ def analyse_files(
     if not paths:
         raise ConfigurationError("no image file was found in what was given")
     if heatmap_dir is not None:
-        heatmap_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            heatmap_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"--heatmap-dir: cannot make {heatmap_dir} ({error.strerror})"
+            ) from error
     options = AnalysisOptions(profile=profile, tta=tta, language=chosen_language)
     outcomes = asyncio.run(_analyse_all(paths, services, options, heatmap_dir))
 
@@ -124,7 +129,7 @@ def analyse_files(
         _print_table(outcomes, with_report)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        told = escape(f"{outcome.path}: {outcome.error}")
+        told = shown(f"{outcome.path}: {outcome.error}")
         _err.print(f"[bold red]failed:[/] {told}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
@@ -252,19 +257,19 @@ def _progress(total: int) -> Iterator[Any]:
 
 
 def _print_table(outcomes: Sequence[_Outcome], with_report: bool) -> None:
-    short = (Column(name, no_wrap=True) for name in ("class", "confidence", "review"))
-    table = Table(Column("file", overflow="fold"), *short)
+    # None is no_wrap: of those that are, rich keeps the width until nothing is left of the others.
+    table = Table(Column("file", overflow="fold"), "class", "confidence", "review")
     done = [(outcome.path, outcome.analysis) for outcome in outcomes if outcome.analysis]
     for path, found in done:
         table.add_row(
-            escape(path.name),
+            shown(path.name),
             found.finding.class_name,
             f"{found.finding.confidence:.1%}",
             "\n".join(reason.code for reason in found.finding.review_reasons),
         )
     _out.print(table)
     for path, found in done if with_report else ():
-        _out.print(f"\n[bold]{escape(path.name)}[/]", highlight=False, soft_wrap=True)
+        _out.print(f"\n[bold]{shown(path.name)}[/]", highlight=False, soft_wrap=True)
         _out.print(found.report.text if found.report else "no report", markup=False, highlight=False)
     _out.print(DISCLAIMER)
 
@@ -316,5 +321,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name="wbc")
     except WbcError as error:
-        _err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _err.print(f"[bold red]error:[/] {shown(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from error

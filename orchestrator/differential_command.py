@@ -22,6 +22,7 @@ from orchestrator.edge.http_api import running
 from orchestrator.errors import WbcError
 from orchestrator.specimen import ClassCount, Differential, Range, Specimen, SpecimenCell, SpecimenOrder
 from orchestrator.specimen_runner import cell_options, result_of
+from orchestrator.terminal_text import shown
 
 CONCURRENCY: Final = 4
 SHOWN_REVIEWS: Final = 20
@@ -127,11 +128,16 @@ def _class_row(count: ClassCount, estimate: float | None, *, with_total: bool) -
     yield _number(estimate, 1)
 
 
+def _file_column() -> Column:
+    return Column("file", overflow="fold", min_width=8)
+
+
 def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
     by_id = {cell.cell_id: cell for cell in of.specimen.cells}
     more = len(of.review_list) - SHOWN_REVIEWS
     table = Table(
-        "no.", "file", "class", "confidence", "margin", Column("reasons", min_width=22), box=box.SIMPLE,
+        "no.", _file_column(), "class", "confidence", "margin", Column("reasons", min_width=22),
+        box=box.SIMPLE,
         title=f"{len(of.review_list)} cells to look at, the closest calls first",
         caption=f"and {more} more; --json lists all" if more > 0 else None,
     )  # fmt: skip
@@ -140,7 +146,7 @@ def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
         if (result := cell.result) is not None:
             table.add_row(
                 str(cell.number),
-                paths[cell.number - 1].name,
+                shown(paths[cell.number - 1].name),
                 result.class_name,
                 f"{result.confidence:.1%}",
                 f"{result.margin:.2f}",
@@ -150,10 +156,10 @@ def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
 
 
 def _failures(of: Differential, paths: Sequence[Path]) -> Table:
-    table = Table("no.", "file", "why it could not be analysed", box=box.SIMPLE)
+    table = Table("no.", _file_column(), "why it could not be analysed", box=box.SIMPLE)
     for cell in of.specimen.cells:
         if cell.failure is not None:
-            table.add_row(str(cell.number), paths[cell.number - 1].name, cell.failure)
+            table.add_row(str(cell.number), shown(paths[cell.number - 1].name), shown(cell.failure))
     return table
 
 

@@ -43,9 +43,12 @@ def samples(
     for name, number in track(names, "painting", console=_err, disable=not _err.is_terminal):
         rgb = paint_sample(name, seed, number).rgb
         path = output / name / f"{number:03}.png"
-        path.parent.mkdir(exist_ok=True)
         _, data = cv2.imencode(".png", rgb[:, :, ::-1])
-        path.write_bytes(data.tobytes())
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data.tobytes())
+        except OSError as error:
+            raise ConfigurationError(f"cannot write to {output}: {error.strerror}") from error
     counts = Counter(name for name, _ in names)
     typer.echo(f"{output}: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     typer.echo(f"Painted by a program; none shows a person's blood. {DISCLAIMER}")

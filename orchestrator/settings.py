@@ -3,10 +3,12 @@
 ``WBC_HTTP__PORT=9000`` sets ``settings.http.port``.
 """
 
+import json
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -571,7 +573,7 @@ def load_settings() -> Settings:
         wrong = "; ".join(f"{variable}: {why}" for variable, why in wrong_variables(error))
         raise ConfigurationError(wrong) from error
     except SettingsError as error:
-        raise ConfigurationError(f"{error}: expected JSON") from error
+        raise ConfigurationError("; ".join(f"{name}: expected JSON" for name in no_json(error))) from error
 
 
 def wrong_variables(error: ValidationError) -> list[tuple[str, str]]:
@@ -581,25 +583,52 @@ def wrong_variables(error: ValidationError) -> list[tuple[str, str]]:
     ]
 
 
+def no_json(error: SettingsError) -> list[str]:
+    """The variables of sections and lists whose value is no JSON; what ``error`` says where none is."""
+    known = _variables(Settings, _PREFIX)
+    wrong = [
+        name
+        for name, value in sorted(os.environ.items())
+        if _wants_json(known.get(name.upper())) and not _is_json(value)
+    ]
+    return wrong or [str(error)]
+
+
+def _wants_json(annotation: object) -> bool:
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return is_section or get_origin(annotation) in (tuple, dict)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unknown_variables(environment: Iterable[str]) -> dict[str, str]:
     """The names with the prefix of the settings that are none of them, and what to do about each."""
-    known = _names(Settings, _PREFIX) | _OTHER_VARIABLES
+    known = _variables(Settings, _PREFIX).keys() | _OTHER_VARIABLES
     unknown: dict[str, str] = {}
     for name in sorted(environment):
         upper = name.upper()  # settings are read in any case
         if not upper.startswith(_PREFIX) or upper in known or upper.startswith("WBC_INTEROP__SNOMED__"):
             continue
-        nearest = get_close_matches(upper, known, n=1)
+        nearest = get_close_matches(
+            upper, known, n=1, cutoff=0.8
+        )  # that of 0.6 finds WBC_FAILOVER in WBC_FOO
         unknown[name] = f"no such setting; {f'did you mean {nearest[0]}?' if nearest else 'remove it'}"
     return unknown
 
 
-def _names(model: type[BaseModel], prefix: str) -> set[str]:
-    """The variables that set the fields of ``model``: whole sections as JSON, and each field of these."""
-    names: set[str] = set()
+def _variables(model: type[BaseModel], prefix: str) -> dict[str, Any]:
+    """The variables that set the fields of ``model`` with their types: whole sections as JSON, and each field
+    of these."""
+    found: dict[str, Any] = {}
     for field, info in model.model_fields.items():
         name = info.validation_alias if isinstance(info.validation_alias, str) else prefix + field.upper()
-        names.add(name)
+        found[name] = info.annotation
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            names |= _names(info.annotation, f"{name}__")
-    return names
+            found |= _variables(info.annotation, f"{name}__")
+    return found

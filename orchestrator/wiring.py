@@ -1,6 +1,7 @@
 """The composition root: the one place that names adapters. Tests differ from production only in arguments."""
 
 import asyncio
+import errno
 import json
 import logging
 import math
@@ -424,11 +425,13 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port} ({reason}); choose another port with {variable}"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (while")[0]
+        advice = f"choose another port with {variable}"
+        if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
+            its_own = variable.replace("PORT", "HOST").replace("port", "host")
+            advice = f"name an address of this machine with {its_own}"
+        raise ConfigurationError(f"cannot listen on {host} port {port} ({reason}); {advice}") from error
 
 
 def _listener(settings: Settings) -> socket.socket:

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryFile
 from threading import Lock
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, cast
@@ -17,7 +18,7 @@ import numpy as np
 
 from orchestrator.cores import available_cores
 from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
-from orchestrator.errors import ContractViolation, ModelServerUnavailable
+from orchestrator.errors import ConfigurationError, ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
@@ -84,6 +85,7 @@ class OpenVinoNetwork:
         Raises:
             ModelServerUnavailable: OpenVINO cannot read the model.
             ContractViolation: its inputs or outputs are not those of the contract.
+            ConfigurationError: nothing can be written to ``cache_dir``.
         """
         self._version_dir = version_dir
         threads = threads or available_cores()
@@ -96,6 +98,14 @@ class OpenVinoNetwork:
         }
         self._core = ov.Core()
         if cache_dir is not None:
+            try:
+                cache_dir.mkdir(parents=True, exist_ok=True)
+                with TemporaryFile(dir=cache_dir):
+                    pass
+            except OSError as error:
+                raise ConfigurationError(
+                    f"WBC_EMBEDDED__CACHE_DIR: cannot be written ({error.strerror})"
+                ) from error
             self._core.set_property({"CACHE_DIR": str(cache_dir)})
         compiled = self._compile()
         _check_contract(compiled)

@@ -41,18 +41,27 @@ class Database:
     """
 
     def __init__(self, url: str, pool_size: int = 5, *, rehearsal: bool = False) -> None:
-        """Raises :class:`~orchestrator.errors.ConfigurationError` where the URL is of another database."""
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where the URL is of no such database."""
         try:
             parsed = make_url(url)
             driver = DRIVERS[parsed.get_backend_name()]
-        except (ArgumentError, KeyError) as error:
+            if not 0 <= (parsed.port or 0) < 2**16:
+                raise ValueError("port")
+            self.is_sqlite = driver.startswith("sqlite")
+            self._url = parsed.set(drivername=driver)
+            options: dict[str, Any] = {"pool_size": pool_size, "pool_pre_ping": not self.is_sqlite}
+            # TypeError: one in memory, which has no pool; and each connection would be another database.
+            self._engine: AsyncEngine = create_async_engine(self._url, **options)
+            file = self._file()
+        except (ArgumentError, KeyError, TypeError, ValueError):
             raise ConfigurationError(
-                "WBC_STORE__URL: expected sqlite:///file.db or postgresql://user:password@host/name"
-            ) from error
-        self.is_sqlite = driver.startswith("sqlite")
-        self._url = parsed.set(drivername=driver)
-        options: dict[str, Any] = {"pool_size": pool_size, "pool_pre_ping": not self.is_sqlite}
-        self._engine: AsyncEngine = create_async_engine(self._url, **options)
+                "WBC_STORE__URL: expected sqlite:///file.db or postgresql://user:password@host:port/name, "
+                "with %40 for @, %2F for / and so on within a password"
+            ) from None  # its words may hold a piece of the password
+        if file is not None and file.is_dir():
+            raise ConfigurationError(
+                "WBC_STORE__URL: expected a file, as in sqlite:///data/wbc.db, received a folder"
+            )
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", partial(_prepare_sqlite, rehearsal))
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
@@ -63,6 +72,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database does not answer, or is of a newer version of this service.
+            ConfigurationError: its URL has an option that the driver does not know.
         """
         if (file := self._file()) is not None:
             await asyncio.to_thread(file.parent.mkdir, parents=True, exist_ok=True)
@@ -117,6 +127,14 @@ class Database:
     @asynccontextmanager
     async def _migrated(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that has brought the schema to its newest revision."""
+        with _foreign_errors():
+            try:
+                async with self._engine.connect():
+                    pass
+            except TypeError as error:  # asyncpg, of a keyword; libpq's sslmode is its ssl
+                raise ConfigurationError(
+                    "WBC_STORE__URL: the driver does not know an option after the ?; TLS is ?ssl=require"
+                ) from error
         async with self.writing() as connection:
             if not self.is_sqlite:
                 await connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7739201)")

@@ -1,7 +1,10 @@
 """`wbc samples`: what it paints, and that the served model knows it."""
 
 import asyncio
+import resource
+import signal
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +16,19 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_services
+
+
+@contextmanager
+def limited_file_size(size):
+    """As on a full disk: no file gets longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def painted(folder, *options):
@@ -63,6 +79,11 @@ def test_a_folder_that_holds_something_is_refused_and_left_as_it_is(tmp_path, na
 
     assert [path.name for path in tmp_path.rglob("*")] == ["holds-a-file", "file"]
     assert (tmp_path / "holds-a-file" / "file").read_text() == "mine"
+
+
+def test_a_folder_that_takes_no_file_is_told(tmp_path):
+    with limited_file_size(10), pytest.raises(ConfigurationError, match="cannot write to"):
+        painted(tmp_path / "full", "--cells", 1)
 
 
 def test_the_served_model_knows_most_of_what_is_painted(tmp_path):

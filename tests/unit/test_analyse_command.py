@@ -1,5 +1,6 @@
 """The table of ``wbc analyse`` at the width of an ordinary terminal."""
 
+from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli import app
+from orchestrator.errors import ConfigurationError
 
 LONG_NAME = "patient-smear-of-a-very-long-name_slide-0001_field-0042_cell-0007_repeated.png"
 
@@ -19,11 +21,11 @@ def folder(tmp_path_factory, synthetic_cell) -> Path:
     return path
 
 
-def analysed(folder: Path, *options: str) -> Result:
+def analysed(folder: Path, *options: str, columns: int = 80, command: str = "analyse") -> Result:
     return CliRunner().invoke(
         app,
-        ["analyse", str(folder), *options],
-        env={"COLUMNS": "80", "WBC_IMAGES__PROCESSES": "0"},
+        [command, str(folder), *options],
+        env={"COLUMNS": str(columns), "WBC_IMAGES__PROCESSES": "0"},
     )
 
 
@@ -57,3 +59,47 @@ def test_reports_are_printed_below_the_table_where_asked_for(folder: Path):
 @pytest.mark.parametrize("other", ["--json", "--csv"])
 def test_reports_below_a_table_do_not_go_with_other_formats(folder: Path, other: str):
     assert analysed(folder, "--report", other).exit_code == 2
+
+
+ODD_NAMES = {
+    ":smiley:.png": ":smiley:.png",
+    "[bold red]b.png": "[bold red]b.png",
+    "c\x1b[2J.png": r"c\x1b[2J.png",
+    "d\u202egnp.png": r"d\u202egnp.png",
+    "e\n.png": r"e\n.png",
+}
+
+
+@pytest.mark.parametrize("good", [True, False])
+@pytest.mark.parametrize("command", ["analyse", "differential"])
+def test_names_of_files_are_shown_as_they_are_and_do_nothing_to_the_terminal(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, good: bool
+):
+    for name in ODD_NAMES:
+        (tmp_path / name).write_bytes((folder / "a.png").read_bytes() if good else b"no image")
+    profile = (resources.files("orchestrator.profiles") / "default.toml").read_text()
+    (tmp_path / "strict.toml").write_text(profile.replace("threshold = 0.6", "threshold = 1.0"))
+    monkeypatch.setenv("WBC_PROFILES_DIR", str(tmp_path))
+    options = ["--profile", "strict"]  # for which each is to look at
+    options += ["--specimen-id", "S-1"] if command == "differential" else []
+    result = analysed(tmp_path, *options, command=command, columns=200)
+
+    assert result.exit_code == (0 if good else 1), result.output
+    for told in ODD_NAMES.values():
+        assert told in result.output
+    assert not set("\x1b\u202e") & set(result.output)
+
+
+def test_the_file_is_told_in_a_narrow_terminal(folder: Path):
+    header, *_ = cells(analysed(folder, columns=30))
+
+    assert header[0] == "file"
+
+
+def test_a_heatmap_folder_that_cannot_be_made_is_told(folder: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+
+    for place in ("file", "file/below"):
+        result = analysed(folder, "--heatmap-dir", str(tmp_path / place))
+        assert isinstance(result.exception, ConfigurationError)
+        assert "--heatmap-dir" in str(result.exception)

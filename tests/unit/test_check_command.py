@@ -7,7 +7,10 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -17,7 +20,10 @@ from typer.testing import CliRunner
 from orchestrator.check_command import PATIENCE_S, Row, rows
 from orchestrator.cli import app
 from orchestrator.domain import DISCLAIMER
-from orchestrator.settings import StoreSettings, unknown_variables
+from orchestrator.edge.api_key_file import change_keys
+from orchestrator.edge.http_schemas import Health
+from orchestrator.errors import ConfigurationError
+from orchestrator.settings import StoreSettings, load_settings, unknown_variables
 from orchestrator.store_wiring import build_store
 from tests.certificates import Issued, issued
 from tests.running_service import free_port
@@ -68,10 +74,11 @@ def expired(made: Issued) -> Issued:
 
 
 def test_unknown_variables_come_with_the_nearest_name_there_is():
-    assert unknown_variables(["WBC_LANGAUGE", "WBC_HTTP__PROT", "WBC_QQQQQQQQQQQQ", "PATH"]) == {
+    assert unknown_variables(["WBC_LANGAUGE", "WBC_HTTP__PROT", "WBC_QQQQQQQQQQQQ", "WBC_foo", "PATH"]) == {
         "WBC_HTTP__PROT": "no such setting; did you mean WBC_HTTP__PORT?",
         "WBC_LANGAUGE": "no such setting; did you mean WBC_LANGUAGE?",
         "WBC_QQQQQQQQQQQQ": "no such setting; remove it",
+        "WBC_foo": "no such setting; remove it",
     }
 
 
@@ -111,8 +118,31 @@ def test_each_wrong_value_is_a_row(check: Check):
     assert any(detail.startswith("WBC_LANGUAGE: ") for detail in wrong)
 
 
-def test_a_section_that_is_no_json_is_a_row(check: Check):
-    assert '"http"' in only(check(WBC_HTTP="foo"), "settings").detail
+NO_JSON = [
+    "WBC_HTTP",
+    "WBC_SECURITY",
+    "WBC_SECURITY__OIDC",
+    "WBC_SECURITY__CORS_ORIGINS",
+    "WBC_INTEROP__SNOMED",
+]
+
+
+@pytest.mark.parametrize("name", NO_JSON)
+def test_a_section_or_a_list_that_is_no_json_is_named(check: Check, name: str):
+    found = check(**{name: "{secret", "WBC_HTTP__HOST": "localhost"})
+    assert only(found, "settings") == Row("settings", False, f"{name}: expected JSON")
+
+
+def test_each_section_that_is_no_json_is_a_row_and_its_value_is_not_told_by_a_start(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+):
+    found = check(WBC_HTTP="{", WBC_STORE="secret")
+    assert [row.detail for row in found if row.what == "settings"] == [
+        "WBC_HTTP: expected JSON", "WBC_STORE: expected JSON",
+    ]  # fmt: skip
+    monkeypatch.setenv("WBC_STORE", "secret")
+    with pytest.raises(ConfigurationError, match=r"^WBC_STORE: expected JSON$"):
+        load_settings()
 
 
 def test_a_problem_is_one_line_and_exit_code_1_in_any_terminal():
@@ -134,7 +164,10 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.parametrize(("what", "variable"), [("HTTP", "WBC_HTTP__PORT"), ("gRPC", "WBC_GRPC__PORT")])
+PORTS = [("HTTP", "WBC_HTTP__PORT"), ("gRPC", "WBC_GRPC__PORT")]
+
+
+@pytest.mark.parametrize(("what", "variable"), PORTS)
 def test_a_port_in_use_is_wrong(check: Check, silent_port: int, what: str, variable: str):
     row = only(check(**{variable: silent_port}), what)
     assert not row.good
@@ -142,11 +175,83 @@ def test_a_port_in_use_is_wrong(check: Check, silent_port: int, what: str, varia
     assert row.detail.endswith(f"choose another port with {variable}")
 
 
-@pytest.mark.parametrize("url", ["foo", "mysql://host/name"])
-def test_a_store_of_another_kind_is_wrong(check: Check, url: str):
+@pytest.mark.parametrize(("what", "variable"), PORTS)
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host", "192.0.2.1"])
+def test_an_address_that_is_not_this_machines_is_what_to_change(
+    check: Check, what: str, variable: str, host: str
+):
+    name = variable.replace("PORT", "HOST")
+    row = only(check(**{variable: free_port(), name: host}), what)
+    assert not row.good
+    assert row.detail.endswith(f"name an address of this machine with {name}")
+
+
+def test_http_and_grpc_on_one_port_are_wrong(check: Check):
+    port = free_port()
+    found = check(WBC_HTTP__PORT=port, WBC_GRPC__PORT=port)
+    assert only(found, "HTTP").good
+    assert not only(found, "gRPC").good
+
+
+@pytest.fixture
+def livez() -> Iterator[int]:
+    """The port of a service that lives."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/livez" else 404)
+            self.end_headers()
+            self.wfile.write(Health(status="live").model_dump_json().encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_ports_that_this_service_has_itself_are_good(check: Check, livez: int, silent_port: int):
+    found = check(WBC_HTTP__PORT=livez, WBC_GRPC__PORT=silent_port)
+    for what in ("HTTP", "gRPC"):
+        assert only(found, what).good
+        assert "already runs" in only(found, what).detail
+    assert not only(check(WBC_HTTP__PORT=livez, WBC_GRPC__PORT=livez), "gRPC").good
+
+
+NO_STORES = [
+    "foo",
+    "mysql://host/name",
+    "postgresql://wbc:pass-word@host:notaport/wbc",
+    "postgresql://wbc:pass-word@host:99999/wbc",
+    "postgresql://wbc:pass-word@[::1/wbc",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "sqlite://pass-word/wbc.db",
+]
+
+
+@pytest.mark.parametrize("url", NO_STORES)
+def test_what_is_no_url_of_a_store_is_wrong_and_its_password_is_not_told(check: Check, url: str):
     row = only(check(WBC_STORE__URL=url), "store")
     assert not row.good
     assert row.detail.startswith("WBC_STORE__URL: expected")
+    assert "pass-word" not in row.detail
+
+
+def test_an_option_that_the_database_driver_does_not_know_is_wrong(check: Check):
+    row = only(check(WBC_STORE__URL=f"postgresql://u@127.0.0.1:{free_port()}/x?sslmode=require"), "store")
+    assert not row.good
+    assert "?ssl=require" in row.detail
+
+
+def test_a_folder_is_no_store(check: Check, tmp_path: Path):
+    row = only(check(WBC_STORE__URL=f"sqlite:///{tmp_path}"), "store")
+    assert not row.good
+    assert "received a folder" in row.detail
 
 
 def test_a_wrong_encryption_key_of_the_store_is_wrong(check: Check, tmp_path: Path):
@@ -272,6 +377,14 @@ def test_no_compiled_network_is_left_behind(check: Check, project_root: Path, tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["file", "file/new"])
+def test_a_cache_that_cannot_be_written_is_wrong(check: Check, tmp_path: Path, name: str):
+    (tmp_path / "file").touch()
+    row = only(check(WBC_EMBEDDED__CACHE_DIR=tmp_path / name), "cache")
+    assert not row.good
+    assert "WBC_EMBEDDED__CACHE_DIR" in row.detail
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"keys": 5}'])
 def test_a_keys_file_that_is_absent_or_malformed_is_wrong(check: Check, tmp_path: Path, content: str | None):
     path = tmp_path / "keys.json"
@@ -282,6 +395,20 @@ def test_a_keys_file_that_is_absent_or_malformed_is_wrong(check: Check, tmp_path
     assert not row.good
     assert row.detail.startswith("WBC_SECURITY__API_KEYS_FILE: ")
     assert "wbc keys" in row.detail
+
+
+def test_a_keys_file_without_a_key_that_opens_is_wrong(check: Check, tmp_path: Path):
+    path, now = tmp_path / "keys.json", datetime.now(UTC)
+    change_keys(path, lambda ring: (ring, None))
+    row = only(check(WBC_SECURITY__API_KEYS_FILE=path), "access")
+    assert not row.good
+    assert "holds no key" in row.detail
+
+    change_keys(path, lambda ring: ring.created("lis", ["analyse"], None, now))
+    assert only(check(WBC_SECURITY__API_KEYS_FILE=path), "access").good
+
+    change_keys(path, lambda ring: (ring.revoked("lis", now), None))
+    assert not only(check(WBC_SECURITY__API_KEYS_FILE=path), "access").good
 
 
 def test_an_address_for_anybody_without_keys_is_wrong(check: Check):

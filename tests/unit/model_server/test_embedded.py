@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from orchestrator.domain import ViewBatch
-from orchestrator.errors import ContractViolation, ModelServerUnavailable
+from orchestrator.errors import ConfigurationError, ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import INPUTS
 from orchestrator.model_server.embedded import BATCH_ROWS, EmbeddedModelServer, find_version
 from orchestrator.model_server.fingerprint import model_sha256
@@ -127,6 +127,15 @@ async def test_a_second_start_from_the_cache_answers_alike(
     assert [path.name for path in tmp_path.iterdir()] == [model_sha256(small_exported_model.version_dir)]
     assert len(list(tmp_path.rglob("*.blob"))) == 1
     np.testing.assert_array_equal(answers[0].main_out, answers[1].main_out)
+
+
+async def test_a_cache_that_cannot_be_written_is_named(
+    small_exported_model: ExportedModel, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    server = EmbeddedModelServer(small_exported_model.model_dir, threads=1, cache_dir=tmp_path / "file")
+    with pytest.raises(ConfigurationError, match="WBC_EMBEDDED__CACHE_DIR"):
+        await server.start()
 
 
 async def test_says_in_the_log_when_the_cpu_lacks_the_precision(
