@@ -1,7 +1,8 @@
 """What every test may ask for."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,19 @@ settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A service that a test starts in this process configures logging, which the next test must not
+    inherit."""
+    root, requests = logging.getLogger(), logging.getLogger("orchestrator.requests")
+    before = root.level, list(root.handlers), requests.level
+    yield
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    requests.setLevel(before[2])
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

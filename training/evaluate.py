@@ -72,15 +72,13 @@ class EvaluationSettings:
 
     ``more_devices`` are folders of further devices (:func:`training.datasets.read_device`), judged as splits
     of their names. ``limit`` images of a split are drawn by ``seed``, as are the images of the Reinhard
-    reference.
-    ``resamples`` of the cells make the intervals. ``testb_binary_mode`` is the routing of the split TestB
-    alone. ``batch_size`` counts images.
+    reference. ``resamples`` of the cells make the intervals. ``testb_binary_mode`` is the routing of the
+    split TestB alone. ``batch_size`` counts images.
     """
 
     data_root: Path
     output_dir: Path
     splits: tuple[str, ...] = ("TestA", "TestB")
-    more_devices: tuple[Path, ...] = ()
     model_path: Path = Path("model_repository/wbc/5")
     runtime: Runtime = "embedded"
     profile: str = "default"
@@ -96,6 +94,7 @@ class EvaluationSettings:
     seed: int = 42
     focus: bool = False
     resamples: int = RESAMPLES
+    more_devices: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     (folder / "data").mkdir()
     with running_service(environment=environment | settings, folder=folder) as service:
         ports[HTTP] = urlsplit(service.url).port or HTTP
-        yield Clone(folder, ports, environment)
+        # What other programs of this machine do on port 8000 is no matter of the documents.
+        yield Clone(folder, ports, environment | {"WBC_HTTP__PORT": str(ports[HTTP])})
 
 
 @pytest.mark.parametrize("page", pages_with_code())
