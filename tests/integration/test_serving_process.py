@@ -98,7 +98,7 @@ def test_a_section_that_is_no_json_is_one_line_and_exit_code_2():
     )
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
-    assert "http" in line
+    assert "WBC_HTTP" in line
     assert "JSON" in line
 
 
