@@ -615,9 +615,7 @@ def unknown_variables(environment: Iterable[str]) -> dict[str, str]:
         upper = name.upper()  # settings are read in any case
         if not upper.startswith(_PREFIX) or upper in known or upper.startswith("WBC_INTEROP__SNOMED__"):
             continue
-        nearest = get_close_matches(
-            upper, known, n=1, cutoff=0.8
-        )  # that of 0.6 finds WBC_FAILOVER in WBC_FOO
+        nearest = get_close_matches(upper, known, n=1, cutoff=0.8)  # 0.6 finds WBC_FAILOVER in WBC_FOO
         unknown[name] = f"no such setting; {f'did you mean {nearest[0]}?' if nearest else 'remove it'}"
     return unknown
 

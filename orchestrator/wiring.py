@@ -468,7 +468,7 @@ def announcement(settings: Settings, listens_on: tuple[Any, ...], example: Path 
         f"WBC analysis service ready on {url}\n"
         f"  listens on     {where}{everywhere}\n"
         f"  documentation  {url}/docs\n"
-        f"  try it         curl -F file=@{image} {url}/predict{note}\n"
+        f"  try it         curl --fail-with-body -F file=@{image} {url}/predict{note}\n"
         f"{_grpc_line(settings)}"
         f"  stop it        Ctrl-C\n"
         f"{DISCLAIMER}\n"

@@ -67,11 +67,10 @@ def build_classifier(
 
     Args:
         backbone: a key of :data:`BACKBONES`.
-        backbone_weights: ``imagenet`` downloads the weights of ``keras.applications`` (those of
-        EfficientNetLite
-            come from an installed package), ``none`` starts from random numbers, a path is read: weights of
-            the backbone (``.h5``, ``.weights.h5``, the files of ``keras.applications`` among them) or a whole
-            saved classifier (``.keras``).
+        backbone_weights: ``imagenet`` downloads the weights of ``keras.applications`` (EfficientNetLite
+            takes its own from an installed package), ``none`` starts from random numbers, a path is read:
+            weights of the backbone (``.h5``, ``.weights.h5``, the files of ``keras.applications`` among
+            them) or a whole saved classifier (``.keras``).
         image_size: side of the input in pixels; None builds a network for any size, so that one model
             can be trained at growing sizes.
         attention: whether the attention block stands between the maps and the pooling.

@@ -74,12 +74,14 @@ def efficientnet_lite(
 
 
 def block_of(layer_name: str) -> int:
-    """The number of the block that a layer belongs to; -1 for the stem, and one more than the last for the
-    top."""
+    """The number of the block that a layer belongs to, from 0; -1 for the stem, a large one for the top."""
     part, _, rest = layer_name.partition("_")
     if part == "block":
         return int(rest.split("_")[0])
-    return 10**6 if part == "top" else -1
+    return _BEHIND_ALL if part == "top" else -1
+
+
+_BEHIND_ALL: Final = 10**6
 
 
 def weights_file(variant: int) -> Path:

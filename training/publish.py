@@ -77,7 +77,8 @@ def publish(
     manifest: dict[str, Any] = json.loads(manifest_path.read_text(encoding="utf-8"))
     config = manifest["config"]
     validate_device = config.get("validate_device")
-    samples = read_run_samples(data_root, config["train_split"], config["devices"], validate_device)
+    more = [Path(folder) for folder in config.get("more_devices", ())]
+    samples = read_run_samples(data_root, config["train_split"], config["devices"], validate_device, more)
     if data_fingerprint(samples) != manifest["data_sha256"]:
         raise ConfigurationError(
             f"{data_root}/{config['train_split']} is not the data that the run was trained on"

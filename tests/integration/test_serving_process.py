@@ -71,9 +71,9 @@ def test_python_m_orchestrator_takes_the_options_of_wbc_serve_and_says_where_it_
     with running_service(("-m", "orchestrator", "--host", "127.0.0.2", "--port", str(port))) as service:
         url = f"http://127.0.0.2:{port}"
         assert f"ready on {url}\n" in service.announcement
-        (command,) = re.findall(r"(curl -F .*)\n", service.announcement)
+        (command,) = re.findall(r"(curl --fail-with-body -F .*)\n", service.announcement)
         assert command.endswith(f" {url}/predict")
-        image = PROJECT_ROOT / command.split()[2].removeprefix("file=@")
+        image = PROJECT_ROOT / command.split()[3].removeprefix("file=@")
         answer = httpx2.post(f"{url}/predict", files={"file": image.read_bytes()}, timeout=30)
         assert answer.status_code == 200
 

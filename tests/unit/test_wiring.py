@@ -194,4 +194,5 @@ def test_the_start_tells_where_the_service_is_and_where_it_listens(host, listens
 
 def test_without_an_image_of_a_clone_the_start_names_a_placeholder_and_says_so(tmp_path):
     text = announcement(Settings(), ("127.0.0.1", 8000), tmp_path / "example.png")
-    assert "curl -F file=@cell.jpg http://localhost:8000/predict   (cell.jpg: an image of yours)\n" in text
+    command = "curl --fail-with-body -F file=@cell.jpg http://localhost:8000/predict"
+    assert f"{command}   (cell.jpg: an image of yours)\n" in text

@@ -101,6 +101,13 @@ def test_pixels_are_scaled_as_the_weights_expect():
     np.testing.assert_allclose(scaled.ravel(), [-127 / 128, 0, 1], atol=1e-6)
 
 
+def test_a_classifier_begins_with_the_weights_of_the_package(tensors):
+    model = build_classifier("EfficientNetLite0", backbone_weights="imagenet", image_size=None)
+
+    kernel = np.asarray(model.get_layer("backbone").get_layer("stem").kernel)
+    np.testing.assert_array_equal(kernel, tensors["_conv_stem.weight"].transpose(2, 3, 1, 0))
+
+
 def test_without_the_package_the_error_says_which_one_to_install():
     with pytest.raises(ValueError, match="efficientnet-lite9-pytorch-model"):
         weights_file(9)

@@ -56,6 +56,15 @@ def test_a_batch_has_pixels_labels_and_weights_of_both_heads(images):
     assert weights["aux_binary_out"].shape == (4,)
 
 
+def test_images_are_drawn_by_their_shares(images):
+    shares = np.zeros(len(images))
+    shares[[0, -1]] = 0.5
+
+    drawn = [batches(images, shares=shares)[index][1]["main_out"].argmax(axis=1) for index in range(2)]
+
+    assert set(np.concatenate(drawn)) == {images[0].class_index, images[-1].class_index}
+
+
 def test_an_epoch_shows_every_image_at_most_once_and_the_next_one_differs(images):
     loader = batches(images, batch_size=5)
     first = [loader[i] for i in range(len(loader))]

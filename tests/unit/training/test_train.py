@@ -242,6 +242,23 @@ def test_a_run_without_epochs_is_refused(data_root, tmp_path):
         train(config, build_model=no_model)
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for_though_another_was_better(data_root, tmp_path):
+    more = write_discs(tmp_path / "more", per_class=2) / "Train"
+    config = tiny_config(
+        data_root, tmp_path / "best", more_devices=(more,), sampling="fair", phase1_epochs=0, phase2_epochs=4
+    )
+    config = replace(config, phase2_learning_rate=-0.03)  # uphill: it gets worse with every epoch
+
+    kept = {}
+    for checkpoint in ("best", "last"):
+        run_dir = tmp_path / checkpoint
+        train(replace(config, run_dir=run_dir, checkpoint=checkpoint), build_model=tiny_classifier)
+        kept[checkpoint] = json.loads((run_dir / "state.json").read_text())["best_at"]
+
+    assert kept["best"] < kept["last"] == 4
+    assert sum(len(part) for part in read_parts(config)[1].values()) == 50
+
+
 def test_a_whole_device_can_be_held_out(data_root, tmp_path):
     config = tiny_config(data_root, tmp_path / "run", validate_device="other")
 
