@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 from orchestrator import image_steps, routing
 from orchestrator.domain import (
     Analysis,
+    CellViews,
     Finding,
     Focus,
     FocusVerdict,
     Language,
     Prediction,
+    Question,
     Report,
     ReportRequest,
     UInt8Array,
-    ViewBatch,
     WriterIdentity,
     WriterKind,
     joined,
@@ -103,12 +104,12 @@ async def analyse(
     language = options.language or services.default_language
     with recorded_stages() as stages, stage("total"):
         prepared = await services.images.run(
-            image_steps.prepare, payload, profile.recipe, profile.tta, services.decode_limits
+            image_steps.prepare, payload, profile.recipe, services.decode_limits
         )
 
         with stage("predict"):  # one pass through the network classifies and explains
             ask = services.model_server.explain if options.heatmap else services.model_server.classify
-            prediction = await ask(prepared.views)
+            prediction = await ask(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta]))
 
         with stage("route"):
             finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
@@ -185,11 +186,11 @@ def _focus_verdict(finding: Finding, focus: Focus | None, report: Report | None)
 
 
 async def _see_other_views(
-    ask: Callable[[ViewBatch], Awaitable[Prediction]], first: Prediction, pixels: UInt8Array
+    ask: Callable[[Question], Awaitable[Prediction]], first: Prediction, pixels: UInt8Array
 ) -> Prediction:
     """The answers for all eight views, of which the first is there already."""
-    others = await ask(await asyncio.to_thread(tta.stack_others, pixels))
+    others = await ask(CellViews(pixels, tta.OTHER_CODES))
     if others.model == first.model:
         return joined(first, others)
     # Between the two questions another version came into service; no mean of two models is an answer.
-    return await ask(await asyncio.to_thread(tta.stack, pixels, "light"))
+    return await ask(CellViews(pixels, tta.CODES["light"]))

@@ -5,8 +5,8 @@ Arrays follow the conventions of the project: images are RGB, ``uint8[H, W, 3]``
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,17 +51,56 @@ class ReviewReason:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewBatch:
-    """The rows of one request to the model server, in the layout of the model contract.
+class CellViews:
+    """One image and the views of it that a model server is asked about.
 
-    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``.
+    ``image`` is uint8 ``[224, 224, 3]``; ``codes``, 1 to 8 of them, are places in
+    :data:`orchestrator.views.VIEWS`. ``size`` is the log2 of the nucleus's diameter over the median red cell's,
+    None where it is not known. ``head`` is the site's linear head as its difference from the model's, float32
+    ``[F + 1, 5]``, None where the model's own decides.
+    """
+
+    image: UInt8Array
+    codes: tuple[int, ...]
+    size: float | None = None
+    head: Float32Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def part(self, first: int, last: int) -> "CellViews":
+        """The views from ``first`` to before ``last``."""
+        return replace(self, codes=self.codes[first:last])
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBatch:
+    """Rows as they are, in the layout of the model contract.
+
+    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``size`` float32 ``[N]`` or None where
+    none is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
     """
 
     images: UInt8Array
     gain: Float32Array
+    size: Float32Array | None = None
+    head: Float32Array | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def part(self, first: int, last: int) -> "ViewBatch":
+        """The rows from ``first`` to before ``last``."""
+        return ViewBatch(
+            self.images[first:last],
+            self.gain[first:last],
+            None if self.size is None else self.size[first:last],
+            None if self.head is None else self.head[first:last],
+        )
+
+
+Question: TypeAlias = CellViews | ViewBatch
+"""What a model server is asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +116,32 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model server answers for the N rows of a :class:`ViewBatch`.
+    """What a model server answers for the N rows of a :data:`Question`.
 
     ``main_out`` is float32 ``[N, 5]``, ``aux_out`` is float32 ``[N]``, ``logits`` is float32 ``[N, 5]``
-    (``main_out`` before its softmax), ``cams`` is float32 ``[N, 5, 7, 7]`` or None where no explanation
-    was asked for.
+    (``main_out`` before its softmax), ``not_wbc`` is float32 ``[N]``, ``features`` is float32 ``[N, F]``,
+    ``cams`` is float32 ``[N, 5, 7, 7]`` or None where no explanation was asked for.
     """
 
     main_out: Float32Array
     aux_out: Float32Array
     logits: Float32Array
+    not_wbc: Float32Array
+    features: Float32Array
     cams: Float32Array | None
     model: ModelIdentity
+
+    def part(self, first: int, last: int) -> "Prediction":
+        """The answers for the rows from ``first`` to before ``last``."""
+        return Prediction(
+            self.main_out[first:last],
+            self.aux_out[first:last],
+            self.logits[first:last],
+            self.not_wbc[first:last],
+            self.features[first:last],
+            None if self.cams is None else self.cams[first:last],
+            self.model,
+        )
 
 
 def joined(*parts: Prediction) -> Prediction:
@@ -104,6 +157,8 @@ def joined(*parts: Prediction) -> Prediction:
         main_out=np.concatenate([part.main_out for part in parts]),
         aux_out=np.concatenate([part.aux_out for part in parts]),
         logits=np.concatenate([part.logits for part in parts]),
+        not_wbc=np.concatenate([part.not_wbc for part in parts]),
+        features=np.concatenate([part.features for part in parts]),
         cams=np.concatenate(cams) if len(cams) == len(parts) else None,
         model=models.pop(),
     )
@@ -117,13 +172,15 @@ class Finding:
     that a class which routing excludes has probability 0). ``aux_neutrophil`` is the auxiliary head's
     probability for Neutrophil against Lymphocyte. ``energy`` is the energy score of the image (Liu et al.
     2020; see :mod:`orchestrator.routing`): the higher, the less the image is like what the model was trained
-    on. ``decided_by`` names the routing rule that decided.
+    on. ``not_wbc`` in [0, 1] is the model's probability that what is shown is none of the five classes.
+    ``decided_by`` names the routing rule that decided.
     """
 
     class_index: int
     probabilities: tuple[float, ...]
     aux_neutrophil: float
     energy: float
+    not_wbc: float
     decided_by: RoutingMode
     review_reasons: tuple[ReviewReason, ...] = ()
 

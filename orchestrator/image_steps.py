@@ -14,10 +14,9 @@ from orchestrator.domain import (
     Overlay,
     ReviewReason,
     UInt8Array,
-    ViewBatch,
 )
 from orchestrator.stages import stage
-from orchestrator.vision import heatmap, quality, tta
+from orchestrator.vision import heatmap, quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.foreground import CellMasks
@@ -30,19 +29,13 @@ from orchestrator.vision.tta import TtaMode
 @dataclass(frozen=True, slots=True)
 class PreparedCell:
     """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
-    sees; ``views`` are the rows that it is asked for first."""
+    sees, ``pixels``, uint8 ``[224, 224, 3]``."""
 
     rgb: UInt8Array
     masks: CellMasks
     window: Window
-    views: ViewBatch
+    pixels: UInt8Array
     quality: tuple[ReviewReason, ...]
-
-    @property
-    def pixels(self) -> UInt8Array:
-        """What the model sees, uint8 ``[224, 224, 3]``: the first view is always the image itself."""
-        pixels: UInt8Array = self.views.images[0]
-        return pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +56,8 @@ class Explanation(NamedTuple):
     outlines: CellOutlines | None = None
 
 
-def prepare(payload: bytes, recipe: Recipe, mode: TtaMode, limits: DecodeLimits) -> PreparedCell:
-    """Before the network: bytes to rows for the model server.
+def prepare(payload: bytes, recipe: Recipe, limits: DecodeLimits) -> PreparedCell:
+    """Before the network: bytes to what the model sees.
 
     Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed.
     """
@@ -72,10 +65,9 @@ def prepare(payload: bytes, recipe: Recipe, mode: TtaMode, limits: DecodeLimits)
         rgb = decode(payload, limits).rgb
     with stage("preprocess"):
         cell = preprocess(rgb, recipe)
-        views = tta.stack_first(cell.pixels, mode)
     with stage("quality"):
         reasons = quality.assess_located(rgb, cell.cell)
-    return PreparedCell(rgb, cell.masks, cell.window, views, reasons)
+    return PreparedCell(rgb, cell.masks, cell.window, cell.pixels, reasons)
 
 
 def explain(

@@ -4,7 +4,7 @@ The only place for the model's name, its signatures, tensor names, shapes, dtype
 the classes. Export writes what stands here, every model server checks it, and nothing else in the
 project spells one of these names.
 
-Inputs of every signature:
+Inputs; ``main``, ``aux``, ``classify`` and ``gradcam`` take the first two, ``serving_default`` all four:
 
 ``images``
     uint8 ``[N, 224, 224, 3]``, RGB, after the Medical Enhanced Filter. Division by 255 is in the graph.
@@ -12,8 +12,25 @@ Inputs of every signature:
     float32 ``[N]``, brightness factor of each row, applied in the graph as
     ``clip(images / 255 * gain, 0, 1)``. 1.0 leaves a row as it is; the brightness views of the
     test-time augmentation use 1.1 and 0.9 without a second rounding to uint8.
+``size``
+    float32 ``[N]``, s = log2 of the nucleus's diameter over the median red cell's; :data:`UNKNOWN_SIZE` where
+    it is not known. Evidence and nothing else: ``[1, s, s^2] @ size_evidence`` is added to the logits, with
+    the model's own ``size_evidence`` ``[3, 5]``; nothing is added where s is unknown.
+``head``
+    float32 ``[N, F + 1, 5]``, a site's linear head as its difference from the model's:
+    ``[features, 1] @ head`` is added to the logits of the row. Zeros are the model's own head.
 
-Outputs:
+``views`` takes one image a row and makes the views in the graph, so that an image crosses the wire once:
+
+``image``
+    uint8 ``[N, 224, 224, 3]``, as ``images``.
+``codes``
+    int32 ``[N, 8]``, in each place the number of a view of :data:`orchestrator.views.VIEWS`, or
+    :data:`NO_VIEW`, of which nothing is computed and every output is zero.
+``size``, ``head``
+    as above, for all views of the image.
+
+Outputs; those of ``views`` have a dimension of the eight places after the first:
 
 ``main_out``
     float32 ``[N, 5]``, softmax over :data:`CLASS_NAMES`.
@@ -22,9 +39,16 @@ Outputs:
     energy score of out-of-distribution detection needs.
 ``aux_binary_out``
     float32 ``[N, 1]``, sigmoid; 1 speaks for Neutrophil, 0 for Lymphocyte.
+``not_wbc``
+    float32 ``[N, 1]``, sigmoid; 1: what is shown is none of the five classes (an empty window, a platelet, a
+    smudge, an erythroblast, an immature cell). The five probabilities sum to 1 whatever it says.
+``features``
+    float32 ``[N, F]``, the input of the main head. F is the network's own: 256 with the two dense blocks, the
+    channels of the maps without.
 ``cams``
-    float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit; so
-    that one pass through the network both classifies and explains, whichever class is decided on later.
+    float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit, the site's
+    part of it included (``size`` has no map); so that one pass through the network both classifies and
+    explains, whichever class is decided on later.
 ``conv_maps``
     float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number
     is the backbone's own, 1,024 of DenseNet121 and 1,280 of EfficientNet-Lite.
@@ -47,6 +71,18 @@ IMAGE_SIZE: Final = 224
 
 CAM_SIZE: Final = 7
 
+NUM_VIEWS: Final = 8
+"""Views of the test-time augmentation, and places in a row of ``codes``."""
+
+NO_VIEW: Final = -1
+"""The code of a place in which no view is wanted."""
+
+UNKNOWN_SIZE: Final = -100.0
+"""The ``size`` of a cell whose size is not known."""
+
+LARGEST_UNKNOWN_SIZE: Final = -50.0
+"""Every size up to this one counts as unknown: no cell is 2^-50 of a red cell."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -68,6 +104,10 @@ class TensorSpec:
             and all(got == want or want is None for got, want in zip(shape[1:], self.shape[1:], strict=True))
         )
 
+    def with_places(self, places: int) -> "TensorSpec":
+        """The same for each of ``places`` views of a row."""
+        return TensorSpec(self.name, self.dtype, (self.shape[0], places, *self.shape[1:]))
+
 
 def admitted(
     specs: Sequence[TensorSpec], declared: Mapping[str, tuple[str, tuple[int | None, ...] | None]]
@@ -80,26 +120,55 @@ def admitted(
 
 IMAGES: Final = TensorSpec("images", "uint8", (None, IMAGE_SIZE, IMAGE_SIZE, 3))
 GAIN: Final = TensorSpec("gain", "float32", (None,))
-INPUTS: Final = (IMAGES, GAIN)
+SIZE: Final = TensorSpec("size", "float32", (None,))
+HEAD: Final = TensorSpec("head", "float32", (None, None, NUM_CLASSES))
+IMAGE: Final = TensorSpec("image", "uint8", IMAGES.shape)
+CODES: Final = TensorSpec("codes", "int32", (None, NUM_VIEWS))
 
 MAIN_OUT: Final = TensorSpec("main_out", "float32", (None, NUM_CLASSES))
 LOGITS: Final = TensorSpec("logits", "float32", (None, NUM_CLASSES))
 AUX_OUT: Final = TensorSpec("aux_binary_out", "float32", (None, 1))
+NOT_WBC: Final = TensorSpec("not_wbc", "float32", (None, 1))
+FEATURES: Final = TensorSpec("features", "float32", (None, None))
 CAMS: Final = TensorSpec("cams", "float32", (None, NUM_CLASSES, CAM_SIZE, CAM_SIZE))
 CONV_MAPS: Final = TensorSpec("conv_maps", "float32", (None, CAM_SIZE, CAM_SIZE, None))
 
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a signature takes and gives."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+_ROWS: Final = (IMAGES, GAIN)
+_CLASSIFIED: Final = (MAIN_OUT, AUX_OUT, LOGITS, NOT_WBC)
+_SERVED: Final = (*_CLASSIFIED, FEATURES, CAMS)
+
+ROWS_SIGNATURE: Final = "serving_default"
+"""The signature for rows as they are; what the embedded server reads."""
+
+VIEWS_SIGNATURE: Final = "views"
+"""The signature for views of one image."""
+
 SIGNATURES: Final = MappingProxyType(
     {
-        "main": (MAIN_OUT,),
-        "aux": (AUX_OUT,),
-        "classify": (MAIN_OUT, AUX_OUT, LOGITS),
-        "gradcam": (MAIN_OUT, AUX_OUT, LOGITS, CAMS, CONV_MAPS),
-        "serving_default": (MAIN_OUT, AUX_OUT, LOGITS, CAMS),
+        "main": Signature(_ROWS, (MAIN_OUT,)),
+        "aux": Signature(_ROWS, (AUX_OUT,)),
+        "classify": Signature(_ROWS, _CLASSIFIED),
+        "gradcam": Signature(_ROWS, (*_CLASSIFIED, CAMS, CONV_MAPS)),
+        ROWS_SIGNATURE: Signature((*_ROWS, SIZE, HEAD), _SERVED),
+        VIEWS_SIGNATURE: Signature(
+            (IMAGE, CODES, SIZE, HEAD), tuple(spec.with_places(NUM_VIEWS) for spec in _SERVED)
+        ),
     }
 )
-"""Signature name -> its outputs. ``serving_default`` is what the embedded server reads."""
 
 ALLOWED_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Rows per executed batch: TensorFlow Serving pads to the next one, the warm-up covers each."""
 
 MAX_BATCH_SIZE: Final = ALLOWED_BATCH_SIZES[-1]
+
+MAX_FEATURES: Final = 2048
+"""The most features that the limits of messages have room for: ResNet50's."""

@@ -9,7 +9,8 @@ each class does. A result always names the rule that decided, and is marked for 
 out what the model saw.
 
 Whatever the rule, an image that is unlike those that the model was trained on is told by its energy, which
-the softmax head cannot see: a softmax may be sure of an image of anything.
+the softmax head cannot see: a softmax may be sure of an image of anything. A head of its own says whether
+what is shown is a cell of none of the five classes, or no white cell.
 
 References
 ----------
@@ -22,7 +23,7 @@ procedure", Neural Computation 14(1):21-41.
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, get_args
 
 import numpy as np
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from orchestrator.domain import (
     MIN_FOCUS_RATIO,
     Finding,
+    Float32Array,
     Focus,
     Prediction,
     ReviewReason,
@@ -40,10 +42,12 @@ from orchestrator.errors import ConfigurationError, ContractViolation
 from orchestrator.model_contract import (
     AUX_OUT,
     CLASS_NAMES,
+    FEATURES,
     LOGITS,
     LYMPHOCYTE,
     MAIN_OUT,
     NEUTROPHIL,
+    NOT_WBC,
     NUM_CLASSES,
 )
 
@@ -57,7 +61,7 @@ OUTSIDE_MASS: Final = 0.5
 
 DOUBTS: Final = ("outside_routed_classes", "low_confidence", "close_call")
 """Codes of the reasons for a review that leave open which class it is, in the order of :func:`route`.
-``out_of_distribution`` is none of them: on the validation part of Train all 124 images keep their class
+``out_of_distribution`` is none of them, nor is ``not_wbc``: on the validation part of Train all 124 images keep their class
 whether such ones are seen again or not (8.1 instead of 5.6 % of them then wait for a person)."""
 
 # A softmax computed in bfloat16 (8 bits of mantissa) misses 1 by up to about 0.4 %.
@@ -73,8 +77,8 @@ class RoutingPolicy:
 
     ``temperature`` > 0 calibrates the softmax head (1.0 leaves it as it is; the auxiliary head has none).
     A result whose confidence is under ``review_threshold``, or whose two best classes lie closer together
-    than ``review_margin`` (both in [0, 1]), or whose energy is over ``max_energy`` (None: never), is marked
-    for review. ``prior`` and ``training_prior``, for mode ``prior`` and for no other, are the shares of the
+    than ``review_margin`` (both in [0, 1]), or whose energy is over ``max_energy`` (None: never), or that is none
+    of the five classes by more than ``max_not_wbc`` (in [0, 1]; 1: never), is marked for review. ``prior`` and ``training_prior``, for mode ``prior`` and for no other, are the shares of the
     classes among the site's cells and among the images that the model was trained on.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names the field.
@@ -86,6 +90,7 @@ class RoutingPolicy:
     review_threshold: float
     review_margin: float = 0.15
     max_energy: float | None = None
+    max_not_wbc: float = 0.5
     prior: tuple[float, ...] | None = None
     training_prior: tuple[float, ...] | None = None
 
@@ -100,6 +105,7 @@ class RoutingPolicy:
         for name, value in (
             ("review_threshold", self.review_threshold),
             ("review_margin", self.review_margin),
+            ("max_not_wbc", self.max_not_wbc),
         ):
             if not 0 <= value <= 1:  # also false for NaN
                 raise ConfigurationError(f"{name}: expected a number from 0 to 1, received {value!r}")
@@ -122,34 +128,45 @@ class AveragedPrediction:
     """What the views of one cell say together.
 
     ``probabilities`` follow ``CLASS_NAMES`` and sum to 1; they are not calibrated yet. ``aux_neutrophil``
-    is in [0, 1]. ``energy`` is the mean of the views' :func:`energy`.
+    is in [0, 1]. ``energy`` is the mean of the views' :func:`energy`; ``not_wbc``, in [0, 1], and ``features``,
+    float32 ``[F]``, are means too.
     """
 
     probabilities: tuple[float, ...]
     aux_neutrophil: float
     energy: float
+    not_wbc: float
+    features: Float32Array = field(compare=False, repr=False)
 
 
 def average(prediction: Prediction) -> AveragedPrediction:
-    """The mean over the N views of one cell, of ``main_out``, of ``aux_out`` and of the energy.
+    """The mean over the N views of one cell, of ``main_out``, ``aux_out``, ``not_wbc``, ``features`` and of the
+    energy.
 
     Raises :class:`~orchestrator.errors.ContractViolation` where the arrays do not have the shapes of the
     contract (with at least one row), or hold anything but probabilities and finite logits.
     """
     main = np.asarray(prediction.main_out, np.float64)
     aux = np.asarray(prediction.aux_out, np.float64)
+    not_wbc = np.asarray(prediction.not_wbc, np.float64)
     logits = np.asarray(prediction.logits, np.float64)
+    features = prediction.features
     if main.ndim != 2 or main.shape[1] != NUM_CLASSES or len(main) == 0:
         raise ContractViolation(
             f"{MAIN_OUT.name}: expected shape [N >= 1, {NUM_CLASSES}], received {main.shape}"
         )
-    if aux.shape != (len(main),):
-        raise ContractViolation(f"{AUX_OUT.name}: expected shape ({len(main)},), received {aux.shape}")
+    for name, values in ((AUX_OUT.name, aux), (NOT_WBC.name, not_wbc)):
+        if values.shape != (len(main),):
+            raise ContractViolation(f"{name}: expected shape ({len(main)},), received {values.shape}")
     if logits.shape != main.shape:
         raise ContractViolation(f"{LOGITS.name}: expected shape {main.shape}, received {logits.shape}")
     if not np.isfinite(logits).all():
         raise ContractViolation(f"{LOGITS.name}: expected finite numbers, received {logits.tolist()}")
-    for name, values in ((MAIN_OUT.name, main), (AUX_OUT.name, aux)):
+    if features.ndim != 2 or len(features) != len(main) or not np.isfinite(features).all():
+        raise ContractViolation(
+            f"{FEATURES.name}: expected finite numbers, [{len(main)}, F], received {features.shape}"
+        )
+    for name, values in ((MAIN_OUT.name, main), (AUX_OUT.name, aux), (NOT_WBC.name, not_wbc)):
         # Comparisons with NaN are false, so that this also catches NaN.
         if not ((values >= 0) & (values <= 1 + _SUM_TOLERANCE)).all():
             raise ContractViolation(
@@ -165,6 +182,8 @@ def average(prediction: Prediction) -> AveragedPrediction:
         probabilities=tuple(float(p) for p in mean / mean.sum()),
         aux_neutrophil=min(float(aux.mean()), 1.0),
         energy=float(energy(logits).mean()),
+        not_wbc=min(float(not_wbc.mean()), 1.0),
+        features=features.mean(axis=0, dtype=np.float32),
     )
 
 
@@ -208,12 +227,16 @@ def route(
     """Decide on a class, and on whether a person should look at it.
 
     ``quality_reasons`` (of the image) stand before the reasons found here: ``out_of_distribution``,
-    ``outside_routed_classes``, ``low_confidence``, ``close_call``.
+    ``not_wbc``, ``outside_routed_classes``, ``low_confidence``, ``close_call``.
     """
     uncalibrated = np.array(averaged.probabilities)
     calibrated = calibrate(uncalibrated, policy.temperature)
     class_index, probabilities = _decide(uncalibrated, calibrated, averaged.aux_neutrophil, policy)
-    reasons = [*quality_reasons, *_out_of_distribution(averaged.energy, policy.max_energy)]
+    reasons = [
+        *quality_reasons,
+        *_out_of_distribution(averaged.energy, policy.max_energy),
+        *_not_wbc(averaged.not_wbc, policy.max_not_wbc),
+    ]
     if policy.mode in ("main", "aux"):
         reasons += _outside_routed_classes(calibrated)
     reasons += _low_confidence(float(probabilities[class_index]), policy.review_threshold)
@@ -223,6 +246,7 @@ def route(
         probabilities=tuple(float(p) for p in probabilities),
         aux_neutrophil=averaged.aux_neutrophil,
         energy=averaged.energy,
+        not_wbc=averaged.not_wbc,
         decided_by=policy.mode,
         review_reasons=tuple(reasons),
     )
@@ -348,6 +372,16 @@ def _out_of_distribution(value: float, limit: float | None) -> list[ReviewReason
         "check that it shows one white cell, stained and photographed as usual."
     )
     return [ReviewReason("out_of_distribution", message)]
+
+
+def _not_wbc(probability: float, limit: float) -> list[ReviewReason]:
+    if probability <= limit:
+        return []
+    message = (
+        f"What is shown may be none of the five classes ({_percent(probability)}): check whether it is a "
+        "platelet, a smudge, an erythroblast, an immature cell, or no cell."
+    )
+    return [ReviewReason("not_wbc", message)]
 
 
 def _outside_routed_classes(calibrated: FloatArray) -> list[ReviewReason]:

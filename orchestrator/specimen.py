@@ -43,6 +43,8 @@ class CellResult:
     analysed_at: datetime
     profile_sha256: str | None = None
     """Of the profile as it was used; None in what older versions kept."""
+    not_wbc: float | None = None
+    """As in a :class:`~orchestrator.domain.Finding`; None in what older versions kept."""
 
     @property
     def confidence(self) -> float:

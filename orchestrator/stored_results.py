@@ -69,6 +69,8 @@ class _Stored(_Part):
     probabilities: dict[str, float]
     aux_neutrophil_probability: float
     energy: float
+    not_wbc: float = Field(default=0.0, ge=0, le=1)
+    """0 in what older versions wrote."""
     focus: _Focus | None
     report: _Report | None
 
@@ -120,6 +122,7 @@ def _request(stored: _Stored, language: Language | None) -> ReportRequest:
         probabilities=tuple(stored.probabilities[name] for name in CLASS_NAMES),
         aux_neutrophil=stored.aux_neutrophil_probability,
         energy=stored.energy,
+        not_wbc=stored.not_wbc,
         decided_by=stored.decision.decided_by,
         review_reasons=tuple(ReviewReason(reason.code, reason.message) for reason in stored.review.reasons),
     )

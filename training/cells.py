@@ -8,15 +8,14 @@ by as many routing rules and temperatures as one likes.
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from orchestrator.domain import Finding, Focus, Prediction, ReviewReason, ViewBatch
+from orchestrator.domain import CellViews, Finding, Focus, Prediction, ReviewReason
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.routing import (
@@ -27,6 +26,7 @@ from orchestrator.routing import (
     route,
     with_focus_reason,
 )
+from orchestrator.views import stacked
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.crop import Window
 from orchestrator.vision.foreground import CellMasks
@@ -98,7 +98,7 @@ class SeenCell:
 class _Prepared:
     sample: Sample
     quality: tuple[ReviewReason, ...]
-    views: ViewBatch
+    views: CellViews
     scene: Scene | None
 
 
@@ -130,7 +130,7 @@ def look(
             drawn = mask_paths.get(sample.path)
             true = None if drawn is None else window_masks(drawn, prepared.window, rgb.shape)
             scene = Scene(prepared.masks, true, prepared.window, rgb.shape)
-        return _Prepared(sample, reasons, tta.stack(prepared.pixels, mode), scene)
+        return _Prepared(sample, reasons, CellViews(prepared.pixels, tta.CODES[mode]), scene)
 
     chunks = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     with ThreadPoolExecutor() as pool:
@@ -148,33 +148,17 @@ def look(
 
 
 def _asked(predict: Predictor, chunk: Sequence[_Prepared]) -> Iterator[SeenCell]:
-    answer = predict(
-        ViewBatch(
-            np.concatenate([one.views.images for one in chunk]),
-            np.concatenate([one.views.gain for one in chunk]),
-        )
-    )
+    answer = predict(stacked([one.views for one in chunk]))
     first = 0
     for one in chunk:
         last = first + len(one.views)
-        yield SeenCell(one.sample, one.quality, _rows(answer, first, last), one.scene)
+        yield SeenCell(one.sample, one.quality, answer.part(first, last), one.scene)
         first = last
-
-
-def _rows(prediction: Prediction, first: int, last: int) -> Prediction:
-    cams = prediction.cams
-    return replace(
-        prediction,
-        main_out=prediction.main_out[first:last],
-        aux_out=prediction.aux_out[first:last],
-        logits=prediction.logits[first:last],
-        cams=None if cams is None else cams[first:last],
-    )
 
 
 def averaged_views(seen: SeenCell, mode: TtaMode) -> AveragedPrediction:
     """What the views of ``mode`` say together; the identity is the first of every mode's."""
-    return average(_rows(seen.prediction, 0, len(tta.VIEWS[mode])))
+    return average(seen.prediction.part(0, len(tta.CODES[mode])))
 
 
 def judge(seen: SeenCell, mode: TtaMode, policy: RoutingPolicy, adaptive_margin: float = 1.0) -> ScoredCell:
@@ -192,14 +176,14 @@ def judge(seen: SeenCell, mode: TtaMode, policy: RoutingPolicy, adaptive_margin:
     averaged = averaged_views(seen, mode)
     finding = route(averaged, policy, seen.quality)
     if seen.scene is None or seen.prediction.cams is None:
-        return ScoredCell(seen.sample, finding, None, averaged, len(tta.VIEWS[mode]))
-    views = _rows(seen.prediction, 0, len(tta.VIEWS[mode]))
+        return ScoredCell(seen.sample, finding, None, averaged, len(tta.CODES[mode]))
+    views = seen.prediction.part(0, len(tta.CODES[mode]))
     own = _focus(views, mode, finding, seen.scene, seen.scene.own)
     focus = MeasuredFocus(own.focus_ratio, "own")
     if seen.scene.true is not None:
         by_true = _focus(views, mode, finding, seen.scene, seen.scene.true)
         focus = MeasuredFocus(by_true.focus_ratio, "true")
-    return ScoredCell(seen.sample, with_focus_reason(finding, own), focus, averaged, len(tta.VIEWS[mode]))
+    return ScoredCell(seen.sample, with_focus_reason(finding, own), focus, averaged, len(tta.CODES[mode]))
 
 
 def _focus(views: Prediction, mode: TtaMode, finding: Finding, scene: Scene, masks: CellMasks) -> Focus:

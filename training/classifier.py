@@ -1,10 +1,13 @@
-"""The network: a backbone, attention, and a head with two outputs.
+"""The network: a backbone, attention, and a head with three outputs.
 
 ::
 
     image [N, S, S, 3] in [0, 1] -> backbone -> attention -> conv_maps [N, h, w, C] -> mean over space
       -> (Dense, BatchNorm, MedSwish, Dropout) x 2 -> main_out [N, 5] softmax
                                                    -> aux_binary_out [N, 1] sigmoid
+                                                   -> not_wbc [N, 1] sigmoid
+
+Without dense blocks the head is linear: the mean over space, Dropout, and the outputs.
 
 Augmentation happens in the data loader, not here: random layers carry the state of their seeds, which
 has no place in a served model.
@@ -13,13 +16,23 @@ has no place in a served model.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import keras
 from keras import layers, ops
 
-from orchestrator.model_contract import AUX_OUT, CONV_MAPS, IMAGE_SIZE, LOGITS, MAIN_OUT, NUM_CLASSES
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CONV_MAPS,
+    FEATURES,
+    IMAGE_SIZE,
+    LOGITS,
+    MAIN_OUT,
+    NOT_WBC,
+    NUM_CLASSES,
+)
 from training.compact_backbone import compact_backbone
 from training.efficientnet_lite import efficientnet_lite
 from training.layers import BackboneInput, ImageNetScaling, MedSwish, Tensor, WBCAttentionBlock
@@ -62,6 +75,7 @@ def build_classifier(
     attention: bool = True,
     dropout: tuple[float, float] = HEAD_DROPOUT,
     med_swish: bool = True,
+    head_units: tuple[int, ...] = HEAD_UNITS,
 ) -> keras.Model:
     """Build the classifier.
 
@@ -74,15 +88,17 @@ def build_classifier(
         image_size: side of the input in pixels; None builds a network for any size, so that one model
             can be trained at growing sizes.
         attention: whether the attention block stands between the maps and the pooling.
-        dropout: shares of dropout after the first and the second dense block.
+        dropout: shares of dropout after the first and the second dense block; the last of them also stands
+            before the outputs of a linear head.
         med_swish: whether the head bends by MedSwish; otherwise by ReLU, for comparisons alone: there is
             no Grad-CAM and no export of such a head.
+        head_units: widths of the dense blocks, at most two; with none the head is linear.
 
     Returns:
         A model with the input ``image``, float32 ``[N, S, S, 3]`` RGB in [0, 1], and the outputs
-        ``main_out`` (float32 ``[N, 5]``, softmax) and ``aux_binary_out`` (float32 ``[N, 1]``, sigmoid)
-        as a dict. Its layer ``backbone`` is the backbone; the layer ``conv_maps`` gives the
-        maps that the head pools, after the attention. 7,830,509 parameters with DenseNet121 and attention.
+        ``main_out`` (float32 ``[N, 5]``, softmax), ``aux_binary_out`` and ``not_wbc`` (float32 ``[N, 1]``,
+        sigmoid) as a dict. Its layer ``backbone`` is the backbone; the layer ``conv_maps`` gives the
+        maps that the head pools, after the attention. 7,830,766 parameters with DenseNet121 and attention.
 
     Raises:
         ValueError: the backbone is unknown, or the weights do not fit it or cannot be downloaded.
@@ -93,7 +109,7 @@ def build_classifier(
     spec = BACKBONES[backbone]
     network = _build_backbone(spec, backbone_weights, image_size)
     name = f"wbc_{backbone.lower()}" + ("_attention" if attention else "")
-    return assemble_classifier(network, spec.scaling, attention, dropout, name, med_swish)
+    return assemble_classifier(network, spec.scaling, attention, dropout, name, med_swish, head_units)
 
 
 def assemble_classifier(
@@ -103,6 +119,7 @@ def assemble_classifier(
     dropout: tuple[float, float] = HEAD_DROPOUT,
     name: str = "wbc",
     med_swish: bool = True,
+    head_units: tuple[int, ...] = HEAD_UNITS,
 ) -> keras.Model:
     """Put attention and head onto a backbone; see :func:`build_classifier`.
 
@@ -116,7 +133,7 @@ def assemble_classifier(
     maps = layers.Identity(name=CONV_MAPS_LAYER)(features)
 
     x = layers.GlobalAveragePooling2D(name="pool")(maps)
-    for block, (units, rate) in enumerate(zip(HEAD_UNITS, dropout, strict=True), start=1):
+    for block, (units, rate) in enumerate(zip(head_units, dropout, strict=False), start=1):
         x = layers.Dense(units, name=f"dense_{block}")(x)
         x = layers.BatchNormalization(name=f"norm_{block}")(x)
         x = (
@@ -125,33 +142,52 @@ def assemble_classifier(
             else layers.Activation("relu", name=f"relu_{block}")
         )(x)
         x = layers.Dropout(rate, name=f"dropout_{block}")(x)
+    if not head_units:
+        x = layers.Dropout(dropout[-1], name="dropout")(x)
     # float32 whatever the policy: half-precision probabilities spoil losses and calibration.
     main = layers.Dense(NUM_CLASSES, activation="softmax", name=MAIN_OUT.name, dtype="float32")(x)
     aux = layers.Dense(1, activation="sigmoid", name=AUX_OUT.name, dtype="float32")(x)
-    return keras.Model(image, {MAIN_OUT.name: main, AUX_OUT.name: aux}, name=name)
+    not_wbc = layers.Dense(1, activation="sigmoid", name=NOT_WBC.name, dtype="float32")(x)
+    outputs = {MAIN_OUT.name: main, AUX_OUT.name: aux, NOT_WBC.name: not_wbc}
+    return keras.Model(image, outputs, name=name)
 
 
 def with_conv_maps(model: keras.Model) -> keras.Model:
-    """Return the classifier, on the same weights, with ``conv_maps`` as a third output of its dict."""
+    """Return the classifier, on the same weights, with ``conv_maps`` as a further output of its dict."""
     maps = model.get_layer(CONV_MAPS_LAYER).output
     return keras.Model(model.input, {**model.output, CONV_MAPS.name: maps}, name=model.name)
 
 
 def with_served_outputs(model: keras.Model) -> keras.Model:
-    """Return the classifier, on the same weights, with ``conv_maps`` and ``logits`` in its dict as well."""
+    """Return the classifier, on the same weights, with ``conv_maps``, ``features`` and ``logits`` in its dict as
+    well."""
     outputs = with_conv_maps(model).output
-    logits = main_logits(model, model.get_layer(MAIN_OUT.name).input)
-    return keras.Model(model.input, {**outputs, LOGITS.name: logits}, name=model.name)
+    features = model.get_layer(MAIN_OUT.name).input
+    outputs = {**outputs, FEATURES.name: features, LOGITS.name: main_logits(model, features)}
+    return keras.Model(model.input, outputs, name=model.name)
+
+
+def feature_count(model: keras.Model) -> int:
+    """Return F, the number of features that ``main_out`` is made from."""
+    return int(model.get_layer(MAIN_OUT.name).input.shape[-1])
 
 
 def main_logits(model: keras.Model, features: Tensor) -> Tensor:
-    """Return what ``main_out`` is the softmax of, ``[N, 5]``, from its input, ``features`` ``[N, 256]``.
+    """Return what ``main_out`` is the softmax of, ``[N, 5]``, from its input, ``features`` ``[N, F]``.
 
     By the weights of ``main_out`` itself: a layer of its own for the logits would change which saved models
     can be loaded, and the logarithm of the probabilities lacks their normaliser.
     """
     output = model.get_layer(MAIN_OUT.name)
     return ops.matmul(features, output.kernel) + output.bias
+
+
+def site_logits(features: Tensor, head: Tensor) -> Tensor:
+    """Return what a site's head adds to the logits, ``[N, K]``: ``[features, 1] @ head``, row by row.
+
+    ``features`` is ``[N, F]``, ``head`` is ``[N, F + 1, K]``.
+    """
+    return ops.matmul(features[:, None], head[:, :-1])[:, 0] + head[:, -1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +200,11 @@ class HeadBlock:
 
 
 def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
-    """Return the dense blocks of a classifier's head, from the pooling to the outputs."""
+    """Return the dense blocks of a classifier's head, from the pooling to the outputs; none of a linear one."""
+    names = {layer.name for layer in model.layers}
     return tuple(
         HeadBlock(*(model.get_layer(f"{kind}_{block}") for kind in ("dense", "norm", "med_swish")))
-        for block in range(1, len(HEAD_UNITS) + 1)
+        for block in takewhile(lambda block: f"dense_{block}" in names, count(1))
     )
 
 

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from orchestrator.domain import DISCLAIMER, Finding, Prediction, UInt8Array, ViewBatch
+from orchestrator.domain import DISCLAIMER, CellViews, Finding, Prediction, UInt8Array, ViewBatch
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
 from orchestrator.routing import AveragedPrediction, average, calibrate, estimate_prior, route
+from orchestrator.views import rows_of
 from orchestrator.vision import tta
 from orchestrator.vision.decode import decode
 from orchestrator.vision.preprocessing import Recipe, preprocess
@@ -221,7 +222,7 @@ def _look(
         yield _Look(
             lab_statistics(prepared.crop),
             None if prepared.cell is None else prepared.cell.size / min(rgb.shape[:2]),
-            average(predict(tta.stack(prepared.pixels, base.tta))),
+            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta])))),
         )
 
 

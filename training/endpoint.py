@@ -75,6 +75,7 @@ class _Analysis(_Part):
     probabilities: Annotated[dict[str, float], Field(min_length=len(CLASS_NAMES))]
     aux_neutrophil_probability: float
     energy: float
+    not_wbc: float = 0.0
     focus: _Focus | None
 
 
@@ -239,6 +240,7 @@ def _judged(sample: Sample, answer: _Analysis) -> JudgedCell:
             probabilities=tuple(answer.probabilities[name] for name in CLASS_NAMES),
             aux_neutrophil=answer.aux_neutrophil_probability,
             energy=answer.energy,
+            not_wbc=answer.not_wbc,
             decided_by=answer.decision.decided_by,
             review_reasons=tuple(ReviewReason(one.code, one.message) for one in answer.review.reasons),
         )

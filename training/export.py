@@ -17,21 +17,36 @@ from pathlib import Path
 from typing import Final
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from orchestrator.domain import UInt8Array
+from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.model_contract import (
     CAMS,
     CONV_MAPS,
+    FEATURES,
     GAIN,
+    HEAD,
     IMAGES,
-    INPUTS,
+    LARGEST_UNKNOWN_SIZE,
+    LOGITS,
+    MAIN_OUT,
     MODEL_NAME,
+    NUM_CLASSES,
+    ROWS_SIGNATURE,
     SIGNATURES,
+    VIEWS_SIGNATURE,
     TensorSpec,
 )
-from training.classifier import BACKBONE_LAYER, CONV_MAPS_LAYER, with_served_outputs
+from orchestrator.views import VIEWS
+from training.classifier import (
+    BACKBONE_LAYER,
+    CONV_MAPS_LAYER,
+    feature_count,
+    site_logits,
+    with_served_outputs,
+)
 from training.export_check import check_export
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
@@ -50,6 +65,7 @@ def export_model(
     *,
     force: bool = False,
     check_images: UInt8Array | None = None,
+    size_evidence: Float32Array | None = None,
 ) -> Path:
     """Write ``model`` as ``repository/wbc/<version>`` and check what was written.
 
@@ -64,12 +80,15 @@ def export_model(
         force: replace a version that is there.
         check_images: uint8 ``[N, 224, 224, 3]`` to compare the export and the model on; synthetic
             images where none are given.
+        size_evidence: float32 ``[3, 5]``, what a cell's ``size`` s speaks for: ``[1, s, s^2] @ size_evidence``
+            is added to the logits; nothing where None.
 
     Returns:
         The directory of the version.
 
     Raises:
-        ValueError: ``version`` is not positive, or the model does not compute in float32.
+        ValueError: ``version`` is not positive, the model does not compute in float32, or the evidence of the
+            size has another shape or holds what is no number.
         FileExistsError: the version is there and ``force`` is not set.
         ContractViolation: the model, or what was written, is not what the contract says, or what was
             written answers otherwise than the model.
@@ -85,6 +104,9 @@ def export_model(
     dtypes = {layer.compute_dtype for layer in (*model.layers, *model.get_layer(BACKBONE_LAYER).layers)}
     if dtypes != {"float32"}:
         raise ValueError(f"expected a model that computes in float32, got {sorted(dtypes)}")
+    evidence = np.zeros((3, NUM_CLASSES), np.float32) if size_evidence is None else size_evidence
+    if evidence.shape != (3, NUM_CLASSES) or not np.isfinite(evidence).all():
+        raise ValueError(f"expected finite evidence of the size, [3, {NUM_CLASSES}], got {evidence.shape}")
     version_dir = repository / MODEL_NAME / str(version)
     if version_dir.exists() and not force:
         raise FileExistsError(f"version {version} of {MODEL_NAME} is there already; choose another or force")
@@ -94,9 +116,9 @@ def export_model(
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write_saved_model(model, partial)
-        write_warmup_records(partial)
-        check_export(partial, model, check_images)
+        _write_saved_model(model, evidence, partial)
+        write_warmup_records(partial, feature_count(model))
+        check_export(partial, model, check_images, evidence)
         if version_dir.exists():
             shutil.rmtree(version_dir)
         partial.rename(version_dir)
@@ -106,17 +128,25 @@ def export_model(
     return version_dir
 
 
-def _write_saved_model(model: keras.Model, directory: Path) -> None:
+def _write_saved_model(model: keras.Model, size_evidence: Float32Array, directory: Path) -> None:
     # No archive.track(model): it would store every variable a second time, under another name.
     archive = keras.export.ExportArchive()
-    network, explain = _network(model), _explanation(model)
-    for name, outputs in SIGNATURES.items():
-        archive.add_endpoint(name, _signature(network, explain, outputs), [_tf_spec(spec) for spec in INPUTS])
+    sizes = feature_count(model), model.get_layer(CONV_MAPS_LAYER).output.shape[-1]
+    network, explain = _network(model), _explanation(model, *sizes)
+    answer = _answer(network, explain, size_evidence, sizes[0])
+    for name, signature in SIGNATURES.items():
+        if name == ROWS_SIGNATURE:
+            function = answer
+        elif name == VIEWS_SIGNATURE:
+            function = _views(answer)
+        else:
+            function = _rows(network, explain, signature.outputs, sizes[0])
+        archive.add_endpoint(name, function, [_tf_spec(spec, sizes[0]) for spec in signature.inputs])
     archive.write_out(str(directory), verbose=False)
 
 
 def _network(model: keras.Model) -> Callable[[Tensor, Tensor], Outputs]:
-    """The whole forward pass as one function, so that five signatures hold its graph once.
+    """The whole forward pass as one function, so that six signatures hold its graph once.
 
     TensorFlow and OpenVINO inline it and drop what a signature does not return.
     """
@@ -129,31 +159,88 @@ def _network(model: keras.Model) -> Callable[[Tensor, Tensor], Outputs]:
     return tf.function(network, input_signature=[_tf_spec(IMAGES), _tf_spec(GAIN)], autograph=False)
 
 
-def _explanation(model: keras.Model) -> Callable[[Tensor], Tensor]:
-    width = model.get_layer(CONV_MAPS_LAYER).output.shape[-1]
+def _explanation(model: keras.Model, features: int, maps: int) -> Callable[[Tensor, Tensor], Tensor]:
     return tf.function(
-        lambda conv_maps: class_activation_maps(model, conv_maps),
-        input_signature=[tf.TensorSpec((*CONV_MAPS.shape[:-1], width), CONV_MAPS.dtype)],
+        lambda conv_maps, head: class_activation_maps(model, conv_maps, head),
+        input_signature=[
+            tf.TensorSpec((*CONV_MAPS.shape[:-1], maps), CONV_MAPS.dtype),
+            _tf_spec(HEAD, features),
+        ],
         autograph=False,
     )
 
 
-def _signature(
+def _rows(
     network: Callable[[Tensor, Tensor], Outputs],
-    explain: Callable[[Tensor], Tensor],
+    explain: Callable[[Tensor, Tensor], Tensor],
     outputs: tuple[TensorSpec, ...],
+    features: int,
 ) -> Callable[[Tensor, Tensor], Outputs]:
+    """A signature for rows, of the model's own head alone."""
     names = [spec.name for spec in outputs]
 
     # The names of the arguments become the names of the signature's inputs.
-    def signature(images: Tensor, gain: Tensor) -> Outputs:
+    def rows(images: Tensor, gain: Tensor) -> Outputs:
         answers = network(images, gain)
         if CAMS.name in names:
-            answers[CAMS.name] = explain(answers[CONV_MAPS.name])
+            own = tf.zeros((tf.shape(gain)[0], features + 1, NUM_CLASSES))
+            answers[CAMS.name] = explain(answers[CONV_MAPS.name], own)
         return {name: answers[name] for name in names}
 
-    return signature
+    return rows
 
 
-def _tf_spec(spec: TensorSpec) -> tf.TensorSpec:
-    return tf.TensorSpec(spec.shape, tf.as_dtype(spec.dtype), name=spec.name)
+def _answer(
+    network: Callable[[Tensor, Tensor], Outputs],
+    explain: Callable[[Tensor, Tensor], Tensor],
+    size_evidence: Float32Array,
+    features: int,
+) -> Callable[..., Outputs]:
+    """The signature for rows with what a site and the cell's size add."""
+    names = [spec.name for spec in SIGNATURES[ROWS_SIGNATURE].outputs]
+
+    def answer(images: Tensor, gain: Tensor, size: Tensor, head: Tensor) -> Outputs:
+        answers = network(images, gain)
+        known = size > LARGEST_UNKNOWN_SIZE  # false of NaN too
+        s = tf.where(known, size, 0.0)
+        powers = tf.stack([tf.ones_like(s), s, s * s], axis=1) * tf.cast(known, s.dtype)[:, None]
+        logits = answers[LOGITS.name] + site_logits(answers[FEATURES.name], head)
+        answers[LOGITS.name] = logits + tf.matmul(powers, tf.constant(size_evidence))
+        answers[MAIN_OUT.name] = tf.nn.softmax(answers[LOGITS.name])
+        answers[CAMS.name] = explain(answers[CONV_MAPS.name], head)
+        return {name: answers[name] for name in names}
+
+    inputs = SIGNATURES[ROWS_SIGNATURE].inputs
+    return tf.function(answer, input_signature=[_tf_spec(spec, features) for spec in inputs], autograph=False)
+
+
+def _views(answer: Callable[..., Outputs]) -> Callable[..., Outputs]:
+    """The signature that makes the rows itself, from an image and the codes of its views."""
+
+    def views(image: Tensor, codes: Tensor, size: Tensor, head: Tensor) -> Outputs:
+        places = tf.where(codes >= 0)  # [rows, 2]: which image, and which place of it
+        of, code = places[:, 0], tf.gather_nd(codes, places)
+
+        def turned(rows: Tensor, flag: str, turn: Callable[[Tensor], Tensor]) -> Tensor:
+            wanted = tf.gather(tf.constant([getattr(view, flag) for view in VIEWS]), code)
+            return tf.where(wanted[:, None, None, None], turn(rows), rows)
+
+        rows = tf.gather(image, of)
+        rows = turned(rows, "transpose", lambda rows: tf.transpose(rows, (0, 2, 1, 3)))
+        rows = turned(rows, "up_down", lambda rows: tf.reverse(rows, (1,)))
+        rows = turned(rows, "left_right", lambda rows: tf.reverse(rows, (2,)))
+        gain = tf.gather(tf.constant([view.gain for view in VIEWS], tf.float32), code)
+        answers = answer(rows, gain, tf.gather(size, of), tf.gather(head, of))
+        grid = tf.shape(codes, out_type=places.dtype)
+        return {
+            name: tf.scatter_nd(places, value, tf.concat([grid, tf.shape(value, grid.dtype)[1:]], 0))
+            for name, value in answers.items()
+        }
+
+    return views
+
+
+def _tf_spec(spec: TensorSpec, features: int | None = None) -> tf.TensorSpec:
+    """``features`` is the network's number of them, which the shape of a head follows from."""
+    shape = (None, features + 1, NUM_CLASSES) if spec is HEAD and features is not None else spec.shape
+    return tf.TensorSpec(shape, tf.as_dtype(spec.dtype), name=spec.name)

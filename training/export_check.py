@@ -14,18 +14,29 @@ from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
+    CODES,
     CONV_MAPS,
+    FEATURES,
     GAIN,
+    HEAD,
+    IMAGE,
     IMAGE_SIZE,
     IMAGES,
-    INPUTS,
     LOGITS,
     MAIN_OUT,
+    NO_VIEW,
+    NUM_CLASSES,
+    NUM_VIEWS,
+    ROWS_SIGNATURE,
     SIGNATURES,
+    SIZE,
+    UNKNOWN_SIZE,
+    VIEWS_SIGNATURE,
     TensorSpec,
     admitted,
 )
-from training.classifier import with_served_outputs
+from orchestrator.views import VIEWS
+from training.classifier import feature_count, with_served_outputs
 from training.gradcam import autodiff_class_activation_maps
 
 PROBABILITY_TOLERANCE: Final = 1e-5
@@ -44,15 +55,25 @@ EXPLAINING: Final = "gradcam"
 """The signature that gives the convolution maps beside what is made of them."""
 
 CHECK_GAINS: Final = (1.0, 1.1, 0.9)
+HEAD_SCALE: Final = 0.05
+"""Standard deviation of the site's head that is tried."""
+
+CHECK_SIZES: Final = (0.7, UNKNOWN_SIZE, -0.2)
 
 
-def check_export(version_dir: Path, model: keras.Model, images: UInt8Array | None = None) -> None:
+def check_export(
+    version_dir: Path,
+    model: keras.Model,
+    images: UInt8Array | None = None,
+    size_evidence: Float32Array | None = None,
+) -> None:
     """Load the SavedModel in ``version_dir`` with TensorFlow and compare it with ``model``.
 
     Checked are the signatures' names, dtypes and shapes against the contract; every output of every
     signature against the Keras model, and Grad-CAM against automatic differentiation, on ``images``
-    (uint8 ``[N, 224, 224, 3]``, or synthetic ones) at several gains; and that each parameter is stored
-    exactly once. Made for the CPU: a GPU's TF32 convolutions differ by more than these tolerances.
+    (uint8 ``[N, 224, 224, 3]``, or synthetic ones) at several gains, with the model's head and with another,
+    sizes known and unknown (``size_evidence`` is that of the export); the views made in the graph against those
+    made here; and that each parameter is stored exactly once. Made for the CPU: a GPU's TF32 convolutions differ by more than these tolerances.
 
     Raises:
         ContractViolation: with what was expected and what was received.
@@ -63,34 +84,96 @@ def check_export(version_dir: Path, model: keras.Model, images: UInt8Array | Non
         raise ContractViolation(
             f"expected the signatures {sorted(SIGNATURES)}, received {sorted(saved.signatures)}"
         )
-    for name, outputs in SIGNATURES.items():
+    for name, signature in SIGNATURES.items():
         function = saved.signatures[name]
-        _check_specs(f"inputs of {name}", INPUTS, function.structured_input_signature[1])
-        _check_specs(f"outputs of {name}", outputs, function.structured_outputs)
+        _check_specs(f"inputs of {name}", signature.inputs, function.structured_input_signature[1])
+        _check_specs(f"outputs of {name}", signature.outputs, function.structured_outputs)
 
     rows = synthetic_images() if images is None else images
     gain = np.resize(np.asarray(CHECK_GAINS, dtype=np.float32), len(rows))
-    feed = {IMAGES.name: tf.constant(rows), GAIN.name: tf.constant(gain)}
+    feed = {IMAGES.name: rows, GAIN.name: gain}
     expected = _keras_answers(model, rows, gain)
 
     explained = _answers(saved, EXPLAINING, feed)
     # On the very maps that the graph saw: this compares the two gradients and nothing else.
-    cams = autodiff_class_activation_maps(model, explained[CONV_MAPS.name])
+    maps = explained[CONV_MAPS.name]
+    cams = autodiff_class_activation_maps(model, maps)
     largest = float(cams.max())
     _check_close(
         f"{EXPLAINING}: {CAMS.name} against autodiff", explained[CAMS.name], cams, MAP_TOLERANCE * largest
     )
     expected[CAMS.name] = cams
-    tolerances = {
-        MAIN_OUT.name: PROBABILITY_TOLERANCE,
-        AUX_OUT.name: PROBABILITY_TOLERANCE,
-        LOGITS.name: LOGIT_TOLERANCE * max(1.0, float(np.abs(expected[LOGITS.name]).max())),
-        CONV_MAPS.name: MAP_TOLERANCE * float(expected[CONV_MAPS.name].max()),
-        CAMS.name: CAM_TOLERANCE * largest,
-    }
     for name in SIGNATURES:
-        for key, value in _answers(saved, name, feed).items():
-            _check_close(f"{name}: {key}", value, expected[key], tolerances[key])
+        if name not in (ROWS_SIGNATURE, VIEWS_SIGNATURE):
+            _check_answers(name, _answers(saved, name, feed), expected)
+
+    own = np.zeros((len(rows), feature_count(model) + 1, NUM_CLASSES), np.float32)
+    unknown = np.full(len(rows), UNKNOWN_SIZE, np.float32)
+    _check_answers(
+        ROWS_SIGNATURE, _answers(saved, ROWS_SIGNATURE, feed | {SIZE.name: unknown, HEAD.name: own}), expected
+    )
+    size = np.resize(np.asarray(CHECK_SIZES, np.float32), len(rows))
+    head = np.random.default_rng(1).normal(scale=HEAD_SCALE, size=own.shape).astype(np.float32)
+    site = {SIZE.name: size, HEAD.name: head}
+    evidence = np.zeros((3, NUM_CLASSES), np.float32) if size_evidence is None else size_evidence
+    logits = expected[LOGITS.name] + _site_part(expected[FEATURES.name], size, head, evidence)
+    adapted = {
+        LOGITS.name: logits,
+        MAIN_OUT.name: _softmax(logits),
+        CAMS.name: autodiff_class_activation_maps(model, maps, head),
+    }
+    _check_answers(
+        f"{ROWS_SIGNATURE} of a site", _answers(saved, ROWS_SIGNATURE, feed | site), expected | adapted
+    )
+    _check_views(saved, rows, site)
+
+
+def _check_views(saved: Any, images: UInt8Array, site: Mapping[str, Float32Array]) -> None:
+    """Every view, in other places than its own, against the rows that NumPy makes of it; and no view."""
+    codes = np.full((len(images), NUM_VIEWS), NO_VIEW, np.int32)
+    codes[0] = np.arange(NUM_VIEWS)[::-1]
+    codes[1:, 2] = 3
+    answers = _answers(saved, VIEWS_SIGNATURE, {IMAGE.name: images, CODES.name: codes, **site})
+    of, place = np.nonzero(codes >= 0)
+    views = [VIEWS[code] for code in codes[of, place]]
+    rows = {
+        IMAGES.name: np.stack([view.apply(images[row]) for row, view in zip(of, views, strict=True)]),
+        GAIN.name: np.array([view.gain for view in views], np.float32),
+        **{name: values[of] for name, values in site.items()},
+    }
+    expected = _answers(saved, ROWS_SIGNATURE, rows)
+    _check_answers(VIEWS_SIGNATURE, {name: value[of, place] for name, value in answers.items()}, expected)
+    if any(value[codes < 0].any() for value in answers.values()):
+        raise ContractViolation(f"{VIEWS_SIGNATURE}: expected zeros where no view is wanted, received others")
+
+
+def _check_answers(
+    where: str, received: Mapping[str, Float32Array], expected: Mapping[str, Float32Array]
+) -> None:
+    for name, value in received.items():
+        size = float(np.abs(expected[name]).max())
+        tolerance = {
+            LOGITS.name: LOGIT_TOLERANCE * max(1.0, size),
+            FEATURES.name: MAP_TOLERANCE * size,
+            CONV_MAPS.name: MAP_TOLERANCE * size,
+            CAMS.name: CAM_TOLERANCE * size,
+        }.get(name, PROBABILITY_TOLERANCE)
+        _check_close(f"{where}: {name}", value, expected[name], tolerance)
+
+
+def _site_part(
+    features: Float32Array, size: Float32Array, head: Float32Array, evidence: Float32Array
+) -> Float32Array:
+    ones = np.ones_like(size)
+    part = np.einsum("nf,nfk->nk", np.concatenate([features, ones[:, None]], axis=1), head)
+    known = size != UNKNOWN_SIZE
+    part[known] += np.stack([ones, size, size**2], axis=1)[known] @ evidence
+    return np.asarray(part, np.float32)
+
+
+def _softmax(logits: Float32Array) -> Float32Array:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
 
 
 def synthetic_images(count: int = 3, seed: int = 0) -> UInt8Array:
@@ -101,8 +184,9 @@ def synthetic_images(count: int = 3, seed: int = 0) -> UInt8Array:
     )
 
 
-def _answers(saved: Any, signature: str, feed: Mapping[str, tf.Tensor]) -> dict[str, Float32Array]:
-    return {key: value.numpy() for key, value in saved.signatures[signature](**feed).items()}
+def _answers(saved: Any, signature: str, feed: Mapping[str, Any]) -> dict[str, Float32Array]:
+    tensors = {name: tf.constant(value) for name, value in feed.items()}
+    return {key: value.numpy() for key, value in saved.signatures[signature](**tensors).items()}
 
 
 def _keras_answers(model: keras.Model, images: UInt8Array, gain: Float32Array) -> dict[str, Float32Array]:

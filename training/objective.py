@@ -2,7 +2,7 @@
 
 import keras
 
-from orchestrator.model_contract import AUX_OUT, MAIN_OUT
+from orchestrator.model_contract import AUX_OUT, MAIN_OUT, NOT_WBC
 from training.classifier import ATTENTION_LAYER, BACKBONE_LAYER
 from training.efficientnet_lite import block_of
 from training.losses import main_loss
@@ -20,6 +20,10 @@ def compile_for(model: keras.Model, config: TrainingConfig, phase: Phase) -> Non
             )
     losses = {MAIN_OUT.name: main_loss_of(config), AUX_OUT.name: keras.losses.BinaryCrossentropy()}
     weights = {MAIN_OUT.name: 1.0, AUX_OUT.name: config.aux_loss_weight if config.aux_head else 0.0}
+    model.get_layer(NOT_WBC.name).trainable = config.not_wbc_loss_weight > 0
+    if config.not_wbc_loss_weight:
+        losses[NOT_WBC.name] = keras.losses.BinaryCrossentropy()
+        weights[NOT_WBC.name] = config.not_wbc_loss_weight
     if config.attention_loss_weight:
         losses[ATTENTION_LAYER] = keras.losses.BinaryCrossentropy()
         weights[ATTENTION_LAYER] = config.attention_loss_weight

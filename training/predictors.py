@@ -13,7 +13,22 @@ import numpy as np
 
 from orchestrator.domain import ModelIdentity, Prediction, ViewBatch, joined
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CAMS,
+    FEATURES,
+    GAIN,
+    HEAD,
+    IMAGES,
+    LOGITS,
+    MAIN_OUT,
+    MODEL_NAME,
+    NOT_WBC,
+    NUM_CLASSES,
+    ROWS_SIGNATURE,
+    SIZE,
+    UNKNOWN_SIZE,
+)
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork
 
@@ -39,16 +54,22 @@ def saved_model_predictor(version_dir: Path, *, explain: bool = False) -> Predic
     """An exported SavedModel, run by TensorFlow; with the class activation maps where ``explain``."""
     import tensorflow as tf  # seconds, which the other runtime need not wait for
 
-    name = "serving_default" if explain else "classify"
-    signature = tf.saved_model.load(str(version_dir)).signatures[name]
+    signature = tf.saved_model.load(str(version_dir)).signatures[ROWS_SIGNATURE]
+    head_rows = signature.structured_input_signature[1][HEAD.name].shape[1]
     identity = model_identity(version_dir)
 
     def predict(views: ViewBatch) -> Prediction:
-        answer = signature(**{IMAGES.name: tf.constant(views.images), GAIN.name: tf.constant(views.gain)})
+        rows = len(views)
+        size = np.full(rows, UNKNOWN_SIZE, np.float32) if views.size is None else views.size
+        head = np.zeros((rows, head_rows, NUM_CLASSES), np.float32) if views.head is None else views.head
+        feed = {IMAGES.name: views.images, GAIN.name: views.gain, SIZE.name: size, HEAD.name: head}
+        answer = signature(**{name: tf.constant(value) for name, value in feed.items()})
         return Prediction(
             main_out=answer[MAIN_OUT.name].numpy(),
             aux_out=answer[AUX_OUT.name].numpy()[:, 0],
             logits=answer[LOGITS.name].numpy(),
+            not_wbc=answer[NOT_WBC.name].numpy()[:, 0],
+            features=answer[FEATURES.name].numpy(),
             cams=answer[CAMS.name].numpy() if explain else None,
             model=identity,
         )
@@ -64,12 +85,11 @@ def embedded_predictor(version_dir: Path) -> Predictor:
     identity = model_identity(version_dir)
 
     def predict_part(views: ViewBatch) -> Prediction:
-        answer = network.run(views)
-        return Prediction(answer.main_out, answer.aux_binary_out[:, 0], answer.logits, answer.cams, identity)
+        return network.run(views).prediction(identity)
 
     def predict(views: ViewBatch) -> Prediction:
         rows = np.array_split(np.arange(len(views)), min(len(views), network.streams))
-        parts = (ViewBatch(views.images[part], views.gain[part]) for part in rows)
+        parts = (views.part(part[0], part[-1] + 1) for part in rows)
         return joined(*threads.map(predict_part, parts))
 
     return predict

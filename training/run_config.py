@@ -106,6 +106,8 @@ class TrainingConfig:
     aux_loss_weight: float = 1.0
     attention_loss_weight: float = 0.0
     """Weight of the loss that teaches the spatial attention where the cell is; 0: it finds out by itself."""
+    not_wbc_loss_weight: float = 0.0
+    """Weight of the loss of ``not_wbc``, of which the labels then have a target; 0: it is not trained."""
     aux_positive_class: str = "Neutrophil"
     aux_negative_class: str = "Lymphocyte"
     weight_decay: float = 0.0

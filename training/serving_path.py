@@ -8,9 +8,10 @@ order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.domain import Finding, Focus, Prediction, UInt8Array, ViewBatch, joined
+from orchestrator.domain import CellViews, Finding, Focus, Prediction, UInt8Array, ViewBatch, joined
 from orchestrator.profiles import Profile
 from orchestrator.routing import average, is_clear, route, with_focus_reason
+from orchestrator.views import rows_of
 from orchestrator.vision import heatmap, quality, tta
 from orchestrator.vision.preprocessing import PreprocessedCell, preprocess
 
@@ -37,10 +38,10 @@ def served(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Pre
     """As :func:`served_finding`, with what the finding rests on."""
     prepared = preprocess(rgb, profile.recipe)
     reasons = quality.assess_located(rgb, prepared.cell)
-    prediction = predict(tta.stack_first(prepared.pixels, profile.tta))
+    prediction = predict(rows_of(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta])))
     finding = route(average(prediction), profile.routing, reasons)
     if profile.tta == "adaptive" and not is_clear(finding, profile.adaptive_margin):
-        prediction = joined(prediction, predict(tta.stack_others(prepared.pixels)))
+        prediction = joined(prediction, predict(rows_of(CellViews(prepared.pixels, tta.OTHER_CODES))))
         finding = route(average(prediction), profile.routing, reasons)
     if prediction.cams is None:
         return Served(finding, None, prediction, prepared)

@@ -62,6 +62,7 @@ class CellResult:
     margin: float
     probabilities: Mapping[str, float]
     energy: float
+    not_wbc: float | None
     review_codes: tuple[str, ...]
     focus_ratio: float | None
     views: int
@@ -80,6 +81,7 @@ class CellResult:
             margin=message.margin,
             probabilities=probabilities_of(message.probabilities),
             energy=message.energy,
+            not_wbc=message.not_wbc if message.HasField("not_wbc") else None,
             review_codes=tuple(message.review_codes),
             focus_ratio=message.focus_ratio if message.HasField("focus_ratio") else None,
             views=message.views,

@@ -115,6 +115,7 @@ class Analysis:
     probabilities: Mapping[str, float]
     aux_neutrophil_probability: float
     energy: float
+    not_wbc: float
     focus: Focus | None
     heatmap: Heatmap | None
     outlines: Outlines | None
@@ -142,6 +143,7 @@ class Analysis:
             probabilities=probabilities_of(message.probabilities),
             aux_neutrophil_probability=message.aux_neutrophil_probability,
             energy=message.energy,
+            not_wbc=message.not_wbc,
             focus=Focus.of(message.focus) if message.HasField("focus") else None,
             heatmap=(
                 Heatmap(message.heatmap.media_type, message.heatmap.data)

@@ -114,6 +114,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
             probabilities=tuple(result.probabilities[name] for name in CLASS_NAMES),
             margin=result.margin,
             energy=result.energy,
+            not_wbc=result.not_wbc,
             review_codes=tuple(result.review_codes),
             focus_ratio=result.focus_ratio,
             views=result.views,

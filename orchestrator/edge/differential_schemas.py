@@ -165,6 +165,7 @@ class CellFinding(_Document):
         examples=[dict(zip(CLASS_NAMES, (0.001, 0.004, 0.002, 0.009, 0.984), strict=True))]
     )
     energy: float = Field(examples=[-5.21])
+    not_wbc: Probability | None = Field(default=None, examples=[0.012])
     review_codes: list[str] = Field(examples=[["close_call"]], description="Why a person should look at it.")
     focus_ratio: Share | None = Field(examples=[0.91])
     views: int = Field(ge=1, examples=[8])
@@ -214,6 +215,7 @@ class CellDocument(_Document):
                 margin=result.margin,
                 probabilities=dict(zip(CLASS_NAMES, result.probabilities, strict=True)),
                 energy=result.energy,
+                not_wbc=result.not_wbc,
                 review_codes=list(result.review_codes),
                 focus_ratio=result.focus_ratio,
                 views=result.views,

@@ -139,6 +139,7 @@ def _result(result: CellResult) -> pb.CellResult:
         margin=result.margin,
         probabilities=probability_messages(result.probabilities),
         energy=result.energy,
+        not_wbc=result.not_wbc,
         review_codes=result.review_codes,
         focus_ratio=result.focus_ratio,
         views=result.views,

@@ -91,6 +91,7 @@ def analysis_message(analysis: Analysis, colour_map: ColourMap) -> pb.Analysis:
         probabilities=probability_messages(finding.probabilities),
         aux_neutrophil_probability=finding.aux_neutrophil,
         energy=finding.energy,
+        not_wbc=finding.not_wbc,
         focus=None if analysis.focus is None else _focus(analysis.focus, analysis.focus_verdict),
         heatmap=None if analysis.overlay is None else _heatmap(analysis.overlay, colour_map),
         outlines=None if analysis.outlines is None else _outlines(analysis.outlines),
@@ -193,6 +194,7 @@ def _profile(profile: Profile, *, is_default: bool) -> pb.Profile:
         review_threshold=routing.review_threshold,
         review_margin=routing.review_margin,
         max_energy=routing.max_energy,
+        max_not_wbc=routing.max_not_wbc,
         prior=routing.prior,
         training_prior=routing.training_prior,
     )

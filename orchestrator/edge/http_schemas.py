@@ -311,6 +311,12 @@ class AnalysisResult(_Document):
         description="The higher, the less the image is like those that the model was trained on. Over the "
         "profile's `max_energy`, the result is marked for review as `out_of_distribution`.",
     )
+    not_wbc: Probability = Field(
+        examples=[0.012],
+        description="The probability that what is shown is none of the five classes: an empty window, a platelet, "
+        "a smudge, an erythroblast, an immature cell. Over the profile's `max_not_wbc`, the result is marked for "
+        "review as `not_wbc`.",
+    )
     focus: Focus | None
     heatmap: Heatmap | None
     outlines: Outlines | None = Field(description="Where they were asked for.")
@@ -345,6 +351,7 @@ class AnalysisResult(_Document):
             probabilities=_by_class(finding),
             aux_neutrophil_probability=finding.aux_neutrophil,
             energy=finding.energy,
+            not_wbc=finding.not_wbc,
             focus=None if analysis.focus is None else Focus.of(analysis.focus, analysis.focus_verdict),
             heatmap=None if analysis.overlay is None else _heatmap(analysis.overlay, colour_map),
             outlines=None if analysis.outlines is None else Outlines.of(analysis.outlines),
@@ -385,6 +392,9 @@ class ProfileDescription(_Document):
     max_energy: float | None = Field(
         examples=[-4.0], description="Energy from which on a result is marked for review; null for never."
     )
+    max_not_wbc: float = Field(
+        examples=[0.5], description="`not_wbc` from which on a result is marked for review."
+    )
     prior: list[float] | None = Field(
         examples=[None], description="Shares of the classes that routing `prior` weighs by; null without it."
     )
@@ -409,6 +419,7 @@ class ProfileDescription(_Document):
             review_threshold=routing.review_threshold,
             review_margin=routing.review_margin,
             max_energy=routing.max_energy,
+            max_not_wbc=routing.max_not_wbc,
             prior=None if routing.prior is None else list(routing.prior),
             training_prior=None if routing.training_prior is None else list(routing.training_prior),
         )

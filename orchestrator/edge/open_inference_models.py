@@ -28,12 +28,14 @@ from orchestrator.errors import InvalidImage, ModelServerUnavailable
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
+    FEATURES,
     GAIN,
     IMAGES,
     LOGITS,
     MAIN_OUT,
     MAX_BATCH_SIZE,
     MODEL_NAME,
+    NOT_WBC,
     NUM_CLASSES,
     TensorSpec,
 )
@@ -119,7 +121,7 @@ class NetworkModel:
     def __init__(self, services: Services) -> None:
         self._model_server = services.model_server
         self.inputs = tuple(map(_metadata, (IMAGES, GAIN)))
-        self.outputs = tuple(map(_metadata, (MAIN_OUT, AUX_OUT, LOGITS, CAMS)))
+        self.outputs = tuple(map(_metadata, (MAIN_OUT, AUX_OUT, LOGITS, NOT_WBC, FEATURES, CAMS)))
 
     async def infer(
         self,
@@ -142,6 +144,8 @@ class NetworkModel:
             MAIN_OUT.name: answer.main_out,
             AUX_OUT.name: answer.aux_out[:, np.newaxis],
             LOGITS.name: answer.logits,
+            NOT_WBC.name: answer.not_wbc[:, np.newaxis],
+            FEATURES.name: answer.features,
             CAMS.name: answer.cams,
         }
         return Inference(
@@ -163,6 +167,7 @@ class AnalysisModel:
             ("confidence", "FP64", [-1]),
             ("probabilities", "FP64", [-1, NUM_CLASSES]),
             ("energy", "FP64", [-1]),
+            ("not_wbc", "FP64", [-1]),
             ("needs_review", "BOOL", [-1]),
             ("review_reasons", "BYTES", [-1]),
             ("focus_ratio", "FP64", [-1]),
@@ -268,6 +273,7 @@ def _outputs(analysis: Analysis) -> Mapping[str, Any]:
         "confidence": finding.confidence,
         "probabilities": finding.probabilities,
         "energy": finding.energy,
+        "not_wbc": finding.not_wbc,
         "needs_review": finding.needs_review,
         "review_reasons": ",".join(reason.code for reason in finding.review_reasons).encode(),
         "focus_ratio": analysis.focus.focus_ratio if analysis.focus else 0.0,

@@ -13,16 +13,14 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-import numpy as np
-
 from orchestrator.deadline import remaining_s
-from orchestrator.domain import Prediction, ViewBatch, joined
+from orchestrator.domain import Prediction, Question, joined
 from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,10 +43,10 @@ class BatchObserver(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A request: its views, of which the first ``taken`` have left the queue; and the answers that have come,
+    """A request: its question, of whose rows the first ``taken`` have left the queue; and the answers that have come,
     by the first row of each."""
 
-    views: ViewBatch
+    question: Question
     answer: asyncio.Future[Prediction]
     ends_at_s: float
     taken: int = 0
@@ -56,12 +54,12 @@ class _Waiting:
 
     @property
     def rows_left(self) -> int:
-        return len(self.views) - self.taken
+        return len(self.question) - self.taken
 
     def came(self, first: int, prediction: Prediction) -> None:
         self.parts[first] = prediction
         rows = sum(len(part.main_out) for part in self.parts.values())
-        if rows == len(self.views) and not self.answer.done():
+        if rows == len(self.question) and not self.answer.done():
             self.answer.set_result(joined(*(self.parts[row] for row in sorted(self.parts))))
 
     def failed(self, error: Exception) -> None:
@@ -79,17 +77,16 @@ class _Part(NamedTuple):
     last: int
 
     @property
-    def views(self) -> ViewBatch:
-        views = self.of.views
-        return ViewBatch(views.images[self.first : self.last], views.gain[self.first : self.last])
+    def question(self) -> Question:
+        return self.of.question.part(self.first, self.last)
 
 
 class Batcher:
     """Gathers rows of requests into batches and gives each request the answers to its own.
 
     Args:
-        predict: the network; called in worker threads, in ``lanes`` of them at once. Row i of what it returns
-            belongs to row i of what it gets.
+        predict: the network; called in worker threads, in ``lanes`` of them at once, with parts of questions.
+            What it returns are the answers for their rows, one after the other.
         lanes: how many batches the network works on at once.
         max_batch_rows: most rows in one batch.
         max_queue_rows: most rows that wait; a request that finds nobody waiting is always taken.
@@ -99,7 +96,7 @@ class Batcher:
 
     def __init__(
         self,
-        predict: Callable[[ViewBatch], Prediction],
+        predict: Callable[[Sequence[Question]], Prediction],
         *,
         lanes: int,
         max_batch_rows: int,
@@ -121,8 +118,8 @@ class Batcher:
         self._executor = ThreadPoolExecutor(lanes, thread_name_prefix="network")
         self._lanes = [asyncio.create_task(self._serve(), name=f"network {i}") for i in range(lanes)]
 
-    async def submit(self, views: ViewBatch) -> Prediction:
-        """Return the network's answer for ``views``; cancelling a waiting request takes it out of the queue.
+    async def submit(self, question: Question) -> Prediction:
+        """Return the network's answer for ``question``; cancelling a waiting request takes it out of the queue.
 
         Raises:
             Overloaded: too many rows wait, or so many that the answer would come after the deadline.
@@ -135,11 +132,11 @@ class Batcher:
         left_s = remaining_s()
         if left_s is not None and left_s <= 0:
             raise ModelServerTimeout("the deadline had passed before the network was asked")
-        self._refuse_what_cannot_be_answered(len(views), math.inf if left_s is None else left_s)
+        self._refuse_what_cannot_be_answered(len(question), math.inf if left_s is None else left_s)
         ends_at_s = math.inf if left_s is None else time.monotonic() + left_s
-        waiting = _Waiting(views, asyncio.get_running_loop().create_future(), ends_at_s)
+        waiting = _Waiting(question, asyncio.get_running_loop().create_future(), ends_at_s)
         self._queue.append(waiting)
-        self._queue_changed(len(views))
+        self._queue_changed(len(question))
         try:
             async with asyncio.timeout(left_s):
                 return await waiting.answer
@@ -210,7 +207,7 @@ class Batcher:
                 self._queue.popleft()
                 continue
             first = waiting.taken
-            waiting.taken = min(first + share - rows, len(waiting.views))
+            waiting.taken = min(first + share - rows, len(waiting.question))
             if not waiting.rows_left:
                 self._queue.popleft()
             batch.append(_Part(waiting, first, waiting.taken))
@@ -220,47 +217,28 @@ class Batcher:
         return batch
 
     async def _execute(self, batch: list[_Part]) -> None:
-        views = _stacked([part.views for part in batch])
-        self._running_rows += len(views)
+        questions = [part.question for part in batch]
+        rows = sum(map(len, questions))
+        self._running_rows += rows
         self._busy_lanes += 1
         started_s = time.perf_counter()
         try:
             loop = asyncio.get_running_loop()
-            prediction = await loop.run_in_executor(self._executor, self._predict, views)
+            prediction = await loop.run_in_executor(self._executor, self._predict, questions)
         except Exception as error:
-            _LOGGER.exception("the network failed on a batch of %d rows", len(views))
+            _LOGGER.exception("the network failed on a batch of %d rows", rows)
             for part in batch:
                 part.of.failed(error)
                 self._forget(part.of)
             return
         finally:
-            self._running_rows -= len(views)
+            self._running_rows -= rows
             self._busy_lanes -= 1
         seconds = time.perf_counter() - started_s
-        self._seconds_per_row += _SMOOTHING * (seconds / len(views) - self._seconds_per_row)
+        self._seconds_per_row += _SMOOTHING * (seconds / rows - self._seconds_per_row)
         if self._observer:
-            self._observer.batch_executed(len(views), seconds)
+            self._observer.batch_executed(rows, seconds)
         row = 0
         for waiting, first, last in batch:
-            waiting.came(first, _rows(prediction, row, row + last - first))
+            waiting.came(first, prediction.part(row, row + last - first))
             row += last - first
-
-
-def _stacked(parts: list[ViewBatch]) -> ViewBatch:
-    if len(parts) == 1:
-        return parts[0]
-    return ViewBatch(
-        np.concatenate([views.images for views in parts]),
-        np.concatenate([views.gain for views in parts]),
-    )
-
-
-def _rows(prediction: Prediction, first: int, last: int) -> Prediction:
-    cams = prediction.cams
-    return Prediction(
-        prediction.main_out[first:last],
-        prediction.aux_out[first:last],
-        prediction.logits[first:last],
-        None if cams is None else cams[first:last],
-        prediction.model,
-    )

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import ModelServerError, Overloaded
-from orchestrator.model_server.base import ModelServer, check_views
+from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.failover import within_share
 from orchestrator.model_server.pair import close_both, start_both
 from orchestrator.telemetry import CANARY_REQUESTS
@@ -65,33 +65,33 @@ class CanaryModelServer:
         """Return the stable one's."""
         return await self._stable.identity()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        return await self._ask(views, self._stable.classify, self._canary.classify)
+        return await self._ask(question, self._stable.classify, self._canary.classify)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        return await self._ask(views, self._stable.explain, self._canary.explain)
+        return await self._ask(question, self._stable.explain, self._canary.explain)
 
     async def _ask(
         self,
-        views: ViewBatch,
-        stable: Callable[[ViewBatch], Awaitable[Prediction]],
-        canary: Callable[[ViewBatch], Awaitable[Prediction]],
+        question: Question,
+        stable: Callable[[Question], Awaitable[Prediction]],
+        canary: Callable[[Question], Awaitable[Prediction]],
     ) -> Prediction:
-        check_views(views)
+        check_question(question)
         arm = "stable"
         if is_on_trial(self._request_name(), self._share):
             try:
                 with within_share(_TIME_SHARE):
-                    answer = await canary(views)
+                    answer = await canary(question)
             except (ModelServerError, Overloaded) as error:
                 _LOGGER.debug("the canary failed, the stable model server is asked: %s", error)
                 arm = "fallback"
             else:
                 CANARY_REQUESTS.labels("canary").inc()
                 return answer
-        answer = await stable(views)
+        answer = await stable(question)
         CANARY_REQUESTS.labels(arm).inc()
         return answer
 

@@ -4,16 +4,18 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import ModelServerUnavailable
 from orchestrator.model_contract import MODEL_NAME
-from orchestrator.model_server.base import check_views
+from orchestrator.model_server.base import check_question
 from orchestrator.model_server.batching import Batcher, BatchObserver
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork, Precision
+from orchestrator.views import stacked
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class EmbeddedModelServer:
         self._cache_dir = cache_dir
         self._observer = observer
         self._identity: ModelIdentity | None = None
+        self._features: int | None = None
         self._batcher: Batcher | None = None
 
     async def start(self) -> None:
@@ -67,13 +70,11 @@ class EmbeddedModelServer:
             return
         identity, network, seconds_per_row = await asyncio.to_thread(self._load)
 
-        def predict(views: ViewBatch) -> Prediction:
-            answer = network.run(views)
-            return Prediction(
-                answer.main_out, answer.aux_binary_out[:, 0], answer.logits, answer.cams, identity
-            )
+        def predict(questions: Sequence[Question]) -> Prediction:
+            return network.run(stacked(questions)).prediction(identity)
 
         self._identity = identity
+        self._features = network.features
         self._batcher = Batcher(
             predict,
             lanes=network.streams,
@@ -99,16 +100,16 @@ class EmbeddedModelServer:
             raise ModelServerUnavailable("no model is loaded")
         return self._identity
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        return dataclasses.replace(await self.explain(views), cams=None)
+        return dataclasses.replace(await self.explain(question), cams=None)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        check_views(views)
+        check_question(question, self._features)
         if self._batcher is None:
             raise ModelServerUnavailable("no model is loaded")
-        return await self._batcher.submit(views)
+        return await self._batcher.submit(question)
 
     def _load(self) -> tuple[ModelIdentity, OpenVinoNetwork, float]:
         started_s = time.perf_counter()

@@ -6,14 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import (
     ContractViolation,
     ModelServerError,
     ModelServerTimeout,
     ModelServerUnavailable,
 )
-from orchestrator.model_server.base import ModelServer, check_views
+from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.pair import close_both, start_both
 from orchestrator.telemetry import FAILOVERS
 
@@ -68,24 +68,24 @@ class FailoverModelServer:
         except ModelServerError:
             return await self._secondary.identity()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        return await self._ask(views, self._primary.classify, self._secondary.classify)
+        return await self._ask(question, self._primary.classify, self._secondary.classify)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        return await self._ask(views, self._primary.explain, self._secondary.explain)
+        return await self._ask(question, self._primary.explain, self._secondary.explain)
 
     async def _ask(
         self,
-        views: ViewBatch,
-        primary: Callable[[ViewBatch], Awaitable[Prediction]],
-        secondary: Callable[[ViewBatch], Awaitable[Prediction]],
+        question: Question,
+        primary: Callable[[Question], Awaitable[Prediction]],
+        secondary: Callable[[Question], Awaitable[Prediction]],
     ) -> Prediction:
-        check_views(views)  # so that a violation below is the server's and not the caller's
+        check_question(question)  # so that a violation below is the server's and not the caller's
         try:
             with within_share(self._primary_share):
-                return await primary(views)
+                return await primary(question)
         except ModelServerError as error:
             left_s = remaining_s()
             if left_s is not None and left_s <= 0:
@@ -96,7 +96,7 @@ class FailoverModelServer:
                 next((name for kind, name in _REASONS if isinstance(error, kind)), "error")
             ).inc()
             _LOGGER.debug("the primary model server failed: %s", error)
-            return await secondary(views)
+            return await secondary(question)
 
 
 def within_share(share: float) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import INPUTS, MAX_BATCH_SIZE, SIGNATURES, TensorSpec
+from orchestrator.model_contract import MAX_BATCH_SIZE, MAX_FEATURES, ROWS_SIGNATURE, SIGNATURES, TensorSpec
 
 _ENVELOPE_BYTES: Final = 64 * 2**10
 """Room for what surrounds the tensors; the answer about metadata, which has none, takes 6 KiB."""
@@ -55,8 +55,8 @@ def open_channel(target: str, *, tls: TlsFiles | None = None, keepalive_s: float
         ("grpc.keepalive_time_ms", round(max(keepalive_s, MIN_KEEPALIVE_S) * 1000)),
         # Also how long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT) before the line is given up.
         ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.max_send_message_length", message_bytes(INPUTS)),
-        ("grpc.max_receive_message_length", message_bytes(SIGNATURES["serving_default"])),
+        ("grpc.max_send_message_length", message_bytes(SIGNATURES[ROWS_SIGNATURE].inputs)),
+        ("grpc.max_receive_message_length", message_bytes(SIGNATURES[ROWS_SIGNATURE].outputs)),
         # Retries are ours, within a budget; and no proxy of the environment stands before the model server.
         ("grpc.enable_retries", 0),
         ("grpc.enable_http_proxy", 0),
@@ -76,7 +76,9 @@ def resolvable(target: str) -> str:
 def message_bytes(specs: Iterable[TensorSpec]) -> int:
     """Return the bytes of the largest message with these tensors; both encodings of one take as many."""
     return _ENVELOPE_BYTES + sum(
-        MAX_BATCH_SIZE * math.prod(size or 1 for size in spec.shape) * np.dtype(spec.dtype).itemsize
+        MAX_BATCH_SIZE
+        * math.prod(MAX_FEATURES + 1 if size is None else size for size in spec.shape[1:])
+        * np.dtype(spec.dtype).itemsize
         for spec in specs
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import ModelServerError
 from orchestrator.model_server.base import ModelServer
 
@@ -52,13 +52,13 @@ class LateModelServer:
         """Return the server's, once it has started."""
         return await self._server.identity()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        return await self._server.classify(views)
+        return await self._server.classify(question)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        return await self._server.explain(views)
+        return await self._server.explain(question)
 
     async def _keep_trying(self) -> None:
         while True:

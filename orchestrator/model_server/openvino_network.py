@@ -15,20 +15,27 @@ from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.cores import available_cores
-from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
+from orchestrator.domain import Float32Array, ModelIdentity, Prediction, UInt8Array, ViewBatch
 from orchestrator.errors import ConfigurationError, ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
+    FEATURES,
     GAIN,
+    HEAD,
     IMAGE_SIZE,
     IMAGES,
-    INPUTS,
     LOGITS,
     MAIN_OUT,
+    NOT_WBC,
+    NUM_CLASSES,
+    ROWS_SIGNATURE,
     SIGNATURES,
+    SIZE,
+    UNKNOWN_SIZE,
     admitted,
 )
 
@@ -43,19 +50,32 @@ _LOGGER = logging.getLogger(__name__)
 
 Precision = Literal["f32", "bf16", "f16"]
 
-SIGNATURE: Final = "serving_default"
-
 VIEWS_PER_IMAGE: Final = 8
 """Rows of the test-time augmentation: what one request usually brings."""
 
 
 class NetworkAnswer(NamedTuple):
-    """The outputs for N rows, float32: ``[N, 5]``, ``[N, 1]``, ``[N, 5]`` and ``[N, 5, 7, 7]``."""
+    """The outputs for N rows, float32: ``[N, 5]``, ``[N, 1]``, ``[N, 5]``, ``[N, 1]``, ``[N, F]`` and
+    ``[N, 5, 7, 7]``."""
 
     main_out: Float32Array
     aux_binary_out: Float32Array
     logits: Float32Array
+    not_wbc: Float32Array
+    features: Float32Array
     cams: Float32Array
+
+    def prediction(self, model: ModelIdentity) -> Prediction:
+        """The same as the answer of ``model``."""
+        return Prediction(
+            self.main_out,
+            self.aux_binary_out[:, 0],
+            self.logits,
+            self.not_wbc[:, 0],
+            self.features,
+            self.cams,
+            model,
+        )
 
 
 class OpenVinoNetwork:
@@ -108,7 +128,7 @@ class OpenVinoNetwork:
                 ) from error
             self._core.set_property({"CACHE_DIR": str(cache_dir)})
         compiled = self._compile()
-        _check_contract(compiled)
+        self.features = _check_contract(compiled)
         computes_in = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         if computes_in != precision:
             _LOGGER.warning(
@@ -138,12 +158,12 @@ class OpenVinoNetwork:
         request = self._idle.get()
         try:
             request = self._current(request)
-            request.infer.infer({IMAGES.name: views.images, GAIN.name: views.gain})
+            request.infer.infer(self._inputs(views))
             # Copies: the next run on this stream writes where these lie.
             return NetworkAnswer(
                 *(
                     np.array(request.infer.get_tensor(spec.name).data)
-                    for spec in (MAIN_OUT, AUX_OUT, LOGITS, CAMS)
+                    for spec in (MAIN_OUT, AUX_OUT, LOGITS, NOT_WBC, FEATURES, CAMS)
                 )
             )
         except RuntimeError:
@@ -153,6 +173,14 @@ class OpenVinoNetwork:
             raise
         finally:
             self._idle.put(request)
+
+    def _inputs(self, views: ViewBatch) -> dict[str, NDArray[Any]]:
+        size, head = views.size, views.head
+        if size is None:
+            size = np.full(len(views), UNKNOWN_SIZE, np.float32)
+        if head is None:
+            head = np.zeros((len(views), self.features + 1, NUM_CLASSES), np.float32)
+        return {IMAGES.name: views.images, GAIN.name: views.gain, SIZE.name: size, HEAD.name: head}
 
     def _current(self, request: "_Request") -> "_Request":
         """The request; another one where the network was compiled anew since."""
@@ -199,15 +227,21 @@ class _Port(Protocol):
     partial_shape: Any
 
 
-def _check_contract(compiled: ov.CompiledModel) -> None:
+def _check_contract(compiled: ov.CompiledModel) -> int:
+    """Check inputs and outputs, and return the number of features."""
+    signature = SIGNATURES[ROWS_SIGNATURE]
     for kind, specs, ports in (
-        ("inputs", INPUTS, compiled.inputs),
-        ("outputs", SIGNATURES[SIGNATURE], compiled.outputs),
+        ("inputs", signature.inputs, compiled.inputs),
+        ("outputs", signature.outputs, compiled.outputs),
     ):
         received = {name: _described(port) for port in ports for name in port.names}
         if not admitted(specs, received):
             expected = {spec.name: (spec.dtype, spec.shape) for spec in specs}
-            raise ContractViolation(f"{kind} of {SIGNATURE}: expected {expected}, received {received}")
+            raise ContractViolation(f"{kind} of {ROWS_SIGNATURE}: expected {expected}, received {received}")
+    head_rows = compiled.input(HEAD.name).partial_shape[1]
+    if head_rows.is_dynamic:
+        raise ContractViolation(f"inputs of {ROWS_SIGNATURE}: expected a {HEAD.name} of one size")
+    return int(head_rows.get_length()) - 1
 
 
 def _described(port: _Port) -> tuple[str, tuple[int | None, ...]]:

@@ -6,29 +6,51 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from orchestrator.errors import ContractViolation
-from orchestrator.model_contract import INPUTS, SIGNATURES, TensorSpec
+from orchestrator.model_contract import (
+    FEATURES,
+    HEAD,
+    ROWS_SIGNATURE,
+    SIGNATURES,
+    VIEWS_SIGNATURE,
+    TensorSpec,
+)
 from orchestrator.model_server.protos import serving_pb2
 from orchestrator.model_server.tensor_codec import DATA_TYPES, described
 
 METADATA_FIELD: Final = "signature_def"
 
 
-def check_signatures(response: serving_pb2.GetModelMetadataResponse) -> None:
-    """Check every signature of the contract; a model may have others besides.
+def check_signatures(response: serving_pb2.GetModelMetadataResponse) -> int:
+    """Check every signature of the contract, and return the number of features; a model may have others besides.
 
     Raises:
         ContractViolation: with all that differs.
     """
     served = _signatures(response)
     differences: list[str] = []
-    for name, outputs in SIGNATURES.items():
+    for name, signature in SIGNATURES.items():
         if name not in served:
             differences.append(f"signature {name}: missing (there are {_listed(served)})")
             continue
-        differences += _differences(f"signature {name}, input", INPUTS, served[name].inputs)
-        differences += _differences(f"signature {name}, output", outputs, served[name].outputs)
+        differences += _differences(f"signature {name}, input", signature.inputs, served[name].inputs)
+        differences += _differences(f"signature {name}, output", signature.outputs, served[name].outputs)
     if differences:
         raise ContractViolation(f"the served model is not that of the contract: {'; '.join(differences)}")
+    return _features(served)
+
+
+def _features(served: Mapping[str, serving_pb2.SignatureDef]) -> int:
+    """The number of features, which the signatures agree on."""
+    found = set()
+    for name in (ROWS_SIGNATURE, VIEWS_SIGNATURE):
+        found.add(served[name].outputs[FEATURES.name].tensor_shape.dim[-1].size)
+        found.add(served[name].inputs[HEAD.name].tensor_shape.dim[1].size - 1)
+    if len(found) != 1 or min(found) < 1:
+        raise ContractViolation(
+            f"the served model is not that of the contract: expected one number of features, received {sorted(found)}"
+        )
+    features: int = found.pop()
+    return features
 
 
 def _signatures(response: serving_pb2.GetModelMetadataResponse) -> Mapping[str, serving_pb2.SignatureDef]:

@@ -8,7 +8,7 @@ from contextvars import Context
 import numpy as np
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.pair import close_both, start_both
 from orchestrator.telemetry import SHADOW_COMPARISONS
@@ -62,36 +62,36 @@ class ShadowModelServer:
         """Return the primary's."""
         return await self._primary.identity()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        answer = await self._primary.classify(views)
-        self._send_copy(self._shadow.classify, views, answer)
+        answer = await self._primary.classify(question)
+        self._send_copy(self._shadow.classify, question, answer)
         return answer
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        answer = await self._primary.explain(views)
-        self._send_copy(self._shadow.explain, views, answer)
+        answer = await self._primary.explain(question)
+        self._send_copy(self._shadow.explain, question, answer)
         return answer
 
     def _send_copy(
-        self, ask: Callable[[ViewBatch], Awaitable[Prediction]], views: ViewBatch, answer: Prediction
+        self, ask: Callable[[Question], Awaitable[Prediction]], question: Question, answer: Prediction
     ) -> None:
         if len(self._pending) >= self._max_pending:
             SHADOW_COMPARISONS.labels("dropped").inc()
             return
         # In an empty context: the caller's deadline, name and timings are none of the shadow's.
-        copy = asyncio.create_task(self._compare(ask, views, answer), name="shadow", context=Context())
+        copy = asyncio.create_task(self._compare(ask, question, answer), name="shadow", context=Context())
         self._pending.add(copy)
         copy.add_done_callback(self._pending.discard)
 
     async def _compare(
-        self, ask: Callable[[ViewBatch], Awaitable[Prediction]], views: ViewBatch, answer: Prediction
+        self, ask: Callable[[Question], Awaitable[Prediction]], question: Question, answer: Prediction
     ) -> None:
         try:
             with deadline(self._timeout_s):
                 async with asyncio.timeout(self._timeout_s):
-                    other = await ask(views)
+                    other = await ask(question)
         except Exception as error:  # whatever it is, it is the shadow's and not the caller's
             _LOGGER.debug("the shadow failed: %s: %s", type(error).__name__, error)
             SHADOW_COMPARISONS.labels("failed").inc()

@@ -7,6 +7,7 @@ else chose.
 """
 
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import TensorSpec
 from orchestrator.model_server.protos import tensor_pb2
 
-DATA_TYPES: Final = MappingProxyType({"float32": tensor_pb2.DT_FLOAT, "uint8": tensor_pb2.DT_UINT8})
+DATA_TYPES: Final = MappingProxyType(
+    {"float32": tensor_pb2.DT_FLOAT, "uint8": tensor_pb2.DT_UINT8, "int32": tensor_pb2.DT_INT32}
+)
 """The dtypes of the contract on the wire."""
 
 _FLOAT32: Final = np.dtype("<f4")  # little-endian, whatever this machine is
@@ -31,14 +34,22 @@ def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
     return tensor
 
 
+def filled(value: float, shape: Sequence[int]) -> tensor_pb2.TensorProto:
+    """Return a float32 tensor that holds ``value`` everywhere, written once: where a typed field has fewer values
+    than the shape has elements, TensorFlow repeats the last."""
+    tensor = _header(tensor_pb2.DT_FLOAT, shape)
+    tensor.float_val.append(value)
+    return tensor
+
+
 def tensor_header(array: NDArray[Any]) -> tensor_pb2.TensorProto:
     """Return dtype and shape of ``array`` as a tensor without content."""
-    return tensor_pb2.TensorProto(
-        dtype=DATA_TYPES[array.dtype.name],
-        tensor_shape=tensor_pb2.TensorShapeProto(
-            dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
-        ),
-    )
+    return _header(DATA_TYPES[array.dtype.name], array.shape)
+
+
+def _header(dtype: tensor_pb2.DataType, shape: Sequence[int]) -> tensor_pb2.TensorProto:
+    dims = [tensor_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+    return tensor_pb2.TensorProto(dtype=dtype, tensor_shape=tensor_pb2.TensorShapeProto(dim=dims))
 
 
 def content(array: NDArray[Any]) -> memoryview:
@@ -51,10 +62,14 @@ def from_tensor(tensor: tensor_pb2.TensorProto, spec: TensorSpec, rows: int) -> 
 
     Raises:
         ContractViolation: dtype, shape or number of elements are others, or an element is no number.
+        ValueError: ``spec`` is of another dtype, or leaves more than the number of rows open.
     """
     if spec.dtype != "float32":
         raise ValueError(f"expected an output of dtype float32, received {spec.name} of {spec.dtype}")
-    expected = (rows, *(size for size in spec.shape[1:] if size is not None))
+    sizes = [size for size in spec.shape[1:] if size is not None]
+    if len(sizes) != len(spec.shape) - 1:
+        raise ValueError(f"expected an output of one size, received {spec.name} of {list(spec.shape)}")
+    expected = (rows, *sizes)
     received = None if tensor.tensor_shape.unknown_rank else tuple(d.size for d in tensor.tensor_shape.dim)
     if tensor.dtype != tensor_pb2.DT_FLOAT or received != expected:
         raise ContractViolation(

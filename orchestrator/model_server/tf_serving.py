@@ -9,17 +9,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import grpc
+import numpy as np
 from google.protobuf.wrappers_pb2 import Int64Value
 from numpy.typing import NDArray
 
 from orchestrator.circuit_breaker import BreakerState, CircuitBreaker, Verdict
 from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question
 from orchestrator.errors import (
     ContractViolation,
     ModelServerError,
@@ -28,26 +28,44 @@ from orchestrator.errors import (
     Overloaded,
     WbcError,
 )
-from orchestrator.model_contract import AUX_OUT, CAMS, GAIN, IMAGES, LOGITS, MAIN_OUT, MODEL_NAME, SIGNATURES
-from orchestrator.model_server.base import CircuitOpen, check_views
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CAMS,
+    CODES,
+    FEATURES,
+    GAIN,
+    HEAD,
+    IMAGE,
+    IMAGES,
+    LOGITS,
+    MAIN_OUT,
+    MODEL_NAME,
+    NO_VIEW,
+    NOT_WBC,
+    NUM_CLASSES,
+    NUM_VIEWS,
+    ROWS_SIGNATURE,
+    SIGNATURES,
+    SIZE,
+    UNKNOWN_SIZE,
+    VIEWS_SIGNATURE,
+)
+from orchestrator.model_server.base import CircuitOpen, check_question
 from orchestrator.model_server.call_observer import CallObserver, Method, Unobserved, outcome_of
 from orchestrator.model_server.grpc_channel import TlsFiles, open_channel
 from orchestrator.model_server.grpc_errors import may_be_retried
 from orchestrator.model_server.hedging import hedged
 from orchestrator.model_server.predict_request import predict_request
-from orchestrator.model_server.protos import serving_pb2
+from orchestrator.model_server.protos import serving_pb2, tensor_pb2
 from orchestrator.model_server.retry import RetryBudget, Retrying
 from orchestrator.model_server.served_signatures import check_signatures
 from orchestrator.model_server.serving_stub import ServingStub, require_time
-from orchestrator.model_server.tensor_codec import from_tensor
+from orchestrator.model_server.tensor_codec import filled, from_tensor
 
 _LOGGER = logging.getLogger(__name__)
 
 SERVER: Final = "tf-serving"
 """What the identities of this client call its server."""
-
-SIGNATURE_OF: Final = MappingProxyType[Method, str]({"classify": "classify", "explain": "serving_default"})
-"""``serving_default`` and not ``gradcam``: nobody here looks at the convolution maps, 200 kB for each row."""
 
 _READY_TIMEOUT_S: Final = 1.0
 _START_PAUSE_S: Final = 0.2
@@ -108,6 +126,7 @@ class TfServingModelServer:
         self._observer = observer or Unobserved()
         self._stub: ServingStub | None = None
         self._identity: ModelIdentity | None = None
+        self._features: int | None = None
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -169,24 +188,25 @@ class TfServingModelServer:
         """Return the name and version of the model that answered last."""
         return self._require()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the class probabilities of each row."""
-        return await self._ask("classify", views)
+        return await self._ask("classify", question)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the class probabilities and the Grad-CAM of each class, of each row."""
-        return await self._ask("explain", views)
+        return await self._ask("explain", question)
 
-    async def _ask(self, method: Method, views: ViewBatch) -> Prediction:
-        check_views(views)
+    async def _ask(self, method: Method, question: Question) -> Prediction:
+        check_question(question, self._features)
         stub = self._stub
         if stub is None:
             raise ModelServerUnavailable("the model server is not started")
         with self._counted(), deadline(self._options.timeout_s), self._guarded(method):
-            request = self._request(method, views)
+            features = await self._known_features(stub)
+            request = self._request(method, question, features)
 
             async def call() -> Prediction:
-                return await self._call(stub, method, request, len(views))
+                return await self._call(stub, method, question, request, features)
 
             after_s = self._options.hedge_after_s
             if method == "explain" or after_s is None:
@@ -196,13 +216,19 @@ class TfServingModelServer:
                 lambda: hedged(call, after_s=after_s, may_hedge=may_hedge, observe=observe)
             )
 
-    async def _call(self, stub: ServingStub, method: Method, request: bytes, rows: int) -> Prediction:
+    async def _call(
+        self, stub: ServingStub, method: Method, question: Question, request: bytes, features: int
+    ) -> Prediction:
         """One call on the wire."""
         started_s = time.perf_counter()
         try:
             response = await stub.predict(request)
             identity = self._identity_of(response.model_spec)
-            prediction = _prediction(response, method, rows, identity)
+            prediction = _prediction(response, method, question, features, identity)
+        except ContractViolation as error:
+            self._features = None  # perhaps another version answers now, with another number of them
+            self._observer.call_ended(method, outcome_of(error), None, time.perf_counter() - started_s)
+            raise
         except BaseException as error:
             self._observer.call_ended(method, outcome_of(error), None, time.perf_counter() - started_s)
             raise
@@ -226,8 +252,13 @@ class TfServingModelServer:
                         ) from error
                     await asyncio.sleep(_START_PAUSE_S)
                 else:
-                    check_signatures(response)
+                    self._features = check_signatures(response)
                     return self._identity_of(response.model_spec)
+
+    async def _known_features(self, stub: ServingStub) -> int:
+        if self._features is None:
+            self._features = check_signatures(await stub.metadata(self._model_spec()))
+        return self._features
 
     def _wanted(self) -> str:
         options = self._options
@@ -244,10 +275,13 @@ class TfServingModelServer:
             version_label=options.version_label,
         )
 
-    def _request(self, method: Method, views: ViewBatch) -> bytes:
+    def _request(self, method: Method, question: Question, features: int) -> bytes:
         """The request as it goes over the wire; made once, however often it is sent."""
-        inputs: dict[str, NDArray[Any]] = {IMAGES.name: views.images, GAIN.name: views.gain}
-        return predict_request(self._model_spec(SIGNATURE_OF[method]), inputs)
+        signature = VIEWS_SIGNATURE if isinstance(question, CellViews) else ROWS_SIGNATURE
+        outputs = [spec.name for spec in SIGNATURES[signature].outputs if spec.name != CAMS.name]
+        return predict_request(
+            self._model_spec(signature), _inputs(question, features), outputs if method == "classify" else ()
+        )
 
     def _identity_of(self, spec: serving_pb2.ModelSpec) -> ModelIdentity:
         """Whose answer it is.
@@ -307,18 +341,49 @@ class TfServingModelServer:
             raise
 
 
+def _inputs(question: Question, features: int) -> dict[str, NDArray[Any] | tensor_pb2.TensorProto]:
+    if isinstance(question, CellViews):
+        rows, size, head = 1, question.size, question.head
+        codes = np.full((1, NUM_VIEWS), NO_VIEW, np.int32)
+        codes[0, : len(question.codes)] = question.codes
+        inputs = {IMAGE.name: question.image[np.newaxis], CODES.name: codes}
+        sizes = None if size is None else np.array([size], np.float32)
+        heads = None if head is None else head[np.newaxis]
+    else:
+        rows, sizes, heads = len(question), question.size, question.head
+        inputs = {IMAGES.name: question.images, GAIN.name: question.gain}
+    return {
+        **inputs,
+        SIZE.name: filled(UNKNOWN_SIZE, (rows,)) if sizes is None else sizes,
+        HEAD.name: filled(0.0, (rows, features + 1, NUM_CLASSES)) if heads is None else heads,
+    }
+
+
 def _prediction(
-    response: serving_pb2.PredictResponse, method: Method, rows: int, identity: ModelIdentity
+    response: serving_pb2.PredictResponse,
+    method: Method,
+    question: Question,
+    features: int,
+    identity: ModelIdentity,
 ) -> Prediction:
     arrays: dict[str, Float32Array] = {}
-    for spec in SIGNATURES[SIGNATURE_OF[method]]:
+    for spec in SIGNATURES[ROWS_SIGNATURE].outputs:
+        if method == "classify" and spec is CAMS:
+            continue
         if spec.name not in response.outputs:
             raise ContractViolation(f"expected the output {spec.name}, received none of this name")
-        arrays[spec.name] = from_tensor(response.outputs[spec.name], spec, rows)
+        sized = replace(spec, shape=(None, features)) if spec is FEATURES else spec
+        tensor = response.outputs[spec.name]
+        if isinstance(question, CellViews):
+            arrays[spec.name] = from_tensor(tensor, sized.with_places(NUM_VIEWS), 1)[0, : len(question)]
+        else:
+            arrays[spec.name] = from_tensor(tensor, sized, len(question))
     return Prediction(
         main_out=arrays[MAIN_OUT.name],
         aux_out=arrays[AUX_OUT.name][:, 0],
         logits=arrays[LOGITS.name],
+        not_wbc=arrays[NOT_WBC.name][:, 0],
+        features=arrays[FEATURES.name],
         cams=arrays.get(CAMS.name),
         model=identity,
     )

@@ -27,6 +27,7 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     review_threshold = 0.6
     review_margin = 0.15         # optional
     max_energy = -4.0            # optional: review above it (out of distribution); belongs to one model
+    max_not_wbc = 0.5            # optional: review above it (none of the five classes); 1 for never
     # Only with mode = "prior", in the order of the class names: shares of the classes among the site's
     # cells, and among the images that the model was trained on.
     prior = [0.01, 0.03, 0.30, 0.06, 0.60]
@@ -237,6 +238,7 @@ class _Routing(_Table):
     review_threshold: float
     review_margin: float = 0.15
     max_energy: float | None = None
+    max_not_wbc: float = 0.5
     prior: list[float] | None = None
     training_prior: list[float] | None = None
 
@@ -247,6 +249,7 @@ class _Routing(_Table):
             review_threshold=self.review_threshold,
             review_margin=self.review_margin,
             max_energy=self.max_energy,
+            max_not_wbc=self.max_not_wbc,
             prior=None if self.prior is None else tuple(self.prior),
             training_prior=None if self.training_prior is None else tuple(self.training_prior),
         )

@@ -56,6 +56,7 @@ class Wording:
 REASONS_BY_WEIGHT: Final = (
     "no_cell",
     "uncertain_cell",
+    "not_wbc",
     "out_of_distribution",
     "outside_routed_classes",
     "background_focus",
@@ -71,6 +72,7 @@ REASONS_BY_WEIGHT: Final = (
 STEPS_BY_USE: Final = (
     "no_cell",
     "uncertain_cell",
+    "not_wbc",
     "blurred",
     "too_small",
     "overexposed",
@@ -133,6 +135,7 @@ _EN: Final = Wording(
     review_reasons={
         "no_cell": "no cell was found",
         "uncertain_cell": "this may be no white cell",
+        "not_wbc": "this may be a cell of none of the five classes",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
         "background_focus": "the model looks largely outside the cell",
@@ -148,6 +151,7 @@ _EN: Final = Wording(
     next_step={
         "no_cell": "Take an image with the whole cell in its centre.",
         "uncertain_cell": "Look whether this is a white cell.",
+        "not_wbc": "Look whether this is a cell of the five classes.",
         "blurred": "Take a sharper image.",
         "too_small": "Take an image at a higher magnification.",
         "overexposed": "Take an image with less light.",
@@ -212,6 +216,7 @@ _TR: Final = Wording(
     review_reasons={
         "no_cell": "hücre bulunamadı",
         "uncertain_cell": "bu bir beyaz hücre olmayabilir",
+        "not_wbc": "bu, beş sınıftan hiçbirine girmeyebilir",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
         "background_focus": "modelin dikkati büyük ölçüde hücrenin dışında",
@@ -227,6 +232,7 @@ _TR: Final = Wording(
     next_step={
         "no_cell": "Hücrenin tamamını ortalayarak yeni bir görüntü alın.",
         "uncertain_cell": "Bunun bir beyaz hücre olup olmadığına bakın.",
+        "not_wbc": "Hücrenin beş sınıftan birine girip girmediğine bakın.",
         "blurred": "Daha net bir görüntü alın.",
         "too_small": "Daha yüksek büyütmeyle yeni bir görüntü alın.",
         "overexposed": "Daha az ışıkla yeni bir görüntü alın.",

@@ -2,7 +2,16 @@
 
 import pytest
 
-from orchestrator.model_contract import CONV_MAPS, MAIN_OUT, SIGNATURES, admitted
+from orchestrator.model_contract import (
+    CONV_MAPS,
+    FEATURES,
+    HEAD,
+    LARGEST_UNKNOWN_SIZE,
+    MAIN_OUT,
+    SIGNATURES,
+    UNKNOWN_SIZE,
+    admitted,
+)
 
 
 @pytest.mark.parametrize("width", [1024, 1280, None])
@@ -27,8 +36,27 @@ def test_another_dtype_rank_size_or_a_fixed_batch_is_not_admitted(dtype, shape):
 
 
 def test_a_model_declares_all_tensors_of_a_signature_and_no_other():
-    declared = {spec.name: (spec.dtype, spec.shape) for spec in SIGNATURES["classify"]}
+    declared = {spec.name: (spec.dtype, spec.shape) for spec in SIGNATURES["classify"].outputs}
 
-    assert admitted(SIGNATURES["classify"], declared)
-    assert not admitted(SIGNATURES["classify"], {**declared, "more": ("float32", (None, 1))})
-    assert not admitted(SIGNATURES["classify"], {MAIN_OUT.name: declared[MAIN_OUT.name]})
+    assert admitted(SIGNATURES["classify"].outputs, declared)
+    assert not admitted(SIGNATURES["classify"].outputs, {**declared, "more": ("float32", (None, 1))})
+    assert not admitted(SIGNATURES["classify"].outputs, {MAIN_OUT.name: declared[MAIN_OUT.name]})
+
+
+@pytest.mark.parametrize("width", [256, 1280])
+def test_features_and_a_head_may_have_any_width_and_five_classes(width):
+    assert FEATURES.admits("float32", (None, width))
+    assert HEAD.admits("float32", (None, width + 1, 5))
+    assert not HEAD.admits("float32", (None, width + 1, 4))
+
+
+def test_the_views_of_an_image_answer_in_eight_places():
+    shapes = {spec.name: spec.shape for spec in SIGNATURES["views"].outputs}
+
+    assert shapes["main_out"] == (None, 8, 5)
+    assert shapes["cams"] == (None, 8, 5, 7, 7)
+    assert shapes.keys() == {spec.name for spec in SIGNATURES["serving_default"].outputs}
+
+
+def test_the_size_that_says_unknown_counts_as_unknown():
+    assert UNKNOWN_SIZE <= LARGEST_UNKNOWN_SIZE

@@ -178,6 +178,7 @@ const REASONS_TR = {
   too_small: "Görüntü ya da hücre çok küçük: daha yüksek büyütmeyle yeniden çekin.",
   no_cell: "Beyaz hücre bulunamadı: tek bir hücreyi ortalayıp yeniden gönderin.",
   uncertain_cell: "Bakılan şey, bilinen mikroskoplardaki beyaz hücreler gibi boyanmamış: beyaz hücre olup olmadığına bakın.",
+  not_wbc: "Görülen, beş sınıftan hiçbirine girmeyebilir: trombosit, ezilmiş ya da olgunlaşmamış hücre, eritroblast veya boş alan mı, bakın.",
   blurred: "Görüntü bulanık: mikroskobu netleyip yeniden çekin.",
   overexposed: "Görüntü fazla ışık almış: ışığı ya da pozlama süresini azaltın.",
   underexposed: "Görüntü az ışık almış: ışığı ya da pozlama süresini artırın.",
@@ -204,7 +205,8 @@ const STATEMENTS_TR = {
 // Where only the code is at hand.
 const REASONS_EN = {
   too_small: "The image or the cell is too small.", no_cell: "No white cell was found.",
-  uncertain_cell: "It is not certain that this is a white cell.", blurred: "The image is blurred.",
+  uncertain_cell: "It is not certain that this is a white cell.",
+  not_wbc: "What is shown may be none of the five classes.", blurred: "The image is blurred.",
   overexposed: "The image is overexposed.", underexposed: "The image is underexposed.",
   out_of_distribution: "The image is unlike those that the model was trained on.",
   outside_routed_classes: "Routing shut out the class that the model saw.", low_confidence: "The model is not confident.",

@@ -6,7 +6,14 @@ import pytest
 
 from tests.export_fixture import small_classifier
 from tests.random_weights import randomise
-from training.classifier import build_classifier, main_logits, with_attention, with_served_outputs
+from training.classifier import (
+    build_classifier,
+    feature_count,
+    head_blocks,
+    main_logits,
+    with_attention,
+    with_served_outputs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +27,13 @@ def small() -> keras.Model:
 
 
 def test_densenet_with_attention_has_the_reference_parameter_count(any_size: keras.Model) -> None:
-    assert any_size.count_params() == 7_830_509
+    assert any_size.count_params() == 7_830_766
 
 
 def test_attention_is_what_the_plain_network_lacks() -> None:
     plain = build_classifier(attention=False)
 
-    assert plain.count_params() == 7_830_509 - 132_259
+    assert plain.count_params() == 7_830_766 - 132_259
     assert plain.get_layer("conv_maps").output.shape == (None, 7, 7, 1024)
 
 
@@ -34,9 +41,9 @@ def test_one_network_takes_several_sizes(any_size: keras.Model) -> None:
     for size in (64, 96):
         outputs = any_size(np.full((2, size, size, 3), 0.5, dtype=np.float32))
 
-        assert set(outputs) == {"main_out", "aux_binary_out"}
+        assert set(outputs) == {"main_out", "aux_binary_out", "not_wbc"}
         assert outputs["main_out"].shape == (2, 5)
-        assert outputs["aux_binary_out"].shape == (2, 1)
+        assert outputs["aux_binary_out"].shape == outputs["not_wbc"].shape == (2, 1)
 
 
 def test_outputs_are_probabilities(small: keras.Model) -> None:
@@ -45,7 +52,8 @@ def test_outputs_are_probabilities(small: keras.Model) -> None:
     outputs = small(pixels)
 
     np.testing.assert_allclose(np.asarray(outputs["main_out"]).sum(axis=1), 1.0, atol=1e-5)
-    assert ((np.asarray(outputs["aux_binary_out"]) > 0) & (np.asarray(outputs["aux_binary_out"]) < 1)).all()
+    for name in ("aux_binary_out", "not_wbc"):
+        assert ((np.asarray(outputs[name]) > 0) & (np.asarray(outputs[name]) < 1)).all()
 
 
 def test_conv_maps_are_the_backbones_after_the_attention(any_size: keras.Model) -> None:
@@ -89,7 +97,8 @@ def test_logits_are_what_main_out_is_the_softmax_of_also_in_a_saved_model(tmp_pa
 
     served = {name: np.asarray(value) for name, value in with_served_outputs(loaded)(pixels).items()}
 
-    assert set(served) == {"main_out", "aux_binary_out", "conv_maps", "logits"}
+    assert set(served) == {"main_out", "aux_binary_out", "not_wbc", "conv_maps", "features", "logits"}
+    assert served["features"].shape == (3, 256)
     exponentials = np.exp(served["logits"])
     np.testing.assert_allclose(
         exponentials / exponentials.sum(axis=1, keepdims=True), served["main_out"], rtol=1e-4
@@ -101,6 +110,26 @@ def test_logits_are_what_main_out_is_the_softmax_of_also_in_a_saved_model(tmp_pa
     np.testing.assert_allclose(np.asarray(moved["logits"]), served["logits"] + 2.0, atol=1e-4)
     np.testing.assert_allclose(np.asarray(moved["main_out"]), served["main_out"], atol=1e-5)
     assert with_served_outputs(loaded).count_params() == model.count_params()
+
+
+def test_without_dense_blocks_the_head_is_linear_on_the_pooled_maps() -> None:
+    model = randomise(build_classifier("MobileNetV2", image_size=64, head_units=()))
+    pixels = np.random.default_rng(0).random((2, 64, 64, 3), dtype=np.float32)
+
+    served = {name: np.asarray(value) for name, value in with_served_outputs(model)(pixels).items()}
+
+    pooled = served["conv_maps"].mean(axis=(1, 2))
+    np.testing.assert_allclose(served["features"], pooled, rtol=1e-4, atol=1e-5)
+    assert head_blocks(model) == ()
+    assert feature_count(model) == 1280
+    names = [layer.name for layer in model.layers]
+    assert names[names.index("pool") + 1] == "dropout"
+    assert set(names[names.index("pool") + 2 :]) == {"main_out", "aux_binary_out", "not_wbc"}
+
+
+@pytest.mark.parametrize("name", ["main_out", "aux_binary_out", "not_wbc"])
+def test_every_head_sees_the_same_features(small: keras.Model, name: str) -> None:
+    assert small.get_layer(name).input is small.get_layer("main_out").input
 
 
 def test_logits_of_given_features_are_those_of_the_dense_layer(small: keras.Model) -> None:
@@ -125,8 +154,8 @@ def test_freezing_the_backbone_leaves_the_head_trainable(small: keras.Model) -> 
     frozen = sum(int(np.prod(weight.shape)) for weight in small.trainable_weights)
     small.get_layer("backbone").trainable = True
 
-    # Attention 206,259 at 1,280 channels, dense blocks 655,872 + 131,328, norms 1,536, heads 1,542, swish 4.
-    assert frozen == 206_259 + 655_872 + 131_328 + 1_536 + 1_542 + 4
+    # Attention 206,259 at 1,280 channels, dense blocks 655,872 + 131,328, norms 1,536, heads 1,799, swish 4.
+    assert frozen == 206_259 + 655_872 + 131_328 + 1_536 + 1_799 + 4
 
 
 @pytest.mark.parametrize("file_name", ["backbone.weights.h5", "classifier.keras"])

@@ -7,20 +7,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from numpy.typing import NDArray
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
     ALLOWED_BATCH_SIZES,
-    INPUTS,
     MAX_BATCH_SIZE,
     MODEL_NAME,
     SIGNATURES,
+    UNKNOWN_SIZE,
     admitted,
 )
+from orchestrator.views import VIEWS
 from tests.export_fixture import ExportedModel, small_classifier
 from tests.random_images import varied_images
+from tests.random_weights import randomise
 from training.classifier import build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
@@ -38,10 +41,10 @@ class TestTheServedNetwork:
         signatures = tf.saved_model.load(str(exported_model.version_dir)).signatures
 
         assert set(signatures) == set(SIGNATURES)
-        for name, outputs in SIGNATURES.items():
+        for name, signature in SIGNATURES.items():
             for specs, received in (
-                (INPUTS, signatures[name].structured_input_signature[1]),
-                (outputs, signatures[name].structured_outputs),
+                (signature.inputs, signatures[name].structured_input_signature[1]),
+                (signature.outputs, signatures[name].structured_outputs),
             ):
                 assert admitted(specs, {key: (s.dtype.name, tuple(s.shape)) for key, s in received.items()})
 
@@ -57,7 +60,7 @@ class TestTheServedNetwork:
         signatures = tf.saved_model.load(str(exported_model.version_dir)).signatures
         answers = signatures["gradcam"](images=tf.constant(images), gain=tf.constant(gain))
 
-        for name in ("main_out", "aux_binary_out"):
+        for name in ("main_out", "aux_binary_out", "not_wbc"):
             np.testing.assert_allclose(answers[name].numpy(), expected[name], atol=1e-5)
         largest = np.abs(expected["logits"]).max()
         np.testing.assert_allclose(answers["logits"].numpy(), expected["logits"], atol=1e-5 * largest)
@@ -77,8 +80,148 @@ class TestTheServedNetwork:
         numbers = sum(int(np.prod(shape)) for name, shape in stored if "OBJECT_GRAPH" not in name)
         size = sum(path.stat().st_size for path in exported_model.version_dir.rglob("*") if path.is_file())
 
-        assert numbers == 7_830_509
+        assert numbers == 7_830_766
         assert size <= 40_000_000
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(tf.nn.softmax(logits))
+
+
+class TestWhatASiteAdds:
+    """The signatures ``serving_default`` and ``views``; size evidence is exported with one model of its own."""
+
+    EVIDENCE = np.random.default_rng(7).normal(size=(3, 5)).astype(np.float32)
+    IMAGES = varied_images(2, 224, seed=5)
+
+    @pytest.fixture(scope="class")
+    def signatures(
+        self, small_exported_model: ExportedModel, tmp_path_factory: pytest.TempPathFactory
+    ) -> Any:
+        repository = tmp_path_factory.mktemp("evidence")
+        version_dir = export_model(
+            small_exported_model.model, repository, 1, check_images=self.IMAGES, size_evidence=self.EVIDENCE
+        )
+        return tf.saved_model.load(str(version_dir)).signatures
+
+    def ask(self, signatures: Any, head: Any = None, size: Any = None) -> dict[str, NDArray[np.float32]]:
+        rows = len(self.IMAGES)
+        answers = signatures["serving_default"](
+            images=tf.constant(self.IMAGES),
+            gain=tf.ones(rows),
+            size=tf.fill([rows], UNKNOWN_SIZE) if size is None else tf.constant(size, tf.float32),
+            head=tf.zeros([rows, 257, 5]) if head is None else tf.constant(head, tf.float32),
+        )
+        return {name: value.numpy() for name, value in answers.items()}
+
+    def test_a_head_of_zeros_and_an_unknown_size_leave_the_models_own_answer(self, signatures: Any) -> None:
+        plain = signatures["gradcam"](images=tf.constant(self.IMAGES), gain=tf.ones(2))
+
+        served = self.ask(signatures)
+
+        for name in ("main_out", "logits", "aux_binary_out", "not_wbc"):
+            np.testing.assert_allclose(served[name], plain[name], atol=1e-5)
+        np.testing.assert_allclose(served["cams"], plain["cams"], atol=1e-5 * served["cams"].max())
+
+    def test_a_head_that_flips_the_class_flips_it_in_its_row_and_in_the_maps_alone(
+        self, signatures: Any
+    ) -> None:
+        own = self.ask(signatures)
+        first = int(own["main_out"][1].argmax())
+        other = (first + 1) % 5
+        # The other class's logit is that of the first, and more: by the features, not by the bias.
+        features = own["features"][1]
+        head = np.zeros((2, 257, 5), np.float32)
+        gap = own["logits"][1, first] - own["logits"][1, other] + 5.0
+        head[1, :256, other] = gap * features / (features @ features)
+
+        site = self.ask(signatures, head=head)
+
+        np.testing.assert_allclose(site["logits"][0], own["logits"][0], atol=1e-5)
+        assert int(site["main_out"][1].argmax()) == other
+        np.testing.assert_allclose(site["logits"][1, other], own["logits"][1, first] + 5.0, rtol=1e-4)
+        np.testing.assert_allclose(site["main_out"], softmax(site["logits"]), atol=1e-6)
+        largest = own["cams"].max()
+        changed = np.abs(site["cams"] - own["cams"]).max(axis=(2, 3)) > 1e-3 * largest
+        assert changed.tolist() == [[False] * 5, [index == other for index in range(5)]]
+        np.testing.assert_array_equal(site["features"], own["features"])
+
+    def test_a_heads_last_row_is_its_bias(self, signatures: Any) -> None:
+        head = np.zeros((2, 257, 5), np.float32)
+        head[:, 256] = [0.0, 1.0, 2.0, 3.0, 4.0]
+
+        moved = self.ask(signatures, head=head)["logits"] - self.ask(signatures)["logits"]
+
+        np.testing.assert_allclose(moved, head[:, 256], atol=1e-5)
+
+    def test_the_size_is_evidence_by_its_powers_where_it_is_known(self, signatures: Any) -> None:
+        own = self.ask(signatures)
+
+        sized = self.ask(signatures, size=[0.8, -60.0])
+
+        evidence = np.array([1.0, 0.8, 0.64], np.float32) @ self.EVIDENCE
+        np.testing.assert_allclose(sized["logits"][0], own["logits"][0] + evidence, atol=1e-4)
+        np.testing.assert_allclose(sized["main_out"][0], softmax(sized["logits"][:1])[0], atol=1e-6)
+        np.testing.assert_array_equal(sized["logits"][1], own["logits"][1])
+        np.testing.assert_array_equal(sized["cams"], own["cams"])
+
+    def test_a_size_that_is_no_number_counts_as_unknown(self, signatures: Any) -> None:
+        sized = self.ask(signatures, size=[np.nan, np.nan])
+
+        np.testing.assert_array_equal(sized["logits"], self.ask(signatures)["logits"])
+
+    def test_views_of_an_image_are_answered_as_the_rows_that_numpy_makes(self, signatures: Any) -> None:
+        codes = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [-1, 5, -1, -1, 6, -1, 0, -1]], np.int32)
+        head = np.random.default_rng(3).normal(scale=0.05, size=(2, 257, 5)).astype(np.float32)
+        size = np.array([0.4, UNKNOWN_SIZE], np.float32)
+
+        answers = signatures["views"](
+            image=tf.constant(self.IMAGES),
+            codes=tf.constant(codes),
+            size=tf.constant(size),
+            head=tf.constant(head),
+        )
+
+        of, place = np.nonzero(codes >= 0)
+        views = [VIEWS[code] for code in codes[of, place]]
+        rows = np.stack([view.apply(self.IMAGES[row]) for row, view in zip(of, views, strict=True)])
+        gain = np.array([view.gain for view in views], np.float32)
+        expected = signatures["serving_default"](
+            images=tf.constant(rows),
+            gain=tf.constant(gain),
+            size=tf.constant(size[of]),
+            head=tf.constant(head[of]),
+        )
+        assert set(answers) == set(expected)
+        for name, value in answers.items():
+            assert value.shape == (2, 8, *expected[name].shape[1:])
+            np.testing.assert_allclose(
+                value.numpy()[of, place], expected[name], atol=1e-5 * max(1.0, np.abs(expected[name]).max())
+            )
+            assert not value.numpy()[codes < 0].any()
+        # Each view is another: one taken for another would show.
+        logits = answers["logits"].numpy()[0]
+        apart = np.abs(logits[:, None] - logits[None]).max(axis=-1) + np.eye(8)
+        assert apart.min() > 1e-3
+
+    def test_no_view_at_all_is_answered_with_zeros(self, signatures: Any) -> None:
+        answers = signatures["views"](
+            image=tf.constant(self.IMAGES),
+            codes=tf.fill([2, 8], -1),
+            size=tf.fill([2], UNKNOWN_SIZE),
+            head=tf.zeros([2, 257, 5]),
+        )
+
+        assert all(value.shape[:2] == (2, 8) and not value.numpy().any() for value in answers.values())
+
+    @pytest.mark.parametrize(
+        "evidence", [np.zeros((2, 5), np.float32), np.full((3, 5), np.nan, np.float32)], ids=["shape", "nan"]
+    )
+    def test_evidence_of_another_kind_is_refused(
+        self, small_exported_model: ExportedModel, tmp_path: Path, evidence: NDArray[np.float32]
+    ) -> None:
+        with pytest.raises(ValueError, match="finite evidence of the size"):
+            export_model(small_exported_model.model, tmp_path, 1, size_evidence=evidence)
 
 
 class TestRefusals:
@@ -116,6 +259,14 @@ class TestRefusals:
         saved = tf.saved_model.load(str(tmp_path / MODEL_NAME / "1"))
         assert saved.signatures["gradcam"].structured_outputs["conv_maps"].shape[-1] == 1280
 
+    def test_a_linear_head_keeps_the_contract(self, tmp_path: Path) -> None:
+        model = randomise(build_classifier("MobileNetV2", image_size=None, head_units=()))
+
+        export_model(model, tmp_path, version=1)
+
+        signature = tf.saved_model.load(str(tmp_path / MODEL_NAME / "1")).signatures["serving_default"]
+        assert signature.structured_input_signature[1]["head"].shape == (None, 1281, 5)
+
     def test_half_precision_is_refused(self, tmp_path: Path) -> None:
         keras.config.set_dtype_policy("mixed_bfloat16")
         try:
@@ -149,6 +300,15 @@ class TestTheCheck:
 
         with pytest.raises(ContractViolation, match="classify: logits: expected at most"):
             check_export(small_exported_model.version_dir, other, varied_images(2, 224))
+
+    def test_evidence_of_another_size_is_found_out(self, small_exported_model: ExportedModel) -> None:
+        with pytest.raises(ContractViolation, match="serving_default of a site: main_out"):
+            check_export(
+                small_exported_model.version_dir,
+                small_exported_model.model,
+                varied_images(2, 224),
+                np.ones((3, 5), np.float32) * np.arange(5, dtype=np.float32),
+            )
 
     def test_a_missing_signature_is_found_out(
         self, small_exported_model: ExportedModel, tmp_path: Path
@@ -205,10 +365,18 @@ class TestWarmUp:
         covered = [
             (request.model_spec.signature_name, request.inputs["gain"].tensor_shape.dim[0].size)
             for request in requests
+            if "gain" in request.inputs
         ]
         assert sorted(covered) == sorted(
-            (signature, rows) for signature in SIGNATURES for rows in ALLOWED_BATCH_SIZES
+            (signature, rows)
+            for signature in SIGNATURES
+            if signature != "views"
+            for rows in ALLOWED_BATCH_SIZES
         )
+        views = [
+            tf.make_ndarray(request.inputs["codes"]) for request in requests if "codes" in request.inputs
+        ]
+        assert [(len(codes), int((codes >= 0).sum())) for codes in views] == [(1, 1), (1, 8), (4, 32)]
         assert {request.model_spec.name for request in requests} == {MODEL_NAME}
         assert (small_exported_model.version_dir / WARMUP_FILE).stat().st_size < 100_000
 
@@ -219,14 +387,18 @@ class TestWarmUp:
 
         for request in warmup_requests(small_exported_model.version_dir):
             # Parsed by TensorFlow's own runtime, the reader that the server uses.
-            images = tf.io.parse_tensor(request.inputs["images"].SerializeToString(), tf.uint8)
-            gain = tf.io.parse_tensor(request.inputs["gain"].SerializeToString(), tf.float32)
-            answers = signatures[request.model_spec.signature_name](images=images, gain=gain)
+            feed = {
+                name: tf.io.parse_tensor(tensor.SerializeToString(), tf.as_dtype(tensor.dtype))
+                for name, tensor in request.inputs.items()
+            }
+            answers = signatures[request.model_spec.signature_name](**feed)
 
-            assert tuple(images.shape) == (len(gain), 224, 224, 3)
+            images = feed["images"] if "images" in feed else feed["image"]
+            assert tuple(images.shape)[1:] == (224, 224, 3)
             assert int(tf.reduce_min(images)) == int(tf.reduce_max(images)) == 128
-            np.testing.assert_array_equal(gain.numpy(), 1.0)
-            assert {len(answer) for answer in answers.values()} == {len(gain)}
+            assert {len(value) for value in (*feed.values(), *answers.values())} == {len(images)}
+            for name, value in (("gain", 1.0), ("size", UNKNOWN_SIZE), ("head", 0.0)):
+                np.testing.assert_array_equal(feed.get(name, value), value)
 
 
 class TestServerConfiguration:

@@ -9,15 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.random_weights import randomise
-from training.classifier import build_classifier
+from training.classifier import build_classifier, feature_count
 from training.gradcam import autodiff_class_activation_maps, class_activation_maps
 
 CHANNELS = 1280  # MobileNetV2's, whose network is quicker to build than DenseNet121's
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["attention", "plain"])
+@pytest.fixture(
+    scope="module",
+    params=[(True, (512, 256)), (False, (512, 256)), (True, ())],
+    ids=["attention", "plain", "linear head"],
+)
 def model(request: pytest.FixtureRequest) -> keras.Model:
-    return randomise(build_classifier("MobileNetV2", image_size=None, attention=request.param))
+    attention, units = request.param
+    return randomise(build_classifier("MobileNetV2", image_size=None, attention=attention, head_units=units))
 
 
 def random_maps(count: int = 3, height: int = 7, width: int = 7, seed: int = 0) -> NDArray[np.float32]:
@@ -26,8 +31,10 @@ def random_maps(count: int = 3, height: int = 7, width: int = 7, seed: int = 0) 
     return np.maximum(rng.normal(size=(count, height, width, CHANNELS)), 0.0).astype(np.float32)
 
 
-def forward(model: keras.Model, maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    return keras.ops.convert_to_numpy(class_activation_maps(model, keras.ops.convert_to_tensor(maps)))
+def forward(
+    model: keras.Model, maps: NDArray[np.float32], head: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    return keras.ops.convert_to_numpy(class_activation_maps(model, keras.ops.convert_to_tensor(maps), head))
 
 
 def assert_relatively_equal(
@@ -78,6 +85,24 @@ def test_rows_of_a_batch_do_not_touch_each_other(model: keras.Model) -> None:
     apart = np.concatenate([forward(model, maps[row : row + 1]) for row in range(len(maps))])
 
     assert_relatively_equal(together, apart)
+
+
+class TestOfASitesHead:
+    def test_every_row_is_explained_by_its_own_head(self, model: keras.Model) -> None:
+        maps = random_maps()
+        shape = (3, feature_count(model) + 1, 5)
+        head = np.random.default_rng(2).normal(scale=0.1, size=shape).astype(np.float32)
+
+        ours = forward(model, maps, head)
+
+        assert_relatively_equal(ours, autodiff_class_activation_maps(model, maps, head))
+        assert np.abs(ours - forward(model, maps)).max() > 0.01 * ours.max()
+
+    def test_a_head_of_zeros_is_the_models_own(self, model: keras.Model) -> None:
+        maps = random_maps()
+        zeros = np.zeros((3, feature_count(model) + 1, 5), np.float32)
+
+        np.testing.assert_array_equal(forward(model, maps, zeros), forward(model, maps))
 
 
 ON_JAX = """
