@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.model_contract import CAM_SIZE, MODEL_NAME, NUM_CLASSES
 from orchestrator.settings import Settings
 from orchestrator.wiring import build_services, serve
@@ -38,13 +38,13 @@ class CannedModelServer:
         """Whose answers these are said to be."""
         return IDENTITY
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         """Return the answer for each row."""
-        return dataclasses.replace(await self.explain(views), cams=None)
+        return dataclasses.replace(await self.explain(question), cams=None)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         """Return the answer for each row, with a map that is warm in the middle."""
-        rows = len(views)
+        rows = len(question)
         main = np.exp(LOGITS) / np.exp(LOGITS).sum()
         distance = np.abs(np.arange(CAM_SIZE) - CAM_SIZE // 2)
         cam = 1.0 / (1.0 + distance[:, np.newaxis] + distance)
@@ -52,6 +52,8 @@ class CannedModelServer:
             main_out=np.tile(main, (rows, 1)),
             aux_out=np.full(rows, 0.9, np.float32),
             logits=np.tile(LOGITS, (rows, 1)),
+            not_wbc=np.zeros(rows, np.float32),
+            features=np.zeros((rows, 1), np.float32),
             cams=np.tile(cam.astype(np.float32), (rows, NUM_CLASSES, 1, 1)),
             model=IDENTITY,
         )

@@ -23,9 +23,18 @@ from typing import Final
 import numpy as np
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import DISCLAIMER, ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import DISCLAIMER, CellViews, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable, Overloaded, WbcError
-from orchestrator.model_contract import AUX_OUT, CAMS, IMAGE_SIZE, LOGITS, MAIN_OUT, MODEL_NAME
+from orchestrator.model_contract import (
+    AUX_OUT,
+    CAMS,
+    FEATURES,
+    IMAGE_SIZE,
+    LOGITS,
+    MAIN_OUT,
+    MODEL_NAME,
+    NOT_WBC,
+)
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.failover import FailoverModelServer
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
@@ -88,45 +97,50 @@ class Outcome:
 class PixelModelServer(FakeModelServer):
     """Gives the answers of the server, as another version, from this process."""
 
-    async def classify(self, views: ViewBatch) -> Prediction:
-        return await self._answer(views, explain=False)
+    async def classify(self, question: Question) -> Prediction:
+        return await self._answer(question, explain=False)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        return await self._answer(views, explain=True)
+    async def explain(self, question: Question) -> Prediction:
+        return await self._answer(question, explain=True)
 
-    async def _answer(self, views: ViewBatch, *, explain: bool) -> Prediction:
+    async def _answer(self, question: Question, *, explain: bool) -> Prediction:
         self._require_open()
         await asyncio.sleep(0.01)  # about what a small network takes
-        outputs = answer(views, self._identity.version)
+        outputs = answer(question, self._identity.version)
         return Prediction(
             outputs[MAIN_OUT.name],
             outputs[AUX_OUT.name][:, 0],
             outputs[LOGITS.name],
+            outputs[NOT_WBC.name][:, 0],
+            outputs[FEATURES.name],
             outputs[CAMS.name] if explain else None,
             self._identity,
         )
 
 
 class Questions:
-    """Batches of views of which no two are alike."""
+    """Questions of which no two are alike."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
         self._images = random.integers(0, 256, (8, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
         self._numbers = itertools.count()
 
-    def next(self) -> tuple[int, ViewBatch]:
-        """The number of a question and its one to three rows, each of which bears both numbers."""
+    def next(self) -> tuple[int, Question]:
+        """The number of a question and its one to three rows, each of which bears both numbers; every fourth
+        is about as many views of its first row."""
         number = next(self._numbers)
         rows = 1 + number % 3
         images = self._images[(number + np.arange(rows)) % len(self._images)]
         images[:, 0, :8, 0] = np.frombuffer(number.to_bytes(8, "little"), np.uint8)
         images[:, 0, 8, 0] = np.arange(rows)
+        if number % 4 == 0:
+            return number, CellViews(images[0], tuple(range(rows)))
         return number, ViewBatch(images, np.ones(rows, np.float32))
 
 
 async def ask(
-    server: ModelServer, number: int, views: ViewBatch, deadline_s: float, outcome: Outcome
+    server: ModelServer, number: int, question: Question, deadline_s: float, outcome: Outcome
 ) -> None:
     """Ask one question, check its answer and note what became of it."""
     outcome.asked += 1
@@ -135,8 +149,8 @@ async def ask(
     failed = True
     try:
         with deadline(deadline_s):
-            got = await (server.explain if explain else server.classify)(views)
-        expected = expected_logits(views, got.model.version)
+            got = await (server.explain if explain else server.classify)(question)
+        expected = expected_logits(question, got.model.version)
         if not np.array_equal(got.logits, expected) or (got.cams is not None) != explain:
             outcome.wrong.append(
                 f"question {number}: expected {expected.tolist()}, got {got.logits.tolist()}"

@@ -33,10 +33,11 @@ import uvicorn
 from fastapi import FastAPI, File
 
 from loadtests.mef_benchmark import float_mef
-from orchestrator.domain import DISCLAIMER, Float32Array
+from orchestrator.domain import DISCLAIMER, CellViews, Float32Array
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, MAIN_OUT
 from orchestrator.profiles import DEFAULT_PROFILE, load_profiles
 from orchestrator.routing import average, route
+from orchestrator.views import rows_of
 from orchestrator.vision import heatmap, tta
 from orchestrator.vision.decode import decode
 from orchestrator.vision.preprocessing import preprocess
@@ -76,7 +77,7 @@ def reference_style(*, per_view: bool) -> Predict:
         rgb = decode(payload).rgb
         small = np.asarray(cv2.resize(rgb, (IMAGE_SIZE, IMAGE_SIZE)), np.uint8)
         enhanced = float_mef(reinhard(small, REINHARD_REFERENCE))
-        views = tta.stack(enhanced, "light")
+        views = rows_of(CellViews(enhanced, tta.CODES["light"]))
         batch = np.clip(views.images / np.float32(255) * views.gain[:, None, None, None], 0, 1)
         if per_view:
             rows = [model.predict(view[np.newaxis], verbose=0)[MAIN_OUT.name] for view in batch]
@@ -102,7 +103,7 @@ def plain(version_dir: Path) -> Predict:
     def predict(payload: bytes) -> Answer:
         rgb = decode(payload).rgb
         cell = preprocess(rgb, profile.recipe)
-        prediction = ask(tta.stack(cell.pixels, "light"))
+        prediction = ask(rows_of(CellViews(cell.pixels, tta.CODES["light"])))
         finding = route(average(prediction), profile.routing)
         if prediction.cams is None:
             raise ValueError("expected class activation maps")

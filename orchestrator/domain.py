@@ -55,9 +55,9 @@ class CellViews:
     """One image and the views of it that a model server is asked about.
 
     ``image`` is uint8 ``[224, 224, 3]``; ``codes``, 1 to 8 of them, are places in
-    :data:`orchestrator.views.VIEWS`. ``size`` is the log2 of the nucleus's diameter over the median red cell's,
-    None where it is not known. ``head`` is the site's linear head as its difference from the model's, float32
-    ``[F + 1, 5]``, None where the model's own decides.
+    :data:`orchestrator.views.VIEWS`. ``size`` is the log2 of the nucleus's diameter over the median red
+    cell's, None where it is not known. ``head`` is the site's linear head as its difference from the model's,
+    float32 ``[F + 1, 5]``, None where the model's own decides.
     """
 
     image: UInt8Array
@@ -77,8 +77,8 @@ class CellViews:
 class ViewBatch:
     """Rows as they are, in the layout of the model contract.
 
-    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``size`` float32 ``[N]`` or None where
-    none is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
+    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``size`` float32 ``[N]`` or None
+    where none is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
     """
 
     images: UInt8Array

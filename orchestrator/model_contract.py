@@ -46,8 +46,8 @@ Outputs; those of ``views`` have a dimension of the eight places after the first
     float32 ``[N, F]``, the input of the main head. F is the network's own: 256 with the two dense blocks, the
     channels of the maps without.
 ``cams``
-    float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit, the site's
-    part of it included (``size`` has no map); so that one pass through the network both classifies and
+    float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit, the
+    site's part of it included (``size`` has no map); so that one pass through the network both classifies and
     explains, whichever class is decided on later.
 ``conv_maps``
     float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number

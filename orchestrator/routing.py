@@ -61,8 +61,9 @@ OUTSIDE_MASS: Final = 0.5
 
 DOUBTS: Final = ("outside_routed_classes", "low_confidence", "close_call")
 """Codes of the reasons for a review that leave open which class it is, in the order of :func:`route`.
-``out_of_distribution`` is none of them, nor is ``not_wbc``: on the validation part of Train all 124 images keep their class
-whether such ones are seen again or not (8.1 instead of 5.6 % of them then wait for a person)."""
+``out_of_distribution`` is none of them, nor is ``not_wbc``: on the validation part of Train all 124 images
+keep their class whether such ones are seen again or not (8.1 instead of 5.6 % of them then wait for a
+person)."""
 
 # A softmax computed in bfloat16 (8 bits of mantissa) misses 1 by up to about 0.4 %.
 _SUM_TOLERANCE: Final = 0.02
@@ -77,9 +78,10 @@ class RoutingPolicy:
 
     ``temperature`` > 0 calibrates the softmax head (1.0 leaves it as it is; the auxiliary head has none).
     A result whose confidence is under ``review_threshold``, or whose two best classes lie closer together
-    than ``review_margin`` (both in [0, 1]), or whose energy is over ``max_energy`` (None: never), or that is none
-    of the five classes by more than ``max_not_wbc`` (in [0, 1]; 1: never), is marked for review. ``prior`` and ``training_prior``, for mode ``prior`` and for no other, are the shares of the
-    classes among the site's cells and among the images that the model was trained on.
+    than ``review_margin`` (both in [0, 1]), or whose energy is over ``max_energy`` (None: never), or that is
+    none of the five classes by more than ``max_not_wbc`` (in [0, 1]; 1: never), is marked for review.
+    ``prior`` and ``training_prior``, for mode ``prior`` and for no other, are the shares of the classes among
+    the site's cells and among the images that the model was trained on.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names the field.
     """
@@ -128,8 +130,8 @@ class AveragedPrediction:
     """What the views of one cell say together.
 
     ``probabilities`` follow ``CLASS_NAMES`` and sum to 1; they are not calibrated yet. ``aux_neutrophil``
-    is in [0, 1]. ``energy`` is the mean of the views' :func:`energy`; ``not_wbc``, in [0, 1], and ``features``,
-    float32 ``[F]``, are means too.
+    is in [0, 1]. ``energy`` is the mean of the views' :func:`energy`; ``not_wbc``, in [0, 1], and
+    ``features``, float32 ``[F]``, are means too.
     """
 
     probabilities: tuple[float, ...]
@@ -140,8 +142,8 @@ class AveragedPrediction:
 
 
 def average(prediction: Prediction) -> AveragedPrediction:
-    """The mean over the N views of one cell, of ``main_out``, ``aux_out``, ``not_wbc``, ``features`` and of the
-    energy.
+    """The mean over the N views of one cell, of ``main_out``, ``aux_out``, ``not_wbc``, ``features`` and of
+    the energy.
 
     Raises :class:`~orchestrator.errors.ContractViolation` where the arrays do not have the shapes of the
     contract (with at least one row), or hold anything but probabilities and finite logits.

@@ -1,8 +1,8 @@
 """The eight views of an image that the network may be asked about, and how one becomes rows.
 
-They and their order are those of the reference system's "light" test-time augmentation; the place of a view in
-:data:`VIEWS` is its code in the model contract. Brightness is a gain that the graph applies, so that these views
-are exact and cost no second rounding.
+They and their order are those of the reference system's "light" test-time augmentation; the place of a view
+in :data:`VIEWS` is its code in the model contract. Brightness is a gain that the graph applies, so that these
+views are exact and cost no second rounding.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class View:
         return np.asarray(cv2.transpose(turned)) if self.transpose else turned
 
     def _turned(self, array: NDArray[Any]) -> NDArray[Any]:
-        # By OpenCV, which writes a turned image at once: gathering NumPy's turned views takes ten times as long.
+        # By OpenCV, which writes a turned image at once: gathering NumPy's views takes ten times as long.
         if self.up_down and self.left_right:
             return np.asarray(cv2.flip(array, -1))
         if self.up_down or self.left_right:

@@ -29,6 +29,9 @@ class ExportedModel:
         return self.model_dir / "1"
 
 
+SIZE_EVIDENCE = np.random.default_rng(7).normal(size=(3, 5)).astype(np.float32)
+"""What a cell's size speaks for, in every export."""
+
 _EXPORTS: dict[str, ExportedModel] = {}
 
 
@@ -83,6 +86,12 @@ def _exported(
         model = randomise(build())
         calibrate(model, varied_images(24, 96, seed=1).astype(np.float32) / np.float32(255.0))
         repository = tmp_path_factory.mktemp(key) / "model_repository"
-        export_model(model, repository, version=1, check_images=varied_images(3, 224, seed=2))
+        export_model(
+            model,
+            repository,
+            version=1,
+            check_images=varied_images(3, 224, seed=2),
+            size_evidence=SIZE_EVIDENCE,
+        )
         _EXPORTS[key] = ExportedModel(model, repository)
     return _EXPORTS[key]

@@ -159,8 +159,8 @@ def with_conv_maps(model: keras.Model) -> keras.Model:
 
 
 def with_served_outputs(model: keras.Model) -> keras.Model:
-    """Return the classifier, on the same weights, with ``conv_maps``, ``features`` and ``logits`` in its dict as
-    well."""
+    """Return the classifier, on the same weights, with ``conv_maps``, ``features`` and ``logits`` in its dict
+    as well."""
     outputs = with_conv_maps(model).output
     features = model.get_layer(MAIN_OUT.name).input
     outputs = {**outputs, FEATURES.name: features, LOGITS.name: main_logits(model, features)}
@@ -200,7 +200,8 @@ class HeadBlock:
 
 
 def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
-    """Return the dense blocks of a classifier's head, from the pooling to the outputs; none of a linear one."""
+    """Return the dense blocks of a classifier's head, from the pooling to the outputs; none of a linear
+    one."""
     names = {layer.name for layer in model.layers}
     return tuple(
         HeadBlock(*(model.get_layer(f"{kind}_{block}") for kind in ("dense", "norm", "med_swish")))

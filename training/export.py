@@ -80,8 +80,8 @@ def export_model(
         force: replace a version that is there.
         check_images: uint8 ``[N, 224, 224, 3]`` to compare the export and the model on; synthetic
             images where none are given.
-        size_evidence: float32 ``[3, 5]``, what a cell's ``size`` s speaks for: ``[1, s, s^2] @ size_evidence``
-            is added to the logits; nothing where None.
+        size_evidence: float32 ``[3, 5]``, what a cell's ``size`` s speaks for: ``[1, s, s^2] @
+            size_evidence`` is added to the logits; nothing where None.
 
     Returns:
         The directory of the version.

@@ -12,7 +12,6 @@ import tensorflow as tf
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import (
-    AUX_OUT,
     CAMS,
     CODES,
     CONV_MAPS,
@@ -72,8 +71,9 @@ def check_export(
     Checked are the signatures' names, dtypes and shapes against the contract; every output of every
     signature against the Keras model, and Grad-CAM against automatic differentiation, on ``images``
     (uint8 ``[N, 224, 224, 3]``, or synthetic ones) at several gains, with the model's head and with another,
-    sizes known and unknown (``size_evidence`` is that of the export); the views made in the graph against those
-    made here; and that each parameter is stored exactly once. Made for the CPU: a GPU's TF32 convolutions differ by more than these tolerances.
+    sizes known and unknown (``size_evidence`` is that of the export); the views made in the graph against
+    those made here; and that each parameter is stored exactly once. Made for the CPU: a GPU's TF32
+    convolutions differ by more than these tolerances.
 
     Raises:
         ContractViolation: with what was expected and what was received.

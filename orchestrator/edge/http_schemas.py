@@ -313,9 +313,9 @@ class AnalysisResult(_Document):
     )
     not_wbc: Probability = Field(
         examples=[0.012],
-        description="The probability that what is shown is none of the five classes: an empty window, a platelet, "
-        "a smudge, an erythroblast, an immature cell. Over the profile's `max_not_wbc`, the result is marked for "
-        "review as `not_wbc`.",
+        description="The probability that what is shown is none of the five classes: an empty window, a "
+        "platelet, a smudge, an erythroblast, an immature cell. Over the profile's `max_not_wbc`, the result "
+        "is marked for review as `not_wbc`.",
     )
     focus: Focus | None
     heatmap: Heatmap | None

@@ -43,8 +43,8 @@ class BatchObserver(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """A request: its question, of whose rows the first ``taken`` have left the queue; and the answers that have come,
-    by the first row of each."""
+    """A request: its question, of whose rows the first ``taken`` have left the queue; and the answers that
+    have come, by the first row of each."""
 
     question: Question
     answer: asyncio.Future[Prediction]
@@ -119,7 +119,8 @@ class Batcher:
         self._lanes = [asyncio.create_task(self._serve(), name=f"network {i}") for i in range(lanes)]
 
     async def submit(self, question: Question) -> Prediction:
-        """Return the network's answer for ``question``; cancelling a waiting request takes it out of the queue.
+        """Return the network's answer for ``question``; cancelling a waiting request takes it out of the
+        queue.
 
         Raises:
             Overloaded: too many rows wait, or so many that the answer would come after the deadline.

@@ -25,8 +25,8 @@ def predict_request(
     inputs: Mapping[str, NDArray[Any] | tensor_pb2.TensorProto],
     outputs: Sequence[str] = (),
 ) -> bytes:
-    """Return the request to run the signature of ``model`` on ``inputs``, name to array, as bytes; it asks for the
-    ``outputs`` alone, or for all where none is named."""
+    """Return the request to run the signature of ``model`` on ``inputs``, name to array, as bytes; it asks
+    for the ``outputs`` alone, or for all where none is named."""
     parts: list[bytes | memoryview] = [serving_pb2.PredictRequest(model_spec=model).SerializeToString()]
     for name, array in sorted(inputs.items()):
         key = _field(_KEY, len(name.encode())) + name.encode()

@@ -21,7 +21,8 @@ METADATA_FIELD: Final = "signature_def"
 
 
 def check_signatures(response: serving_pb2.GetModelMetadataResponse) -> int:
-    """Check every signature of the contract, and return the number of features; a model may have others besides.
+    """Check every signature of the contract, and return the number of features; a model may have others
+    besides.
 
     Raises:
         ContractViolation: with all that differs.
@@ -47,7 +48,8 @@ def _features(served: Mapping[str, serving_pb2.SignatureDef]) -> int:
         found.add(served[name].inputs[HEAD.name].tensor_shape.dim[1].size - 1)
     if len(found) != 1 or min(found) < 1:
         raise ContractViolation(
-            f"the served model is not that of the contract: expected one number of features, received {sorted(found)}"
+            "the served model is not that of the contract: expected one number of features, "
+            f"received {sorted(found)}"
         )
     features: int = found.pop()
     return features

@@ -35,8 +35,8 @@ def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
 
 
 def filled(value: float, shape: Sequence[int]) -> tensor_pb2.TensorProto:
-    """Return a float32 tensor that holds ``value`` everywhere, written once: where a typed field has fewer values
-    than the shape has elements, TensorFlow repeats the last."""
+    """Return a float32 tensor that holds ``value`` everywhere, written once: where a typed field has fewer
+    values than the shape has elements, TensorFlow repeats the last."""
     tensor = _header(tensor_pb2.DT_FLOAT, shape)
     tensor.float_val.append(value)
     return tensor

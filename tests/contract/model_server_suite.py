@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import ViewBatch
+from orchestrator.domain import CellViews, Question, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
-from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME
+from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME, UNKNOWN_SIZE
 from orchestrator.model_server.base import ModelServer
+from orchestrator.views import rows_of
 from tests.random_images import varied_images
 
 MakeServer = Callable[[], ModelServer]
@@ -21,6 +23,18 @@ MakeServer = Callable[[], ModelServer]
 
 def views_of(rows: int, seed: int = 0) -> ViewBatch:
     return ViewBatch(varied_images(rows, 224, seed), np.ones(rows, dtype=np.float32))
+
+
+IMAGE = varied_images(1, 224, seed=4)[0]
+
+
+def cell_of(
+    codes: tuple[int, ...],
+    seed: int = 4,
+    size: float | None = None,
+    head: NDArray[np.float32] | None = None,
+) -> CellViews:
+    return CellViews(varied_images(1, 224, seed)[0], codes, size, head)
 
 
 class ModelServerSuite:
@@ -40,6 +54,11 @@ class ModelServerSuite:
         np.testing.assert_allclose(prediction.main_out.sum(axis=1), 1.0, atol=1e-4)
         assert ((prediction.main_out >= 0) & (prediction.main_out <= 1)).all()
         assert ((prediction.aux_out >= 0) & (prediction.aux_out <= 1)).all()
+        assert prediction.not_wbc.shape == (3,)
+        assert ((prediction.not_wbc >= 0) & (prediction.not_wbc <= 1)).all()
+        assert prediction.features.ndim == 2
+        assert len(prediction.features) == 3
+        assert prediction.not_wbc.dtype == prediction.features.dtype == np.float32
         assert prediction.cams is None
 
     async def test_logits_are_what_the_probabilities_are_the_softmax_of(self, server: ModelServer) -> None:
@@ -70,6 +89,97 @@ class ModelServerSuite:
         assert explained.cams.max() > 0
         np.testing.assert_allclose(explained.main_out, classified.main_out, atol=1e-4)
         np.testing.assert_allclose(explained.aux_out, classified.aux_out, atol=1e-4)
+        np.testing.assert_allclose(explained.not_wbc, classified.not_wbc, atol=1e-4)
+        np.testing.assert_allclose(explained.features, classified.features, atol=1e-3)
+
+    @pytest.mark.parametrize("codes", [(0,), (1, 2, 3, 4, 5, 6, 7), tuple(range(8)), (6, 3)])
+    async def test_views_of_an_image_are_answered_as_their_rows(
+        self, server: ModelServer, codes: tuple[int, ...]
+    ) -> None:
+        cell = cell_of(codes)
+
+        seen, rows = await server.explain(cell), await server.explain(rows_of(cell))
+        classified = await server.classify(cell)
+
+        assert seen.cams is not None
+        assert rows.cams is not None
+        assert classified.cams is None
+        for one in (seen, classified):
+            np.testing.assert_allclose(one.main_out, rows.main_out, atol=1e-4)
+            np.testing.assert_allclose(one.aux_out, rows.aux_out, atol=1e-4)
+            np.testing.assert_allclose(one.logits, rows.logits, atol=1e-3)
+            np.testing.assert_allclose(one.not_wbc, rows.not_wbc, atol=1e-4)
+            np.testing.assert_allclose(one.features, rows.features, atol=1e-3)
+        np.testing.assert_allclose(seen.cams, rows.cams, atol=1e-3 * rows.cams.max())
+
+    @pytest.mark.parametrize("as_rows", [False, True], ids=["views", "rows"])
+    async def test_a_sites_head_flips_the_class_and_its_map_and_one_of_zeros_nothing(
+        self, server: ModelServer, as_rows: bool
+    ) -> None:
+        def asked(head: NDArray[np.float32] | None) -> Question:
+            cell = CellViews(IMAGE, (0, 3), head=head)
+            return rows_of(cell) if as_rows else cell
+
+        own = await server.explain(asked(None))
+        features = own.features[0]
+        zeros = np.zeros((len(features) + 1, 5), np.float32)
+        same = await server.explain(asked(zeros))
+        first = int(own.main_out[0].argmax())
+        other = (first + 1) % 5
+        gap = own.logits[0, first] - own.logits[0, other] + 5.0
+        head = zeros.copy()
+        head[:-1, other] = gap * features / (features @ features)
+
+        site = await server.explain(asked(head))
+
+        np.testing.assert_allclose(same.logits, own.logits, atol=1e-3)
+        assert site.main_out[0].argmax() == other
+        np.testing.assert_allclose(site.logits[0, other], own.logits[0, first] + 5.0, rtol=1e-3)
+        np.testing.assert_allclose(
+            np.delete(site.logits, other, axis=1), np.delete(own.logits, other, axis=1), atol=1e-3
+        )
+        assert site.cams is not None
+        assert own.cams is not None
+        changed = np.abs(site.cams - own.cams).max(axis=(0, 2, 3)) > 1e-3 * own.cams.max()
+        assert changed.tolist() == [index == other for index in range(5)]
+
+    async def test_the_last_row_of_a_head_is_its_bias(self, server: ModelServer) -> None:
+        own = await server.classify(cell_of((0,)))
+        head = np.zeros((own.features.shape[1] + 1, 5), np.float32)
+        head[-1] = [0, 1, 2, 3, 4]
+
+        moved = await server.classify(cell_of((0,), head=head))
+
+        np.testing.assert_allclose(moved.logits - own.logits, head[-1:], atol=1e-3)
+
+    async def test_a_known_size_is_evidence_and_an_unknown_one_none(self, server: ModelServer) -> None:
+        own = await server.explain(cell_of((0, 1)))
+
+        sized = await server.explain(cell_of((0, 1), size=0.8))
+        rows = rows_of(cell_of((0, 1)))
+        sizes = np.array([UNKNOWN_SIZE, 0.8], np.float32)
+        mixed = await server.explain(ViewBatch(rows.images, rows.gain, sizes))
+
+        moved = sized.logits - own.logits
+        assert np.abs(moved).max() > 0.1
+        np.testing.assert_allclose(moved[0], moved[1], atol=1e-3)  # whatever the view
+        np.testing.assert_allclose(mixed.logits[0], own.logits[0], atol=1e-3)
+        np.testing.assert_allclose(mixed.logits[1], sized.logits[1], atol=1e-3)
+        np.testing.assert_array_equal(sized.main_out.argmax(axis=1), sized.logits.argmax(axis=1))
+        assert sized.cams is not None
+        assert own.cams is not None
+        np.testing.assert_allclose(sized.cams, own.cams, atol=1e-3 * own.cams.max())
+
+    async def test_sites_that_ask_at_once_have_each_their_own_head(self, server: ModelServer) -> None:
+        width = (await server.classify(cell_of((0,)))).features.shape[1]
+        heads = [np.full((width + 1, 5), level, np.float32) * np.arange(5) for level in (0.0, 0.01, 0.02)]
+        cells = [cell_of((0, 1, 2), head=head.astype(np.float32)) for head in heads] + [cell_of((0, 1, 2))]
+        alone = [await server.classify(cell) for cell in cells]
+
+        together = await asyncio.gather(*(server.classify(cell) for cell in cells))
+
+        for one, other in zip(together, alone, strict=True):
+            np.testing.assert_allclose(one.logits, other.logits, atol=1e-3)
 
     async def test_keeps_the_order_of_rows(self, server: ModelServer) -> None:
         views = views_of(5)
@@ -94,7 +204,8 @@ class ModelServerSuite:
         assert np.abs(by_gain - by_pixels).max() < 0.2 * np.abs(plain - by_pixels).max()
 
     async def test_answers_each_of_many_callers_with_his_own_rows(self, server: ModelServer) -> None:
-        requests = [views_of(1 + index % 3, seed=index) for index in range(12)]
+        requests: list[Question] = [views_of(1 + index % 3, seed=index) for index in range(12)]
+        requests[::4] = [cell_of((0, index), seed=index) for index in range(3)]
         alone = [await server.explain(views) for views in requests]
 
         together = await asyncio.gather(
@@ -115,7 +226,7 @@ class ModelServerSuite:
         assert prediction.main_out.shape == (MAX_BATCH_SIZE, 5)
 
     @pytest.mark.parametrize(
-        ("views", "message"),
+        ("question", "message"),
         [
             (views_of(0), "expected 1 to 32 rows, received 0"),
             (views_of(MAX_BATCH_SIZE + 1), "expected 1 to 32 rows, received 33"),
@@ -131,16 +242,64 @@ class ModelServerSuite:
                 ViewBatch(np.zeros((2, 224, 224, 3), np.uint8), np.ones(1, np.float32)),
                 r"expected gain as float32\[2\], received float32\[1\]",
             ),
+            (
+                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.ones(2, np.float32)),
+                r"expected size as float32\[1\], received float32\[2\]",
+            ),
+            (
+                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), head=np.zeros((2, 4, 5), np.float32)),
+                r"expected head as float32\[1, .*, 5\], received float32\[2, 4, 5\]",
+            ),
+            (CellViews(IMAGE, ()), r"expected 1 to 8 codes from 0 to 7, received \[\]"),
+            (CellViews(IMAGE, (0, 8)), r"expected 1 to 8 codes from 0 to 7, received \[0, 8\]"),
+            (CellViews(IMAGE, (0, -1)), r"expected 1 to 8 codes from 0 to 7, received \[0, -1\]"),
+            (CellViews(IMAGE, (0,) * 9), "expected 1 to 8 codes"),
+            (
+                CellViews(IMAGE[:200], (0,)),
+                r"expected image as uint8\[224, 224, 3\], received uint8\[200, 224, 3\]",
+            ),
+            (CellViews(IMAGE, (0,), size=float("nan")), "expected a size of a cell or none, received nan"),
+            (CellViews(IMAGE, (0,), size=UNKNOWN_SIZE), "expected a size of a cell or none"),
+            (
+                CellViews(IMAGE, (0,), head=np.zeros((3, 4), np.float32)),
+                r"expected head as float32\[.*, 5\], received float32\[3, 4\]",
+            ),
+            (
+                CellViews(IMAGE, (0,), head=np.zeros((7, 5), np.float32)),
+                r"expected head as float32\[\d+, 5\], received float32\[7, 5\]",
+            ),
+            (
+                CellViews(IMAGE, (0,), head=np.zeros((4, 5))),
+                r"expected head as float32\[\d+, 5\], received float64\[4, 5\]",
+            ),
         ],
-        ids=["no row", "too many rows", "another size", "another dtype", "too few gains"],
+        ids=[
+            "no row",
+            "too many rows",
+            "another size",
+            "another dtype",
+            "too few gains",
+            "too many sizes",
+            "too many heads",
+            "no code",
+            "an unknown code",
+            "a code for none",
+            "too many codes",
+            "an image of another size",
+            "a size that is no number",
+            "a size that says unknown",
+            "a head of four classes",
+            "a head of another width",
+            "a head of another dtype",
+        ],
     )
     async def test_refuses_what_is_not_in_the_contract(
-        self, server: ModelServer, views: ViewBatch, message: str
+        self, server: ModelServer, question: Question, message: str
     ) -> None:
         with pytest.raises(ContractViolation, match=message):
-            await server.classify(views)
+            await server.classify(question)
         with pytest.raises(ContractViolation, match=message):
-            await server.explain(views)
+            await server.explain(question)
 
     async def test_answers_within_a_deadline_and_not_after_it(self, server: ModelServer) -> None:
         with deadline(30):

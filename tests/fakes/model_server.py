@@ -5,12 +5,16 @@ import dataclasses
 import numpy as np
 
 from orchestrator.deadline import remaining_s
-from orchestrator.domain import Float32Array, ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import Float32Array, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
-from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, MODEL_NAME, NUM_CLASSES
-from orchestrator.model_server.base import check_views
+from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, LARGEST_UNKNOWN_SIZE, MODEL_NAME, NUM_CLASSES
+from orchestrator.model_server.base import check_question
+from orchestrator.views import rows_of
 
 IDENTITY = ModelIdentity(MODEL_NAME, 1, "f" * 64)
+
+FEATURES = 3
+"""The mean red, green and blue."""
 
 # One row of weights per class: five directions in the space of (red, green, blue).
 _DIRECTIONS = np.array(
@@ -22,7 +26,8 @@ _DIRECTIONS = np.array(
 class FakeModelServer:
     """Answers from the mean colour of each row, and explains by where that colour is.
 
-    Deterministic, row by row, and a function of ``images`` and ``gain`` alone.
+    Deterministic, row by row. The mean colour is the features, and its directions the head, to which that of
+    a site is added; a size speaks for the classes in the order of theirs, less red against a white cell.
     """
 
     def __init__(self, identity: ModelIdentity = IDENTITY) -> None:
@@ -42,23 +47,34 @@ class FakeModelServer:
         self._require_open()
         return self._identity
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         self._require_open()
-        check_views(views)
+        check_question(question, FEATURES)
         if (left_s := remaining_s()) is not None and left_s <= 0:
             raise ModelServerTimeout("the deadline has passed")
-        tiles = _tiles(views)
-        logits = 4.0 * tiles.mean(axis=(1, 2)) @ _DIRECTIONS.T
+        views = rows_of(question)
+        features = _tiles(views).mean(axis=(1, 2))
+        logits = 4.0 * features @ _DIRECTIONS.T
+        if views.size is not None:
+            known = np.where(views.size > LARGEST_UNKNOWN_SIZE, views.size, 0.0)
+            logits = logits + np.outer(known, np.arange(NUM_CLASSES))
+        if views.head is not None:
+            logits = logits + np.einsum("nf,nfk->nk", features, views.head[:, :-1]) + views.head[:, -1]
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         main = (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
         aux = (1.0 / (1.0 + np.exp(logits[:, 2] - logits[:, 4]))).astype(np.float32)
-        return Prediction(main, aux, logits.astype(np.float32), None, self._identity)
+        not_wbc = (1.0 - features[:, 0]) / 4
+        return Prediction(main, aux, logits.astype(np.float32), not_wbc, features, None, self._identity)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        prediction = await self.classify(views)
-        cams = np.moveaxis(_tiles(views) @ _DIRECTIONS.T, -1, 1)
+    async def explain(self, question: Question) -> Prediction:
+        prediction = await self.classify(question)
+        views = rows_of(question)
+        head = np.tile(4.0 * _DIRECTIONS.T, (len(views), 1, 1))
+        if views.head is not None:
+            head = head + views.head[:, :-1]
+        cams = np.maximum(np.einsum("nhwf,nfk->nkhw", _tiles(views), head), 0.0)
         assert cams.shape == (len(views), NUM_CLASSES, CAM_SIZE, CAM_SIZE)
-        return dataclasses.replace(prediction, cams=cams)
+        return dataclasses.replace(prediction, cams=cams.astype(np.float32))
 
     def _require_open(self) -> None:
         if not self._open:

@@ -24,30 +24,40 @@ import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import Int64Value
 
-from orchestrator.domain import Float32Array, ViewBatch
+from orchestrator.domain import CellViews, Float32Array, Question, UInt8Array, ViewBatch
 from orchestrator.model_contract import (
     AUX_OUT,
     CAM_SIZE,
     CAMS,
+    CODES,
+    FEATURES,
     GAIN,
+    HEAD,
+    IMAGE,
     IMAGE_SIZE,
     IMAGES,
-    INPUTS,
     LOGITS,
     MAIN_OUT,
     MODEL_NAME,
+    NOT_WBC,
     NUM_CLASSES,
+    NUM_VIEWS,
     SIGNATURES,
+    VIEWS_SIGNATURE,
     TensorSpec,
 )
 from orchestrator.model_server.protos import serving_pb2, tensor_pb2
 from orchestrator.model_server.tensor_codec import DATA_TYPES, to_tensor
+from orchestrator.views import rows_of
+
+NUM_FEATURES = 2
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
-def expected_logits(views: ViewBatch, version: int) -> Float32Array:
-    """What ``version`` answers for ``views``: float32 ``[N, 5]``, five bytes of a checksum of each row."""
+def expected_logits(question: Question, version: int) -> Float32Array:
+    """What ``version`` answers for ``question``: float32 ``[N, 5]``, five bytes of a checksum of each row."""
+    views = rows_of(question)
     seeds = [
         zlib.crc32(gain.tobytes(), zlib.crc32(image.tobytes(), version))
         for image, gain in zip(views.images, views.gain, strict=True)
@@ -56,14 +66,16 @@ def expected_logits(views: ViewBatch, version: int) -> Float32Array:
     return (bits & np.uint64(63)).astype(np.float32) / np.float32(8)
 
 
-def answer(views: ViewBatch, version: int) -> dict[str, Float32Array]:
-    logits = expected_logits(views, version)
+def answer(question: Question, version: int) -> dict[str, Float32Array]:
+    logits = expected_logits(question, version)
     exponentials = np.exp(logits)
-    rows = len(views)
+    rows = len(question)
     return {
         LOGITS.name: logits,
         MAIN_OUT.name: (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32),
         AUX_OUT.name: np.full((rows, 1), 0.5, np.float32),
+        NOT_WBC.name: np.full((rows, 1), 0.25, np.float32),
+        FEATURES.name: np.ones((rows, NUM_FEATURES), np.float32),
         CAMS.name: np.ones((rows, NUM_CLASSES, CAM_SIZE, CAM_SIZE), np.float32),
     }
 
@@ -79,22 +91,23 @@ class PixelServing:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         version = self.version
-        images = np.frombuffer(request.inputs[IMAGES.name].tensor_content, np.uint8)
-        gain = np.frombuffer(request.inputs[GAIN.name].tensor_content, np.float32)
-        outputs = answer(ViewBatch(images.reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3), gain), version)
         signature = request.model_spec.signature_name
+        names = request.output_filter or [spec.name for spec in SIGNATURES[signature].outputs]
+        outputs = _views(request, version) if signature == VIEWS_SIGNATURE else _rows(request, version)
         return serving_pb2.PredictResponse(
-            model_spec=_spec(version, signature),
-            outputs={spec.name: to_tensor(outputs[spec.name]) for spec in SIGNATURES[signature]},
+            model_spec=_spec(version, signature), outputs={name: to_tensor(outputs[name]) for name in names}
         )
 
     async def metadata(
         self, _request: serving_pb2.GetModelMetadataRequest, _: Any
     ) -> serving_pb2.GetModelMetadataResponse:
         signatures = serving_pb2.SignatureDefMap()
-        for name, outputs in SIGNATURES.items():
+        for name, signature in SIGNATURES.items():
             definition = signatures.signature_def[name]
-            for specs, described in ((INPUTS, definition.inputs), (outputs, definition.outputs)):
+            for specs, described in (
+                (signature.inputs, definition.inputs),
+                (signature.outputs, definition.outputs),
+            ):
                 for spec in specs:
                     described[spec.name].CopyFrom(_info(spec))
         return serving_pb2.GetModelMetadataResponse(
@@ -120,12 +133,35 @@ class PixelServing:
             raise ValueError(f"there is no command {what!r}")
 
 
+def _pixels(tensor: tensor_pb2.TensorProto) -> UInt8Array:
+    return np.frombuffer(tensor.tensor_content, np.uint8).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 3)
+
+
+def _rows(request: serving_pb2.PredictRequest, version: int) -> dict[str, Float32Array]:
+    gain = np.frombuffer(request.inputs[GAIN.name].tensor_content, np.float32)
+    return answer(ViewBatch(_pixels(request.inputs[IMAGES.name]), gain), version)
+
+
+def _views(request: serving_pb2.PredictRequest, version: int) -> dict[str, Float32Array]:
+    """For one image; zeros where no view is wanted."""
+    (image,) = _pixels(request.inputs[IMAGE.name])
+    places = np.frombuffer(request.inputs[CODES.name].tensor_content, np.int32)
+    wanted = np.flatnonzero(places >= 0)
+    rows = answer(CellViews(image, tuple(places[wanted].tolist())), version)
+    outputs = {name: np.zeros((1, NUM_VIEWS, *value.shape[1:]), np.float32) for name, value in rows.items()}
+    for name, value in rows.items():
+        outputs[name][0, wanted] = value
+    return outputs
+
+
 def _spec(version: int, signature: str = "") -> serving_pb2.ModelSpec:
     return serving_pb2.ModelSpec(name=MODEL_NAME, version=Int64Value(value=version), signature_name=signature)
 
 
 def _info(spec: TensorSpec) -> serving_pb2.TensorInfo:
-    dims = [tensor_pb2.TensorShapeProto.Dim(size=-1 if size is None else size) for size in spec.shape]
+    free = NUM_FEATURES + 1 if spec is HEAD else NUM_FEATURES
+    shape = (-1, *(free if size is None else size for size in spec.shape[1:]))
+    dims = [tensor_pb2.TensorShapeProto.Dim(size=size) for size in shape]
     return serving_pb2.TensorInfo(
         name=spec.name,
         dtype=DATA_TYPES[spec.dtype],

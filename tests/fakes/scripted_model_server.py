@@ -5,9 +5,9 @@ import dataclasses
 
 import numpy as np
 
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.model_contract import CAM_SIZE, MODEL_NAME, NUM_CLASSES
-from orchestrator.model_server.base import check_views
+from orchestrator.model_server.base import check_question
 from tests.fakes.model_server import FakeModelServer
 
 
@@ -44,9 +44,9 @@ class ScriptedModelServer(FakeModelServer):
         self.closed += 1
         await super().close()
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         self._require_open()
-        check_views(views)
+        check_question(question)
         self.asked += 1
         self.running += 1
         self.reached.set()
@@ -60,12 +60,13 @@ class ScriptedModelServer(FakeModelServer):
             self.running -= 1
         if self.failure is not None:
             raise self.failure
-        rows = len(views)
+        rows = len(question)
         main = np.zeros((rows, 5), np.float32)
         main[:, self.version % 5] = 1.0
-        return Prediction(main, np.zeros(rows, np.float32), main * 4, None, self._identity)
+        nothing = np.zeros(rows, np.float32)
+        return Prediction(main, nothing, main * 4, nothing, main, None, self._identity)
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        answer = await self.classify(views)
-        cams = np.ones((len(views), NUM_CLASSES, CAM_SIZE, CAM_SIZE), np.float32)
+    async def explain(self, question: Question) -> Prediction:
+        answer = await self.classify(question)
+        cams = np.ones((len(question), NUM_CLASSES, CAM_SIZE, CAM_SIZE), np.float32)
         return dataclasses.replace(answer, cams=cams)

@@ -21,7 +21,7 @@ from orchestrator.model_contract import (
     admitted,
 )
 from orchestrator.views import VIEWS
-from tests.export_fixture import ExportedModel, small_classifier
+from tests.export_fixture import SIZE_EVIDENCE, ExportedModel, small_classifier
 from tests.random_images import varied_images
 from tests.random_weights import randomise
 from training.classifier import build_classifier, with_served_outputs
@@ -89,20 +89,13 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class TestWhatASiteAdds:
-    """The signatures ``serving_default`` and ``views``; size evidence is exported with one model of its own."""
+    """The signatures ``serving_default`` and ``views``."""
 
-    EVIDENCE = np.random.default_rng(7).normal(size=(3, 5)).astype(np.float32)
     IMAGES = varied_images(2, 224, seed=5)
 
     @pytest.fixture(scope="class")
-    def signatures(
-        self, small_exported_model: ExportedModel, tmp_path_factory: pytest.TempPathFactory
-    ) -> Any:
-        repository = tmp_path_factory.mktemp("evidence")
-        version_dir = export_model(
-            small_exported_model.model, repository, 1, check_images=self.IMAGES, size_evidence=self.EVIDENCE
-        )
-        return tf.saved_model.load(str(version_dir)).signatures
+    def signatures(self, small_exported_model: ExportedModel) -> Any:
+        return tf.saved_model.load(str(small_exported_model.version_dir)).signatures
 
     def ask(self, signatures: Any, head: Any = None, size: Any = None) -> dict[str, NDArray[np.float32]]:
         rows = len(self.IMAGES)
@@ -159,7 +152,7 @@ class TestWhatASiteAdds:
 
         sized = self.ask(signatures, size=[0.8, -60.0])
 
-        evidence = np.array([1.0, 0.8, 0.64], np.float32) @ self.EVIDENCE
+        evidence = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
         np.testing.assert_allclose(sized["logits"][0], own["logits"][0] + evidence, atol=1e-4)
         np.testing.assert_allclose(sized["main_out"][0], softmax(sized["logits"][:1])[0], atol=1e-6)
         np.testing.assert_array_equal(sized["logits"][1], own["logits"][1])

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 
-from orchestrator.vision.tta import VIEWS, restore, stack, stack_first, stack_others
+from orchestrator.domain import CellViews, ViewBatch
+from orchestrator.views import VIEWS, rows_of
+from orchestrator.vision.tta import CODES, FIRST_CODES, OTHER_CODES, TtaMode, restore
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 
 
+def stack(mode: TtaMode) -> ViewBatch:
+    return rows_of(CellViews(PIXELS, CODES[mode]))
+
+
 def test_light_tta_has_the_references_views_in_its_order():
-    views = stack(PIXELS, "light")
+    views = stack("light")
 
     expected = [
         PIXELS,
@@ -26,28 +32,24 @@ def test_light_tta_has_the_references_views_in_its_order():
 
 
 def test_without_tta_there_is_one_view():
-    views = stack(PIXELS, "none")
+    views = stack("none")
 
     np.testing.assert_array_equal(views.images, PIXELS[np.newaxis])
     assert views.gain.tolist() == [1.0]
 
 
 def test_adaptive_looks_at_the_identity_first_and_its_two_looks_are_light():
-    light, first, others = stack(PIXELS, "light"), stack_first(PIXELS, "adaptive"), stack_others(PIXELS)
-
-    np.testing.assert_array_equal(first.images, PIXELS[np.newaxis])
-    np.testing.assert_array_equal(np.concatenate([first.images, others.images]), light.images)
-    np.testing.assert_array_equal(np.concatenate([first.gain, others.gain]), light.gain)
-    assert len(stack_first(PIXELS, "light")) == 8
+    assert FIRST_CODES["adaptive"] == (0,)
+    assert FIRST_CODES["adaptive"] + OTHER_CODES == CODES["light"] == FIRST_CODES["light"]
 
 
 @pytest.mark.parametrize("mode", ["none", "light", "adaptive"])
 def test_every_view_is_undone_by_its_inverse(mode):
     scene = np.random.default_rng(1).random((7, 7)).astype(np.float32)
 
-    restored = restore([view.apply(scene) for view in VIEWS[mode]], mode)
+    restored = restore([VIEWS[code].apply(scene) for code in CODES[mode]], mode)
 
-    np.testing.assert_array_equal(restored, np.stack([scene] * len(VIEWS[mode])))
+    np.testing.assert_array_equal(restored, np.stack([scene] * len(CODES[mode])))
 
 
 def test_adaptive_has_one_map_or_all():
