@@ -79,7 +79,6 @@ def augmented(position: int) -> UInt8Array:
         Recipe(),
         AugmentationConfig(),
         np.random.default_rng((SEED, position)),
-        class_index=image.class_index,
         mask=image.mask,
     )[0]
 

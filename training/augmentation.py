@@ -1,8 +1,11 @@
 """Random variations of a training image: what differs between cells, slides, stains and cameras.
 
-Everything up to the colours happens before normalisation and MEF, as differences between microscopes do;
-orientation and flips come with the crop. Foreground crop, background randomisation, LAB jitter and the
-scales by class are the reference system's; the others are what another device asks for.
+For MEF v1 to v4 everything up to the colours happens before the filter, as differences between microscopes
+do. The stain anchor of v5 and v6 would take most of that away again, and anchor wrongly where a varied crop
+has lost its nucleus: there an image is anchored as it came, by its clean masks, and varied afterwards, its
+anchor included. Orientation and flips come with the crop. Foreground crop, background randomisation and LAB
+jitter are the reference system's; the others are what another device asks for. No variation knows the label:
+what differs between classes is a cue.
 """
 
 from dataclasses import dataclass
@@ -11,14 +14,20 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from orchestrator.domain import UInt8Array
-from orchestrator.model_contract import IMAGE_SIZE, LYMPHOCYTE, NEUTROPHIL
+from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract
 from orchestrator.vision.preprocessing import Recipe, enhance
+from orchestrator.vision.stain_anchor import FADE, StainAnchor, fade_field
 
 # RGB optical density of haematoxylin-like (azure), eosin-like and residual stain: Ruifrok and Johnston 2001.
 _HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+
+_HED_INVERSE: Final = np.linalg.inv(_HED)
+
+_GREY_AXIS: Final = np.full(3, 1 / np.sqrt(3))
 
 _DENSITY_OF_LEVEL: Final = -np.log((np.arange(256) + 1) / 256).astype(np.float32)
 
@@ -33,19 +42,30 @@ BACKGROUND_TINT: Final = (0.08, 0.22)
 BACKGROUND_GREY: Final = (175.0, 235.0)
 BACKGROUND_NOISE_SIGMA: Final = 7.0
 
+MASK_ERROR_PX: Final = (3, 13)
+"""Diameter range of the disc by which a mask is grown or shrunk before the field fades, at the side 224."""
+
+GROWN_SHARE: Final = 0.2
+SHRUNK_SHARE: Final = 0.15
+"""How many masks are grown, and how many shrunk: more too wide than too close, as on other devices."""
+
 
 @dataclass(frozen=True, slots=True)
 class AugmentationConfig:
     """Strengths of the variations; probabilities in [0, 1].
 
     ``crop_scale_jitter``: factor range of the window's side; ``shift_jitter``: its offset in cell sizes;
-    ``stain_jitter``: standard deviation of each stain's strength (relative) in optical density;
+    ``stain_jitter``: standard deviation of the logarithm of each stain's strength in optical density, and
+    ``density_jitter`` of that of them all; ``chroma_rotation`` (radians) and ``saturation_jitter`` (of the
+    logarithm) turn and stretch what is not grey in it; ``gain_jitter``: of each channel's light;
     ``lab_jitter``: largest shift of L, a, b (the reference's 8, 6, 6); ``gamma``: its range.
 
     ``crop_prob``: a crop by the cell's mask takes the place of the cell's window;
     ``bg_randomization_prob``: what is not cell is blurred, tinted and made noisy, and mixed in at
-    ``bg_randomization_strength``. Both probabilities are multiplied by ``neutrophil_aug_scale`` for
-    Neutrophils and by ``lymphocyte_aug_scale`` for Lymphocytes.
+    ``bg_randomization_strength``.
+
+    Of images with an anchor ``anchor_prob`` are anchored, the nucleus' density off by ``anchor_jitter`` (of
+    the logarithm), and ``fade_prob`` faded around a mask that may be wrong (``MASK_ERROR_PX``).
     """
 
     crop_scale_jitter: tuple[float, float] = (0.8, 1.3)
@@ -54,6 +74,13 @@ class AugmentationConfig:
     stain_prob: float = 0.8
     stain_jitter: float = 0.25
     stain_jitter_prob: float = 0.8
+    density_jitter: float = 0.18
+    chroma_rotation: float = 0.22
+    saturation_jitter: float = 0.25
+    gain_jitter: float = 0.05
+    anchor_prob: float = 0.8
+    anchor_jitter: float = 0.12
+    fade_prob: float = 0.8
     lab_jitter: tuple[float, float, float] = (8.0, 6.0, 6.0)
     gamma: tuple[float, float] = (0.75, 1.35)
     sharpen_prob: float = 0.4
@@ -64,14 +91,6 @@ class AugmentationConfig:
     crop_prob: float = 0.2
     bg_randomization_prob: float = 0.15
     bg_randomization_strength: float = 0.35
-    neutrophil_aug_scale: float = 0.3
-    lymphocyte_aug_scale: float = 0.6
-
-    def class_scale(self, class_index: int | None) -> float:
-        """What the probabilities of crop and background are multiplied by for a class."""
-        if class_index == NEUTROPHIL:
-            return self.neutrophil_aug_scale
-        return self.lymphocyte_aug_scale if class_index == LYMPHOCYTE else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,33 +121,52 @@ def augmented_cell(
     config: AugmentationConfig,
     random: Generator,
     *,
-    class_index: int | None = None,
     mask: UInt8Array | None = None,
+    anchor: StainAnchor | None = None,
 ) -> tuple[UInt8Array, UInt8Array | None]:
     """One random variation of an image as model input, uint8 ``[224, 224, 3]``, and the mask cut alike.
 
     ``mask`` is the soft mask of the whole cell in the frame, uint8 ``[H, W]``, 255 on the cell. Without
-    one, there is neither foreground crop nor background randomisation.
+    one, there is neither foreground crop nor background randomisation nor fading. ``anchor`` is that of the
+    clean crop, for v5 and v6.
     """
-    scale = config.class_scale(class_index)
-    cut = random_cut(rgb.shape, cell, recipe, config, random, mask=mask, class_scale=scale)
+    cut = random_cut(rgb.shape, cell, recipe, config, random, mask=mask)
     crop = cut.apply(rgb)
-    if mask is not None and random.random() < config.bg_randomization_prob * scale:
-        crop = random_background(crop, cut.apply(mask), config, random)
+    cell_mask = None if mask is None else cut.apply(mask)
+    is_anchored = recipe.mef_version in ("v5", "v6")
+    if is_anchored:
+        crop = random_anchoring(crop, anchor, cell_mask, config, random)
+    if cell_mask is not None and random.random() < config.bg_randomization_prob:
+        crop = random_background(crop, cell_mask, config, random)
     crop = random_stain(crop, config, random)
     crop = random_camera(crop, config, random)
-    return enhance(crop, recipe), None if mask is None else cut.apply(mask)
+    return crop if is_anchored else enhance(crop, recipe), cell_mask
 
 
-def random_crop(
+def random_anchoring(
     rgb: UInt8Array,
-    cell: CellLocation | None,
-    recipe: Recipe,
+    anchor: StainAnchor | None,
+    cell: UInt8Array | None,
     config: AugmentationConfig,
     random: Generator,
 ) -> UInt8Array:
-    """The cell's window with jittered scale and centre, any rotation, mirrored half of the time."""
-    return random_cut(rgb.shape, cell, recipe, config, random).apply(rgb)
+    """MEF v5 and v6 of a crop, uint8 ``[H, W, 3]``, off by as much as on a device that nobody trained on.
+
+    ``cell`` is the cell's mask in the crop, uint8 ``[H, W]``.
+    """
+    if anchor is not None and random.random() < config.anchor_prob:
+        strength = float(np.exp(random.normal(0, config.anchor_jitter)))
+        rgb = np.asarray(cv2.LUT(rgb, anchor.table(strength)), np.uint8)
+    if cell is None or random.random() >= config.fade_prob:
+        return rgb
+    error, diameter = random.random(), int(random.integers(*MASK_ERROR_PX)) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
+    if error < GROWN_SHARE:
+        cell = np.asarray(cv2.dilate(cell, disc), np.uint8)
+    elif error < GROWN_SHARE + SHRUNK_SHARE:
+        cell = np.asarray(cv2.erode(cell, disc), np.uint8)
+    fade = FADE if random.random() < 0.75 else random.uniform(0.3, 1.0)
+    return fade_field(rgb, cell.astype(np.float32) / 255, fade)
 
 
 def random_cut(
@@ -139,11 +177,11 @@ def random_cut(
     random: Generator,
     *,
     mask: UInt8Array | None = None,
-    class_scale: float = 1.0,
 ) -> Cut:
-    """The geometry of :func:`random_crop`; with a mask, a foreground crop at its probability."""
+    """The cell's window with jittered scale and centre, any rotation, mirrored half of the time; with a mask,
+    a foreground crop at its probability."""
     window = None
-    if mask is not None and random.random() < config.crop_prob * class_scale:
+    if mask is not None and random.random() < config.crop_prob:
         window = foreground_window(mask, random)
     if window is None:
         window = cell_window(cell, recipe.crop_scale, shape)
@@ -195,21 +233,24 @@ def random_background(
 
 
 def random_stain(rgb: UInt8Array, config: AugmentationConfig, random: Generator) -> UInt8Array:
-    """Vary the strength of each stain in optical density (Tellez et al. 2018), then LAB and gamma.
+    """Vary the strength and the hue of the stains in optical density (Tellez et al. 2018), gamma, light, then
+    LAB.
 
     By OpenCV's table look-ups and 3x3 transforms: a matrix product of NumPy would start the threads of
     its linear algebra library in every worker of the loader.
     """
     if random.random() < config.stain_prob:
-        strength = random.normal(1, config.stain_jitter, 3).clip(0.4, 1.8)
+        strength = np.exp(random.normal(0, config.stain_jitter, 3)).clip(0.5, 2.0)
         base = random.normal(0, 0.03, 3)
-        mixing = np.linalg.inv(_HED) @ np.diag(strength) @ _HED
+        overall = np.exp(random.normal(0, config.density_jitter))
+        mixing = (_HED_INVERSE @ np.diag(strength) @ _HED @ _random_chroma(config, random)) * overall
         low, high = config.gamma
         gamma = np.exp(random.uniform(np.log(low), np.log(high)))
         density = cv2.LUT(rgb, _DENSITY_OF_LEVEL)
         negative = cv2.transform(density, -np.hstack([mixing.T, (base @ _HED)[:, np.newaxis]]))
         transmitted = np.clip(cv2.exp(negative) * np.float32(256 / 255) - np.float32(1 / 255), 0, 1)
-        rgb = (cv2.pow(transmitted, float(gamma)) * np.float32(255)).astype(np.uint8)
+        light = np.exp(random.normal(0, config.gain_jitter, 3)).astype(np.float32) * np.float32(255)
+        rgb = np.clip(cv2.pow(transmitted, float(gamma)) * light, 0, 255).astype(np.uint8)
     if random.random() < config.stain_jitter_prob:
         shift = random.uniform(-1, 1, 3) * np.array(config.lab_jitter)
         scale = random.uniform(0.85, 1.15, 3)
@@ -218,6 +259,18 @@ def random_stain(rgb: UInt8Array, config: AugmentationConfig, random: Generator)
         lab = cv2.LUT(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), table_u8)
         rgb = np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
     return rgb
+
+
+def _random_chroma(config: AugmentationConfig, random: Generator) -> NDArray[np.float64]:
+    """Turns densities, float64 ``[..., 3]`` times this, about the axis of grey and stretches what is off
+    it."""
+    x, y, z = _GREY_AXIS
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = random.normal(0, config.chroma_rotation)
+    turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    saturation = np.exp(random.normal(0, config.saturation_jitter))
+    stretch = saturation * np.eye(3) + (1 - saturation) * np.outer(_GREY_AXIS, _GREY_AXIS)
+    return np.asarray((stretch @ turn).T)
 
 
 def random_camera(rgb: UInt8Array, config: AugmentationConfig, random: Generator) -> UInt8Array:

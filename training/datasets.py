@@ -24,6 +24,9 @@ from orchestrator.vision.decode import decode
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 UNKNOWN_DEVICE: Final = "unknown"
 
+NOT_WBC_INDEX: Final = len(CLASS_NAMES)
+"""Stands in for the class of an image that shows none of the five."""
+
 Stratum = tuple[str, int]
 """Device and class."""
 
@@ -114,6 +117,29 @@ def read_device(folder: Path) -> list[Sample]:
         if not is_test and not row.get("note", "").startswith("label_conflict"):
             samples.append(replace(sample, cell=row.get("cell_group", "")))
     return samples
+
+
+def read_negatives(folder: Path, *, held_out: bool = False) -> list[Sample]:
+    """Images of ``<device>/<folder>/<kind>/*`` that show none of the five classes, ordered by path.
+
+    Their class is :data:`NOT_WBC_INDEX`, their ``slide`` the kind: erythroblast, platelet and so on. A half
+    of them, chosen by their names, is never trained on: ``held_out`` gives that half instead of the other.
+
+    Raises :class:`ConfigurationError` where the folder, or every image in it, is missing.
+    """
+    folder = folder.resolve()
+    samples = [
+        Sample(path, NOT_WBC_INDEX, folder.parent.name, slide=path.parent.name)
+        for path in sorted(folder.glob("*/*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES and _is_held_out(path.name) == held_out
+    ]
+    if not samples:
+        raise ConfigurationError(f"expected images in {folder}/<kind>/, found none")
+    return samples
+
+
+def _is_held_out(name: str) -> bool:
+    return hashlib.sha256(name.encode()).digest()[0] % 2 == 1
 
 
 def _held_back(fields_csv: Path, device: str) -> tuple[set[str], set[str]]:

@@ -22,6 +22,7 @@ from orchestrator import vision
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.vision.crop import CellLocation
+from orchestrator.vision.stain_anchor import StainAnchor
 from training.datasets import Sample
 from training.images import LoadedImage, load_image
 
@@ -102,30 +103,43 @@ def _read(path: Path, class_index: int) -> LoadedImage | None:
         # Opened here: np.load leaves a file open that is not what it seemed.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
             rgb, cell, mask, is_true = (entry[key] for key in ("rgb", "cell", "mask", "has_true_mask"))
+            anchor = entry["anchor"]
     except _UNREADABLE:
         return None
-    if not _is_sound(rgb, cell, mask):
+    if not _is_sound(rgb, cell, mask, anchor):
         return None
     location = None
     if cell.size:
         row, column, size, certain = (float(value) for value in cell)
         location = CellLocation(row, column, size, certain=bool(certain))
-    return LoadedImage(rgb, location, class_index, mask if mask.size else None, bool(is_true))
+    return LoadedImage(
+        rgb, location, class_index, mask if mask.size else None, bool(is_true), _anchor_of(anchor)
+    )
 
 
-def _is_sound(rgb: UInt8Array, cell: np.ndarray, mask: UInt8Array) -> bool:
+def _anchor_of(numbers: np.ndarray) -> StainAnchor | None:
+    """Field and density, NaN for a nucleus that there is not; nothing at all where there is no anchor."""
+    if not numbers.size:
+        return None
+    red, green, blue, density = (float(number) for number in numbers)
+    return StainAnchor((red, green, blue), None if np.isnan(density) else density)
+
+
+def _is_sound(rgb: UInt8Array, cell: np.ndarray, mask: UInt8Array, anchor: np.ndarray) -> bool:
     return (
         rgb.dtype == mask.dtype == np.uint8
         and rgb.ndim == 3
         and rgb.shape[2] == 3
         and cell.shape in ((4,), (0,))
+        and anchor.shape in ((4,), (0,))
         and mask.shape in (rgb.shape[:2], (0,))
     )
 
 
 def _write(path: Path, image: LoadedImage) -> None:
     """Under another name first: no reader ever sees half an entry."""
-    cell = image.cell
+    cell, anchor = image.cell, image.anchor
+    density = np.nan if anchor is None or anchor.nucleus_density is None else anchor.nucleus_density
     temporary = path.with_name(f".{path.stem}.{uuid4().hex}.partial")
     try:
         with temporary.open("wb") as file:
@@ -135,6 +149,7 @@ def _write(path: Path, image: LoadedImage) -> None:
                 cell=np.array([cell.row, cell.column, cell.size, cell.certain] if cell else [], np.float64),
                 mask=np.zeros(0, np.uint8) if image.mask is None else image.mask,
                 has_true_mask=np.array(image.has_true_mask),
+                anchor=np.array([*anchor.field, density] if anchor else [], np.float64),
             )
         temporary.replace(path)
     finally:

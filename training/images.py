@@ -15,6 +15,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, cell_window, extract, locate_cell, place
 from orchestrator.vision.foreground import cell_masks
+from orchestrator.vision.stain_anchor import StainAnchor, find_anchor
 from training.datasets import Sample
 
 LONGEST_SIDE: Final = 600
@@ -30,6 +31,7 @@ class LoadedImage:
 
     ``mask`` is the mask of the whole cell in the frame, uint8 ``[H, W]``, 255 on the cell; None where no
     cell was found. ``has_true_mask`` says that a person drew it; otherwise it is our own, with soft edges.
+    ``anchor`` is that of the clean crop around the cell; None where no cell was found.
     """
 
     rgb: UInt8Array
@@ -37,6 +39,7 @@ class LoadedImage:
     class_index: int
     mask: UInt8Array | None = None
     has_true_mask: bool = False
+    anchor: StainAnchor | None = None
 
 
 def load_image(sample: Sample) -> LoadedImage:
@@ -52,10 +55,11 @@ def load_image(sample: Sample) -> LoadedImage:
     if scale < 1:
         rgb = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     cell = locate_cell(rgb)
+    own_mask, anchor = (None, None) if cell is None else _own_cell_mask(rgb, cell)
     if true_mask is None:
-        return LoadedImage(rgb, cell, sample.class_index, _own_cell_mask(rgb, cell))
-    mask = cv2.resize(true_mask, rgb.shape[1::-1], interpolation=cv2.INTER_AREA)
-    return LoadedImage(rgb, cell, sample.class_index, np.asarray(mask, np.uint8), has_true_mask=True)
+        return LoadedImage(rgb, cell, sample.class_index, own_mask, anchor=anchor)
+    mask = np.asarray(cv2.resize(true_mask, rgb.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return LoadedImage(rgb, cell, sample.class_index, mask, has_true_mask=True, anchor=anchor)
 
 
 def _true_cell_mask(sample: Sample, shape: tuple[int, ...]) -> UInt8Array | None:
@@ -71,9 +75,10 @@ def _true_cell_mask(sample: Sample, shape: tuple[int, ...]) -> UInt8Array | None
     return np.where(levels >= 64, np.uint8(255), np.uint8(0))
 
 
-def _own_cell_mask(rgb: UInt8Array, cell: CellLocation | None) -> UInt8Array | None:
-    if cell is None:
-        return None
+def _own_cell_mask(rgb: UInt8Array, cell: CellLocation) -> tuple[UInt8Array | None, StainAnchor]:
     window = cell_window(cell, MASK_CROP_SCALE, rgb.shape)
-    soft = place(cell_masks(extract(rgb, window, IMAGE_SIZE)).cell, window, rgb.shape)
-    return np.rint(np.clip(soft, 0, 1) * 255).astype(np.uint8) if soft.any() else None
+    crop = extract(rgb, window, IMAGE_SIZE)
+    masks = cell_masks(crop)
+    soft = place(masks.cell, window, rgb.shape)
+    mask = np.rint(np.clip(soft, 0, 1) * 255).astype(np.uint8) if soft.any() else None
+    return mask, find_anchor(crop, masks)

@@ -21,12 +21,18 @@ from rich.console import Console
 from rich.progress import track
 
 from orchestrator.domain import Float32Array, UInt8Array
-from orchestrator.model_contract import AUX_OUT, IMAGE_SIZE, LYMPHOCYTE, MAIN_OUT, NEUTROPHIL, NUM_CLASSES
-from orchestrator.vision.crop import cell_window, extract
-from orchestrator.vision.preprocessing import Recipe, enhance
+from orchestrator.model_contract import (
+    AUX_OUT,
+    LYMPHOCYTE,
+    MAIN_OUT,
+    NEUTROPHIL,
+    NOT_WBC,
+    NUM_CLASSES,
+)
+from orchestrator.vision.preprocessing import Recipe, preprocess
 from training.augmentation import AugmentationConfig, augmented_cell
 from training.classifier import ATTENTION_LAYER
-from training.datasets import Sample
+from training.datasets import NOT_WBC_INDEX, Sample
 from training.image_cache import ImageCache
 from training.images import LoadedImage, load_image
 
@@ -76,13 +82,8 @@ def usable_processors() -> int:
 
 def plain_pixels(images: Sequence[LoadedImage], recipe: Recipe) -> UInt8Array:
     """The images as serving would see them, without augmentation or TTA, uint8 ``[N, 224, 224, 3]``."""
-
-    def prepare(image: LoadedImage) -> UInt8Array:
-        window = cell_window(image.cell, recipe.crop_scale, image.rgb.shape)
-        return enhance(extract(image.rgb, window, IMAGE_SIZE), recipe)
-
     with ThreadPoolExecutor() as pool:
-        return np.stack(list(pool.map(prepare, images)))
+        return np.stack(list(pool.map(lambda image: preprocess(image.rgb, recipe).pixels, images)))
 
 
 def model_input(pixels: UInt8Array, image_size: int) -> Float32Array:
@@ -102,12 +103,16 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     Labels are a dict of ``main_out`` (one-hot float32 ``[N, 5]``) and ``aux_binary_out`` (float32
     ``[N, 1]``); the auxiliary weight is 0 for classes other than Neutrophil and Lymphocyte. Order and
-    augmentation depend on ``seed``, the epoch and the image alone, not on the number of workers.
+    augmentation depend on ``seed``, the epoch and the place in it alone, not on the number of workers.
 
     With ``attention`` the labels hold where the cell is as well (:func:`attention_targets`).
 
-    Of each batch ``painted_share`` is drawn at random from ``painted``, images that a program drew; an epoch
-    stays one pass over ``images``, or as many draws by ``shares`` (float64 ``[N]``, summing to 1).
+    Of each batch ``painted_share`` is drawn at random from ``painted``, images that a program drew, and
+    ``negative_share`` from ``negatives``, which show none of the five classes; an epoch stays one pass over
+    ``images``, or as many draws by ``shares`` (float64 ``[N]``, summing to 1).
+
+    With ``soften``, which gives the five probabilities of teachers (float32 ``[N, 5]``) for uint8 pixels
+    ``[N, 224, 224, 3]``, the target of the main head is the mean of theirs and of the label.
 
     The workers are the batches' own and not those of Keras, which stop at the end of an epoch: here the
     first batches of the next epoch are made while the model is scored and saved. ``workers`` None asks
@@ -129,16 +134,23 @@ class AugmentedBatches(keras.utils.PyDataset):
         attention: bool = False,
         painted: Sequence[LoadedImage] = (),
         painted_share: float = 0.0,
+        negatives: Sequence[LoadedImage] = (),
+        negative_share: float = 0.0,
+        soften: Callable[[UInt8Array], Float32Array] | None = None,
         ahead: int = BATCHES_AHEAD,
         shares: NDArray[np.float64] | None = None,
     ) -> None:
         super().__init__(workers=1)
         self._images = images
-        self._painted = painted
+        self._further = [
+            (others, round(share * batch_size))
+            for others, share in ((painted, painted_share), (negatives, negative_share))
+            if others and share
+        ]
+        self._soften = soften
         self._recipe = recipe
         self._augmentation = augmentation
-        self._painted_in_batch = round(painted_share * batch_size) if painted else 0
-        self._real_in_batch = max(1, batch_size - self._painted_in_batch)
+        self._real_in_batch = max(1, batch_size - sum(count for _, count in self._further))
         self._image_size = image_size
         self._seed = seed
         self._epoch = epoch
@@ -184,33 +196,43 @@ class AugmentedBatches(keras.utils.PyDataset):
             random.permutation(count) if self._shares is None else random.choice(count, count, p=self._shares)
         )
         chosen = order[index * self._real_in_batch : (index + 1) * self._real_in_batch]
-        if self._painted_in_batch:
-            lot = np.random.default_rng((self._seed, epoch, index))
-            drawn = lot.integers(len(self._painted), size=self._painted_in_batch)
-            chosen = np.concatenate([chosen, len(self._images) + drawn])
-        pixels, masks = zip(*(self._augmented(epoch, int(position)) for position in chosen), strict=True)
+        lot, first = np.random.default_rng((self._seed, epoch, index)), count
+        for others, drawn in self._further:
+            chosen = np.concatenate([chosen, first + lot.integers(len(others), size=drawn)])
+            first += len(others)
+        pixels, masks = zip(
+            *(self._augmented(epoch, index, place, int(p)) for place, p in enumerate(chosen)), strict=True
+        )
         classes = np.array([self._image(int(position)).class_index for position in chosen])
         labels, weights = targets(classes, self._aux_classes)
+        if self._soften is not None:
+            labels[MAIN_OUT.name] = (labels[MAIN_OUT.name] + self._soften(np.stack(pixels))) / 2
         if self._attention:
             side = self._image_size // ATTENTION_STRIDE
             labels[ATTENTION_LAYER], weights[ATTENTION_LAYER] = attention_targets(masks, side)
         return model_input(np.stack(pixels), self._image_size), labels, weights
 
     def _image(self, position: int) -> LoadedImage:
-        """Painted images are counted on after the real ones."""
-        real = len(self._images)
-        return self._images[position] if position < real else self._painted[position - real]
+        """Painted images and negatives are counted on after the others."""
+        for images in (self._images, *(others for others, _ in self._further)):
+            if position < len(images):
+                return images[position]
+            position -= len(images)
+        raise IndexError("there is no such image")
 
-    def _augmented(self, epoch: int, position: int) -> tuple[UInt8Array, UInt8Array | None]:
+    def _augmented(
+        self, epoch: int, index: int, place: int, position: int
+    ) -> tuple[UInt8Array, UInt8Array | None]:
+        """Image ``position`` for this place of the batch: drawn twice in an epoch, it looks otherwise."""
         image = self._image(position)
         return augmented_cell(
             image.rgb,
             image.cell,
             self._recipe,
             self._augmentation,
-            np.random.default_rng((self._seed, epoch, position)),
-            class_index=image.class_index,
+            np.random.default_rng((self._seed, epoch, index, place)),
             mask=image.mask,
+            anchor=image.anchor,
         )
 
 
@@ -220,14 +242,18 @@ def targets(
     """Labels and sample weights of both heads for integer classes ``[N]``.
 
     The auxiliary label is 1 for the first of ``aux_classes``; classes that are neither weigh nothing there.
+    What is none of the five classes (:data:`training.datasets.NOT_WBC_INDEX`) weighs nothing in the main
+    head.
     """
-    relevant = np.isin(classes, aux_classes)
+    relevant, is_negative = np.isin(classes, aux_classes), classes == NOT_WBC_INDEX
     labels = {
-        MAIN_OUT.name: np.eye(NUM_CLASSES, dtype=np.float32)[classes],
+        MAIN_OUT.name: np.eye(NUM_CLASSES + 1, dtype=np.float32)[classes, :NUM_CLASSES],
+        NOT_WBC.name: is_negative.astype(np.float32)[:, np.newaxis],
         AUX_OUT.name: (classes == aux_classes[0]).astype(np.float32)[:, np.newaxis],
     }
     weights = {
-        MAIN_OUT.name: np.ones(len(classes), np.float32),
+        MAIN_OUT.name: (~is_negative).astype(np.float32),
+        NOT_WBC.name: np.ones(len(classes), np.float32),
         AUX_OUT.name: relevant.astype(np.float32),
     }
     return labels, weights

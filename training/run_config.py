@@ -19,6 +19,8 @@ PLACES: Final = frozenset(
     {
         "data_root",
         "more_devices",
+        "negatives",
+        "teachers",
         "painted_root",
         "run_dir",
         "model_path",
@@ -66,6 +68,12 @@ class TrainingConfig:
     more_devices: tuple[Path, ...] = ()
     """Folders of further devices to train on, one sub-folder a class
     (:func:`training.datasets.read_device`)."""
+    negatives: tuple[Path, ...] = ()
+    """Folders of images that show none of the five classes (:func:`training.datasets.read_negatives`)."""
+    negative_share: float = 0.125
+    """Share of each batch that is drawn from them, where there are any."""
+    teachers: tuple[Path, ...] = ()
+    """Trained classifiers whose mean is half of the main head's target (:mod:`training.teachers`)."""
     sampling: Literal["all", "fair"] = "all"
     """``all``: every image once an epoch; ``fair``: drawn by class, device and cell alike."""
     train_split: str = "Train"
@@ -92,6 +100,8 @@ class TrainingConfig:
     """Epochs of a phase without a better validation score before the phase ends; 0: never."""
     backbone: str = "DenseNet121"
     backbone_weights: str = "imagenet"
+    linear_head: bool = False
+    """Whether the outputs are made of the pooled maps themselves, without the two dense blocks."""
     frozen_blocks: int = 0
     """Blocks of an EfficientNetLite, from the input, that stay as they came; with them all batch
     normalisation of the backbone does, which otherwise learns the device (Kumar et al. 2022,
@@ -157,6 +167,10 @@ class TrainingConfig:
         if not 0.0 < self.painted_share < 1.0:
             raise ConfigurationError(
                 f"expected a share of painted images in (0, 1), received {self.painted_share}"
+            )
+        if not 0.0 < self.negative_share < 1.0:
+            raise ConfigurationError(
+                f"expected a share of images without a white cell in (0, 1), received {self.negative_share}"
             )
         if self.model_path is not None and self.model_path.suffix != ".keras":
             raise ConfigurationError(f"expected a model path ending in .keras, received {self.model_path}")

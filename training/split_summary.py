@@ -8,10 +8,10 @@ from typing import Final
 from rich.table import Table
 
 from orchestrator.model_contract import CLASS_NAMES
-from training.datasets import Sample
+from training.datasets import NOT_WBC_INDEX, Sample
 from training.run_folder import write_csv
 
-COLUMNS: Final = ("part", "device", *CLASS_NAMES, "images", "slides")
+COLUMNS: Final = ("part", "device", *CLASS_NAMES, "none of them", "images", "slides")
 
 
 def summarise(parts: Mapping[str, Sequence[Sample]]) -> list[tuple[str, ...]]:
@@ -22,7 +22,7 @@ def summarise(parts: Mapping[str, Sequence[Sample]]) -> list[tuple[str, ...]]:
             members = [sample for sample in samples if sample.device == device]
             counts = Counter(sample.class_index for sample in members)
             slides = {sample.slide for sample in members if sample.slide}
-            figures = (*(counts[index] for index in range(len(CLASS_NAMES))), len(members), len(slides))
+            figures = (*(counts[index] for index in range(NOT_WBC_INDEX + 1)), len(members), len(slides))
             rows.append((part, device, *map(str, figures)))
     return rows
 

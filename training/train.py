@@ -24,8 +24,16 @@ import orchestrator
 from orchestrator.domain import DISCLAIMER
 from orchestrator.vision.preprocessing import Recipe
 from training.averaged_weights import AveragedWeights, batch_norm_layers
-from training.classifier import BACKBONE_LAYER, build_classifier, with_attention
-from training.datasets import Sample, data_fingerprint, fair_shares, read_run_samples, read_split, split_parts
+from training.classifier import BACKBONE_LAYER, HEAD_UNITS, build_classifier, with_attention
+from training.datasets import (
+    Sample,
+    data_fingerprint,
+    fair_shares,
+    read_negatives,
+    read_run_samples,
+    read_split,
+    split_parts,
+)
 from training.distribution import data_parallel
 from training.epoch_end import Bookkeeping, SeededDropout, Validation, cosine
 from training.focus_monitor import XAIFocusMonitor, monitored_images
@@ -38,6 +46,7 @@ from training.run_folder import RunFolder, git_revision
 from training.run_recipe import run_recipe
 from training.run_state import RunState
 from training.split_summary import summarise, summary_table, write_summary
+from training.teachers import mean_of_teachers
 
 console = Console()
 
@@ -52,12 +61,19 @@ def classifier_of(config: TrainingConfig) -> keras.Model:
         config.backbone,
         backbone_weights=weights if weights in ("imagenet", "none") else Path(weights),  # type: ignore[arg-type]
         image_size=None,
+        head_units=_head_units(config),
     )
 
 
 def random_classifier_of(config: TrainingConfig) -> keras.Model:
     """The same network from random numbers, whatever weights are asked for."""
-    return build_classifier(config.backbone, backbone_weights="none", image_size=None)
+    return build_classifier(
+        config.backbone, backbone_weights="none", image_size=None, head_units=_head_units(config)
+    )
+
+
+def _head_units(config: TrainingConfig) -> tuple[int, ...]:
+    return () if config.linear_head else HEAD_UNITS
 
 
 def train(config: TrainingConfig, *, resume: bool = False, build_model: ModelBuilder = classifier_of) -> Path:
@@ -111,7 +127,8 @@ def dry_run(config: TrainingConfig, *, build_model: ModelBuilder = random_classi
     model = build_model(config)
     console.print(f"{model.name}: {model.count_params():,} parameters")
     painted = round(config.painted_share * config.batch_size) if parts["painted"] else 0
-    steps = max(1, len(parts["training"]) // max(1, config.batch_size - painted))
+    negatives = round(config.negative_share * config.batch_size) if parts["negatives"] else 0
+    steps = max(1, len(parts["training"]) // max(1, config.batch_size - painted - negatives))
     for phase in phases:
         model.get_layer(BACKBONE_LAYER).trainable = phase.train_backbone
         trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
@@ -123,16 +140,20 @@ def dry_run(config: TrainingConfig, *, build_model: ModelBuilder = random_classi
 
 
 def read_parts(config: TrainingConfig) -> tuple[str, Parts]:
-    """The fingerprint of the data, and the samples of ``training``, ``validation`` and ``painted``.
+    """The fingerprint of the data, and the samples of ``training``, ``validation``, ``painted`` and
+    ``negatives``.
 
-    The fingerprint is that of the real images; none are painted where no painted data set is named.
+    The fingerprint is that of the real images of the five classes; the last two are empty where none is
+    named.
     """
     samples = read_run_samples(
         config.data_root, config.train_split, config.devices, config.validate_device, config.more_devices
     )
     training, validation = split_parts(samples, config.val_fraction, config.seed, config.validate_device)
     painted = [] if config.painted_root is None else read_split(config.painted_root, "Train")
-    return data_fingerprint(samples), {"training": training, "validation": validation, "painted": painted}
+    negatives = [sample for folder in config.negatives for sample in read_negatives(folder)]
+    parts = {"training": training, "validation": validation, "painted": painted, "negatives": negatives}
+    return data_fingerprint(samples), parts
 
 
 def versions() -> dict[str, str]:
@@ -157,10 +178,11 @@ def _train_phases(
 ) -> None:
     keras.utils.set_random_seed(config.seed)
     cv2.setNumThreads(1)  # the loader's workers are the parallelism
-    images, validation, painted = (
+    images, validation, painted, negatives = (
         load_images(parts[name], cache_dir=config.image_cache, workers=config.workers, console=console)
-        for name in ("training", "validation", "painted")
+        for name in ("training", "validation", "painted", "negatives")
     )
+    soften = mean_of_teachers(config.teachers) if config.teachers else None
     recipe = run_recipe(config, images)
     if config.color_normalization != "none":
         folder.add_to_manifest("recipe", asdict(recipe))
@@ -193,6 +215,9 @@ def _train_phases(
             attention=config.attention_loss_weight > 0,
             painted=painted,
             painted_share=config.painted_share,
+            negatives=negatives,
+            negative_share=config.negative_share,
+            soften=soften,
             shares=fair_shares(parts["training"]) if config.sampling == "fair" else None,
         )
         batches = batches_from(epoch=state.epoch)
@@ -297,6 +322,7 @@ def _manifest(
         "phases": [asdict(phase) for phase in phases],
         "data_sha256": data_sha256,
         "painted_sha256": data_fingerprint(parts["painted"]),
+        "negatives_sha256": data_fingerprint(parts["negatives"]),
         "parts": {name: len(part) for name, part in parts.items()},
         "git": git_revision(Path(__file__)),
         "versions": versions(),

@@ -123,7 +123,7 @@ def hat_contrast(rgb: UInt8Array) -> UInt8Array:
 
 def anchored_cell(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
     """All of v5: the empty field white, the nucleus of a reference density, the surroundings faded."""
-    return fade_field(anchor_stain(rgb, masks), masks)
+    return fade_field(anchor_stain(rgb, masks), masks.cell)
 
 
 def smooth_keeping_edges(rgb: UInt8Array) -> UInt8Array:

@@ -10,6 +10,7 @@ MEF v1's percentiles, by contrast, stretch each channel by what lies in the crop
 turns the whole image green, and its CLAHE makes texture out of each camera's noise.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -37,37 +38,69 @@ _FIELD_PERCENTILE: Final = 70
 _MIN_FIELD_COLOUR: Final = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class StainAnchor:
+    """What a crop is anchored at: the colour of its empty field, R, G, B from 0 to 255, and the median
+    optical density of its nucleus over the three; None where there is no nucleus."""
+
+    field: tuple[float, float, float]
+    nucleus_density: float | None
+
+    def table(self, strength: float = 1.0) -> UInt8Array:
+        """What each level of each channel becomes, uint8 ``[256, 1, 3]``.
+
+        ``strength`` times the reference is what the nucleus' density becomes; without a nucleus only the
+        field is mapped.
+        """
+        density = _density_of_level(self.field)
+        if self.nucleus_density is not None:
+            wanted = NUCLEUS_DENSITY * strength
+            density *= np.clip(wanted / max(self.nucleus_density, 0.1), *DENSITY_FACTORS)
+        table = np.clip(np.rint(FIELD_INTENSITY * np.exp(-density)), 0, 255).astype(np.uint8)
+        return np.asarray(table.reshape(256, 1, 3))
+
+
+def find_anchor(rgb: UInt8Array, masks: CellMasks) -> StainAnchor:
+    """The anchor of a cell-centred crop, uint8 ``[H, W, 3]``; ``masks`` are those of this crop."""
+    red, green, blue = (float(value) for value in field_colour(rgb, masks))
+    field = (red, green, blue)
+    if np.count_nonzero(masks.nucleus) < MIN_NUCLEUS_PIXELS:
+        return StainAnchor(field, None)
+    # Channel by channel: to take three values of each pixel at once takes four times as long.
+    densities = [
+        of_level.take(channel[masks.nucleus])
+        for of_level, channel in zip(_density_of_level(field).T, cv2.split(rgb), strict=True)
+    ]
+    return StainAnchor(field, float(np.median((densities[0] + densities[1] + densities[2]) / 3)))
+
+
 def anchor_stain(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
     """Map field and nucleus of a cell-centred crop to the reference, uint8 ``[H, W, 3]`` in and out.
 
     ``masks`` are those of this crop. Where there is no nucleus only the field is mapped.
     """
-    field = field_colour(rgb, masks)
-    intensity = np.arange(256, dtype=np.float32)[:, np.newaxis] * (FIELD_INTENSITY / field)
+    return np.asarray(cv2.LUT(rgb, find_anchor(rgb, masks).table()), np.uint8)
+
+
+def _density_of_level(field: tuple[float, float, float]) -> Float32Array:
+    """Optical density of each level against the field, float32 ``[256, 3]``."""
+    levels = np.arange(256, dtype=np.float32)[:, np.newaxis]
+    intensity = levels * (FIELD_INTENSITY / np.array(field, np.float32))
     # Densities below 0 are brighter than the field; above 4 lies the sensor's noise.
-    density = -np.log(np.clip(intensity, 4.0, 250.0) / FIELD_INTENSITY)
-    if np.count_nonzero(masks.nucleus) >= MIN_NUCLEUS_PIXELS:
-        # Channel by channel: to take three values of each pixel at once takes four times as long.
-        red, green, blue = (
-            of_level.take(channel[masks.nucleus])
-            for of_level, channel in zip(density.T, cv2.split(rgb), strict=True)
-        )
-        nucleus = np.median((red + green + blue) / 3)
-        density *= np.clip(NUCLEUS_DENSITY / max(float(nucleus), 0.1), *DENSITY_FACTORS)
-    table = np.clip(np.rint(FIELD_INTENSITY * np.exp(-density)), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(rgb, table.reshape(256, 1, 3)), np.uint8)
+    return np.asarray(-np.log(np.clip(intensity, 4.0, 250.0) / FIELD_INTENSITY), np.float32)
 
 
-def fade_field(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
+def fade_field(rgb: UInt8Array, cell: Float32Array, fade: float = FADE) -> UInt8Array:
     """Fade what is not the cell into the empty field, uint8 ``[H, W, 3]`` in and out.
 
     Red cells, platelets and the field say which slide this is and not which cell: of the Raabin basophils,
     all from four slides, a network learns the background. A tenth is left, so that a cell whose mask is cut
-    too close still shows. Where no cell was found nothing fades.
+    too close still shows. Where no cell was found nothing fades. ``cell`` is its mask, float32 ``[H, W]`` in
+    [0, 1].
     """
-    if not masks.cell.any():
+    if not cell.any():
         return rgb
-    faded = FADE * (1 - masks.cell)
+    faded = np.float32(fade) * (1 - cell)
     field = np.full_like(rgb, FIELD_INTENSITY)
     return np.asarray(cv2.blendLinear(rgb, field, 1 - faded, faded), np.uint8)
 

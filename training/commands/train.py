@@ -67,6 +67,17 @@ def train(
         list[Path] | None,
         _option("Train on this folder, <device>/<Class>/*, as well (repeatable).", _DATA),
     ] = None,
+    negatives: Annotated[
+        list[Path] | None,
+        _option("Images of none of the five classes, <folder>/<kind>/*, for not_wbc (repeatable).", _DATA),
+    ] = None,
+    negative_share: Annotated[
+        float, _share("Share of each batch that is drawn from them, where there are any.", _DATA)
+    ] = 0.125,
+    teacher: Annotated[
+        list[Path] | None,
+        _option("Learn from this classifier (.keras or exported version) as well (repeatable).", _DATA),
+    ] = None,
     sampling: Annotated[
         Literal["all", "fair"],
         _option("Every image once an epoch, or draws by class, device and cell alike.", _DATA),
@@ -135,6 +146,9 @@ def train(
             "Blocks of an EfficientNetLite that stay as they came, with all its batch norm.", _NETWORK, min=0
         ),
     ] = 0,
+    linear_head: Annotated[
+        bool, _option("No dense blocks between the pooled maps and the outputs.", _NETWORK, "--linear-head")
+    ] = False,
     batch_norm_momentum: Annotated[
         float, _share("Momentum of batch normalisation's statistics.", _NETWORK)
     ] = 0.9,
@@ -153,6 +167,9 @@ def train(
         float,
         _option("Of the loss that teaches the attention where the cell is; 0: none.", _LOSS, min=0.0),
     ] = 0.0,
+    not_wbc_loss_weight: Annotated[
+        float, _option("Of the loss of not_wbc, which needs --negatives; 0: not trained.", _LOSS, min=0.0)
+    ] = 0.0,
     aux_loss_weight: Annotated[float, _option("Of the auxiliary head's loss.", _LOSS, min=0.0)] = 1.0,
     aux_positive_class: Annotated[str, _option("1 on the auxiliary head.", _LOSS)] = "Neutrophil",
     aux_negative_class: Annotated[str, _option("0 on it; other classes do not count.", _LOSS)] = "Lymphocyte",
@@ -166,8 +183,10 @@ def train(
         int, _option("At most so many training images make that mean.", _AUGMENTATION, min=1)
     ] = 1200,
     preprocessing: Annotated[
-        Literal["v1", "v2", "v3", "v4", "v5"],
-        _option("Version of the Medical Enhanced Filter; v5: our own anchoring of the stain.", _AUGMENTATION),
+        Literal["v1", "v2", "v3", "v4", "v5", "v6"],
+        _option(
+            "Version of the Medical Enhanced Filter; v5, v6: our own anchoring of the stain.", _AUGMENTATION
+        ),
     ] = "v1",
     crop_scale: Annotated[
         float,
@@ -183,12 +202,6 @@ def train(
     stain_jitter_prob: Annotated[
         float, _share("Probability of a shift of the LAB colours.", _AUGMENTATION)
     ] = 0.3,
-    neutrophil_aug_scale: Annotated[
-        float, _option("Times the crop and background probability of neutrophils.", _AUGMENTATION, min=0.0)
-    ] = 0.3,
-    lymphocyte_aug_scale: Annotated[
-        float, _option("Times the crop and background probability of lymphocytes.", _AUGMENTATION, min=0.0)
-    ] = 0.6,
     xai_sample_count: Annotated[
         int, _option("Validation images whose Grad-CAM is held against the cell.", _FOCUS, min=1)
     ] = 24,
@@ -224,6 +237,11 @@ def train(
         train_split=train_split,
         devices=tuple(device or ()),
         more_devices=tuple(more_device or ()),
+        negatives=tuple(negatives or ()),
+        negative_share=negative_share,
+        teachers=tuple(teacher or ()),
+        linear_head=linear_head,
+        not_wbc_loss_weight=not_wbc_loss_weight,
         sampling=sampling,
         frozen_blocks=frozen_blocks,
         checkpoint=checkpoint,
@@ -273,8 +291,6 @@ def train(
                 "bg_randomization_prob": bg_randomization_prob,
                 "bg_randomization_strength": bg_randomization_strength,
                 "stain_jitter_prob": stain_jitter_prob,
-                "neutrophil_aug_scale": neutrophil_aug_scale,
-                "lymphocyte_aug_scale": lymphocyte_aug_scale,
             },
             config_table(context, "augmentation"),
         ),

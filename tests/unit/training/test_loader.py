@@ -10,7 +10,7 @@ import pytest
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe, preprocess
 from training.augmentation import AugmentationConfig
-from training.datasets import read_split
+from training.datasets import NOT_WBC_INDEX, read_split
 from training.loader import (
     AugmentedBatches,
     LoadedImage,
@@ -206,20 +206,43 @@ def test_a_closed_loader_gives_no_more_batches(images):
         loader[0]
 
 
-def test_the_mask_and_the_class_of_an_image_reach_its_augmentation(images):
-    """Only with a mask can the background change, and neutrophils can be spared it."""
-    always = replace(AugmentationConfig(), bg_randomization_prob=1.0, neutrophil_aug_scale=0.0)
+def test_the_mask_of_an_image_reaches_its_augmentation(images):
+    """Only with a mask can the background change."""
+    always = replace(AugmentationConfig(), bg_randomization_prob=1.0, crop_prob=0.0)
     never = replace(always, bg_randomization_prob=0.0)
-    random_draws_alike = replace(always, crop_prob=0.0), replace(never, crop_prob=0.0)
 
     def pixels(chosen, config):
         return batches(chosen, augmentation=config, batch_size=2)[0][0]
 
-    neutrophils = [image for image in images if image.class_index == 4]
-    others = [image for image in images if image.class_index == 0]
-    assert all(image.mask is not None for image in neutrophils + others)
-    np.testing.assert_array_equal(*(pixels(neutrophils, config) for config in random_draws_alike))
-    assert not np.array_equal(*(pixels(others, config) for config in random_draws_alike))
+    without = [replace(image, mask=None) for image in images]
+    assert all(image.mask is not None for image in images)
+    np.testing.assert_array_equal(pixels(without, always), pixels(without, never))
+    assert not np.array_equal(pixels(images, always), pixels(images, never))
+
+
+def test_what_is_none_of_the_five_classes_teaches_not_wbc_and_not_the_main_head(images):
+    negatives = [replace(image, class_index=NOT_WBC_INDEX) for image in images[:3]]
+
+    loader = batches(images, batch_size=8, negatives=negatives, negative_share=0.25)
+    _, labels, weights = loader[0]
+
+    is_negative = labels["not_wbc"][:, 0] == 1
+    assert is_negative.sum() == 2
+    assert (weights["main_out"] == ~is_negative).all()
+    assert (labels["main_out"][is_negative] == 0).all()
+    assert (labels["main_out"][~is_negative].sum(axis=1) == 1).all()
+    assert not weights["aux_binary_out"][is_negative].any()
+
+
+def test_a_teacher_is_half_of_the_main_target(images):
+    def soften(pixels):
+        assert pixels.dtype == np.uint8
+        return np.full((len(pixels), 5), 0.2, np.float32)
+
+    _, hard, _ = batches(images, batch_size=4)[0]
+    _, soft, _ = batches(images, batch_size=4, soften=soften)[0]
+
+    np.testing.assert_allclose(soft["main_out"], (hard["main_out"] + 0.2) / 2, rtol=1e-6)
 
 
 def test_attention_is_taught_where_the_cell_is_and_not_where_that_is_unknown():

@@ -75,7 +75,7 @@ def test_a_mistaken_nucleus_cannot_ruin_the_image(cell, masks):
 def test_what_is_not_the_cell_fades_and_the_cell_stays(cell, masks):
     anchored = anchor_stain(cell, masks)
 
-    faded = fade_field(anchored, masks)
+    faded = fade_field(anchored, masks.cell)
 
     inside, outside = masks.cell > 0.99, masks.cell < 0.01
     np.testing.assert_allclose(faded[inside], anchored[inside], atol=2)
@@ -85,4 +85,4 @@ def test_what_is_not_the_cell_fades_and_the_cell_stays(cell, masks):
 def test_without_a_cell_nothing_fades(cell, masks):
     empty = CellMasks(np.zeros_like(masks.nucleus), np.zeros_like(masks.cell))
 
-    np.testing.assert_array_equal(fade_field(cell, empty), cell)
+    np.testing.assert_array_equal(fade_field(cell, empty.cell), cell)

@@ -1,0 +1,48 @@
+"""Trained classifiers as teachers of another: the mean of what unlike networks say, learnt by one.
+
+Hinton, Vinyals and Dean 2015, arXiv:1503.02531, at temperature 1: the served network is one, what several say
+together is right more often, most of all on devices that none of them knows.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import MAIN_OUT
+from training.predictors import saved_model_predictor
+
+Teacher = Callable[[UInt8Array], Float32Array]
+
+
+def mean_of_teachers(paths: Sequence[Path]) -> Teacher:
+    """What the teachers say on average: uint8 ``[N, 224, 224, 3]`` to float32 ``[N, 5]``.
+
+    A teacher is a saved classifier (``.keras``) or the folder of an exported version.
+
+    Raises :class:`ConfigurationError` for a path that is neither.
+    """
+    teachers = [_teacher(path) for path in paths]
+
+    def mean(pixels: UInt8Array) -> Float32Array:
+        return np.asarray(np.mean([teacher(pixels) for teacher in teachers], axis=0), np.float32)
+
+    return mean
+
+
+def _teacher(path: Path) -> Teacher:
+    if path.suffix == ".keras" and path.is_file():
+        model = keras.models.load_model(path, compile=False)
+
+        def ask(pixels: UInt8Array) -> Float32Array:
+            answer = model(pixels.astype(np.float32) / np.float32(255), training=False)
+            return np.asarray(keras.ops.convert_to_numpy(answer[MAIN_OUT.name]), np.float32)
+
+        return ask
+    if (path / "saved_model.pb").is_file():
+        predict = saved_model_predictor(path)
+        return lambda pixels: predict(ViewBatch(pixels, np.ones(len(pixels), np.float32))).main_out
+    raise ConfigurationError(f"expected a saved classifier (.keras) or an exported version at {path}")
