@@ -9,7 +9,7 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     adaptive_margin = 0.33       # optional: how clear; belongs to one model (wbc-train adaptive-margin)
 
     [preprocessing]
-    version = "v1"               # v1 | v2 | v3 | v4 | v5
+    version = "v1"               # v1 | v2 | v3 | v4 | v5 | v6
     crop_scale = 1.4             # side of the crop in cell sizes, or "whole-frame"
 
     [preprocessing.reinhard]     # optional: LAB reference, each value 0 to 255

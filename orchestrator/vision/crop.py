@@ -70,6 +70,22 @@ class Window:
     width: float
 
 
+@dataclass(frozen=True, slots=True)
+class TracedCell:
+    """A located cell with what it was located by, all in pixels of the original frame.
+
+    ``nucleus`` is its mask, uint8 of 0 and 255, of the ``nucleus_window``, which is the whole frame.
+    ``outline`` is float32 ``[N, 2]`` of x and y, (0, 0) the middle of the first pixel; None where there is
+    none. ``outline_is_wide`` says that it is too wide to have located the cell.
+    """
+
+    location: CellLocation
+    nucleus: UInt8Array
+    nucleus_window: Window
+    outline: Float32Array | None
+    outline_is_wide: bool
+
+
 def locate_cell(rgb: UInt8Array) -> CellLocation | None:
     """The white cell nearest to the centre of the frame; None where nothing stands out, as in an empty field.
 
@@ -78,18 +94,31 @@ def locate_cell(rgb: UInt8Array) -> CellLocation | None:
     98.2 % of 382, Barcelona 97.8 % of 400 (both Train), Chula 93.3 % of 193 and BCCD 98.9 % of 177 (fields
     that are not held back, cut to 2.2 boxes).
     """
+    traced = trace_cell(rgb)
+    return None if traced is None else traced.location
+
+
+def trace_cell(rgb: UInt8Array) -> TracedCell | None:
+    """As :func:`locate_cell`, with the nucleus and the outline that say so."""
     frame = at_working_size(rgb)
     nucleus = nucleus_component(frame)
     if nucleus is None:
         return None
-    cell = _by_its_outline(frame, nucleus, _by_its_nucleus(nucleus))
+    guess = _by_its_nucleus(nucleus)
+    by_outline, outline = _by_its_outline(frame, nucleus, guess)
+    is_wide = by_outline.size > MAX_OUTLINE * guess.size
+    cell = guess if is_wide else by_outline
     scale_row, scale_column = rgb.shape[0] / frame.shape[0], rgb.shape[1] / frame.shape[1]
-    return CellLocation(
+    location = CellLocation(
         cell.row * scale_row,
         cell.column * scale_column,
         cell.size * max(scale_row, scale_column),
         certain=_is_stained_as_a_nucleus(frame, nucleus),
     )
+    if outline is not None:
+        outline = outline * np.array([scale_column, scale_row], np.float32) - np.float32(0.5)
+    whole = cell_window(None, None, rgb.shape)
+    return TracedCell(location, nucleus.view(np.uint8) * np.uint8(255), whole, outline, is_wide)
 
 
 def _by_its_nucleus(nucleus: NDArray[np.bool_]) -> CellLocation:
@@ -98,23 +127,27 @@ def _by_its_nucleus(nucleus: NDArray[np.bool_]) -> CellLocation:
     return CellLocation(top + height / 2, left + width / 2, max(width, height) / NUCLEUS_TO_CELL)
 
 
-def _by_its_outline(frame: UInt8Array, nucleus: NDArray[np.bool_], guess: CellLocation) -> CellLocation:
-    """The box of the outline around the nucleus; the guess where there is none that could be a cell's."""
+def _by_its_outline(
+    frame: UInt8Array, nucleus: NDArray[np.bool_], guess: CellLocation
+) -> tuple[CellLocation, Float32Array | None]:
+    """The square around the nucleus' outline, and the outline, x and y from the frame's corner.
+
+    The guess where there is no outline.
+    """
     window = cell_window(guess, SEARCH_SCALE, frame.shape)
     seed = extract(nucleus.view(np.uint8) * np.uint8(255), window, OUTLINE_SIDE) > 127
     outline = cell_outline(extract(frame, window, OUTLINE_SIDE), seed.view(np.uint8))
     if outline is None:
-        return guess
+        return guess, None
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
     pixel = window.height / OUTLINE_SIDE
-    size = float(max(right - left, bottom - top)) * pixel
-    if size > MAX_OUTLINE * guess.size:
-        return guess
-    return CellLocation(
+    location = CellLocation(
         window.top + (float(top + bottom) / 2 + 0.5) * pixel,
         window.left + (float(left + right) / 2 + 0.5) * pixel,
-        size,
+        float(max(right - left, bottom - top)) * pixel,
     )
+    corner = np.array([window.left, window.top], np.float32)
+    return location, (outline + np.float32(0.5)) * np.float32(pixel) + corner
 
 
 def _is_stained_as_a_nucleus(frame: UInt8Array, mask: NDArray[np.bool_]) -> bool:
@@ -138,13 +171,11 @@ def extract(rgb: UInt8Array, window: Window, size: int) -> UInt8Array:
     What lies outside the frame is filled by its mirror image: smear goes on there, a black border would
     be a shape that the model never saw.
     """
-    to_window = _window_matrix(window, size)
+    matrix = to_window(window, (size, size))
     if max(window.height, window.width) > size:  # warpAffine has no area filter: shrink without aliasing
         rgb = _blurred(rgb, window, (0.35 * window.height / size, 0.35 * window.width / size))
     return np.asarray(
-        cv2.warpAffine(
-            rgb, to_window, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-        ),
+        cv2.warpAffine(rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
         np.uint8,
     )
 
@@ -179,16 +210,19 @@ def _read_indices(first: float, length: float, margin: int, side: int) -> slice:
 
 def place(window_map: Float32Array, window: Window, shape: tuple[int, ...]) -> Float32Array:
     """The inverse of :func:`extract` for maps: float32 ``[size, size]`` to float32 ``[H, W]``, 0 outside."""
-    from_window = cv2.invertAffineTransform(_window_matrix(window, window_map.shape[0]))
+    from_window = cv2.invertAffineTransform(to_window(window, window_map.shape))
     placed = cv2.warpAffine(
         window_map, from_window, (shape[1], shape[0]), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
     return np.asarray(placed, np.float32)
 
 
-def _window_matrix(window: Window, size: int) -> Float32Array:
-    """Affine map from original to window coordinates (OpenCV: x, y of pixel centres)."""
-    scale_x, scale_y = size / window.width, size / window.height
+def to_window(window: Window, shape: tuple[int, ...]) -> Float32Array:
+    """Affine map, float32 ``[2, 3]``, from pixels of the frame to those of a window of this shape.
+
+    As OpenCV counts: x, y of pixel centres.
+    """
+    scale_x, scale_y = shape[1] / window.width, shape[0] / window.height
     return np.array(
         [
             [scale_x, 0, (0.5 - window.left) * scale_x - 0.5],

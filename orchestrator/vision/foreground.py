@@ -148,7 +148,7 @@ def cell_masks(crop: UInt8Array) -> CellMasks:
         seed = np.asarray(cv2.resize(seed, small.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
     outline = cell_outline(small, seed)
     cell = seed if outline is None else fill(outline, seed.shape) | seed
-    nucleus = _nucleus_within(small, seed, cell)
+    nucleus = nucleus_within(small, seed, cell)
     soft = cv2.GaussianBlur((cell | nucleus).astype(np.float32), (0, 0), SOFT_EDGE_SIGMA_PX)
     soft = np.minimum(soft, np.float32(1))  # the kernel sums to 1 up to rounding
     if small is not crop:
@@ -158,7 +158,7 @@ def cell_masks(crop: UInt8Array) -> CellMasks:
     return CellMasks(nucleus.view(np.bool_), np.asarray(soft, np.float32))
 
 
-def _nucleus_within(crop: UInt8Array, seed: UInt8Array, cell: UInt8Array) -> UInt8Array:
+def nucleus_within(crop: UInt8Array, seed: UInt8Array, cell: UInt8Array) -> UInt8Array:
     """The seed cut anew inside the cell, uint8 ``[H, W]`` of 0 and 1; ``cell`` holds the seed.
 
     By half of R + G: azure absorbs both, eosin and the basophilic cytoplasm mostly one. The threshold lies

@@ -3,7 +3,8 @@
 MEF v1 is the filter of the reference system: five steps, each uint8 RGB in and out, so that the wire to
 the model server carries bytes. v2 has one CLAHE of 8x8 tiles instead of two scales; v3 adds a top-hat and
 bottom-hat; v4 adds Macenko stain normalisation. v5 is our own: the stain anchored at field and nucleus
-(:mod:`orchestrator.vision.stain_anchor`) in place of percentiles and CLAHE.
+(:mod:`orchestrator.vision.stain_anchor`) in place of percentiles and CLAHE. v6 does the same by the masks with
+which the cell was located (:mod:`orchestrator.vision.found_cell`); v5 finds the cell in the crop once more.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
 from orchestrator.vision.foreground import CellMasks, cell_masks
+from orchestrator.vision.found_cell import find_cell, masks_in
 from orchestrator.vision.histogram import percentiles
 from orchestrator.vision.stain import (
     CALIBRATED_MACENKO,
@@ -28,7 +30,7 @@ from orchestrator.vision.stain import (
 )
 from orchestrator.vision.stain_anchor import anchor_stain, fade_field
 
-MefVersion = Literal["v1", "v2", "v3", "v4", "v5"]
+MefVersion = Literal["v1", "v2", "v3", "v4", "v5", "v6"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +64,29 @@ class PreprocessedCell:
 def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
     """Locate the cell, crop, resize to 224, masks, Reinhard, MEF: in this order, as the recipe says.
 
-    ``rgb`` is uint8 ``[H, W, 3]`` of any size. The masks are made here once for all that needs them.
+    ``rgb`` is uint8 ``[H, W, 3]`` of any size. The masks are made here once for all that needs them;
+    those of v6 are cut from the finding.
     """
-    cell = locate_cell(rgb)
+    is_found_once = recipe.mef_version == "v6"
+    found = find_cell(rgb) if is_found_once else None
+    cell = (found and found.location) if is_found_once else locate_cell(rgb)
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
-    masks = cell_masks(crop)
+    masks = masks_in(found, window, IMAGE_SIZE) if is_found_once else cell_masks(crop)
     return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell)
 
 
 def enhance(crop: UInt8Array, recipe: Recipe, masks: CellMasks | None = None) -> UInt8Array:
     """Colour normalisation and MEF of an image that is already cropped and resized.
 
-    ``masks`` are those of ``crop`` as it comes; where they are not given, v5 makes them, and the other
-    versions need none.
+    ``masks`` are those of ``crop`` as it comes. v5 makes them where they are not given, v1 to v4 need none.
+
+    Raises ``ValueError`` for v6 without masks: a crop alone does not say where its cell was found.
     """
+    if recipe.mef_version == "v6" and masks is None:
+        raise ValueError("MEF v6 needs the masks of the crop: expected those of masks_in, received none")
     normalised = crop if recipe.reinhard is None else reinhard(crop, recipe.reinhard)
-    if recipe.mef_version == "v5":
+    if recipe.mef_version in ("v5", "v6"):
         return anchored_cell(normalised, cell_masks(crop) if masks is None else masks)
     if recipe.mef_version == "v4":
         normalised = macenko(normalised, recipe.macenko or CALIBRATED_MACENKO)
@@ -122,7 +130,7 @@ def hat_contrast(rgb: UInt8Array) -> UInt8Array:
 
 
 def anchored_cell(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
-    """All of v5: the empty field white, the nucleus of a reference density, the surroundings faded."""
+    """All of v5 and v6: the empty field white, the nucleus of a reference density, the surroundings faded."""
     return fade_field(anchor_stain(rgb, masks), masks.cell)
 
 
@@ -168,7 +176,7 @@ MEF_STEPS: dict[MefVersion, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
     ),
 }
 MEF_STEPS["v4"] = MEF_STEPS["v3"]
-"""Of the versions whose steps need the image alone; v5 is :func:`anchored_cell`."""
+"""Of the versions whose steps need the image alone; v5 and v6 are :func:`anchored_cell`."""
 
 _ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
     cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (3, 7, 9)

@@ -9,7 +9,7 @@ from orchestrator.edge import web_page
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.looks import LOOKS
 from orchestrator.painting.smear import paint_cell
-from orchestrator.vision.preprocessing import Recipe, enhance
+from orchestrator.vision.preprocessing import Recipe, preprocess
 from orchestrator.vision.stain import LabStatistics, reinhard
 from tests.synthetic_cells import UInt8Array, synthetic_cell
 
@@ -25,8 +25,9 @@ def golden_images() -> dict[str, UInt8Array]:
         "cell_reinhard": reinhard(cell, REINHARD_REFERENCE),
     }
     return images | {
-        f"cell_mef_{version}": enhance(cell, Recipe(mef_version=version))
-        for version in ("v1", "v2", "v3", "v4", "v5")
+        # A frame of the model's size, and all of it: the crop is the image itself, whose masks v6 needs.
+        f"cell_mef_{version}": preprocess(cell, Recipe(crop_scale=None, mef_version=version)).pixels
+        for version in ("v1", "v2", "v3", "v4", "v5", "v6")
     }
 
 

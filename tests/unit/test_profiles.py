@@ -137,7 +137,7 @@ def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:
         ),
         ('description = "A site\'s own camera."', "", "description", "a value", "none"),
         ('description = "A site\'s own camera."', 'description = ""', "description", "at least 1 char", "''"),
-        ('version = "v4"', 'version = "v6"', "preprocessing.version", "'v5'", "'v6'"),
+        ('version = "v4"', 'version = "v7"', "preprocessing.version", "'v5'", "'v7'"),
         ('version = "v4"', 'version = "v1"', "preprocessing.macenko", 'version = "v4"', "first_stain"),
         ("crop_scale = 2", "", "preprocessing.crop_scale", "a value", "none"),
         ("crop_scale = 2", "crop_scale = 0", "preprocessing.crop_scale", "from 0.5 to 10", "0"),

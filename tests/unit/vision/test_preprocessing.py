@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from orchestrator.model_contract import IMAGE_SIZE
+from orchestrator.vision.crop import locate_cell
 from orchestrator.vision.foreground import cell_masks
+from orchestrator.vision.found_cell import find_cell, masks_in
 from orchestrator.vision.preprocessing import (
     MEF_STEPS,
     Recipe,
@@ -27,9 +29,17 @@ def read_png(name):
     return cv2.cvtColor(cv2.imread(str(GOLDEN / name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])
+VERSIONS = ("v1", "v2", "v3", "v4", "v5", "v6")
+
+
+def filtered(rgb, version):
+    """All of an image of the model's size, as the model would see it."""
+    return preprocess(rgb, Recipe(crop_scale=None, mef_version=version)).pixels
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_mef_gives_exactly_the_golden_image(version):
-    enhanced = enhance(read_png("cell.png"), Recipe(mef_version=version))
+    enhanced = filtered(read_png("cell.png"), version)
 
     np.testing.assert_array_equal(enhanced, read_png(f"cell_mef_{version}.png"))
 
@@ -52,7 +62,7 @@ def test_mef_v1_has_the_five_steps_of_the_reference_in_their_order():
 
 def test_the_variants_differ_from_each_other():
     cell = read_png("cell.png")
-    results = [enhance(cell, Recipe(mef_version=v)) for v in ("v1", "v2", "v3", "v4", "v5")]
+    results = [filtered(cell, version) for version in VERSIONS]
 
     for i, one in enumerate(results):
         for other in results[i + 1 :]:
@@ -81,11 +91,11 @@ def test_sharpening_leaves_flat_regions_untouched():
 
 
 @pytest.mark.parametrize("level", [0, 127, 255])
-@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_flat_image_passes_every_variant(level, version):
     flat = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), level, np.uint8)
 
-    enhanced = enhance(flat, Recipe(mef_version=version))
+    enhanced = filtered(flat, version)
 
     assert enhanced.shape == flat.shape
     assert enhanced.dtype == np.uint8
@@ -113,11 +123,30 @@ def test_the_masks_are_made_once_and_are_those_of_the_crop(version):
     np.testing.assert_array_equal(cell.pixels, enhance(cell.crop, recipe))
 
 
+def test_v6_shows_the_masks_by_which_the_cell_was_found():
+    rgb = synthetic_cell("Monocyte")
+    recipe = Recipe(mef_version="v6")
+
+    cell = preprocess(rgb, recipe)
+
+    found = find_cell(rgb)
+    expected = masks_in(found, cell.window, IMAGE_SIZE)
+    assert cell.cell == found.location == locate_cell(rgb)
+    np.testing.assert_array_equal(cell.masks.cell, expected.cell)
+    np.testing.assert_array_equal(cell.masks.nucleus, expected.nucleus)
+    np.testing.assert_array_equal(cell.pixels, enhance(cell.crop, recipe, expected))
+
+
+def test_v6_without_masks_is_refused():
+    with pytest.raises(ValueError, match="masks"):
+        enhance(read_png("cell.png"), Recipe(mef_version="v6"))
+
+
 def test_steps_never_change_their_input():
     cell = read_png("cell.png")
     before = cell.copy()
 
-    for version in ("v1", "v2", "v3", "v4", "v5"):
-        enhance(cell, Recipe(mef_version=version, reinhard=REINHARD_REFERENCE))
+    for version in VERSIONS:
+        preprocess(cell, Recipe(crop_scale=None, mef_version=version, reinhard=REINHARD_REFERENCE))
 
     np.testing.assert_array_equal(cell, before)
