@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import Prediction, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
@@ -30,6 +30,7 @@ from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
+from tests.predictions import predicted
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
 
@@ -271,12 +272,13 @@ async def offered(load: float, seconds: float) -> Outcomes:
     """What becomes of ``load`` times the questions that a network of ``ROWS_PER_S`` can answer."""
     computed_rows = 0
 
-    def network(views: ViewBatch) -> Prediction:
+    def network(questions: Sequence[Question]) -> Prediction:
         nonlocal computed_rows
-        computed_rows += len(views)
-        time.sleep(len(views) / ROWS_PER_S)
-        main = np.zeros((len(views), 5), np.float32)
-        return Prediction(main, main[:, 0], main, None, ModelIdentity("wbc", 1, None))
+        rows = sum(map(len, questions))
+        computed_rows += rows
+        time.sleep(rows / ROWS_PER_S)
+        main = np.zeros((rows, 5), np.float32)
+        return predicted(main, main[:, 0], main)
 
     batcher = Batcher(network, lanes=1, max_batch_rows=8, max_queue_rows=1000, seconds_per_row=1 / ROWS_PER_S)
     admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=0.3)

@@ -516,7 +516,7 @@ async def test_the_model_tells_of_itself(client):
     assert answer["class_names"] == list(CLASS_NAMES)
     assert answer["input_size"] == 224
     assert answer["service_version"] == __version__
-    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits"]
+    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits", "not_wbc"]
     assert {"name", "version", "sha256", "server"} == set(answer["model"])
     profiles = {profile["name"]: profile for profile in answer["profiles"]}
     assert [name for name, profile in profiles.items() if profile["default"]] == ["default"]

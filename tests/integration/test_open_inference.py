@@ -25,10 +25,11 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import SecuritySettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests import open_inference_documents as documents
-from tests.fakes.model_server import IDENTITY, FakeModelServer
+from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.integration.test_http_api import client_of
 from tests.malformed_images import malformed_images, whole_image
+from tests.predictions import predicted as answered
 from tests.random_images import varied_images
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -479,7 +480,7 @@ async def test_an_answer_that_is_no_number_is_a_failure_of_the_model():
         async def classify(self, views: ViewBatch) -> Prediction:
             rows = len(views)
             nothing = np.full((rows, 5), np.nan, np.float32)
-            return Prediction(nothing, nothing[:, 0], nothing, None, IDENTITY)
+            return answered(nothing, nothing[:, 0], nothing)
 
     services = build_services(Settings(), model_server=Broken())
     async with client_of(build_app(Settings(), services)) as client:
