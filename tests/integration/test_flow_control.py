@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from orchestrator.domain import CellViews
 from orchestrator.model_server.embedded import EmbeddedModelServer
 from orchestrator.routing import energy
+from orchestrator.views import rows_of
 from orchestrator.vision.preprocessing import preprocess
 from training.datasets import read_split
 from training.evaluate import chosen_profile, saved_model_predictor
