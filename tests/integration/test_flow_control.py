@@ -217,14 +217,14 @@ class Batched(FakeModelServer):
             await self._batcher.close()
         await super().close()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         assert self._batcher is not None
-        return await self._batcher.submit(views)
+        return await self._batcher.submit(question)
 
-    def _predict(self, views: ViewBatch) -> Prediction:
+    def _predict(self, question: Question) -> Prediction:
         asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
-        self.computed_rows += len(views)
-        return asyncio.run(super().explain(views))
+        self.computed_rows += len(question)
+        return asyncio.run(super().explain(question))
 
     def batch_executed(self, rows: int, seconds: float) -> None: ...
 
