@@ -23,7 +23,7 @@ def finding(
     second = (class_index + 1) % len(CLASS_NAMES) if second == class_index else second
     probabilities[class_index], probabilities[second] = confidence, 1 - confidence
     reasons = tuple(ReviewReason(code, "A sentence about smith_042.jpg at 12.34.") for code in codes)
-    return Finding(class_index, tuple(probabilities), 0.5, -4.0, mode, reasons)
+    return Finding(class_index, tuple(probabilities), 0.5, -4.0, 0.0, mode, reasons)
 
 
 def focus(nucleus: float = 0.72, cytoplasm: float = 0.2, background: float = 0.08) -> Focus:

@@ -15,7 +15,7 @@ from orchestrator.profiles import Profile
 from orchestrator.routing import RoutingPolicy
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.stain import CALIBRATED_MACENKO, UNCALIBRATED_MACENKO
-from orchestrator.vision.tta import VIEWS, TtaMode
+from orchestrator.vision.tta import CODES, TtaMode
 from training.calibrate import fit_temperature
 from training.cell_scores import CellScores, full_scores
 from training.cells import SeenCell, averaged_views, judge, look, without_rare_classes
@@ -250,7 +250,7 @@ def _seen(
     modes: dict[Recipe, TtaMode] = {}
     for variant in variants:
         mode = modes.get(variant.recipe, variant.tta)
-        modes[variant.recipe] = max(mode, variant.tta, key=lambda one: len(VIEWS[one]))
+        modes[variant.recipe] = max(mode, variant.tta, key=lambda one: len(CODES[one]))
     return {
         recipe: {
             split: list(

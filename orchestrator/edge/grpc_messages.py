@@ -132,8 +132,8 @@ def model_description(identity: ModelIdentity, services: Services) -> pb.GetMode
             for writer in services.writers
         ],
         signatures=[
-            pb.ModelSignature(name=name, outputs=[tensor.name for tensor in outputs])
-            for name, outputs in SIGNATURES.items()
+            pb.ModelSignature(name=name, outputs=[tensor.name for tensor in signature.outputs])
+            for name, signature in SIGNATURES.items()
         ],
         service_version=__version__,
         disclaimer=DISCLAIMER,

@@ -466,7 +466,9 @@ class ModelDescription(_Document):
             model=Model.of(identity),
             class_names=list(CLASS_NAMES),
             input_size=IMAGE_SIZE,
-            signatures={name: [tensor.name for tensor in outputs] for name, outputs in SIGNATURES.items()},
+            signatures={
+                name: [tensor.name for tensor in signature.outputs] for name, signature in SIGNATURES.items()
+            },
             profiles=[
                 ProfileDescription.of(profile, default=name == services.default_profile)
                 for name, profile in services.profiles.items()

@@ -342,6 +342,7 @@ class TfServingModelServer:
 
 
 def _inputs(question: Question, features: int) -> dict[str, NDArray[Any] | tensor_pb2.TensorProto]:
+    inputs: dict[str, NDArray[Any]]
     if isinstance(question, CellViews):
         rows, size, head = 1, question.size, question.head
         codes = np.full((1, NUM_VIEWS), NO_VIEW, np.int32)

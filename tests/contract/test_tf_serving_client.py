@@ -111,7 +111,7 @@ class TestStart:
             "the served model is not that of the contract: "
             "signature main, output main_out: expected float32[None, 5], received float32[None, 6]; "
             "signature aux: missing "
-            "(there are __saved_model_init_op, classify, gradcam, main, serving_default); "
+            "(there are __saved_model_init_op, classify, gradcam, main, serving_default, views); "
             "signature classify, input images: expected uint8[None, 224, 224, 3], "
             "received float32[None, 224, 224, 3]; "
             "signature gradcam, output cams: expected float32[None, 5, 7, 7], received float32[?]; "

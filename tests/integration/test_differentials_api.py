@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from orchestrator import errors
-from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
+from orchestrator.domain import DISCLAIMER, Prediction, Question
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.differential_schemas import DecisionBody
 from orchestrator.edge.differentials_api import ENDPOINTS, EventStream, OrderLimits
@@ -412,11 +412,11 @@ class GatedModelServer(FakeModelServer):
         self.asked = 0
         self.reached = asyncio.Event()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         self.asked += 1
         self.reached.set()
         await self.gate.acquire()
-        return await super().explain(views)
+        return await super().explain(question)
 
     def let(self, answers: int) -> None:
         for _ in range(answers):

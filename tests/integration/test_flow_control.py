@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
@@ -30,6 +30,7 @@ from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
+from tests.predictions import predicted
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
 
@@ -216,14 +217,14 @@ class Batched(FakeModelServer):
             await self._batcher.close()
         await super().close()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         assert self._batcher is not None
-        return await self._batcher.submit(views)
+        return await self._batcher.submit(question)
 
-    def _predict(self, views: ViewBatch) -> Prediction:
+    def _predict(self, question: Question) -> Prediction:
         asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
-        self.computed_rows += len(views)
-        return asyncio.run(super().explain(views))
+        self.computed_rows += len(question)
+        return asyncio.run(super().explain(question))
 
     def batch_executed(self, rows: int, seconds: float) -> None: ...
 
@@ -271,12 +272,13 @@ async def offered(load: float, seconds: float) -> Outcomes:
     """What becomes of ``load`` times the questions that a network of ``ROWS_PER_S`` can answer."""
     computed_rows = 0
 
-    def network(views: ViewBatch) -> Prediction:
+    def network(questions: Sequence[Question]) -> Prediction:
         nonlocal computed_rows
-        computed_rows += len(views)
-        time.sleep(len(views) / ROWS_PER_S)
-        main = np.zeros((len(views), 5), np.float32)
-        return Prediction(main, main[:, 0], main, None, ModelIdentity("wbc", 1, None))
+        rows = sum(map(len, questions))
+        computed_rows += rows
+        time.sleep(rows / ROWS_PER_S)
+        main = np.zeros((rows, 5), np.float32)
+        return predicted(main, main[:, 0], main)
 
     batcher = Batcher(network, lanes=1, max_batch_rows=8, max_queue_rows=1000, seconds_per_row=1 / ROWS_PER_S)
     admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=0.3)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from orchestrator import __version__, errors
-from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
+from orchestrator.domain import DISCLAIMER, Prediction, Question
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http_api import create_app
 from orchestrator.edge.problems import MEDIA_TYPE
@@ -349,7 +349,7 @@ class FailingModelServer(FakeModelServer):
         super().__init__()
         self.error = error
 
-    async def explain(self, views: ViewBatch) -> Prediction:  # noqa: ARG002 (the port's signature)
+    async def explain(self, question: Question) -> Prediction:  # noqa: ARG002 (the port's signature)
         raise self.error
 
 
@@ -382,10 +382,10 @@ class GatedModelServer(FakeModelServer):
         self.gate = asyncio.Event()
         self.reached = asyncio.Event()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         self.reached.set()
         await self.gate.wait()
-        return await super().explain(views)
+        return await super().explain(question)
 
 
 async def test_more_than_may_be_under_way_is_refused_and_may_try_again(cell):
@@ -516,7 +516,7 @@ async def test_the_model_tells_of_itself(client):
     assert answer["class_names"] == list(CLASS_NAMES)
     assert answer["input_size"] == 224
     assert answer["service_version"] == __version__
-    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits"]
+    assert answer["signatures"]["classify"] == ["main_out", "aux_binary_out", "logits", "not_wbc"]
     assert {"name", "version", "sha256", "server"} == set(answer["model"])
     profiles = {profile["name"]: profile for profile in answer["profiles"]}
     assert [name for name, profile in profiles.items() if profile["default"]] == ["default"]

@@ -16,7 +16,7 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from orchestrator import errors
-from orchestrator.domain import DISCLAIMER, Prediction, ViewBatch
+from orchestrator.domain import DISCLAIMER, Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.api_keys import KeyRing
 from orchestrator.edge.http_api import create_app
@@ -25,10 +25,11 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import SecuritySettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests import open_inference_documents as documents
-from tests.fakes.model_server import IDENTITY, FakeModelServer
+from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.integration.test_http_api import client_of
 from tests.malformed_images import malformed_images, whole_image
+from tests.predictions import predicted as answered
 from tests.random_images import varied_images
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -217,8 +218,8 @@ async def test_only_the_outputs_asked_for_come_in_their_order_and_form(client):
 
 async def test_the_explanation_is_not_computed_where_nobody_asks_for_it():
     class NoExplanations(FakeModelServer):
-        async def explain(self, views: ViewBatch) -> Prediction:
-            raise AssertionError(f"nobody asked for {len(views)} of them")
+        async def explain(self, question: Question) -> Prediction:
+            raise AssertionError(f"nobody asked for {len(question)} of them")
 
     services = build_services(Settings(), model_server=NoExplanations())
     async with client_of(build_app(Settings(), services)) as client:
@@ -476,10 +477,10 @@ async def test_failures_are_errors_of_the_protocol(failure, status):
 
 async def test_an_answer_that_is_no_number_is_a_failure_of_the_model():
     class Broken(FakeModelServer):
-        async def classify(self, views: ViewBatch) -> Prediction:
-            rows = len(views)
+        async def classify(self, question: Question) -> Prediction:
+            rows = len(question)
             nothing = np.full((rows, 5), np.nan, np.float32)
-            return Prediction(nothing, nothing[:, 0], nothing, None, IDENTITY)
+            return answered(nothing, nothing[:, 0], nothing)
 
     services = build_services(Settings(), model_server=Broken())
     async with client_of(build_app(Settings(), services)) as client:
@@ -489,9 +490,9 @@ async def test_an_answer_that_is_no_number_is_a_failure_of_the_model():
 
 async def test_another_version_than_the_one_asked_for_is_no_answer():
     class Changing(FakeModelServer):
-        async def classify(self, views: ViewBatch) -> Prediction:
+        async def classify(self, question: Question) -> Prediction:
             self._identity = ScriptedModelServer(2)._identity
-            return await super().classify(views)
+            return await super().classify(question)
 
     services = build_services(Settings(), model_server=Changing())
     async with client_of(build_app(Settings(), services)) as client:
@@ -502,8 +503,8 @@ async def test_another_version_than_the_one_asked_for_is_no_answer():
 
 async def test_images_that_two_versions_answered_for_are_no_answer():
     class Changing(ScriptedModelServer):
-        async def explain(self, views: ViewBatch) -> Prediction:
-            prediction = await super().explain(views)
+        async def explain(self, question: Question) -> Prediction:
+            prediction = await super().explain(question)
             self._identity = ScriptedModelServer(2)._identity
             return dataclasses.replace(
                 prediction, model=self._identity if self.asked > 1 else prediction.model

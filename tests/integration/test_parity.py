@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from orchestrator.domain import CellViews
 from orchestrator.model_server.embedded import EmbeddedModelServer
 from orchestrator.routing import energy
-from orchestrator.vision import tta
+from orchestrator.views import rows_of
 from orchestrator.vision.preprocessing import preprocess
 from training.datasets import read_split
 from training.evaluate import chosen_profile, saved_model_predictor
@@ -21,7 +22,7 @@ async def test_on_every_image_of_testa_the_class_is_the_same_and_probabilities_w
     worst = drift = 0.0
     try:
         for sample in read_split(wbc_data, "TestA"):
-            views = tta.stack(preprocess(sample.load(), recipe).pixels, "none")
+            views = rows_of(CellViews(preprocess(sample.load(), recipe).pixels, (0,)))
             expected, answered = in_tensorflow(views), await embedded.classify(views)
 
             assert expected.main_out.argmax() == answered.main_out.argmax(), sample.path.name

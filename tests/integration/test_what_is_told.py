@@ -15,9 +15,10 @@ from PIL import Image
 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
-from orchestrator.domain import Prediction, Report, ReportRequest, ViewBatch
+from orchestrator.domain import Prediction, Question, Report, ReportRequest
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.settings import Settings
+from orchestrator.views import rows_of
 from orchestrator.wiring import build_app, build_services
 from tests.dicom_files import PATIENT, native_file
 from tests.fakes.model_server import FakeModelServer
@@ -281,9 +282,10 @@ class NotingModelServer(FakeModelServer):
         super().__init__()
         self.asked = b""
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        self.asked += views.images.tobytes() + views.gain.tobytes() + repr(views).encode()
-        return await super().explain(views)
+    async def explain(self, question: Question) -> Prediction:
+        rows = rows_of(question)
+        self.asked += rows.images.tobytes() + rows.gain.tobytes() + repr(question).encode()
+        return await super().explain(question)
 
 
 class NotingWriter(RuleBasedWriter):

@@ -122,13 +122,13 @@ async def test_a_caller_may_choose_another_augmentation_than_the_profiles(payloa
 
 def finding(margin: float, *codes: str) -> Finding:
     probabilities = (0.5 + margin / 2, 0.5 - margin / 2, 0.0, 0.0, 0.0)
-    return Finding(0, probabilities, 0.5, -5.0, "none", tuple(ReviewReason(code, "") for code in codes))
+    return Finding(0, probabilities, 0.5, -5.0, 0.0, "none", tuple(ReviewReason(code, "") for code in codes))
 
 
 def test_clear_is_a_wide_margin_without_a_doubt_of_the_models_own():
     assert is_clear(finding(0.5), 0.5 - 1e-9)
     assert not is_clear(finding(0.4), 0.5)
-    for code in ("blurred", "too_small", "out_of_distribution"):
+    for code in ("blurred", "too_small", "out_of_distribution", "not_wbc"):
         assert is_clear(finding(0.9, code), 0.5)  # they say nothing of which class it is
     for code in DOUBTS:
         assert not is_clear(finding(0.9, code), 0.5)

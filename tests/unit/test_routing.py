@@ -64,15 +64,18 @@ policies = st.builds(
     review_margin=unit,
     max_energy=st.none() | energies,
 )
-averaged_predictions = st.builds(AveragedPrediction, distributions(), unit, energies)
+FEATURES = np.ones(3, np.float32)
+averaged_predictions = st.builds(AveragedPrediction, distributions(), unit, energies, unit, st.just(FEATURES))
 
 
-def prediction(main_out: object, aux_out: object, logits: object = None) -> Prediction:
+def prediction(main_out: object, aux_out: object, logits: object = None, **changes: object) -> Prediction:
     main = np.asarray(main_out, np.float32)
     return Prediction(
         main,
         np.asarray(aux_out, np.float32),
         np.zeros_like(main) if logits is None else np.asarray(logits, np.float32),
+        np.asarray(changes.get("not_wbc", np.zeros(len(main))), np.float32),
+        np.asarray(changes.get("features", np.ones((len(main), 3))), np.float32),
         None,
         ModelIdentity("wbc", 1, None),
     )
@@ -85,13 +88,14 @@ def decide(
     threshold: float = 0.6,
     margin: float = 0.15,
     temperature: float = 1.0,
+    not_wbc: float = 0.0,
     **changes: object,
 ) -> Finding:
     full = tuple(probabilities.get(i, 0.0) for i in range(NUM_CLASSES))
     policy = policy_of(
         mode, temperature=temperature, review_threshold=threshold, review_margin=margin, **changes
     )
-    return route(AveragedPrediction(full, aux, energy=-5.0), policy)
+    return route(AveragedPrediction(full, aux, energy=-5.0, not_wbc=not_wbc, features=FEATURES), policy)
 
 
 def codes(finding: Finding) -> list[str]:
@@ -110,6 +114,8 @@ class TestRoutingPolicy:
             RoutingPolicy("none", review_threshold=value)
         with pytest.raises(ConfigurationError, match="review_margin"):
             RoutingPolicy("none", review_threshold=0.6, review_margin=value)
+        with pytest.raises(ConfigurationError, match="max_not_wbc"):
+            RoutingPolicy("none", review_threshold=0.6, max_not_wbc=value)
 
     def test_unknown_mode_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="none, main, aux, prior, received 'best'"):
@@ -144,6 +150,27 @@ class TestAverage:
         averaged = average(prediction([[0.2, 0, 0, 0, 0.8], [0.4, 0, 0, 0.2, 0.4]], [0.5, 1.0]))
         assert averaged.probabilities == pytest.approx((0.3, 0, 0, 0.1, 0.6))
         assert averaged.aux_neutrophil == pytest.approx(0.75)
+
+    def test_what_speaks_against_a_white_cell_and_the_features_are_means_too(self) -> None:
+        views = prediction(
+            np.full((2, 5), 0.2), [0.5, 0.5], not_wbc=[0.2, 0.6], features=[[1.0, 2.0], [3.0, 6.0]]
+        )
+        averaged = average(views)
+        assert averaged.not_wbc == pytest.approx(0.4)
+        assert averaged.features == pytest.approx(np.array([2.0, 4.0]))
+        assert averaged.features.dtype == np.float32
+
+    @pytest.mark.parametrize("bad", [math.nan, -0.1, 1.5])
+    def test_a_not_wbc_that_is_no_probability_violates_the_contract(self, bad: float) -> None:
+        with pytest.raises(ContractViolation, match="not_wbc: expected probabilities"):
+            average(prediction(np.full((2, 5), 0.2), np.zeros(2), not_wbc=[0.0, bad]))
+        with pytest.raises(ContractViolation, match="not_wbc: expected shape"):
+            average(prediction(np.full((2, 5), 0.2), np.zeros(2), not_wbc=[0.0]))
+
+    @pytest.mark.parametrize("features", [[[1.0]], [1.0, 2.0], [[1.0], [math.nan]]])
+    def test_features_of_another_shape_or_no_numbers_violate_the_contract(self, features: object) -> None:
+        with pytest.raises(ContractViolation, match="features: expected finite numbers"):
+            average(prediction(np.full((2, 5), 0.2), np.zeros(2), features=features))
 
     def test_a_softmax_rounded_to_bfloat16_is_accepted_and_sums_to_one(self) -> None:
         averaged = average(prediction([[0.2012, 0.2012, 0.2012, 0.2012, 0.1992]], [1.001]))
@@ -355,6 +382,21 @@ class TestRoute:
     def test_a_margin_or_confidence_exactly_at_the_limit_is_accepted(self) -> None:
         assert codes(decide({MONOCYTE: 0.75, LYMPHOCYTE: 0.25}, threshold=0.75, margin=0.5)) == []
 
+    @pytest.mark.parametrize(
+        ("not_wbc", "limit", "over"), [(0.5, 0.5, False), (0.51, 0.5, True), (1, 1, False)]
+    )
+    def test_review_says_not_wbc_exactly_where_it_is_over_the_limit(
+        self, not_wbc: float, limit: float, over: bool
+    ) -> None:
+        finding = decide({NEUTROPHIL: 1.0}, not_wbc=not_wbc, max_not_wbc=limit)
+        assert finding.not_wbc == not_wbc
+        assert codes(finding) == (["not_wbc"] if over else [])
+        assert finding.class_name == "Neutrophil"
+
+    def test_the_reason_names_the_probability(self) -> None:
+        (reason,) = decide({NEUTROPHIL: 1.0}, not_wbc=0.834).review_reasons
+        assert reason.message.startswith("What is shown may be none of the five classes (83.4 %): ")
+
     def test_temperature_softens_a_confident_result_into_review(self) -> None:
         sharp = {MONOCYTE: 0.8, LYMPHOCYTE: 0.1, NEUTROPHIL: 0.1}
         assert not decide(sharp).needs_review
@@ -363,7 +405,7 @@ class TestRoute:
     @pytest.mark.parametrize("mode", MODES)
     def test_quality_reasons_are_kept_and_stand_first(self, mode: RoutingMode) -> None:
         blurred = ReviewReason("blurred", "The image is blurred.")
-        averaged = AveragedPrediction((0.2,) * 5, 0.5, 0.0)
+        averaged = AveragedPrediction((0.2,) * 5, 0.5, 0.0, 0.0, FEATURES)
         finding = route(averaged, policy_of(mode, max_energy=-1.0), [blurred])
         assert finding.review_reasons[0] is blurred
         assert len(finding.review_reasons) > 1
@@ -469,7 +511,9 @@ class TestPrior:
 
 
 class TestFocusReason:
-    FINDING = Finding(NEUTROPHIL, (0, 0, 0, 0, 1), 1.0, -5.0, "none", (ReviewReason("blurred", "Blurred."),))
+    FINDING = Finding(
+        NEUTROPHIL, (0, 0, 0, 0, 1), 1.0, -5.0, 0.0, "none", (ReviewReason("blurred", "Blurred."),)
+    )
 
     @staticmethod
     def focus(ratio: float) -> Focus:

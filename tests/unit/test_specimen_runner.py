@@ -12,12 +12,13 @@ import pytest
 from orchestrator import errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.domain import Prediction, Question
 from orchestrator.profiles import load_profiles
 from orchestrator.request_context import current_request_id, set_request_id
 from orchestrator.settings import Settings
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
 from orchestrator.specimen_runner import SpecimenRunner
+from orchestrator.views import rows_of
 from orchestrator.wiring import build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
@@ -66,7 +67,7 @@ class ScriptedModelServer(FakeModelServer):
         self.answer = asyncio.Event()
         self.answer.set()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
+    async def explain(self, question: Question) -> Prediction:
         self.asked += 1
         self.open += 1
         self.most_open = max(self.open, self.most_open)
@@ -76,7 +77,7 @@ class ScriptedModelServer(FakeModelServer):
             await self.answer.wait()
             if self.failures:
                 raise self.failures.pop(0)
-            return await super().explain(views)
+            return await super().explain(question)
         finally:
             self.open -= 1
 
@@ -164,15 +165,15 @@ class DeadlyModelServer(ScriptedModelServer):
         self.deadly = deadly
         self.reached = asyncio.Event()
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        if views.images[0].tobytes() in self.deadly:
+    async def explain(self, question: Question) -> Prediction:
+        if rows_of(question).images[0].tobytes() in self.deadly:
             self.most_open = max(self.most_open, self.open + 1)
             self.reached.set()
             await asyncio.Event().wait()
-        return await super().explain(views)
+        return await super().explain(question)
 
 
-async def rows_of(payload: bytes) -> bytes:
+async def pixels_of(payload: bytes) -> bytes:
     """The pixels that the network sees of an image."""
     model_server = SeenModelServer()
     await model_server.start()
@@ -185,9 +186,9 @@ class SeenModelServer(FakeModelServer):
         super().__init__()
         self.seen: list[bytes] = []
 
-    async def explain(self, views: ViewBatch) -> Prediction:
-        self.seen.append(views.images[0].tobytes())
-        return await super().explain(views)
+    async def explain(self, question: Question) -> Prediction:
+        self.seen.append(rows_of(question).images[0].tobytes())
+        return await super().explain(question)
 
 
 class MortalStore(CountingStore):
@@ -201,7 +202,7 @@ async def test_a_cell_that_ends_the_process_is_found_and_fails_and_all_others_ar
     store = MortalStore()
     specimen, _ = await store.create(ORDER, payloads, "local")
     deadly = specimen.cells[2].cell_id
-    pixels = {await rows_of(payloads[2])}
+    pixels = {await pixels_of(payloads[2])}
     lives = 0
     while (now := await store.get(specimen.differential_id)).state in ("waiting", "running"):
         lives += 1

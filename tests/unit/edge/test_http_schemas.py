@@ -36,6 +36,7 @@ def analysis() -> Analysis:
             (0.05, 0.1, 0.2, 0.05, 0.6),
             0.9,
             -3.5,
+            0.25,
             "none",
             (ReviewReason("low_margin", "Two classes are near."),),
         ),
@@ -74,6 +75,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "probabilities": dict(zip(CLASS_NAMES, (0.05, 0.1, 0.2, 0.05, 0.6), strict=True)),
         "aux_neutrophil_probability": 0.9,
         "energy": -3.5,
+        "not_wbc": 0.25,
         "focus": {
             "ratio": 0.8,
             "shares": {"nucleus": 0.5, "cytoplasm": 0.3, "background": 0.2},

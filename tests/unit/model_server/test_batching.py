@@ -1,15 +1,17 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import numpy as np
 import pytest
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import ModelIdentity, Prediction, ViewBatch
+from orchestrator.domain import ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 from orchestrator.model_server.batching import Batcher
+from orchestrator.views import stacked
+from tests.predictions import predicted
 
 IDENTITY = ModelIdentity("wbc", 1, None)
 
@@ -32,7 +34,8 @@ class GatedNetwork:
         if is_open and slow is None:
             self.gate.set()
 
-    def __call__(self, views: ViewBatch) -> Prediction:
+    def __call__(self, questions: Sequence[Question]) -> Prediction:
+        views = stacked(questions)
         self.batches.append(views.gain.tolist())
         self.entered.set()
         if self.slow is None or views.gain[0] == self.slow:
@@ -40,7 +43,7 @@ class GatedNetwork:
         if (views.gain < 0).any():
             raise ValueError("a negative gain")
         main = np.repeat(views.gain[:, None], 5, axis=1)
-        return Prediction(main, views.gain, main + 1, main[..., None, None], IDENTITY)
+        return predicted(main, views.gain, main + 1, main[..., None, None], IDENTITY)
 
     async def working(self) -> None:
         """Return when a batch is with the network."""

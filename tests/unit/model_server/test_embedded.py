@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.domain import ViewBatch
 from orchestrator.errors import ConfigurationError, ContractViolation, ModelServerUnavailable
-from orchestrator.model_contract import INPUTS
+from orchestrator.model_contract import SIGNATURES
 from orchestrator.model_server.embedded import BATCH_ROWS, EmbeddedModelServer, find_version
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork
@@ -223,17 +223,30 @@ class TestRefusals:
             await EmbeddedModelServer(tmp_path, threads=1).start()
 
     async def test_a_model_whose_answers_are_no_probabilities(self, tmp_path: Path) -> None:
-        def of_zeros(images: Any, gain: Any) -> dict[str, Any]:
+        def of_zeros(images: Any, gain: Any, size: Any, head: Any) -> dict[str, Any]:
+            gain = gain + 0 * size + 0 * keras.ops.sum(head, axis=(1, 2))
             zero = (
                 gain[:, None] * 0.0
                 + keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))[:, None] * 0
             )
             cams = keras.ops.reshape(keras.ops.repeat(zero, 5 * 7 * 7, axis=1), (-1, 5, 7, 7))
             zeros = keras.ops.repeat(zero, 5, axis=1)
-            return {"main_out": zeros, "aux_binary_out": zero, "logits": zeros + 0.0, "cams": cams}
+            return {
+                "main_out": zeros,
+                "aux_binary_out": zero,
+                "logits": zeros + 0.0,
+                "not_wbc": zero + 0.0,
+                "features": keras.ops.repeat(zero, 2, axis=1),
+                "cams": cams,
+            }
 
         archive = keras.export.ExportArchive()
-        specs = [keras.InputSpec(shape=spec.shape, dtype=spec.dtype, name=spec.name) for spec in INPUTS]
+        specs = [
+            keras.InputSpec(
+                shape=(None, 3, 5) if spec.name == "head" else spec.shape, dtype=spec.dtype, name=spec.name
+            )
+            for spec in SIGNATURES["serving_default"].inputs
+        ]
         archive.add_endpoint("serving_default", of_zeros, specs)
         archive.write_out(str(tmp_path / "1"), verbose=False)
 

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.errors import (
     ContractViolation,
     ModelServerError,
@@ -87,7 +87,7 @@ async def test_both_failures_are_told():
 class Patient(ScriptedModelServer):
     """Fails when its deadline passes, as a server that is never heard of does."""
 
-    async def classify(self, views: ViewBatch) -> Prediction:  # noqa: ARG002 (the port's signature)
+    async def classify(self, question: Question) -> Prediction:  # noqa: ARG002 (the port's signature)
         left_s = remaining_s()
         assert left_s is not None
         await asyncio.sleep(left_s)

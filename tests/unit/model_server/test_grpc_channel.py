@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import INPUTS, SIGNATURES
+from orchestrator.model_contract import MAX_FEATURES, SIGNATURES
 from orchestrator.model_server.grpc_channel import TlsFiles, message_bytes, open_channel, resolvable
 
 
@@ -23,9 +23,11 @@ def test_a_bare_target_is_looked_up_in_the_dns(target: str, resolved: str):
 
 def test_the_limits_of_messages_are_the_largest_batch_and_little_more():
     images = 32 * 224 * 224 * 3
-    assert images < message_bytes(INPUTS) < images + 2**17
-    answers = 32 * 4 * (5 + 1 + 5 + 5 * 7 * 7)
-    assert answers < message_bytes(SIGNATURES["serving_default"]) < answers + 2**17
+    heads = 32 * 4 * (MAX_FEATURES + 1) * 5
+    served = SIGNATURES["serving_default"]
+    assert images + heads < message_bytes(served.inputs) < images + heads + 2**17
+    answers = 32 * 4 * (5 + 1 + 5 + 1 + MAX_FEATURES + 5 * 7 * 7)
+    assert answers < message_bytes(served.outputs) < answers + 2**17
 
 
 @pytest.mark.parametrize(

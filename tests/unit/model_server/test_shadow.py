@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import Prediction, ViewBatch
+from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerUnavailable
 from orchestrator.model_server.shadow import ShadowModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -101,9 +101,9 @@ async def test_a_shadow_that_never_answers_is_given_up():
 class Timed(ScriptedModelServer):
     left_s: float | None = None
 
-    async def classify(self, views: ViewBatch) -> Prediction:
+    async def classify(self, question: Question) -> Prediction:
         self.left_s = remaining_s()
-        return await super().classify(views)
+        return await super().classify(question)
 
 
 async def test_the_shadow_has_its_own_deadline_and_not_the_callers():

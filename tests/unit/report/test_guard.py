@@ -139,6 +139,7 @@ def test_instructions_among_the_reasons_reach_no_model() -> None:
         found.probabilities,
         0.5,
         -4.0,
+        0.0,
         "none",
         (ReviewReason("blurred", evil), ReviewReason(evil, evil)),
     )

@@ -6,7 +6,10 @@ from orchestrator.errors import ReportWriterError
 from orchestrator.report.observed_writer import ObservedWriter
 
 REQUEST = ReportRequest(
-    Finding(1, (0.05, 0.8, 0.05, 0.05, 0.05), aux_neutrophil=0.5, energy=-9.0, decided_by="none"), focus=None
+    Finding(
+        1, (0.05, 0.8, 0.05, 0.05, 0.05), aux_neutrophil=0.5, energy=-9.0, not_wbc=0.0, decided_by="none"
+    ),
+    focus=None,
 )
 
 

@@ -53,7 +53,7 @@ def finding(
     probabilities = [0.0] * len(CLASS_NAMES)
     probabilities[class_index], probabilities[second] = confidence, 1 - confidence
     reasons = tuple(ReviewReason(code, f"Something about {FILE_NAME} at 12.34.") for code in codes)
-    return Finding(class_index, tuple(probabilities), 0.5, -4.0, mode, reasons)
+    return Finding(class_index, tuple(probabilities), 0.5, -4.0, 0.0, mode, reasons)
 
 
 def focus(nucleus: float, cytoplasm: float, background: float, ratio: float | None = None) -> Focus:
@@ -327,7 +327,9 @@ def test_every_reason_that_routing_gives_has_a_phrase(mode: RoutingMode) -> None
     policy = RoutingPolicy(
         mode, review_threshold=1.0, review_margin=1.0, max_energy=-2.0, prior=shares, training_prior=shares
     )
-    result = route(AveragedPrediction((0.3, 0.25, 0.15, 0.2, 0.1), 0.55, energy=-1.0), policy)
+    result = route(
+        AveragedPrediction((0.3, 0.25, 0.15, 0.2, 0.1), 0.55, -1.0, 0.0, np.zeros(1, np.float32)), policy
+    )
     assert len(result.review_reasons) >= 3
     assert {reason.code for reason in result.review_reasons} <= set(REASONS_BY_WEIGHT)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.domain import DISCLAIMER, ModelIdentity, Prediction
+from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
 from tests.painted_splits import paint_splits
+from tests.predictions import predicted
 from training.adaptive_margin import choose_margin, margin_table, write_margin
 from training.cells import SeenCell, judge
 from training.datasets import Sample
@@ -30,7 +31,7 @@ def cell(margin: float, *, differs: bool = False, class_index: int = 0) -> SeenC
     first = np.array([0.5 + margin / 2, 0.5 - margin / 2, 0, 0, 0], np.float32)
     others = first[[1, 0, 2, 3, 4]] if differs else first
     main = np.stack([first, *[others] * 7])
-    prediction = Prediction(main, np.full(8, 0.5, np.float32), np.zeros((8, 5), np.float32), None, MODEL)
+    prediction = predicted(main, np.full(8, 0.5, np.float32), np.zeros((8, 5), np.float32), model=MODEL)
     return SeenCell(Sample(Path("cell.png"), class_index), (), prediction, None)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.domain import ModelIdentity, Prediction
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NEUTROPHIL
 from orchestrator.profiles import load_profiles
+from tests.predictions import predicted
 from training.cli import app
 from training.device_profile import (
     Choices,
@@ -66,7 +66,7 @@ class Oracle:
         main = np.full((1, 5), (1 - self.confidence) / 4, np.float32)
         main[0, answer] = self.confidence
         logits = np.log(main) + 10 - 0.1 * index
-        return Prediction(main, np.full(1, 0.5, np.float32), logits, None, ModelIdentity("wbc", 1, None))
+        return predicted(main, np.full(1, 0.5, np.float32), logits)
 
 
 def change(proposal, setting):

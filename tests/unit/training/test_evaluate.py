@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.domain import DISCLAIMER, ModelIdentity, Prediction
+from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.routing import estimate_prior
 from orchestrator.vision.stain import fit_reinhard_reference
 from tests.painted_splits import paint_splits
+from tests.predictions import predicted
 from training.cell_scores import full_scores
 from training.cells import parts
 from training.datasets import data_fingerprint, read_split
@@ -53,7 +54,7 @@ class OneClassPredictor:
         main = np.full((len(views), 5), 0.02, np.float32)
         main[:, self.class_index] = 0.92
         aux = np.full(len(views), 0.5, np.float32)
-        return Prediction(main, aux, np.log(main), None, ModelIdentity("wbc", 1, None))
+        return predicted(main, aux, np.log(main))
 
 
 def test_a_further_device_is_judged_as_a_split_of_its_name(data_root, tmp_path):
@@ -139,7 +140,7 @@ def test_several_images_share_a_pass_and_keep_their_answers(data_root):
             bright = views.images.mean(axis=(1, 2, 3)) / 255
             main = np.stack([bright / 4] * 4 + [1 - bright], axis=1).astype(np.float32)
             ones = np.ones(len(views), np.float32)
-            return Prediction(main, ones / 2, np.log(main), None, ModelIdentity("wbc", 1, None))
+            return predicted(main, ones / 2, np.log(main))
 
     samples, profile = read_split(data_root, "TestA"), chosen_profile("default")
     alone, together = Brightness(), Brightness()

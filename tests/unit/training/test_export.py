@@ -300,7 +300,7 @@ class TestTheCheck:
                 small_exported_model.version_dir,
                 small_exported_model.model,
                 varied_images(2, 224),
-                np.ones((3, 5), np.float32) * np.arange(5, dtype=np.float32),
+                np.tile(np.arange(5, dtype=np.float32), (3, 1)),
             )
 
     def test_a_missing_signature_is_found_out(

@@ -93,7 +93,7 @@ def test_a_folder_without_boxes_is_told(tmp_path):
 def test_rates_count_each_kind_and_its_reasons():
     def find(rgb):
         reasons = (ReviewReason("no_cell", "."), ReviewReason("blurred", "."))[: int(rgb.max())]
-        return Finding(0, (1.0, 0, 0, 0, 0), 0.5, -3.0, "none", reasons)
+        return Finding(0, (1.0, 0, 0, 0, 0), 0.5, -3.0, 0.0, "none", reasons)
 
     images = [np.full((2, 2, 3), value, np.uint8) for value in (0, 1, 2)]
     rates = review_rates(

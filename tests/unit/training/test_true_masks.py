@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from orchestrator.domain import ModelIdentity, Prediction
 from orchestrator.errors import ConfigurationError
 from orchestrator.vision.crop import Window
+from tests.predictions import predicted
 from tests.synthetic_cells import synthetic_cell_with_masks
 from training.cells import evaluate_cells
 from training.datasets import read_split
@@ -44,7 +44,7 @@ def looks_everywhere(views):
     cams = np.ones((len(views), 5, 7, 7), np.float32)
     cams[:, :, 0, 0] = 0.0
     aux = np.full(len(views), 0.5, np.float32)
-    return Prediction(main, aux, np.log(main), cams, ModelIdentity("wbc", 1, None))
+    return predicted(main, aux, np.log(main), cams)
 
 
 def test_a_mask_is_cut_out_as_the_image_is(painted, data_root):

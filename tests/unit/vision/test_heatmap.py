@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from orchestrator.views import VIEWS
 from orchestrator.vision.crop import Window
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.heatmap import assemble, draw_overlay, focus_ratio, focus_shares
-from orchestrator.vision.tta import VIEWS
 
 
 def disc_masks(size=224, cell_radius=80, nucleus_radius=40):
@@ -23,7 +23,7 @@ def spot(row, column):
 
 
 def test_views_that_saw_the_same_spot_agree_in_the_original_frame():
-    seen = np.stack([view.apply(spot(1, 5)) for view in VIEWS["light"]])
+    seen = np.stack([view.apply(spot(1, 5)) for view in VIEWS])
     window = Window(top=100, left=300, height=140, width=140)
 
     focus = assemble(seen, "light", disc_masks(), window, (400, 600, 3))
@@ -39,7 +39,7 @@ def test_views_that_saw_the_same_spot_agree_in_the_original_frame():
 def test_each_view_has_the_same_say_whatever_its_scale():
     cams = np.stack([spot(3, 3), spot(3, 3) * 1000])
     alone = assemble(cams[:1], "none", disc_masks(), Window(0, 0, 224, 224), (224, 224, 3))
-    eight = np.stack([view.apply(spot(3, 3)) * 10**i for i, view in enumerate(VIEWS["light"])])
+    eight = np.stack([view.apply(spot(3, 3)) * 10**i for i, view in enumerate(VIEWS)])
     together = assemble(eight, "light", disc_masks(), Window(0, 0, 224, 224), (224, 224, 3))
 
     np.testing.assert_allclose(alone.heatmap, together.heatmap, atol=1e-5)
