@@ -83,6 +83,9 @@ class TrainingConfig:
     validate_device: str | None = None
     """Hold out this whole device for validation instead of a fraction of each."""
     seed: int = 42
+    data_seed: int | None = None
+    """Of order, augmentation and dropout; None: ``seed``. Runs that begin with the same weights and see the
+    images in another order can be averaged (``wbc-train average``)."""
     batch_size: int = 16
     img_size: int = IMAGE_SIZE
     phase1_epochs: int = 15
@@ -174,6 +177,11 @@ class TrainingConfig:
             )
         if self.model_path is not None and self.model_path.suffix != ".keras":
             raise ConfigurationError(f"expected a model path ending in .keras, received {self.model_path}")
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of order, augmentation and dropout."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     @property
     def skips_frozen_phase(self) -> bool:

@@ -10,10 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from orchestrator.domain import Float32Array, UInt8Array, ViewBatch
+from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import MAIN_OUT
-from training.predictors import saved_model_predictor
+from orchestrator.model_contract import GAIN, IMAGES, MAIN_OUT
 
 Teacher = Callable[[UInt8Array], Float32Array]
 
@@ -43,6 +42,13 @@ def _teacher(path: Path) -> Teacher:
 
         return ask
     if (path / "saved_model.pb").is_file():
-        predict = saved_model_predictor(path)
-        return lambda pixels: predict(ViewBatch(pixels, np.ones(len(pixels), np.float32))).main_out
+        import tensorflow as tf
+
+        signature = tf.saved_model.load(str(path)).signatures["main"]  # the same in every version
+
+        def ask_export(pixels: UInt8Array) -> Float32Array:
+            rows = {IMAGES.name: tf.constant(pixels), GAIN.name: tf.ones(len(pixels))}
+            return np.asarray(signature(**rows)[MAIN_OUT.name].numpy(), np.float32)
+
+        return ask_export
     raise ConfigurationError(f"expected a saved classifier (.keras) or an exported version at {path}")

@@ -209,7 +209,7 @@ def _train_phases(
             config.augmentation,
             config.batch_size,
             phase.image_size,
-            seed=config.seed + number,
+            seed=config.order_seed + number,
             workers=config.workers,
             aux_classes=config.aux_class_indices,
             attention=config.attention_loss_weight > 0,
@@ -251,7 +251,7 @@ def _train_phases(
                 shuffle=False,  # the batches shuffle themselves, reproducibly
                 verbose=1 if console.is_terminal else 2,
                 callbacks=[
-                    SeededDropout(config.seed + number),
+                    SeededDropout(config.order_seed + number),
                     *([cosine(phase)] if config.schedule == "cosine" else []),
                     *(_averaged(model, batches_from(epoch=0), scoring) if config.ema_momentum else scoring),
                     *_tensorboard(folder.tensorboard / phase.name),

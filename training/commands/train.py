@@ -59,6 +59,9 @@ def train(
         int | None, _option("Threads that make batches; one a processor where absent.", _RUN, min=1)
     ] = None,
     seed: Annotated[int, _option("Of split, order, augmentation, weights and dropout.", _RUN)] = 42,
+    data_seed: Annotated[
+        int | None, _option("Of order, augmentation and dropout, where it is not the seed.", _RUN)
+    ] = None,
     train_split: Annotated[str, _option("Which split to train on.", _DATA)] = "Train",
     device: Annotated[
         list[str] | None, _option("Use this device alone (repeatable); all where absent.", _DATA)
@@ -250,6 +253,7 @@ def train(
         painted_root=painted_root,
         painted_share=painted_share,
         seed=seed,
+        data_seed=data_seed,
         batch_size=batch_size,
         img_size=img_size,
         phase1_epochs=phase1_epochs,
