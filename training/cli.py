@@ -12,6 +12,7 @@ from rich.console import Console
 from orchestrator import __version__
 from orchestrator.errors import WbcError
 from training.commands.adaptive_margin import adaptive_margin
+from training.commands.average import average
 from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (
     train,
+    average,
     evaluate,
     compare_backbones,
     export,

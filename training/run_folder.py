@@ -36,6 +36,7 @@ HISTORY_COLUMNS: Final = (
     "loss",
     "main_out_loss",
     "aux_binary_out_loss",
+    "not_wbc_loss",
     "main_out_accuracy",
     "val_loss",
     "val_accuracy",
