@@ -1,7 +1,8 @@
 """``wbc-train export``: a run's best model into the repository, measured as it will be served.
 
-Export, calibration and the figures of the model card belong together: the temperature comes from the
-validation part of the run, the figures from the very files that were written.
+Export, calibration and the figures of the model card belong together: the size's evidence comes from the
+training part of the run, the temperature of known devices from its validation part, the figures from the very
+files that were written.
 """
 
 import json
@@ -20,12 +21,13 @@ from orchestrator.routing import calibrate
 from training.calibrate import energy_limit, expected_calibration_error, fit_temperature
 from training.cell_scores import full_scores, score_cells, scores_table
 from training.cells import ScoredCell, evaluate_cells, parts
-from training.datasets import data_fingerprint, read_run_samples, read_split, split_parts
+from training.datasets import data_fingerprint, read_negatives, read_run_samples, read_split, split_parts
 from training.evaluate import chosen_profile
 from training.export import export_model
 from training.metrics import SplitScores
 from training.model_card import ModelCardFacts, write_model_card
 from training.negatives import (
+    Negative,
     has_boxes,
     painted_negatives,
     photograph_windows,
@@ -36,6 +38,7 @@ from training.predictors import saved_model_predictor
 from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
 from training.run_config import PLACES
 from training.serving_path import served_finding
+from training.size_evidence import fit_size_evidence, sizes_of
 from training.true_masks import read_mask_paths
 
 console = Console()
@@ -83,10 +86,13 @@ def publish(
         raise ConfigurationError(
             f"{data_root}/{config['train_split']} is not the data that the run was trained on"
         )
-    _, validation = split_parts(samples, config["val_fraction"], config["seed"], validate_device)
+    training, validation = split_parts(samples, config["val_fraction"], config["seed"], validate_device)
     profile = chosen_profile(profile_name)
 
-    version_dir = export_model(keras.models.load_model(checkpoint), repository, version, force=force)
+    evidence = fit_size_evidence(training, sizes_of(training, console))
+    version_dir = export_model(
+        keras.models.load_model(checkpoint), repository, version, force=force, size_evidence=evidence
+    )
     predict = saved_model_predictor(version_dir)
 
     held_out = evaluate_cells(predict, validation, profile, "validation")
@@ -106,8 +112,12 @@ def publish(
     }
 
     results = dict(_rows("validation part of Train", held_out))
+    trained_slides = {(sample.device, sample.slide) for sample in training if sample.slide}
     for split, cells in tested.items():
         results |= dict(_rows(split, cells))
+        apart = [c for c in cells if (c.sample.device, c.sample.slide) not in trained_slides]
+        if len(apart) < len(cells):
+            results[f"{split}, without slides that trained"] = score_cells(apart)
     for split, cells in without_tta.items():
         results |= dict(_rows(f"{split}, without TTA", cells))
     facts = ModelCardFacts(
@@ -120,6 +130,7 @@ def publish(
             *_notes(profile, temperature, tested),
             *_review_notes(ranking, tested),
             *_negative_notes(version_dir, data_root, profile, max_energy, negatives_per_kind),
+            *_escape_notes(version_dir, [Path(folder) for folder in config.get("negatives", ())], max_energy),
         ],
     )
     card = write_model_card(version_dir, facts)
@@ -158,14 +169,29 @@ def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> 
         if painted
         else ""
     )
+    more = [Path(folder).name for folder in config.get("more_devices", ())]
+    averaged = len(manifest.get("averaged_data_seeds", ()))
+    kept = (
+        f"{n_validation} held-out images of the same devices"
+        + (
+            " chose the checkpoint of the last phase by balanced accuracy and fitted the temperature of known
+            " "devices: it is fitted on what chose."
+            if config.get("checkpoint", "best") == "best"
+            else " chose nothing, the length was fixed; they fitted the temperature of known devices."
+        )
+        + (
+            f" The weights are the mean of {averaged} runs that differ in the order of images."
+            if averaged
+            else ""
+        )
+    )
     start = {"none": "random initialisation", "imagenet": "ImageNet weights"}.get(
         config["backbone_weights"], "given weights"
     )
     return (
-        f"{config['backbone']} with attention and MedSwish from {start}, trained on {n_training} images of "
-        f"{config['train_split']}{mixed} ({', then '.join(phases)}); {n_validation} images, no slide of "
-        "which was trained on, chose the checkpoint of the last phase by balanced accuracy and fitted the "
-        "temperature. TestA and TestB chose nothing."
+        f"{config['backbone']} with attention from {start}, trained on {n_training} images of "
+        f"{', '.join([config['train_split'], *more])}{mixed} ({', then '.join(phases)}). {kept} TestA and
+        TestB " "chose nothing."
     )
 
 
@@ -222,6 +248,43 @@ def _review_notes(ranking: ReviewRanking, tested: dict[str, list[ScoredCell]]) -
             f"{rest:.3f} (of all {np.mean(_right(cells)):.3f})."
         )
     return notes
+
+
+def _escape_notes(version_dir: Path, folders: list[Path], max_energy: float) -> list[str]:
+    """How many of the images that show none of the five classes, and did not train, are answered as one of
+    them without review on a known device."""
+    notes = []
+    predict = saved_model_predictor(version_dir, explain=True)
+    for folder in folders:
+        held_out = read_negatives(folder, held_out=True)
+        profile = chosen_profile(_PROFILES_OF_DEVICES.get(folder.resolve().parent.name, "default"))
+        limited = replace(profile, routing=replace(profile.routing, max_energy=max_energy))
+        rates = review_rates(
+            (
+                Negative(sample.slide, sample.load())
+                for sample in track(held_out, f"none of the five: {folder.name}", console=console)
+            ),
+            lambda rgb, limited=limited: served_finding(rgb, limited, predict),
+        )
+        escaped = sum(rate.total - rate.flagged for rate in rates.values())
+        by_kind = ", ".join(
+            f"{kind} {rate.total - rate.flagged} of {rate.total}" for kind, rate in rates.items()
+        )
+        notes.append(
+            f"Of {len(held_out)} held-out images of none of the five classes ({folder.parent.name}) {escaped}
+            " f"({escaped / len(held_out):.1%}) are answered without a review under profile `{profile.name}`:
+            " f"{by_kind}. On a device that is not known or audited none is."
+        )
+    return notes
+
+
+_PROFILES_OF_DEVICES: Final = {
+    "barcelona": "cellavision-dm96",
+    "raabin": "raabin",
+    "chula": "chula",
+    "bccd": "bccd",
+}
+"""Profile of each device that images of none of the five classes come from."""
 
 
 def _negative_notes(
