@@ -27,15 +27,15 @@ from orchestrator.vision.foreground import SOFT_EDGE_SIGMA_PX, CellMasks, nucleu
 from orchestrator.vision.histogram import percentiles
 
 MASK_SIDE: Final = 160
-"""Side in pixels in which the nucleus is cut out: 107 a cell. With 112 painted nuclei lose 0.009 of Dice, with
-224 they gain 0.003."""
+"""Side in pixels in which the nucleus is cut out: 107 a cell. With 112 painted nuclei lose 0.009 of Dice,
+with 224 they gain 0.003."""
 
 MAX_RING_CHANGE: Final = 0.3
 """How far, at most, what a wide outline holds beyond the disc of the cell's size differs from what it holds
 within, for the outline to be believed: as a share of how far it differs from what lies outside.
 
-An outline that is too wide to locate the cell (:data:`~orchestrator.vision.crop.MAX_OUTLINE`) is that of a cell
-with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are kept,
+An outline that is too wide to locate the cell (:data:`~orchestrator.vision.crop.MAX_OUTLINE`) is that of a
+cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are kept,
 most of them cells, and 9 of 77 of Chula, where most are neighbours.
 """
 
@@ -57,7 +57,7 @@ class FoundCell:
 
 
 def find_cell(rgb: UInt8Array) -> FoundCell | None:
-    """The cell that :func:`~orchestrator.vision.crop.locate_cell` locates, with its masks; None where it does.
+    """The cell of :func:`~orchestrator.vision.crop.locate_cell` with its masks; None where it locates none.
 
     ``rgb`` is uint8 ``[H, W, 3]``. Where no outline can be the cell's, a disc of the cell's size is its mask.
     """
