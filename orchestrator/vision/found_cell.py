@@ -35,8 +35,8 @@ MAX_RING_CHANGE: Final = 0.3
 within, for the outline to be believed: as a share of how far it differs from what lies outside.
 
 An outline that is too wide to locate the cell (:data:`~orchestrator.vision.crop.MAX_OUTLINE`) is that of a
-cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are
-kept, most of them cells, and 9 of 77 of Chula, where most are neighbours.
+cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are kept,
+most of them cells, and 9 of 77 of Chula, where most are neighbours.
 """
 
 _LEAST_PART_PX: Final = 30
@@ -57,8 +57,7 @@ class FoundCell:
 
 
 def find_cell(rgb: UInt8Array) -> FoundCell | None:
-    """The cell that :func:`~orchestrator.vision.crop.locate_cell` locates, with its masks; None where it
-    does.
+    """The cell of :func:`~orchestrator.vision.crop.locate_cell` with its masks; None where it locates none.
 
     ``rgb`` is uint8 ``[H, W, 3]``. Where no outline can be the cell's, a disc of the cell's size is its mask.
     """

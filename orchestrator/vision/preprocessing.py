@@ -4,8 +4,7 @@ MEF v1 is the filter of the reference system: five steps, each uint8 RGB in and 
 the model server carries bytes. v2 has one CLAHE of 8x8 tiles instead of two scales; v3 adds a top-hat and
 bottom-hat; v4 adds Macenko stain normalisation. v5 is our own: the stain anchored at field and nucleus
 (:mod:`orchestrator.vision.stain_anchor`) in place of percentiles and CLAHE. v6 does the same by the masks
-with which the cell was located (:mod:`orchestrator.vision.found_cell`); v5 finds the cell in the crop once
-more.
+with which the cell was located (:mod:`orchestrator.vision.found_cell`); v5 finds it in the crop once more.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,125 @@
+"""The red cells around a white one, as a ruler: they are nearly alike in every smear.
+
+A crop of a fixed number of cell sizes takes the magnification away, and with it how large a cell is, which
+tells a lymphocyte from a monocyte. A nucleus measured in red cells needs no calibration of the microscope.
+"""
+
+import math
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.domain import UInt8Array
+from orchestrator.vision.crop import Window, place
+from orchestrator.vision.found_cell import FoundCell
+from orchestrator.vision.histogram import percentiles
+
+RED_TO_WHITE: Final = 0.6
+"""A first guess of a red cell's diameter, in sizes of the white one; Train has 0.4 to 1."""
+
+FIRST_SPAN: Final = (0.5, 2.3)
+SPAN: Final = (0.65, 1.5)
+"""Diameters that are looked for, in those guessed: first, and then around the median of what was found.
+
+With the first span alone a large white cell seems to have large red cells around it.
+"""
+
+ROUNDS: Final = 3
+
+RED_CELL_PX: Final = 56
+"""Circles are looked for where a red cell has this diameter, so that the magnification does not count."""
+
+REACH: Final = 4.0
+"""Red cells are looked for within so many sizes of the white cell; it bounds the work."""
+
+MIN_RED_CELLS: Final = 2
+"""With fewer credible circles there is no diameter. With three it is hardly surer, on fewer images."""
+
+_CANNY: Final = 150.0
+_ROUNDNESS: Final = 0.5
+"""Of cv2.HoughCircles: the upper threshold of its edges, and how much of a circle must be edge."""
+
+_BEYOND_EDGE: Final = 0.4
+_ON_WHITE: Final = 0.15
+"""Radii that a circle may reach beyond the frame, and the share of its disc that the white cell may cover."""
+
+_BLUR_SIGMA_PX: Final = 1.5
+_GAP: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (7, 7))
+
+
+def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
+    """Median diameter in pixels of the red cells around a white cell; None with fewer than ``MIN_RED_CELLS``.
+
+    ``rgb`` is uint8 ``[H, W, 3]``, the frame in which the white cell was found. A red cell is a circle of
+    edges, whether it is seen as a disc, as a ring or as an outline, and contrast is stretched to that of what
+    is not the white cell: no level is assumed. Where the frame ends close to the white cell there are no
+    whole red cells to be seen.
+    """
+    rows, columns = _around(white_cell, rgb.shape)
+    luma = np.asarray(cv2.cvtColor(rgb[rows, columns], cv2.COLOR_RGB2GRAY), np.uint8)
+    seen = white_cell.window
+    window = Window(seen.top - rows.start, seen.left - columns.start, seen.height, seen.width)
+    white = place(white_cell.cell.astype(np.float32), window, luma.shape) > 127
+    if white.all():
+        return None
+    low, high = percentiles(luma, 1, 99, where=~white)[0]
+    luma = np.clip((luma - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    diameter, span = RED_TO_WHITE * white_cell.location.size, FIRST_SPAN
+    for _ in range(ROUNDS):
+        found = _diameters(luma, white, diameter, span)
+        if len(found) < MIN_RED_CELLS:
+            return None
+        diameter, span = float(np.median(found)), SPAN
+    return diameter
+
+
+def nucleus_diameter(cell: FoundCell) -> float:
+    """Diameter in pixels of the disc of the nucleus' area."""
+    pixel = cell.window.height / cell.nucleus.shape[0]
+    return math.sqrt(4 / math.pi * np.count_nonzero(cell.nucleus)) * pixel
+
+
+def relative_size(rgb: UInt8Array, cell: FoundCell) -> float | None:
+    """Log2 of the nucleus' diameter over that of the red cells; None where either is not to be seen."""
+    nucleus, red = nucleus_diameter(cell), red_cell_diameter(rgb, cell)
+    return math.log2(nucleus / red) if red is not None and nucleus > 0 else None
+
+
+def _around(cell: FoundCell, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the frame within ``REACH`` cell sizes of the cell."""
+    reach, location = REACH * cell.location.size, cell.location
+    top, left = (max(0, math.floor(middle - reach)) for middle in (location.row, location.column))
+    bottom, right = (math.ceil(middle + reach) for middle in (location.row, location.column))
+    return slice(top, min(bottom, shape[0])), slice(left, min(right, shape[1]))
+
+
+def _diameters(
+    luma: UInt8Array, white: NDArray[np.bool_], expected: float, span: tuple[float, float]
+) -> list[float]:
+    """Of the circles that lie in the frame, but for a part, and not on the white cell; in its pixels."""
+    scale = RED_CELL_PX / expected
+    size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
+    scaled = cv2.resize(luma, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    scaled = cv2.GaussianBlur(scaled, (0, 0), _BLUR_SIGMA_PX)
+    covered = cv2.dilate(cv2.resize(white.view(np.uint8), size, interpolation=cv2.INTER_NEAREST), _GAP)
+    least, most = (round(factor * RED_CELL_PX / 2) for factor in span)
+    circles = cv2.HoughCircles(
+        scaled,
+        cv2.HOUGH_GRADIENT_ALT,
+        dp=1.5,
+        minDist=least,
+        param1=_CANNY,
+        param2=_ROUNDNESS,
+        minRadius=least,
+        maxRadius=most,
+    )
+    diameters = []
+    for x, y, radius in () if circles is None else circles[0, :, :3].tolist():
+        to_edges = (x - radius, y - radius, size[0] - x - radius, size[1] - y - radius)
+        disc = cv2.circle(np.zeros_like(covered), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
+        on_white = cv2.countNonZero(disc & covered) > _ON_WHITE * cv2.countNonZero(disc)
+        if min(to_edges) >= -_BEYOND_EDGE * radius and not on_white:
+            diameters.append(2 * radius / scale)
+    return diameters
