@@ -269,7 +269,7 @@ class ModelServerSuite:
                 r"expected head as float32\[\d+, 5\], received float32\[7, 5\]",
             ),
             (
-                CellViews(IMAGE, (0,), head=np.zeros((4, 5), np.float64)),  # type: ignore[arg-type]
+                CellViews(IMAGE, (0,), head=np.zeros((4, 5), np.float64)),
                 r"expected head as float32\[\d+, 5\], received float64\[4, 5\]",
             ),
         ],

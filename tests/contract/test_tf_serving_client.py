@@ -28,7 +28,7 @@ from orchestrator.errors import (
 from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.grpc_channel import TlsFiles
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
-from tests.contract.model_server_suite import views_of
+from tests.contract.model_server_suite import cell_of, views_of
 
 if TYPE_CHECKING:
     from tests.fakes.tf_serving_stand_in import StandIn
@@ -116,9 +116,19 @@ class TestStart:
             "received float32[None, 224, 224, 3]; "
             "signature gradcam, output cams: expected float32[None, 5, 7, 7], received float32[?]; "
             "signature serving_default, output cams: missing "
-            "(there are aux_binary_out, heat, logits, main_out); "
+            "(there are aux_binary_out, features, heat, logits, main_out, not_wbc); "
             "signature serving_default, output heat: not in the contract"
         )
+
+    async def test_signatures_that_disagree_on_the_features_are_refused(
+        self, stand_in: "StandIn", connect: Connect
+    ) -> None:
+        def alter(signatures: Any) -> None:
+            signatures.signature_def["views"].inputs["head"].tensor_shape.dim[1].size = 300
+
+        stand_in.faults.alter_signatures = alter
+        with pytest.raises(ContractViolation, match=r"one number of features, received \[256, 299\]"):
+            await connect()
 
     async def test_a_model_may_have_signatures_besides(self, stand_in: "StandIn", connect: Connect) -> None:
         def alter(signatures: Any) -> None:
@@ -230,6 +240,50 @@ class TestReadiness:
         finally:
             stand_in.states[2] = State.AVAILABLE
         assert await client.ready()
+
+
+class TestViews:
+    @pytest.mark.parametrize("codes", [(0,), tuple(range(8))])
+    async def test_an_image_crosses_the_wire_once_whatever_is_asked_of_it(
+        self, connect: Connect, stand_in: "StandIn", codes: tuple[int, ...]
+    ) -> None:
+        client = await connect()
+        await client.explain(cell_of(codes))
+        (seen,) = stand_in.seen
+        assert (seen.signature, seen.rows) == ("views", 1)
+        assert 224 * 224 * 3 < seen.size_bytes < 224 * 224 * 3 + 1000
+
+    async def test_a_sites_head_comes_on_top(self, connect: Connect, stand_in: "StandIn") -> None:
+        client = await connect()
+        await client.explain(cell_of((0, 1), head=np.zeros((257, 5), np.float32)))
+        assert stand_in.seen[0].size_bytes > 224 * 224 * 3 + 257 * 5 * 4
+
+    async def test_who_does_not_ask_for_the_maps_does_not_get_them(
+        self, connect: Connect, stand_in: "StandIn"
+    ) -> None:
+        names: list[set[str]] = []
+        stand_in.faults.alter_reply = lambda reply: names.append(set(reply.outputs))
+        client = await connect()
+        for question in (cell_of((0,)), views_of(1)):
+            await client.classify(question)
+            await client.explain(question)
+        assert [("cams" in found) for found in names] == [False, True, False, True]
+
+    async def test_after_an_answer_that_breaks_the_contract_the_model_is_looked_at_again(
+        self, connect: Connect, stand_in: "StandIn"
+    ) -> None:
+        looks: list[int] = []
+        client = await connect()
+        stand_in.faults.alter_signatures = lambda _: looks.append(1)
+        stand_in.faults.alter_reply = lambda reply: setattr(
+            reply.outputs["features"].tensor_shape.dim[-1], "size", 7
+        )
+        with pytest.raises(ContractViolation, match="expected features as"):
+            await client.explain(cell_of((0,)))
+        stand_in.faults.alter_reply = None
+        for _ in range(2):
+            assert (await client.explain(cell_of((0,)))).features.shape == (1, 256)
+        assert looks == [1]
 
 
 class TestReplies:

@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 from orchestrator.model_server.predict_request import predict_request
 from orchestrator.model_server.protos import serving_pb2, tensor_pb2
 from orchestrator.model_server.serving_stub import ServingStub
-from orchestrator.model_server.tensor_codec import to_tensor
+from orchestrator.model_server.tensor_codec import filled, to_tensor
 from tests.contract.model_server_suite import views_of
 
 PAIRS = [
@@ -126,7 +126,7 @@ def test_data_types_and_states_have_their_official_numbers():
     assert ours == dict(get_model_status_pb2.ModelVersionStatus.State.items())
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.int32])
 def test_a_tensor_is_what_tensorflow_itself_writes(dtype: type[np.generic]):
     array = np.arange(2 * 4 * 3).reshape(2, 4, 3).astype(dtype)
     written = to_tensor(array).SerializeToString(deterministic=True)
@@ -159,6 +159,30 @@ def test_a_request_is_what_the_official_messages_make_of_it(rows: int, choice: d
     )
     model = serving_pb2.ModelSpec(name="wbc", signature_name="classify", **choice)
     written = predict_request(model, {"images": views.images, "gain": views.gain})
+    assert written == official.SerializeToString(deterministic=True)
+
+
+def test_one_value_for_all_elements_is_read_by_tensorflow_as_a_whole_tensor():
+    written = filled(0.5, (2, 3, 5)).SerializeToString()
+    assert len(written) < 40
+    read = tf.io.parse_tensor(written, tf.float32)
+    np.testing.assert_array_equal(read, np.full((2, 3, 5), 0.5, np.float32))
+
+
+def test_a_request_for_views_is_what_the_official_messages_make_of_it():
+    image, codes = views_of(1).images, np.array([[0, 3, -1, -1, -1, -1, -1, -1]], np.int32)
+    head = filled(0.0, (1, 257, 5))
+    official = predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name="wbc", signature_name="views"),
+        inputs={
+            "image": tf.make_tensor_proto(image),
+            "codes": tf.make_tensor_proto(codes),
+            "head": official_tensor.TensorProto.FromString(head.SerializeToString()),
+        },
+        output_filter=["main_out", "logits"],
+    )
+    model = serving_pb2.ModelSpec(name="wbc", signature_name="views")
+    written = predict_request(model, {"image": image, "codes": codes, "head": head}, ["main_out", "logits"])
     assert written == official.SerializeToString(deterministic=True)
 
 

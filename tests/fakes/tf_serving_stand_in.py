@@ -84,6 +84,7 @@ class Seen:
 
     signature: str
     rows: int
+    size_bytes: int
     remaining_s: float
     metadata: Mapping[str, str]
 
@@ -269,7 +270,7 @@ class StandIn:
     ) -> predict_pb2.PredictResponse:
         rows = next((t.tensor_shape.dim[0].size for t in request.inputs.values() if t.tensor_shape.dim), 0)
         signature = request.model_spec.signature_name or "serving_default"
-        self.seen.append(Seen(signature, rows, remaining_s, metadata))
+        self.seen.append(Seen(signature, rows, request.ByteSize(), remaining_s, metadata))
         faults, ends_at_s = self.faults, time.monotonic() + remaining_s
         slow = random.random() < faults.slow_share
         delay_s = faults.next_delays_s.pop(0) if faults.next_delays_s else faults.delay_s * slow

@@ -26,6 +26,7 @@ from orchestrator.errors import ModelServerTimeout, Overloaded
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.batching import Batcher
 from orchestrator.settings import Settings
+from orchestrator.views import stacked
 from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -221,10 +222,10 @@ class Batched(FakeModelServer):
         assert self._batcher is not None
         return await self._batcher.submit(question)
 
-    def _predict(self, question: Question) -> Prediction:
+    def _predict(self, questions: Sequence[Question]) -> Prediction:
         asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
-        self.computed_rows += len(question)
-        return asyncio.run(super().explain(question))
+        self.computed_rows += sum(map(len, questions))
+        return asyncio.run(super().explain(stacked(questions)))
 
     def batch_executed(self, rows: int, seconds: float) -> None: ...
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from orchestrator.errors import ContractViolation
-from orchestrator.model_contract import CAMS, IMAGES, LOGITS, TensorSpec
+from orchestrator.model_contract import CAMS, FEATURES, IMAGES, LOGITS, TensorSpec
 from orchestrator.model_server.protos import tensor_pb2
 from orchestrator.model_server.tensor_codec import content, from_tensor, to_tensor
 
@@ -113,6 +113,11 @@ def test_whatever_the_bytes_only_the_contracts_error_is_raised(data: bytes):
         tensor.tensor_shape.dim.add(size=size)
     with pytest.raises(ContractViolation):  # 200 bytes are never 245 elements
         from_tensor(tensor, CAMS, rows=1)
+
+
+def test_an_output_of_an_open_size_is_not_read():
+    with pytest.raises(ValueError, match=r"of one size, received features of \[None, None\]"):
+        from_tensor(to_tensor(ROWS), FEATURES, rows=2)
 
 
 def test_only_float32_outputs_are_read():
