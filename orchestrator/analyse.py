@@ -22,7 +22,6 @@ from orchestrator.domain import (
     Question,
     Report,
     ReportRequest,
-    UInt8Array,
     WriterIdentity,
     WriterKind,
     joined,
@@ -109,14 +108,15 @@ async def analyse(
 
         with stage("predict"):  # one pass through the network classifies and explains
             ask = services.model_server.explain if options.heatmap else services.model_server.classify
-            prediction = await ask(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta]))
+            question = CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.size)
+            prediction = await ask(question)
 
         with stage("route"):
             finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
 
         if profile.tta == "adaptive" and not routing.is_clear(finding, profile.adaptive_margin):
             with stage("predict"):
-                prediction = await _see_other_views(ask, prediction, prepared.pixels)
+                prediction = await _see_other_views(ask, prediction, question)
             with stage("route"):
                 finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
 
@@ -186,11 +186,11 @@ def _focus_verdict(finding: Finding, focus: Focus | None, report: Report | None)
 
 
 async def _see_other_views(
-    ask: Callable[[Question], Awaitable[Prediction]], first: Prediction, pixels: UInt8Array
+    ask: Callable[[Question], Awaitable[Prediction]], first: Prediction, question: CellViews
 ) -> Prediction:
     """The answers for all eight views, of which the first is there already."""
-    others = await ask(CellViews(pixels, tta.OTHER_CODES))
+    others = await ask(replace(question, codes=tta.OTHER_CODES))
     if others.model == first.model:
         return joined(first, others)
     # Between the two questions another version came into service; no mean of two models is an answer.
-    return await ask(CellViews(pixels, tta.CODES["light"]))
+    return await ask(replace(question, codes=tta.CODES["light"]))

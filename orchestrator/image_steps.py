@@ -29,12 +29,14 @@ from orchestrator.vision.tta import TtaMode
 @dataclass(frozen=True, slots=True)
 class PreparedCell:
     """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
-    sees, ``pixels``, uint8 ``[224, 224, 3]``."""
+    sees, ``pixels``, uint8 ``[224, 224, 3]``; ``size`` is the nucleus' in red cells (see
+    :class:`~orchestrator.vision.preprocessing.PreprocessedCell`)."""
 
     rgb: UInt8Array
     masks: CellMasks
     window: Window
     pixels: UInt8Array
+    size: float | None
     quality: tuple[ReviewReason, ...]
 
 
@@ -67,7 +69,7 @@ def prepare(payload: bytes, recipe: Recipe, limits: DecodeLimits) -> PreparedCel
         cell = preprocess(rgb, recipe)
     with stage("quality"):
         reasons = quality.assess_located(rgb, cell.cell)
-    return PreparedCell(rgb, cell.masks, cell.window, cell.pixels, reasons)
+    return PreparedCell(rgb, cell.masks, cell.window, cell.pixels, cell.size, reasons)
 
 
 def explain(

@@ -166,7 +166,7 @@ def random_anchoring(
     elif error < GROWN_SHARE + SHRUNK_SHARE:
         cell = np.asarray(cv2.erode(cell, disc), np.uint8)
     fade = FADE if random.random() < 0.75 else random.uniform(0.3, 1.0)
-    return fade_field(rgb, cell.astype(np.float32) / 255, fade)
+    return fade_field(rgb, cell.astype(np.float32) / np.float32(255), fade)
 
 
 def random_cut(

@@ -7,6 +7,7 @@ files that were written.
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,8 +175,8 @@ def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> 
     kept = (
         f"{n_validation} held-out images of the same devices"
         + (
-            " chose the checkpoint of the last phase by balanced accuracy and fitted the temperature of known
-            " "devices: it is fitted on what chose."
+            " chose the checkpoint of the last phase by balanced accuracy and fitted the temperature of "
+            "known devices: it is fitted on what chose."
             if config.get("checkpoint", "best") == "best"
             else " chose nothing, the length was fixed; they fitted the temperature of known devices."
         )
@@ -190,8 +191,8 @@ def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> 
     )
     return (
         f"{config['backbone']} with attention from {start}, trained on {n_training} images of "
-        f"{', '.join([config['train_split'], *more])}{mixed} ({', then '.join(phases)}). {kept} TestA and
-        TestB " "chose nothing."
+        f"{', '.join([config['train_split'], *more])}{mixed} ({', then '.join(phases)}). {kept} TestA "
+        "and TestB chose nothing."
     )
 
 
@@ -264,16 +265,16 @@ def _escape_notes(version_dir: Path, folders: list[Path], max_energy: float) -> 
                 Negative(sample.slide, sample.load())
                 for sample in track(held_out, f"none of the five: {folder.name}", console=console)
             ),
-            lambda rgb, limited=limited: served_finding(rgb, limited, predict),
+            partial(served_finding, profile=limited, predict=predict),
         )
         escaped = sum(rate.total - rate.flagged for rate in rates.values())
         by_kind = ", ".join(
             f"{kind} {rate.total - rate.flagged} of {rate.total}" for kind, rate in rates.items()
         )
         notes.append(
-            f"Of {len(held_out)} held-out images of none of the five classes ({folder.parent.name}) {escaped}
-            " f"({escaped / len(held_out):.1%}) are answered without a review under profile `{profile.name}`:
-            " f"{by_kind}. On a device that is not known or audited none is."
+            f"Of {len(held_out)} held-out images of none of the five classes ({folder.parent.name}) "
+            f"{escaped} ({escaped / len(held_out):.1%}) are answered without a review under profile "
+            f"`{profile.name}`: {by_kind}. On a device that is not known or audited none is."
         )
     return notes
 

@@ -35,8 +35,8 @@ MAX_RING_CHANGE: Final = 0.3
 within, for the outline to be believed: as a share of how far it differs from what lies outside.
 
 An outline that is too wide to locate the cell (:data:`~orchestrator.vision.crop.MAX_OUTLINE`) is that of a
-cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are kept,
-most of them cells, and 9 of 77 of Chula, where most are neighbours.
+cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are
+kept, most of them cells, and 9 of 77 of Chula, where most are neighbours.
 """
 
 _LEAST_PART_PX: Final = 30
@@ -111,7 +111,7 @@ def _whole_cell(pixels: UInt8Array, seed: UInt8Array, traced: TracedCell, window
 def _is_one_thing(pixels: UInt8Array, seed: UInt8Array, disc: UInt8Array, cell: UInt8Array) -> bool:
     """Whether what the outline holds beyond the disc is like the cytoplasm within, and unlike the outside."""
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    ring, within, outside = (cell & ~disc) > 0, (cell & disc & ~cv2.dilate(seed, _GAP)) > 0, cell == 0
+    ring, within, outside = (cell & ~disc) > 0, ((cell & disc) > 0) & (cv2.dilate(seed, _GAP) == 0), cell == 0
     if min(np.count_nonzero(part) for part in (ring, within, outside)) < _LEAST_PART_PX:
         return False
     of_ring, of_within, of_outside = (

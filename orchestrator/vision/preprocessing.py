@@ -21,6 +21,7 @@ from orchestrator.vision.crop import CellLocation, Window, cell_window, extract,
 from orchestrator.vision.foreground import CellMasks, cell_masks
 from orchestrator.vision.found_cell import find_cell, masks_in
 from orchestrator.vision.histogram import percentiles
+from orchestrator.vision.red_cells import relative_size
 from orchestrator.vision.stain import (
     CALIBRATED_MACENKO,
     LabStatistics,
@@ -52,13 +53,16 @@ class Recipe:
 class PreprocessedCell:
     """``pixels`` (what the model sees) and ``crop`` (the same window, colours untouched) are uint8
     ``[224, 224, 3]``; ``masks`` are those of ``crop``; ``window`` is where they lie in the original frame;
-    ``cell`` is None where no cell was found, and the window is then the whole frame."""
+    ``cell`` is None where no cell was found, and the window is then the whole frame. ``size`` is log2 of the
+    nucleus' diameter over that of the red cells around it; None where it is not to be seen, and of v1 to v5.
+    """
 
     pixels: UInt8Array
     crop: UInt8Array
     masks: CellMasks
     window: Window
     cell: CellLocation | None
+    size: float | None
 
 
 def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
@@ -69,11 +73,15 @@ def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
     """
     is_found_once = recipe.mef_version == "v6"
     found = find_cell(rgb) if is_found_once else None
-    cell = (found and found.location) if is_found_once else locate_cell(rgb)
+    if is_found_once:
+        cell = None if found is None else found.location
+    else:
+        cell = locate_cell(rgb)
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
     masks = masks_in(found, window, IMAGE_SIZE) if is_found_once else cell_masks(crop)
-    return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell)
+    size = None if found is None else relative_size(rgb, found)
+    return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell, size)
 
 
 def enhance(crop: UInt8Array, recipe: Recipe, masks: CellMasks | None = None) -> UInt8Array:
