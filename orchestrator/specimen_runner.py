@@ -71,6 +71,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         profile=analysis.profile,
         analysed_at=analysed_at,
         profile_sha256=analysis.profile_sha256,
+        device_state=analysis.device_state,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.domain import Finding, Focus, FocusShares, Language, Report, ReportRequest
+from orchestrator.domain import DEVICE_UNKNOWN, Finding, Focus, FocusShares, Language, Report, ReportRequest
 from orchestrator.model_contract import CLASS_NAMES, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.report.base import MAX_WORDS
 from orchestrator.report.facts import review_phrases, second_class
@@ -38,7 +38,10 @@ def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
     if focus is not None:
         sentences += [wording.place_unknown] if "no_cell" in codes else _explanation(finding, focus, language)
     sentences += _second_class(finding, wording, language)
-    reasons = review_phrases(codes, wording)
+    if DEVICE_UNKNOWN in codes:  # a sentence of its own, which no weightier reason takes the room of
+        phrase = wording.review_reasons[DEVICE_UNKNOWN]
+        sentences.append(f"{phrase[0].upper()}{phrase[1:]}.")
+    reasons = review_phrases(codes - {DEVICE_UNKNOWN}, wording)
     if not reasons:
         return " ".join(sentences)
     # With one reason and no step, the longest report that the sentences can make has room: the tests try all.

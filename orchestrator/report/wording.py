@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from orchestrator.domain import Language
+from orchestrator.domain import DEVICE_UNKNOWN, Language
 from orchestrator.report.morphology import Region
 
 Confidence = Literal["very high", "high", "moderate", "low"]
@@ -65,6 +65,8 @@ REASONS_BY_WEIGHT: Final = (
     "too_small",
     "overexposed",
     "underexposed",
+    "not_audited_class",
+    DEVICE_UNKNOWN,
 )
 """Codes of review reasons, those first that a reader must not miss where there is no room for all."""
 
@@ -80,6 +82,7 @@ STEPS_BY_USE: Final = (
     "background_focus",
     "close_call",
     "low_confidence",
+    "not_audited_class",
 )
 """Codes of review reasons, those first whose step comes first: a better image may settle all the others."""
 
@@ -142,6 +145,8 @@ _EN: Final = Wording(
         "too_small": "the image is too small",
         "overexposed": "the image is overexposed",
         "underexposed": "the image is underexposed",
+        "not_audited_class": "the audit of the microscope releases no such answer",
+        DEVICE_UNKNOWN: "this is a suggestion on an unverified microscope",
     },
     other_reason="the result gives a further reason",
     more_reasons="there are more reasons",
@@ -157,6 +162,7 @@ _EN: Final = Wording(
         "background_focus": "Classify this cell by eye.",
         "close_call": "Compare the cell with both classes.",
         "low_confidence": "Classify this cell by eye.",
+        "not_audited_class": "Classify this cell by eye.",
     },
     other_step="Read the reasons in the result.",
 )
@@ -221,6 +227,8 @@ _TR: Final = Wording(
         "too_small": "görüntü çok küçük",
         "overexposed": "görüntü aşırı pozlanmış",
         "underexposed": "görüntü yetersiz pozlanmış",
+        "not_audited_class": "mikroskobun denetimi böyle bir yanıta onay vermiyor",
+        DEVICE_UNKNOWN: "bu, doğrulanmamış bir mikroskopta yalnızca bir öneridir",
     },
     other_reason="sonuçta belirtilen başka bir neden var",
     more_reasons="sonuçta belirtilen başka nedenler var",
@@ -236,6 +244,7 @@ _TR: Final = Wording(
         "background_focus": "Hücrenin sınıfını gözle belirleyin.",
         "close_call": "Hücreyi her iki sınıfla da karşılaştırın.",
         "low_confidence": "Hücrenin sınıfını gözle belirleyin.",
+        "not_audited_class": "Hücrenin sınıfını gözle belirleyin.",
     },
     other_step="Sonuçtaki nedenleri inceleyin.",
 )
