@@ -39,9 +39,8 @@ def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
         sentences += [wording.place_unknown] if "no_cell" in codes else _explanation(finding, focus, language)
     sentences += _second_class(finding, wording, language)
     if DEVICE_UNKNOWN in codes:  # a sentence of its own, which no weightier reason takes the room of
-        phrase = wording.review_reasons[DEVICE_UNKNOWN]
-        sentences.append(f"{phrase[0].upper()}{phrase[1:]}.")
-    reasons = review_phrases(codes - {DEVICE_UNKNOWN}, wording)
+        sentences.append(f"{wording.suggestion[0].upper()}{wording.suggestion[1:]}.")
+    reasons = review_phrases(codes, wording)
     if not reasons:
         return " ".join(sentences)
     # With one reason and no step, the longest report that the sentences can make has room: the tests try all.

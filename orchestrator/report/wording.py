@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from orchestrator.domain import DEVICE_UNKNOWN, Language
+from orchestrator.domain import Language
 from orchestrator.report.morphology import Region
 
 Confidence = Literal["very high", "high", "moderate", "low"]
@@ -23,7 +23,8 @@ class Wording:
     ``percent`` turns a number with a decimal point into the language's form. ``place`` and ``where`` are
     the two parts of one sentence and get their full stop last. ``decision_unsure`` is said of a low
     confidence. ``review_reasons`` and ``next_step`` go by the code of a reason: why a person should look, and
-    what that person can do about it.
+    what that person can do about it. ``suggestion`` is said where
+    the microscope is not verified.
     """
 
     percent: Callable[[str], str]
@@ -47,6 +48,7 @@ class Wording:
     second_class: str
     review: str
     review_reasons: Mapping[str, str]
+    suggestion: str
     other_reason: str
     more_reasons: str
     next_step: Mapping[str, str]
@@ -66,7 +68,6 @@ REASONS_BY_WEIGHT: Final = (
     "overexposed",
     "underexposed",
     "not_audited_class",
-    DEVICE_UNKNOWN,
 )
 """Codes of review reasons, those first that a reader must not miss where there is no room for all."""
 
@@ -146,8 +147,8 @@ _EN: Final = Wording(
         "overexposed": "the image is overexposed",
         "underexposed": "the image is underexposed",
         "not_audited_class": "the audit of the microscope releases no such answer",
-        DEVICE_UNKNOWN: "this is a suggestion on an unverified microscope",
     },
+    suggestion="this is a suggestion on an unverified microscope",
     other_reason="the result gives a further reason",
     more_reasons="there are more reasons",
     next_step={
@@ -228,8 +229,8 @@ _TR: Final = Wording(
         "overexposed": "görüntü aşırı pozlanmış",
         "underexposed": "görüntü yetersiz pozlanmış",
         "not_audited_class": "mikroskobun denetimi böyle bir yanıta onay vermiyor",
-        DEVICE_UNKNOWN: "bu, doğrulanmamış bir mikroskopta yalnızca bir öneridir",
     },
+    suggestion="bu, doğrulanmamış bir mikroskopta yalnızca bir öneridir",
     other_reason="sonuçta belirtilen başka bir neden var",
     more_reasons="sonuçta belirtilen başka nedenler var",
     next_step={
