@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from orchestrator.domain import DEVICE_UNKNOWN, DeviceState, Finding, ModelIdentity, ReviewReason
+from orchestrator.domain import (
+    DEVICE_UNKNOWN,
+    NOT_AUDITED_CLASS,
+    DeviceState,
+    Finding,
+    ModelIdentity,
+    ReviewReason,
+)
 from orchestrator.profiles import Profile
 
 
@@ -53,7 +60,7 @@ _NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
 _CONTRADICTED: Final = f"The cells do not look as those of the profile's microscope do: {_WHAT_TO_DO}"
 _PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
 _NOT_RELEASED: Final = ReviewReason(
-    "not_audited_class",
+    NOT_AUDITED_CLASS,
     "Answers of this class at this confidence are not released by the audit of this microscope.",
 )
 

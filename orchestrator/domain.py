@@ -36,6 +36,9 @@ that device; ``known``: the model was; ``audited``: an audit on that very device
 DEVICE_UNKNOWN: Final = "device_unknown"
 """Code of the reason for a review that all results of an unknown or merely profiled device carry."""
 
+NOT_AUDITED_CLASS: Final = "not_audited_class"
+"""Code of the reason that those of an audited device carry which its audit does not release."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellImage:
