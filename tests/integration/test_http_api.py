@@ -541,7 +541,7 @@ async def test_no_profile_of_a_sites_own_and_no_parameter_releases_an_answer_of_
     settings = Settings(profiles_dir=tmp_path, profile="site")
     services = build_services(settings, model_server=FakeModelServer())
     async with client_of(build_app(settings, services)) as client:
-        form = {"device_state": "known", "device": "known", "heatmap": "false", "tta": "none"}
+        form = {"tta": "none", **({"device_state": "known"} if path == "/predict" else {"heatmap": "false"})}
         answer = (await client.post(path, files={"file": cell}, data=form)).json()
         (described,) = [p for p in (await client.get("/v1/model")).json()["profiles"] if p["name"] == "site"]
     reasons = answer["review_reasons"] if path == "/predict" else answer["review"]["reasons"]

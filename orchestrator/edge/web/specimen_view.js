@@ -111,7 +111,7 @@ export class SpecimenView {
           await after(1000 * RETRY_S);
           continue;
         }
-        // Only now it is known which is the closest call.
+        // Only now it is known which is the least confident.
         this.#goTo(found.review_list[0] ?? this.#current);
         announce(t("allDone", {count: number(found.progress.counted)}));
         return;
