@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from orchestrator import image_steps, routing
+from orchestrator.device_state import NO_AUDITS, DeviceAudits, device_state, with_device_reason
 from orchestrator.domain import (
     Analysis,
     CellViews,
@@ -46,7 +47,7 @@ class Services:
     """What an analysis needs, assembled once by :mod:`orchestrator.wiring`.
 
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
-    order; ``local_writer`` asks nobody else.
+    order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes.
     """
 
     model_server: ModelServer
@@ -58,6 +59,7 @@ class Services:
     images: ImageWorkers = field(default_factory=ImageThreads)
     writers: tuple[WriterIdentity, ...] = ()
     local_writer: ReportWriter = field(default_factory=RuleBasedWriter)
+    audits: DeviceAudits = NO_AUDITS
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -127,7 +129,9 @@ async def analyse(
                 image_steps.explain, prepared, cams, profile.tta, options.drawing
             )
         focus = explained.focus
+        state = device_state(profile, prediction.model, services.audits)
         finding = routing.with_focus_reason(finding, focus)
+        finding = with_device_reason(finding, state, profile, prediction.model, services.audits)
 
         report = None
         if options.report:
@@ -157,6 +161,7 @@ async def analyse(
         timings_ms=milliseconds(stages),
         focus_verdict=_focus_verdict(finding, focus, report),
         outlines=explained.outlines,
+        device_state=state,
     )
 
 

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.check_command import check
+from orchestrator.device_state import device_sentences
 from orchestrator.dicom_command import dicom_app
 from orchestrator.differential_command import count_files, document_of, print_differential
 from orchestrator.domain import DISCLAIMER, Analysis, Language
@@ -271,6 +272,8 @@ def _print_table(outcomes: Sequence[_Outcome], with_report: bool) -> None:
     for path, found in done if with_report else ():
         _out.print(f"\n[bold]{shown(path.name)}[/]", highlight=False, soft_wrap=True)
         _out.print(found.report.text if found.report else "no report", markup=False, highlight=False)
+    for sentence in device_sentences(found.finding for _, found in done):
+        _out.print(f"device_unknown: {sentence}", highlight=False)
     _out.print(DISCLAIMER)
 
 
@@ -286,12 +289,15 @@ def _print_json(outcomes: Sequence[_Outcome]) -> None:
 def _print_csv(outcomes: Sequence[_Outcome]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(
-        ["file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "error", "disclaimer"]
+        [
+            *("file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "device_state"),
+            *("error", "disclaimer"),
+        ]
     )
     for outcome in outcomes:
         found = outcome.analysis
         if found is None:
-            writer.writerow([outcome.path, *[""] * (len(CLASS_NAMES) + 4), outcome.error, DISCLAIMER])
+            writer.writerow([outcome.path, *[""] * (len(CLASS_NAMES) + 5), outcome.error, DISCLAIMER])
             continue
         writer.writerow(
             [
@@ -301,6 +307,7 @@ def _print_csv(outcomes: Sequence[_Outcome]) -> None:
                 *(f"{p:.4f}" for p in found.finding.probabilities),
                 "" if found.focus is None else f"{found.focus.focus_ratio:.4f}",
                 " ".join(reason.code for reason in found.finding.review_reasons),
+                found.device_state,
                 "",
                 DISCLAIMER,
             ]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.device_state import device_sentences
 from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.interop.destination import parse_destination
@@ -176,7 +177,7 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
 
     image, model = hashlib.sha256(payload).hexdigest(), analysis.model
     model_key = f"{model.name}/{model.version}/{model.sha256}"
-    profile = (analysis.profile, analysis.profile_sha256 or "")
+    profile = (analysis.profile, analysis.profile_sha256 or "", analysis.device_state)
     belonging = _belonging(payload, image, order.specimen_id)
     source = CellSource(
         key="/".join((image, model_key, *profile, order.tta, __version__)),
@@ -240,4 +241,6 @@ def _print(done: list[_Done], outcomes: list[Outcome], *, is_sent: bool) -> None
         ]
         table.add_row(*cells, *([str(sum(o.sop_instance_uid in stored for o in made))] if is_sent else []))
     _out.print(table)
+    for sentence in device_sentences(result.analysis.finding for result in done if result.analysis):
+        _out.print(f"device_unknown: {sentence}", highlight=False)
     _out.print(DISCLAIMER)

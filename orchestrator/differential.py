@@ -20,6 +20,7 @@ import numpy as np
 
 from orchestrator import __version__
 from orchestrator.binomial_interval import clopper_pearson
+from orchestrator.domain import DEVICE_UNKNOWN
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
 from orchestrator.reference_ranges import ADULTS, ReferenceRanges
@@ -27,11 +28,13 @@ from orchestrator.routing import estimate_prior
 from orchestrator.specimen import (
     CELL_LABELS,
     UNIDENTIFIED,
+    UNVERIFIED_DEVICES,
     ClassCount,
     Differential,
     Range,
     Specimen,
     SpecimenCell,
+    unverified_words,
 )
 
 MIN_CELLS: Final = 100
@@ -91,7 +94,7 @@ def differential(specimen: Specimen, rules: DifferentialRules, now: datetime) ->
     counted = [cell for cell in specimen.cells if cell.label is not None and cell.state != "waiting"]
     counts = Counter(cell.label for cell in counted)
     reviewed = sorted(
-        (cell.result.margin, cell.number, cell.cell_id)
+        (cell.result.confidence, cell.number, cell.cell_id)
         for cell in specimen.cells
         if cell.result is not None and cell.needs_review
     )
@@ -149,8 +152,11 @@ def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, .
     certain.
 
     A cell that a person calls unidentified is none of the five, and left out; so are cells of a profile whose
-    shares are unknown. Cells of profiles with different shares do not go into one estimate.
+    shares are unknown. Cells of profiles with different shares do not go into one estimate. On an unverified
+    device nobody knows what the probabilities are worth: there is none before all its cells are decided.
     """
+    if any(cell.decision is None and _is_suggestion(cell) for cell in specimen.cells):
+        return None
     rows: list[tuple[float, ...]] = []
     shares: set[tuple[float, ...]] = set()
     for cell in specimen.cells:
@@ -163,6 +169,10 @@ def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, .
         return None
     (training_prior,) = shares
     return tuple(float(share) for share in estimate_prior(np.array(rows), training_prior))
+
+
+def _is_suggestion(cell: SpecimenCell) -> bool:
+    return cell.result is not None and cell.result.device_state in UNVERIFIED_DEVICES
 
 
 def _known_or_probable(cell: SpecimenCell) -> tuple[float, ...] | None:
@@ -185,6 +195,8 @@ def limitations(of: Differential) -> tuple[Limitation, ...]:
         say("cancelled", "The differential was cancelled; it is not complete and will not be.")
     elif of.cells_waiting:
         say("incomplete", f"{of.cells_waiting} of {len(of.specimen.cells)} cells wait to be analysed.")
+    if (unverified := unverified_words(of.specimen.device_state)) is not None:
+        say(DEVICE_UNKNOWN, unverified)
     if of.cells_counted < of.min_cells:
         say(
             "too_few_cells",

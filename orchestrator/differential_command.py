@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from orchestrator.analyse import Services, analyse
 from orchestrator.differential import DifferentialRules, differential, limitations
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER
 from orchestrator.edge.differential_schemas import DifferentialResult
 from orchestrator.edge.http_api import running
 from orchestrator.errors import WbcError
@@ -138,7 +138,7 @@ def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
     table = Table(
         "no.", _file_column(), "class", "confidence", "margin", Column("reasons", min_width=22),
         box=box.SIMPLE,
-        title=f"{len(of.review_list)} cells to look at, the closest calls first",
+        title=f"{len(of.review_list)} cells to look at, the least confident first",
         caption=f"and {more} more; --json lists all" if more > 0 else None,
     )  # fmt: skip
     for cell_id in of.review_list[:SHOWN_REVIEWS]:
@@ -150,7 +150,7 @@ def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
                 result.class_name,
                 f"{result.confidence:.1%}",
                 f"{result.margin:.2f}",
-                " ".join(result.review_codes),
+                " ".join(code for code in result.review_codes if code != DEVICE_UNKNOWN),  # said below
             )
     return table
 

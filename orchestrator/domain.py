@@ -28,6 +28,16 @@ Language = Literal["en", "tr"]
 WriterKind = Literal["configured", "rule-based"]
 FocusJudgement = Literal["sound", "doubtful", "background"]
 RoutingMode = Literal["none", "main", "aux", "prior"]
+DeviceState = Literal["unknown", "profiled", "known", "audited"]
+"""How far the service knows the microscope of an image, the least first: ``unknown``: it has no profile of
+its own, or its cells contradict the profile; ``profiled``: a site made one, and the model was not trained on
+that device; ``known``: the model was; ``audited``: an audit on that very device passed, and still holds."""
+
+DEVICE_UNKNOWN: Final = "device_unknown"
+"""Code of the reason for a review that all results of an unknown or merely profiled device carry."""
+
+NOT_AUDITED_CLASS: Final = "not_audited_class"
+"""Code of the reason that those of an audited device carry which its audit does not release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,3 +331,4 @@ class Analysis:
     """None where there is no heatmap."""
     profile_sha256: str | None = None
     """Of the profile as it was used, with the test-time augmentation that was asked for."""
+    device_state: DeviceState = "unknown"

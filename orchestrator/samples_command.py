@@ -34,9 +34,9 @@ def samples(
     A program draws them; none shows a person's blood, and how well the model knows them says nothing of its
     accuracy. Then, for example:
 
-        wbc analyse DIR
+        wbc analyse DIR --profile painted
 
-        wbc differential DIR --specimen-id PAINTED-1
+        wbc differential DIR --profile painted --specimen-id PAINTED-1
     """
     _make_empty_folder(output)
     names = list(_names(cells))

@@ -5,14 +5,32 @@ H20-A2 (400 cells, two times 200); practice is 100 or 200. What the service cann
 ``Unidentified``, until a person says what it is. Times are aware, in UTC.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, get_args
 
-from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.domain import DISCLAIMER, DeviceState, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 
 UNIDENTIFIED: Final = "Unidentified"
+
+UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(
+    {
+        "unknown": "The microscope is unknown to the service: its answers are suggestions for a person to "
+        "decide.",
+        "profiled": "The microscope has a profile but no passed audit: the service's answers are suggestions "
+        "for a person to decide.",
+    }
+)
+"""The states of a device on which no answer is released without a review, and what to say of a specimen."""
+
+
+def unverified_words(state: DeviceState | None) -> str | None:
+    """What to say once of a specimen on a device of this state; None where nothing need be said."""
+    return None if state is None else UNVERIFIED_DEVICES.get(state)
+
 
 CELL_LABELS: Final = (*CLASS_NAMES, UNIDENTIFIED)
 """What a cell may be counted as."""
@@ -45,6 +63,8 @@ class CellResult:
     """Of the profile as it was used; None in what older versions kept."""
     not_wbc: float | None = None
     """As in a :class:`~orchestrator.domain.Finding`; None in what older versions kept."""
+    device_state: DeviceState = "unknown"
+    """Also in what older versions kept, which did not ask."""
 
     @property
     def confidence(self) -> float:
@@ -124,6 +144,12 @@ class Specimen:
     cells: tuple[SpecimenCell, ...]
     signature: Signature | None = None
 
+    @property
+    def device_state(self) -> DeviceState | None:
+        """The least of its results'; None before the first."""
+        states = {cell.result.device_state for cell in self.cells if cell.result is not None}
+        return min(states, key=get_args(DeviceState).index, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -158,11 +184,11 @@ class Differential:
     """What a specimen comes to at one moment.
 
     ``counts`` has the five classes in the order of ``CLASS_NAMES``, then ``Unidentified``; its shares are of
-    all ``cells_counted``. ``review_list`` are the ids of the cells that wait for a person, the closest calls
-    (least margin) first. ``label_shift`` is the estimate of the five shares by expectation maximisation over
-    the cells' probabilities (Saerens et al. 2002), None where there are too few cells. ``models`` are all
-    that answered: more than one where a version changed midway. ``reference_source`` says where the reference
-    ranges come from.
+    all ``cells_counted``. ``review_list`` are the ids of the cells that wait for a person, the least
+    confident first. ``label_shift`` is the estimate of the five shares by expectation maximisation over the
+    cells' probabilities (Saerens et al. 2002), None where there are too few cells, and while one of an
+    unverified device waits for a person. ``models`` are all that answered: more than one where a version
+    changed midway. ``reference_source`` says where the reference ranges come from.
     """
 
     specimen: Specimen

@@ -72,6 +72,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         analysed_at=analysed_at,
         profile_sha256=analysis.profile_sha256,
         not_wbc=finding.not_wbc,
+        device_state=analysis.device_state,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.domain import (
+    DEVICE_UNKNOWN,
+    DeviceState,
     Finding,
     Focus,
     FocusShares,
@@ -22,6 +24,7 @@ from orchestrator.domain import (
 )
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import UNVERIFIED_DEVICES
 
 MAX_LINE_CHARACTERS = 1_000_000
 
@@ -73,6 +76,7 @@ class _Stored(_Part):
     """0 in what older versions wrote."""
     focus: _Focus | None
     report: _Report | None
+    device_state: DeviceState = "unknown"
 
     @model_validator(mode="after")
     def _check_probabilities(self) -> "_Stored":
@@ -117,6 +121,9 @@ def read_results(lines: Iterable[str], language: Language | None) -> Iterator[St
 
 
 def _request(stored: _Stored, language: Language | None) -> ReportRequest:
+    reasons = [ReviewReason(reason.code, reason.message) for reason in stored.review.reasons]
+    if "device_state" not in stored.model_fields_set:  # of an older version, which did not ask
+        reasons.append(ReviewReason(DEVICE_UNKNOWN, UNVERIFIED_DEVICES[stored.device_state]))
     finding = Finding(
         class_index=CLASS_NAMES.index(stored.decision.class_name),
         probabilities=tuple(stored.probabilities[name] for name in CLASS_NAMES),
@@ -124,7 +131,7 @@ def _request(stored: _Stored, language: Language | None) -> ReportRequest:
         energy=stored.energy,
         not_wbc=stored.not_wbc,
         decided_by=stored.decision.decided_by,
-        review_reasons=tuple(ReviewReason(reason.code, reason.message) for reason in stored.review.reasons),
+        review_reasons=tuple(reasons),
     )
     focus = None
     if stored.focus is not None:

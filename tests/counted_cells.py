@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import DEVICE_UNKNOWN, DeviceState, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
     UNIDENTIFIED,
@@ -25,9 +25,10 @@ def result(
     confidence: float = 0.96,
     review: Sequence[str] = (),
     margin: float | None = None,
-    profile: str = "default",
+    profile: str = "raabin",
     model: ModelIdentity = MODEL,
     probabilities: Sequence[float] | None = None,
+    device_state: DeviceState = "known",
 ) -> CellResult:
     rest = (1 - confidence) / (len(CLASS_NAMES) - 1)
     spread = tuple(confidence if name == class_name else rest for name in CLASS_NAMES)
@@ -43,6 +44,18 @@ def result(
         model=model,
         profile=profile,
         analysed_at=NOW,
+        device_state=device_state,
+    )
+
+
+def suggestion(class_name: str = "Neutrophil", confidence: float = 0.96) -> CellResult:
+    """What the service says of a cell where nobody chose the microscope's profile."""
+    return result(
+        class_name,
+        confidence=confidence,
+        review=(DEVICE_UNKNOWN,),
+        profile="default",
+        device_state="unknown",
     )
 
 

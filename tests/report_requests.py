@@ -46,6 +46,7 @@ VARIED: tuple[ReportRequest, ...] = tuple(
         (finding(NEUTROPHIL, 0.9, ("no_cell",)), focus(0.0, 0.0, 1.0)),
         (finding(NEUTROPHIL, 0.9), focus(0.0, 0.0, 0.0)),
         (finding(NEUTROPHIL, 0.89, (), LYMPHOCYTE, "main"), None),
+        (finding(NEUTROPHIL, 0.97, ("device_unknown",)), focus(0.55, 0.35, 0.1)),
     )
 )
 """Every class, and every place where a heatmap may lie, in both languages."""

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
-from orchestrator.domain import Finding, ModelIdentity, ReviewReason, RoutingMode
+from orchestrator.domain import (
+    DEVICE_UNKNOWN,
+    NOT_AUDITED_CLASS,
+    Finding,
+    ModelIdentity,
+    ReviewReason,
+    RoutingMode,
+)
 from orchestrator.errors import (
     ConfigurationError,
     InvalidImage,
@@ -242,7 +249,11 @@ def _judged(sample: Sample, answer: _Analysis) -> JudgedCell:
             energy=answer.energy,
             not_wbc=answer.not_wbc,
             decided_by=answer.decision.decided_by,
-            review_reasons=tuple(ReviewReason(one.code, one.message) for one in answer.review.reasons),
+            review_reasons=tuple(
+                ReviewReason(one.code, one.message)
+                for one in answer.review.reasons
+                if one.code not in (DEVICE_UNKNOWN, NOT_AUDITED_CLASS)  # of the microscope, not of the answer
+            ),
         )
     except (KeyError, ValueError) as error:
         raise ModelServerError(f"expected the classes {', '.join(CLASS_NAMES)}, received others") from error

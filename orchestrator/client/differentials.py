@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from .protos.wbc.v1 import wbc_pb2 as pb
 from .results import Model, Reason, probabilities_of
-from .words import label, word
+from .words import device_state_of, label, word
 
 OPEN_STATES = ("waiting", "running")
 """While cells are still to be analysed."""
@@ -71,6 +71,7 @@ class CellResult:
     profile: str
     analysed_at: datetime
     profile_sha256: str | None
+    device_state: str
 
     @classmethod
     def of(cls, message: pb.CellResult) -> "CellResult":
@@ -90,6 +91,7 @@ class CellResult:
             profile=message.profile,
             analysed_at=_time(message.analysed_at),
             profile_sha256=message.profile_sha256 if message.HasField("profile_sha256") else None,
+            device_state=device_state_of(message.device_state) or "unknown",
         )
 
 
@@ -163,7 +165,8 @@ class Differential:
 
     ``state`` is ``waiting`` or ``running`` while cells are to be analysed, then ``analysed``, and at the end
     ``signed`` or ``cancelled``. ``counts`` has the five classes, then ``Unidentified``. ``label_shift`` is
-    None where there are too few cells; ``cells`` is empty where none were asked for.
+    None where there are too few cells; ``cells`` is empty where none were asked for. ``device_state`` is the
+    least of the cells', None before the first result.
     """
 
     differential_id: str
@@ -185,6 +188,7 @@ class Differential:
     signature: Signature | None
     cells: tuple[Cell, ...]
     disclaimer: str
+    device_state: str | None
 
     @property
     def ended(self) -> bool:
@@ -225,6 +229,7 @@ class Differential:
             ),
             cells=tuple(Cell.of(cell) for cell in message.cells),
             disclaimer=message.disclaimer,
+            device_state=device_state_of(message.device_state),
         )
 
 

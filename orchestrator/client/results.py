@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from .errors import AnalyzerError
 from .protos.wbc.v1 import wbc_pb2 as pb
-from .words import label, word
+from .words import device_state_of, label, word
 
 Key = TypeVar("Key")
 
@@ -127,6 +127,8 @@ class Analysis:
     timings_ms: Mapping[str, float]
     disclaimer: str
     profile_sha256: str | None
+    device_state: str
+    """``unknown``, ``profiled``, ``known`` or ``audited``; on the first two every answer is a suggestion."""
 
     @classmethod
     def of(cls, message: pb.Analysis) -> "Analysis":
@@ -172,6 +174,7 @@ class Analysis:
             timings_ms=dict(message.timings_ms),
             disclaimer=message.disclaimer,
             profile_sha256=message.profile_sha256 if message.HasField("profile_sha256") else None,
+            device_state=device_state_of(message.device_state) or "unknown",
         )
 
 

@@ -26,6 +26,11 @@ def number(enum: Any, prefix: str, chosen: str | None) -> Any:
     return 0 if chosen is None else enum.Value(f"{prefix}_{chosen.upper()}")
 
 
+def device_state_of(number: int) -> str | None:
+    """Such as ``known``; None where it is unspecified."""
+    return word(pb.DeviceState, "DEVICE_STATE", number)
+
+
 def label(number: int) -> str | None:
     """The name of a class, such as ``Neutrophil``; None where it is unspecified."""
     found = word(pb.CellClass, "CELL_CLASS", number)

@@ -122,6 +122,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
             model=_model(result.model),
             profile=result.profile,
             profile_sha256=result.profile_sha256,
+            device_state=result.device_state,
             analysed_at=result.analysed_at,
         )
     return SpecimenCell(

@@ -7,8 +7,17 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.differential import limitations
-from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.http_schemas import ClassName, Model, Probability, ProfileHash, ProfileName, Share, Tta
+from orchestrator.domain import DISCLAIMER, DeviceState
+from orchestrator.edge.http_schemas import (
+    ClassName,
+    DeviceStateWord,
+    Model,
+    Probability,
+    ProfileHash,
+    ProfileName,
+    Share,
+    Tta,
+)
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
     CELL_LABELS,
@@ -171,8 +180,9 @@ class CellFinding(_Document):
     views: int = Field(ge=1, examples=[8])
     image_size: tuple[int, int] = Field(examples=[(360, 360)], description="Height and width in pixels.")
     model: Model
-    profile: str = Field(examples=["default"])
+    profile: str = Field(examples=["cellavision-dm96"])
     profile_sha256: ProfileHash = None
+    device_state: DeviceStateWord = "unknown"
     analysed_at: datetime = Field(examples=[_EXAMPLE_TIME])
 
 
@@ -223,6 +233,7 @@ class CellDocument(_Document):
                 model=Model.of(result.model),
                 profile=result.profile,
                 profile_sha256=result.profile_sha256,
+                device_state=result.device_state,
                 analysed_at=result.analysed_at,
             ),
             decision=decision
@@ -250,10 +261,16 @@ class DifferentialResult(_Document):
     label_shift: dict[str, Share] | None = Field(
         examples=[dict(zip(CLASS_NAMES, (0.004, 0.031, 0.305, 0.06, 0.6), strict=True))],
         description="Shares of the five classes estimated from all cells' probabilities (EM, Saerens et al. "
-        "2002), beside the counts; null where there are too few cells.",
+        "2002), beside the counts; null where there are too few cells, and while cells of an unknown or "
+        "merely profiled device wait for a person.",
+    )
+    device_state: DeviceState | None = Field(
+        default=None,
+        examples=["known"],
+        description="The least of the cells'; null before the first result.",
     )
     review_list: list[CellId] = Field(
-        examples=[[EXAMPLE_CELL]], description="Cells that wait for a person, the closest calls first."
+        examples=[[EXAMPLE_CELL]], description="Cells that wait for a person, the least confident first."
     )
     limitations: list[Statement]
     models: list[Model] = Field(description="All that answered.")
@@ -287,6 +304,7 @@ class DifferentialResult(_Document):
             min_cells=differential.min_cells,
             reference_source=differential.reference_source,
             label_shift=None if shift is None else dict(zip(CLASS_NAMES, shift, strict=True)),
+            device_state=specimen.device_state,
             review_list=list(differential.review_list),
             limitations=[
                 Statement(code=limit.code, message=limit.message) for limit in limitations(differential)

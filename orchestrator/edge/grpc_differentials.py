@@ -11,7 +11,14 @@ from orchestrator.differential import limitations
 from orchestrator.edge.differential_schemas import OrderParameters
 from orchestrator.edge.differentials_api import IdempotencyKey
 from orchestrator.edge.grpc_messages import known_profile, model_message, probability_messages
-from orchestrator.edge.grpc_words import CELL_CLASSES, CELL_STATES, FLAGS, SPECIMEN_STATES, TTA_MODES
+from orchestrator.edge.grpc_words import (
+    CELL_CLASSES,
+    CELL_STATES,
+    DEVICE_STATES,
+    FLAGS,
+    SPECIMEN_STATES,
+    TTA_MODES,
+)
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.specimen import (
     CellDecision,
@@ -53,7 +60,7 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
 def differential_message(differential: Differential, *, cells: bool) -> pb.Differential:
     """A differential; with every cell where ``cells``."""
     specimen = differential.specimen
-    signature, shift = specimen.signature, differential.label_shift
+    signature, shift, state = specimen.signature, differential.label_shift, specimen.device_state
     return pb.Differential(
         differential_id=specimen.differential_id,
         order=_order(specimen.order, len(specimen.cells)),
@@ -83,6 +90,7 @@ def differential_message(differential: Differential, *, cells: bool) -> pb.Diffe
         ),
         cells=[_cell(cell) for cell in specimen.cells] if cells else [],
         disclaimer=differential.disclaimer,
+        device_state=None if state is None else DEVICE_STATES.number(state),
     )
 
 
@@ -148,6 +156,7 @@ def _result(result: CellResult) -> pb.CellResult:
         profile=result.profile,
         analysed_at=_time(result.analysed_at),
         profile_sha256=result.profile_sha256,
+        device_state=DEVICE_STATES.number(result.device_state),
     )
 
 

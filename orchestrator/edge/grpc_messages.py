@@ -22,6 +22,7 @@ from orchestrator.domain import (
 from orchestrator.edge.grpc_words import (
     CELL_CLASSES,
     COLOUR_MAPS,
+    DEVICE_STATES,
     HEATMAP_FORMATS,
     HEATMAP_STYLES,
     JUDGEMENTS,
@@ -99,6 +100,7 @@ def analysis_message(analysis: Analysis, colour_map: ColourMap) -> pb.Analysis:
         timings_ms={name: round(duration, 3) for name, duration in analysis.timings_ms.items()},
         disclaimer=analysis.disclaimer,
         profile_sha256=analysis.profile_sha256,
+        device_state=DEVICE_STATES.number(analysis.device_state),
     )
 
 
@@ -184,6 +186,7 @@ def _profile(profile: Profile, *, is_default: bool) -> pb.Profile:
         name=profile.name,
         description=profile.description,
         is_default=is_default,
+        device=DEVICE_STATES.number(profile.device),
         preprocessing=recipe.mef_version,
         crop_scale=recipe.crop_scale,
         reinhard=recipe.reinhard is not None,

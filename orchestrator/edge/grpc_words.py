@@ -3,7 +3,7 @@
 from typing import Any, Final, Generic, TypeVar, get_args
 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.domain import FocusJudgement, Language, RoutingMode
+from orchestrator.domain import DeviceState, FocusJudgement, Language, RoutingMode
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
@@ -45,5 +45,6 @@ HEATMAP_STYLES: Final = Words[OverlayStyle](pb.HeatmapStyle, "HEATMAP_STYLE", ge
 ROUTINGS: Final = Words[RoutingMode](pb.Routing, "ROUTING", get_args(RoutingMode))
 JUDGEMENTS: Final = Words[FocusJudgement](pb.FocusJudgement, "FOCUS_JUDGEMENT", get_args(FocusJudgement))
 SPECIMEN_STATES: Final = Words[SpecimenState](pb.SpecimenState, "SPECIMEN_STATE", get_args(SpecimenState))
+DEVICE_STATES: Final = Words[DeviceState](pb.DeviceState, "DEVICE_STATE", get_args(DeviceState))
 CELL_STATES: Final = Words[CellState](pb.CellState, "CELL_STATE", get_args(CellState))
 FLAGS: Final = Words[str](pb.Flag, "FLAG", ("low", "high"))

@@ -12,6 +12,7 @@ from orchestrator.domain import (
     DISCLAIMER,
     Analysis,
     CellOutlines,
+    DeviceState,
     Finding,
     FocusJudgement,
     FocusVerdict,
@@ -24,7 +25,7 @@ from orchestrator.domain import (
     WriterKind,
 )
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
-from orchestrator.profiles import Profile
+from orchestrator.profiles import Profile, ProfiledDevice
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.preprocessing import MefVersion
 from orchestrator.vision.tta import TtaMode
@@ -47,6 +48,16 @@ ProfileHash = Annotated[
         examples=["0" * 64],
         description="Of the profile as it was used, with the views that were asked for; null in what older "
         "versions kept.",
+    ),
+]
+DeviceStateWord = Annotated[
+    DeviceState,
+    Field(
+        examples=["known"],
+        description="How far the service knows the microscope. `unknown`: it has no profile of its own, or "
+        "its cells contradict the profile; `profiled`: a site's own profile, the model was not trained on "
+        "that device; `known`: it was; `audited`: an audit on that very device passed, and still holds. On "
+        "the first two every answer is a suggestion, marked for review as `device_unknown`.",
     ),
 ]
 Views = Annotated[
@@ -166,7 +177,8 @@ class PredictResult(_Document):
     focus_ratio: Share | None = Field(examples=[0.91], description="Share of the heatmap on the cell.")
     views: Views
     model: Model
-    profile: str = Field(examples=["default"])
+    profile: str = Field(examples=["cellavision-dm96"])
+    device_state: DeviceStateWord = "unknown"
     disclaimer: str = DISCLAIMER
 
     @classmethod
@@ -185,6 +197,7 @@ class PredictResult(_Document):
             views=analysis.views,
             model=Model.of(analysis.model),
             profile=analysis.profile,
+            device_state=analysis.device_state,
             disclaimer=analysis.disclaimer,
         )
 
@@ -294,8 +307,9 @@ class AnalysisResult(_Document):
 
     request_id: str = Field(examples=[_EXAMPLE_ID])
     model: Model
-    profile: str = Field(examples=["default"])
+    profile: str = Field(examples=["cellavision-dm96"])
     profile_sha256: ProfileHash = None
+    device_state: DeviceStateWord = "unknown"
     image: Image
     views: Views
     decision: Decision
@@ -336,6 +350,7 @@ class AnalysisResult(_Document):
             model=Model.of(analysis.model),
             profile=analysis.profile,
             profile_sha256=analysis.profile_sha256,
+            device_state=analysis.device_state,
             image=Image(height=height, width=width),
             views=analysis.views,
             decision=Decision(
@@ -378,6 +393,10 @@ class ProfileDescription(_Document):
     name: str = Field(examples=["default"])
     description: str
     default: bool = Field(description="Whether requests that name no profile get this one.")
+    device: ProfiledDevice = Field(
+        examples=["known"],
+        description="What is known of the device before any audit; see `device_state` of results.",
+    )
     preprocessing: MefVersion
     crop_scale: float | None = Field(description="Side of the crop in cell sizes; null for the whole frame.")
     reinhard: bool = Field(description="Whether colours are normalised after Reinhard.")
@@ -409,6 +428,7 @@ class ProfileDescription(_Document):
             name=profile.name,
             description=profile.description,
             default=default,
+            device=profile.device,
             preprocessing=recipe.mef_version,
             crop_scale=recipe.crop_scale,
             reinhard=recipe.reinhard is not None,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Literal
 
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import DEVICE_UNKNOWN, ModelIdentity
 from orchestrator.interop.site import NO_CONTEXT, OrderContext, Patient
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
@@ -44,6 +44,7 @@ _INTERVALS: Final[Mapping[int, tuple[float, float]]] = MappingProxyType(
         5: (1.6432, 11.2835),
         12: (6.3569, 20.0236),
         78: (68.608, 85.6696),
+        100: (96.3783, 100.0),
     }
 )
 _REFERENCES: Final = MappingProxyType(
@@ -55,8 +56,6 @@ _REFERENCES: Final = MappingProxyType(
         "Neutrophil": Range(40, 75),
     }
 )
-_FLAGS: Final[Mapping[str, Literal["low", "high"]]] = MappingProxyType({"Neutrophil": "high"})
-
 AWKWARD_TEXT: Final = 'a|b^c~d\\e&f "g" <h> \r\n=1+1 Öztürk 血 😀'
 """Delimiters of HL7, marks of XML, a line break, a formula, and letters beyond ASCII."""
 
@@ -90,6 +89,7 @@ def examples() -> dict[str, Example]:
         "cancelled": Example(
             replace(unsigned, specimen=replace(unsigned.specimen, state="cancelled", signature=None))
         ),
+        "unknown_device": Example(_unknown_device("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c006")),
     }
 
 
@@ -113,7 +113,7 @@ def signed(differential: Differential, person: str) -> Differential:
 def _preliminary(differential_id: str, specimen_id: str, total_wbc: float | None) -> Differential:
     labels = [label for label in CELL_LABELS for _ in range(_COUNTS[label])]
     cells = tuple(_cell(differential_id, n, label) for n, label in enumerate(labels, start=1))
-    counts = tuple(_class_count(label, total_wbc) for label in CELL_LABELS)
+    counts = tuple(_class_count(label, _COUNTS[label], total_wbc) for label in CELL_LABELS)
     return Differential(
         specimen=Specimen(
             differential_id=differential_id,
@@ -165,9 +165,43 @@ def _too_few(differential_id: str) -> Differential:
     )
 
 
-def _class_count(label: str, total_wbc: float | None) -> ClassCount:
-    percentage = _COUNTS[label]
+def _unknown_device(differential_id: str) -> Differential:
+    """Nobody chose the profile of the microscope: each cell waits for a person."""
+    whole = _preliminary(differential_id, "S-2026-000126", None)
+    cells = tuple(
+        replace(
+            cell,
+            result=replace(
+                cell.result,
+                review_codes=(*cell.result.review_codes, DEVICE_UNKNOWN),
+                profile="default",
+                device_state="unknown",
+            ),
+        )
+        for cell in whole.specimen.cells
+        if cell.result is not None
+    )
+    return replace(
+        whole,
+        specimen=replace(whole.specimen, cells=cells),
+        counts=tuple(
+            _class_count(label, len(cells) if label == UNIDENTIFIED else 0, None) for label in CELL_LABELS
+        ),
+        review_list=tuple(cell.cell_id for cell in sorted(cells, key=_confidence)),
+        label_shift=None,
+    )
+
+
+def _confidence(cell: SpecimenCell) -> float:
+    return 0.0 if cell.result is None else cell.result.confidence
+
+
+def _class_count(label: str, percentage: int, total_wbc: float | None) -> ClassCount:
     low, high = _INTERVALS[percentage]
+    reference = _REFERENCES.get(label)
+    flag: Literal["low", "high"] | None = None
+    if reference is not None and not reference.low <= percentage <= reference.high:
+        flag = "low" if percentage < reference.low else "high"
     return ClassCount(
         label=label,
         count=percentage,
@@ -175,8 +209,8 @@ def _class_count(label: str, total_wbc: float | None) -> ClassCount:
         interval=Range(low, high),
         absolute=None if total_wbc is None else percentage / 100 * total_wbc,
         absolute_interval=None if total_wbc is None else Range(low / 100 * total_wbc, high / 100 * total_wbc),
-        reference=_REFERENCES.get(label),
-        flag=_FLAGS.get(label),
+        reference=reference,
+        flag=flag,
     )
 
 
@@ -200,8 +234,9 @@ def _cell(differential_id: str, number: int, label: str) -> SpecimenCell:
             views=8,
             image_size=(360, 360),
             model=_MODEL,
-            profile="default",
+            profile="cellavision-dm96",
             analysed_at=_BEGUN + timedelta(seconds=number),
             profile_sha256=_PROFILE_SHA256,
+            device_state="known",
         ),
     )

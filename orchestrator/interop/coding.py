@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from orchestrator.domain import DeviceState
 from orchestrator.interop.site import CountMethod
 from orchestrator.specimen import UNIDENTIFIED
 
@@ -73,6 +74,15 @@ _ABSOLUTE: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
     }
 )
 
+_DEVICE_STATES: Final[Mapping[DeviceState, str]] = MappingProxyType(
+    {
+        "unknown": "Unknown microscope",
+        "profiled": "Microscope with a profile and no audit",
+        "known": "Microscope that the model was trained on",
+        "audited": "Microscope whose audit passed",
+    }
+)
+
 TOTAL_WBC: Final = Code(LOINC, "26464-8", "Leukocytes [#/volume] in Blood")
 """The total on which absolute counts rest. It was measured elsewhere, by a method that is not told here."""
 
@@ -86,6 +96,7 @@ LABEL_SHIFT: Final = Code(OWN, "label-shift-estimate", "Share estimated under la
 CELL_CLASS: Final = Code(OWN, "cell-class", "Class of one cell")
 DECISION: Final = Code(OWN, "decision", "Decision of a person")
 MODEL_CLASS: Final = Code(OWN, "model-class", "Class found by the model")
+DEVICE_STATE: Final = Code(OWN, "device-state", "How far the microscope is known")
 CONFIDENCE_INTERVAL: Final = Code(
     "http://terminology.hl7.org/CodeSystem/precision-estimate-type", "CI", "confidence interval"
 )
@@ -108,6 +119,11 @@ def absolute(label: str, method: CountMethod) -> Code:
     if label == UNIDENTIFIED:
         return Code(OWN, "unidentified-absolute", "Unidentified cells [#/volume] in Blood")
     return Code(LOINC, _ABSOLUTE[label][method], f"{label}s [#/volume] in Blood{_SUFFIX[method]}")
+
+
+def device_state(state: DeviceState) -> Code:
+    """How far the service knows the microscope."""
+    return Code(OWN, f"device-{state}", _DEVICE_STATES[state])
 
 
 def probability(label: str) -> Code:

@@ -27,14 +27,15 @@ CLASS_COLUMNS: Final = (
     "percentage", "interval_low", "interval_high",
     "absolute", "absolute_interval_low", "absolute_interval_high",
     "reference_low", "reference_high", "reference_source", "flag", "label_shift_percentage",
-    "code_system", "percentage_code", "absolute_code", "unreviewed", "disclaimer",
+    "code_system", "percentage_code", "absolute_code", "unreviewed", "device_state", "disclaimer",
 )  # fmt: skip
 
 CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
     "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "margin", "energy", "review_codes",
     "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
-    "model", "model_version", "model_sha256", "profile", "profile_sha256", "analysed_at", "disclaimer",
+    "model", "model_version", "model_sha256", "profile", "profile_sha256", "device_state", "analysed_at",
+    "disclaimer",
 )  # fmt: skip
 
 Cell = str | int | float | None
@@ -80,6 +81,7 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
         percentage.code,
         coding.absolute(count.label, site.method).code,
         len(differential.review_list),
+        specimen.device_state,
         differential.disclaimer,
     ]
 
@@ -87,7 +89,7 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
 def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
     specimen, result, decision = differential.specimen, cell.result, cell.decision
     found: list[Cell] = [None] * (len(CLASS_NAMES) + 6)
-    made: list[Cell] = [None] * 6
+    made: list[Cell] = [None] * 7
     if result is not None:
         found = [
             result.class_name,
@@ -105,6 +107,7 @@ def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
             model.sha256,
             result.profile,
             result.profile_sha256,
+            result.device_state,
             _time(result.analysed_at),
         ]
     return [

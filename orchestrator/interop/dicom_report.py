@@ -261,6 +261,7 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
     evaluations = [
         _evaluated(dicom_codes.CLASS, class_code(finding.class_name, site)),
         _evaluated(dicom_codes.NEEDS_REVIEW, needs_review),
+        _evaluated(coding.DEVICE_STATE, coding.device_state(analysis.device_state)),
     ]
     for reason in finding.review_reasons:
         code = Code(coding.OWN, reason.code.replace("_", "-"), reason.message)
@@ -316,10 +317,14 @@ def _summary(differential: Differential, algorithm: AlgorithmIdentification | No
     total = differential.specimen.order.total_wbc
     if total is not None:
         measurements.append(_measured(coding.TOTAL_WBC, total, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS))
+    state = differential.specimen.device_state
     return Group(
         tracking_identifier=_tracked(differential, "Specimen"),
         algorithm_id=algorithm,
         measurements=measurements,
+        qualitative_evaluations=None
+        if state is None
+        else [_evaluated(coding.DEVICE_STATE, coding.device_state(state))],
     )
 
 

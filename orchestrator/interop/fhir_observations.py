@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DISCLAIMER, DeviceState
 from orchestrator.interop import coding
 from orchestrator.interop.coding import Code
 from orchestrator.interop.fhir_elements import (
@@ -73,7 +73,10 @@ class Observations:
         return self._observation("cells-counted", coding.CELLS_COUNTED) | {
             "valueQuantity": quantity(differential.cells_counted, coding.CELLS, 0),
             "note": note(*notes(differential)),
-            "component": [_count(code, number) for code, number in components],
+            "component": [
+                *(_count(code, number) for code, number in components),
+                *_device(differential.specimen.device_state),
+            ],
         }
 
     def classes(self) -> list[Json]:
@@ -159,6 +162,7 @@ class Observations:
             said.append(f"{profile_words(cell.result)}, views: {cell.result.views}.")
             found = self._label(cell.result.class_name)
             components.append({"code": concept(coding.MODEL_CLASS), "valueCodeableConcept": found})
+            components += _device(cell.result.device_state)
             components += [
                 {
                     "code": concept(coding.probability(name)),
@@ -218,6 +222,14 @@ def _interval_code() -> Json:
     return concept(coding.CONFIDENCE_INTERVAL) | {
         "text": "Exact 95 % confidence interval (Clopper and Pearson)"
     }
+
+
+def _device(state: DeviceState | None) -> list[Json]:
+    """How far the microscope is known; nothing before the first result."""
+    if state is None:
+        return []
+    found = concept(coding.device_state(state))
+    return [{"code": concept(coding.DEVICE_STATE), "valueCodeableConcept": found}]
 
 
 def _count(code: Code, number: int) -> Json:

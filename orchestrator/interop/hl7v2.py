@@ -5,9 +5,10 @@
 (MSH-15 ``NE``, MSH-16 ``AL``) and for OBX-29, a field of later versions.
 
 Each label gets an OBX with its LOINC code and, where ``detail`` is asked for, one with its number of cells
-and one with its exact interval, under own codes (``99WBC``); OBX-4 tells which belong together. OBX-8 is
-``H``, ``L`` or empty, never ``N``. OBX-11 is ``P`` until a person signed, then ``F``, and ``X`` where there
-is no value. There is no OBX for the total white cell count: it was measured elsewhere.
+and one with its exact interval, under own codes (``99WBC``); OBX-4 tells which belong together. With detail
+the last OBX says how far the microscope is known. OBX-8 is ``H``, ``L`` or empty, never ``N``. OBX-11 is
+``P`` until a person signed, then ``F``, and ``X`` where there is no value. There is no OBX for the total
+white cell count: it was measured elsewhere.
 """
 
 import base64
@@ -128,6 +129,7 @@ class _Writer:
     def segments(self) -> list[str]:
         """All but MSH, in the order of the message's structure."""
         body = [line for count in self._differential.counts for line in self._results(count)]
+        body += self._device()
         comments = _comments(notes(self._differential))
         patient = [self._patient()] if self._context.patient else []
         if self._kind == "oru":
@@ -218,6 +220,15 @@ class _Writer:
             )
         return lines
 
+    def _device(self) -> list[str]:
+        """How far the microscope is known, as a coded value in a group of its own."""
+        state = self._differential.specimen.device_state
+        if not self._detail or state is None:
+            return []
+        value = "" if self._status == "X" else _coded(coding.device_state(state))
+        group = len(self._differential.counts) + 1
+        return [self._observation(group, coding.DEVICE_STATE, None, value, value_type="CWE")]
+
     def _interval(self, group: int, of: Code, limits: Range | None, unit: Unit, digits: int) -> list[str]:
         """As ``SN``, structured numeric: nothing, low, ``-``, high."""
         if limits is None:
@@ -230,7 +241,7 @@ class _Writer:
         self,
         group: int,
         code: Code,
-        unit: Unit,
+        unit: Unit | None,
         value: str,
         *,
         reference: str = "",
@@ -247,7 +258,7 @@ class _Writer:
         fields[2] = _coded(code)
         fields[3] = str(group)
         fields[4] = value
-        fields[5] = components(unit.code, unit.display, "UCUM")
+        fields[5] = "" if unit is None else components(unit.code, unit.display, "UCUM")
         fields[6] = reference
         fields[7] = flag
         fields[10] = self._status if value else "X"

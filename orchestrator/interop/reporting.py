@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import CellResult, Differential
+from orchestrator.specimen import CellResult, Differential, unverified_words
 
 Phase = Literal["preliminary", "final", "cancelled"]
 
@@ -87,6 +87,8 @@ def notes(differential: Differential) -> tuple[str, ...]:
         said.append(
             f"No percentages: {counted} cells were counted, and at least {differential.min_cells} are needed."
         )
+    if (unverified := unverified_words(differential.specimen.device_state)) is not None:
+        said.append(unverified)
     if waiting:
         said.append(f"{waiting} of {counted} cells wait for a person and are counted as unidentified.")
     if differential.cells_waiting:

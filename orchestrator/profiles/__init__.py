@@ -5,6 +5,7 @@ site chooses a profile and every result states it. A profile is one TOML file; i
 name. The built-in ones lie beside this module; a site's own folder adds to them or overrides them::
 
     description = "What the device is."
+    device = "profiled"          # optional: unknown | profiled; built-in ones also known (see DeviceState)
     tta = "light"                # none | light (8 views) | adaptive (1, or 8 where that one is not clear)
     adaptive_margin = 0.33       # optional: how clear; belongs to one model (wbc-train adaptive-margin)
 
@@ -39,14 +40,14 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -69,6 +70,9 @@ from orchestrator.vision.tta import TtaMode
 
 DEFAULT_PROFILE: Final = "default"
 
+ProfiledDevice = Literal["unknown", "profiled", "known"]
+"""What a profile can say of its device; no profile says that an audit passed."""
+
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")  # of pydantic's messages
 
@@ -87,6 +91,7 @@ class Profile:
     tta: TtaMode
     routing: RoutingPolicy
     adaptive_margin: float = 1.0
+    device: ProfiledDevice = "profiled"
 
     @property
     def sha256(self) -> str:
@@ -103,22 +108,31 @@ def _sha256_of(profile: Profile) -> str:
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:
     """The built-in profiles, then those of ``extra_dir``, which override by name; ordered by name.
 
+    Which devices are known is the model's to say: a built-in profile may, one of ``extra_dir`` may not.
+
     Raises :class:`~orchestrator.errors.ConfigurationError` for the first file with an unknown key, a
     wrong type or a value out of range; it names file, key, expected and received.
     """
-    profiles = _load_folder(resources.files(__name__))
+    profiles = _load_folder(resources.files(__name__), get_args(ProfiledDevice))
     if extra_dir is not None:
         if not extra_dir.is_dir():
             raise ConfigurationError(
                 f"profiles: expected a folder, received {extra_dir.name!r}, which is none"
             )
-        profiles |= _load_folder(extra_dir)
+        profiles |= _load_folder(extra_dir, ("unknown", "profiled"))
     return MappingProxyType(dict(sorted(profiles.items())))
 
 
-def _load_folder(folder: Traversable) -> dict[str, Profile]:
+def _load_folder(folder: Traversable, devices: Collection[str]) -> dict[str, Profile]:
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    return {profile.name: profile for profile in map(_load, files)}
+    profiles = {file.name: _load(file) for file in files}
+    for file_name, profile in profiles.items():
+        if profile.device not in devices:
+            raise ConfigurationError(
+                f"profile {file_name}, device: expected {' or '.join(devices)} in a profile of a site's own, "
+                f"received {profile.device!r}; which devices are known is the model's to say"
+            )
+    return {profile.name: profile for profile in profiles.values()}
 
 
 def _load(file: Traversable) -> Profile:
@@ -257,6 +271,7 @@ class _Routing(_Table):
 
 class _ProfileFile(_Table):
     description: str = Field(min_length=1, max_length=300)
+    device: ProfiledDevice = "profiled"
     tta: TtaMode
     adaptive_margin: float = Field(default=1.0, ge=0, le=1)
     preprocessing: _Preprocessing
@@ -270,4 +285,5 @@ class _ProfileFile(_Table):
             tta=self.tta,
             routing=self.routing.to_policy(),
             adaptive_margin=self.adaptive_margin,
+            device=self.device,
         )

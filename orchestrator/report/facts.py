@@ -11,7 +11,15 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from orchestrator.domain import Finding, Focus, FocusJudgement, Language, ReportRequest, RoutingMode
+from orchestrator.domain import (
+    DEVICE_UNKNOWN,
+    Finding,
+    Focus,
+    FocusJudgement,
+    Language,
+    ReportRequest,
+    RoutingMode,
+)
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.report.figures import confidence_level, percent_figure, whole_percents
 from orchestrator.report.focus_verdict import judge_focus
@@ -83,6 +91,7 @@ def facts_of(request: ReportRequest) -> Facts:
     finding, language = request.finding, request.language
     wording = WORDING[language]
     region = region_of(finding, request.focus)
+    codes = {reason.code for reason in finding.review_reasons}
     return Facts(
         language=language,
         decided=_named(finding.class_index, finding, language),
@@ -92,7 +101,7 @@ def facts_of(request: ReportRequest) -> Facts:
         region=region,
         heatmap=_heatmap(finding, request.focus, region),
         looked_for=tuple(s.full[language] for s in MORPHOLOGY[finding.class_name].structures),
-        review=tuple(review_phrases({reason.code for reason in finding.review_reasons}, wording)),
+        review=(*review_phrases(codes, wording), *[wording.suggestion] * (DEVICE_UNKNOWN in codes)),
     )
 
 
@@ -117,9 +126,9 @@ def second_class(finding: Finding, language: Language) -> NamedClass | None:
 
 
 def review_phrases(codes: set[str], wording: Wording) -> list[str]:
-    """The weightiest first; codes that are not known here share one phrase."""
+    """The weightiest first; codes that are not known here share one phrase. Without the microscope's."""
     known = [wording.review_reasons[code] for code in REASONS_BY_WEIGHT if code in codes]
-    return known + [wording.other_reason] * bool(codes - set(REASONS_BY_WEIGHT))
+    return known + [wording.other_reason] * bool(codes - {*REASONS_BY_WEIGHT, DEVICE_UNKNOWN})
 
 
 def _named(index: int, finding: Finding, language: Language) -> NamedClass:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from orchestrator.domain import Finding, Focus, FocusShares, Language, Report, ReportRequest
+from orchestrator.domain import DEVICE_UNKNOWN, Finding, Focus, FocusShares, Language, Report, ReportRequest
 from orchestrator.model_contract import CLASS_NAMES, LYMPHOCYTE, NEUTROPHIL
 from orchestrator.report.base import MAX_WORDS
 from orchestrator.report.facts import review_phrases, second_class
@@ -38,6 +38,8 @@ def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
     if focus is not None:
         sentences += [wording.place_unknown] if "no_cell" in codes else _explanation(finding, focus, language)
     sentences += _second_class(finding, wording, language)
+    if DEVICE_UNKNOWN in codes:  # a sentence of its own, which no weightier reason takes the room of
+        sentences.append(f"{wording.suggestion[0].upper()}{wording.suggestion[1:]}.")
     reasons = review_phrases(codes, wording)
     if not reasons:
         return " ".join(sentences)

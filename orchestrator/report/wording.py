@@ -23,7 +23,8 @@ class Wording:
     ``percent`` turns a number with a decimal point into the language's form. ``place`` and ``where`` are
     the two parts of one sentence and get their full stop last. ``decision_unsure`` is said of a low
     confidence. ``review_reasons`` and ``next_step`` go by the code of a reason: why a person should look, and
-    what that person can do about it.
+    what that person can do about it. ``suggestion`` is said where
+    the microscope is not verified.
     """
 
     percent: Callable[[str], str]
@@ -47,6 +48,7 @@ class Wording:
     second_class: str
     review: str
     review_reasons: Mapping[str, str]
+    suggestion: str
     other_reason: str
     more_reasons: str
     next_step: Mapping[str, str]
@@ -66,6 +68,7 @@ REASONS_BY_WEIGHT: Final = (
     "too_small",
     "overexposed",
     "underexposed",
+    "not_audited_class",
 )
 """Codes of review reasons, those first that a reader must not miss where there is no room for all."""
 
@@ -82,6 +85,7 @@ STEPS_BY_USE: Final = (
     "background_focus",
     "close_call",
     "low_confidence",
+    "not_audited_class",
 )
 """Codes of review reasons, those first whose step comes first: a better image may settle all the others."""
 
@@ -145,7 +149,9 @@ _EN: Final = Wording(
         "too_small": "the image is too small",
         "overexposed": "the image is overexposed",
         "underexposed": "the image is underexposed",
+        "not_audited_class": "the audit of the microscope releases no such answer",
     },
+    suggestion="this is a suggestion on an unverified microscope",
     other_reason="the result gives a further reason",
     more_reasons="there are more reasons",
     next_step={
@@ -161,6 +167,7 @@ _EN: Final = Wording(
         "background_focus": "Classify this cell by eye.",
         "close_call": "Compare the cell with both classes.",
         "low_confidence": "Classify this cell by eye.",
+        "not_audited_class": "Classify this cell by eye.",
     },
     other_step="Read the reasons in the result.",
 )
@@ -226,7 +233,9 @@ _TR: Final = Wording(
         "too_small": "görüntü çok küçük",
         "overexposed": "görüntü aşırı pozlanmış",
         "underexposed": "görüntü yetersiz pozlanmış",
+        "not_audited_class": "mikroskobun denetimi böyle bir yanıta onay vermiyor",
     },
+    suggestion="bu, doğrulanmamış bir mikroskopta yalnızca bir öneridir",
     other_reason="sonuçta belirtilen başka bir neden var",
     more_reasons="sonuçta belirtilen başka nedenler var",
     next_step={
@@ -242,6 +251,7 @@ _TR: Final = Wording(
         "background_focus": "Hücrenin sınıfını gözle belirleyin.",
         "close_call": "Hücreyi her iki sınıfla da karşılaştırın.",
         "low_confidence": "Hücrenin sınıfını gözle belirleyin.",
+        "not_audited_class": "Hücrenin sınıfını gözle belirleyin.",
     },
     other_step="Sonuçtaki nedenleri inceleyin.",
 )

@@ -30,6 +30,7 @@ RESULT = CellResult(
     model=ModelIdentity("wbc", 4, "ab" * 32, "tf-serving"),
     profile="raabin",
     analysed_at=datetime(2026, 3, 2, 9, 41, 12, 345678, UTC),
+    device_state="audited",
 )
 
 

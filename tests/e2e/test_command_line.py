@@ -59,6 +59,16 @@ def test_a_table_shows_class_and_confidence(wbc, images):
     assert DISCLAIMER in result.stdout
 
 
+def test_a_table_says_once_that_answers_on_an_unknown_microscope_are_suggestions(wbc, images):
+    unknown, known = wbc("analyse", images), wbc("analyse", images, "--profile", "painted")
+
+    said = "No profile of this microscope was chosen"
+    assert unknown.stdout.count(said) == 1
+    assert unknown.stdout.count("device_unknown") == 3  # in the row of each image, and with what to do
+    assert said not in known.stdout
+    assert "device_unknown" not in known.stdout
+
+
 def test_json_lines_carry_the_whole_result_and_the_language(wbc, images):
     result = wbc("analyse", images, "--json", "--language", "tr")
 
@@ -71,6 +81,8 @@ def test_json_lines_carry_the_whole_result_and_the_language(wbc, images):
     for document in documents:
         assert sum(document["probabilities"].values()) == pytest.approx(1)
         assert document["report"]["language"] == "tr"
+        assert document["device_state"] == "unknown"
+        assert "öneridir" in document["report"]["text"]
         assert document["disclaimer"] == DISCLAIMER
 
 
@@ -82,6 +94,7 @@ def test_csv_has_a_row_per_image_with_all_probabilities(wbc, images):
     for row in rows:
         assert sum(float(row[name]) for name in CLASS_NAMES) == pytest.approx(1, abs=1e-3)
         assert row["class"] in CLASS_NAMES
+        assert (row["device_state"], row["error"], row["disclaimer"]) == ("unknown", "", DISCLAIMER)
 
 
 def test_heatmaps_have_the_size_of_their_images_and_do_not_overwrite_each_other(wbc, images, tmp_path):

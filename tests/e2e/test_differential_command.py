@@ -85,8 +85,10 @@ def test_a_table_shows_intervals_reviews_and_what_is_missing(project_root, folde
     for expected in (
         *CELL_LABELS, "95 % CI", "Own study", "90-100", "cells to look at", "low_confidence",
         "no total white cell count", "could not be analysed", "blasts", "wbc 5", DISCLAIMER,
+        "microscope is unknown to the service",
     ):  # fmt: skip
         assert expected.lower() in result.stdout.lower(), expected
+    assert "device_unknown" not in result.stdout  # said once, in words
     assert "normal" not in result.stdout.lower()
     assert "Traceback" not in result.stderr
 
@@ -106,6 +108,17 @@ def test_csv_has_a_row_per_class(folder):
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["label"] for row in rows] == list(CELL_LABELS)
     assert sum(int(row["count"]) for row in rows) == 5
+    assert {row["device_state"] for row in rows} == {"unknown"}
+    assert {row["label"]: int(row["count"]) for row in rows}["Unidentified"] == 5
+
+
+def test_a_known_microscope_is_chosen_by_its_profile(folder):
+    result = wbc(folder, "--specimen-id", "S-1", "--tta", "none", "--profile", "painted", "--json")
+
+    document = json.loads(result.stdout)
+    assert document["device_state"] == "known"
+    assert len(document["review_list"]) < document["progress"]["counted"] == 5
+    assert "device_unknown" not in result.stdout
 
 
 @pytest.mark.parametrize(

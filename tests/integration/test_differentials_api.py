@@ -108,7 +108,7 @@ def counts(document: dict[str, Any]) -> dict[str, int]:
 
 
 async def test_an_order_is_accepted_analysed_and_counted(client, cells):
-    response = await ordered(client, cells, total_wbc="6.2")
+    response = await ordered(client, cells, total_wbc="6.2", profile="raabin")
     assert response.status_code == 202
     accepted = response.json()
     assert response.headers["location"] == f"{PATH}/{accepted['id']}"
@@ -146,6 +146,22 @@ async def test_each_cell_is_what_one_analysis_of_the_image_says(client, cells):
         assert found["review_codes"] == [reason["code"] for reason in alone["review"]["reasons"]]
         assert cell["needs_review"] == alone["review"]["needed"]
         assert cell["label"] == ("Unidentified" if alone["review"]["needed"] else found["class"])
+
+
+async def test_on_the_default_profile_every_cell_waits_for_a_person_the_least_confident_first(client, cells):
+    document = await done(client, cells)
+    assert document["device_state"] == "unknown"
+    by_id = {cell["id"]: cell for cell in document["cells"]}
+    confidences = [by_id[cell]["result"]["confidence"] for cell in document["review_list"]]
+    assert len(confidences) == len(cells)
+    assert confidences == sorted(confidences)
+    assert counts(document)["Unidentified"] == len(cells)
+    assert document["label_shift"] is None
+    assert [one["code"] for one in document["limitations"]].count("device_unknown") == 1
+
+    known = await done(client, cells, profile="raabin")
+    assert known["device_state"] == "known"
+    assert "device_unknown" not in json.dumps(known)
 
 
 async def test_a_zip_is_as_good_as_its_files(client, cells):

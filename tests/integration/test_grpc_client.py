@@ -78,6 +78,8 @@ async def test_an_analysis_is_a_typed_value(kind, edge, cell):
     assert found.confidence == found.probabilities[found.class_name] == message.decision.confidence
     assert found.image_size == (160, 160)
     assert (found.views, found.profile, found.disclaimer) == (1, "default", DISCLAIMER)
+    assert found.device_state == "unknown"
+    assert found.review_reasons[-1].code == "device_unknown"
     assert found.heatmap is not None
     assert (found.heatmap.media_type, found.heatmap.data) == ("image/jpeg", message.heatmap.data)
     assert found.report is not None

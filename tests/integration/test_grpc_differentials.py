@@ -98,6 +98,7 @@ def as_over_http(found: Differential) -> dict[str, Any]:
             "views",
             "profile",
             "profile_sha256",
+            "device_state",
             "analysed_at",
         )
         return {
@@ -136,6 +137,7 @@ def as_over_http(found: Differential) -> dict[str, Any]:
         "min_cells": found.min_cells,
         "reference_source": found.reference_source,
         "label_shift": None if found.label_shift is None else dict(found.label_shift),
+        "device_state": found.device_state,
         "review_list": list(found.review_list),
         "limitations": [{"code": one.code, "message": one.message} for one in found.limitations],
         "models": [model(one) for one in found.models],

@@ -110,6 +110,7 @@ def as_over_http(answer: pb.Analysis) -> dict[str, Any]:
         },
         "profile": answer.profile,
         "profile_sha256": answer.profile_sha256,
+        "device_state": word(pb.DeviceState, "DEVICE_STATE_", answer.device_state),
         "image": {"height": answer.image.height, "width": answer.image.width},
         "views": answer.views,
         "decision": {
@@ -234,6 +235,7 @@ async def test_both_edges_describe_the_same_model(edge):
         for field in ("name", "description", "preprocessing", "reinhard", "temperature", "adaptive_margin"):
             assert getattr(profile, field) == described[field]
         assert profile.is_default == described["default"]
+        assert pb.DeviceState.Name(profile.device) == f"DEVICE_STATE_{described['device'].upper()}"
         assert (profile.crop_scale if profile.HasField("crop_scale") else None) == described["crop_scale"]
         assert (profile.max_energy if profile.HasField("max_energy") else None) == described["max_energy"]
         assert pb.TestTimeAugmentation.Name(profile.tta).endswith(described["tta"].upper())

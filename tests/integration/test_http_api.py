@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import resources
 from typing import Any
 
 import cv2
@@ -30,7 +32,8 @@ from tests.synthetic_cells import synthetic_cell
 HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
     "class", "confidence", "all_probabilities", "gradcam_image", "llm_report",  # the reference system's
-    "request_id", "needs_review", "review_reasons", "focus_ratio", "views", "model", "profile", "disclaimer",
+    "request_id", "needs_review", "review_reasons", "focus_ratio", "views", "model", "profile",
+    "device_state", "disclaimer",
 }  # fmt: skip
 
 
@@ -101,6 +104,7 @@ async def test_predict_answers_the_reference_systems_fields_and_ours(client, cel
     assert answer["needs_review"] == bool(answer["review_reasons"])
     assert 0 <= answer["focus_ratio"] <= 1
     assert answer["profile"] == "default"
+    assert (answer["device_state"], answer["review_reasons"][-1]) == ("unknown", "device_unknown")
     assert answer["disclaimer"] == DISCLAIMER
 
 
@@ -121,8 +125,9 @@ async def test_predict_speaks_the_language_asked_for(client, cell):
 
 async def test_predict_takes_a_profile_and_ignores_fields_it_does_not_know(client, cell):
     form = {"profile": "raabin", "comment": "from another client"}
-    answer = await client.post("/predict", files={"file": cell}, data=form)
-    assert answer.json()["profile"] == "raabin"
+    answer = (await client.post("/predict", files={"file": cell}, data=form)).json()
+    assert (answer["profile"], answer["device_state"]) == ("raabin", "known")
+    assert "device_unknown" not in answer["review_reasons"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
@@ -522,6 +527,57 @@ async def test_the_model_tells_of_itself(client):
     assert [name for name, profile in profiles.items() if profile["default"]] == ["default"]
     assert all(profile["description"] for profile in profiles.values())
     assert answer["disclaimer"] == DISCLAIMER
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/analyses"])
+async def test_no_profile_of_a_sites_own_and_no_parameter_releases_an_answer_of_an_unaudited_microscope(
+    path, cell, tmp_path
+):
+    """Though all that asks for a review is switched off."""
+    default = (resources.files("orchestrator.profiles") / "default.toml").read_text()
+    generous = default.replace("threshold = 0.6", "threshold = 0.0").replace("max_energy = -2.59", "")
+    generous = generous.replace('"unknown"', '"profiled"').replace("margin = 0.15", "margin = 0.0")
+    (tmp_path / "site.toml").write_text(generous)
+    settings = Settings(profiles_dir=tmp_path, profile="site")
+    services = build_services(settings, model_server=FakeModelServer())
+    async with client_of(build_app(settings, services)) as client:
+        form = {"tta": "none", **({"device_state": "known"} if path == "/predict" else {"heatmap": "false"})}
+        answer = (await client.post(path, files={"file": cell}, data=form)).json()
+        (described,) = [p for p in (await client.get("/v1/model")).json()["profiles"] if p["name"] == "site"]
+    reasons = answer["review_reasons"] if path == "/predict" else answer["review"]["reasons"]
+    assert (answer["profile"], answer["device_state"], described["device"]) == (
+        "site", "profiled", "profiled",
+    )  # fmt: skip
+    assert "device_unknown" in str(reasons)
+
+
+class Audits:
+    """One audit passed; it releases what it is told to."""
+
+    def __init__(self, *, released: bool) -> None:
+        self.released = released
+
+    def state_of(self, profile, model):
+        return "audited" if (profile.name, model.name) == ("motic-tecom", "wbc") else None
+
+    def releases(self, profile, model, class_index, confidence):
+        return self.released and self.state_of(profile, model) and 0 <= class_index < 5 and confidence > 0
+
+
+@pytest.mark.parametrize("released", [True, False])
+async def test_an_audited_microscope_releases_what_its_audit_releases(cell, released):
+    services = build_services(Settings(), model_server=FakeModelServer())
+    services = dataclasses.replace(services, audits=Audits(released=released))
+    async with client_of(build_app(Settings(), services)) as client:
+        audited, default = [
+            (await client.post("/v1/analyses", params={"profile": name}, files={"file": cell})).json()
+            for name in ("motic-tecom", "default")
+        ]
+    codes = [reason["code"] for reason in audited["review"]["reasons"]]
+    assert audited["device_state"] == "audited"
+    assert ("not_audited_class" in codes) != released
+    assert "device_unknown" not in codes
+    assert default["device_state"] == "unknown"
 
 
 async def test_the_service_is_ready_once_its_model_server_has_started():

@@ -249,6 +249,7 @@ async def test_an_analysis_is_the_one_of_our_own_endpoint(client):
         assert found["needs_review"][row] == answer["review"]["needed"]
         codes = ",".join(reason["code"] for reason in answer["review"]["reasons"])
         assert found["review_reasons"][row] == codes
+        assert found["device_state"][row] == answer["device_state"] == "unknown"
         assert found["focus_ratio"][row] == answer["focus"]["ratio"]
         assert found["heatmap"][row] == answer["heatmap"]["data"]
         assert found["report"][row] == answer["report"]["text"]

@@ -27,7 +27,8 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service") as client,
     ):
         image = (project_root / "tests/golden/example.png").read_bytes()
-        response = await client.post("/predict", files={"file": ("example.png", image)})
+        chosen = dict(re.findall(r"-F (profile)=(\w+) localhost:8000/predict", readme))
+        response = await client.post("/predict", files={"file": ("example.png", image)}, data=chosen)
 
     answered = response.json()
     assert response.status_code == 200
@@ -36,7 +37,8 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
     assert shown["confidence"] == pytest.approx(answered["confidence"], abs=0.02)
     assert shown["all_probabilities"] == pytest.approx(answered["all_probabilities"], abs=0.02)
     assert shown["model"] == answered["model"]
-    assert shown["review_reasons"] == answered["review_reasons"]
+    for name in ("needs_review", "review_reasons", "profile", "device_state"):
+        assert shown[name] == answered[name]
     assert shown["disclaimer"] == answered["disclaimer"]
 
 

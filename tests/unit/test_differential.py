@@ -20,9 +20,9 @@ from orchestrator.profiles import load_profiles
 from orchestrator.reference_ranges import ADULTS, ReferenceRanges
 from orchestrator.routing import RoutingPolicy
 from orchestrator.specimen import CELL_LABELS, UNIDENTIFIED, Differential, Range, Signature, Specimen
-from tests.counted_cells import NOW, cell, counted, result, specimen
+from tests.counted_cells import NOW, cell, counted, result, specimen, suggestion
 
-SHARES = MappingProxyType({"default": EQUAL_SHARES})
+SHARES = MappingProxyType({"raabin": EQUAL_SHARES, "default": EQUAL_SHARES})
 RULES = DifferentialRules(class_shares=SHARES)
 
 
@@ -113,19 +113,54 @@ def test_a_persons_decision_goes_before_the_services_class():
     assert found.review_list == ()
 
 
-def test_the_review_list_begins_with_the_closest_call():
+def test_the_review_list_begins_with_the_least_confident():
     unsure = ("close_call",)
     cells = [
-        cell(1, result(review=unsure, margin=0.30)),
-        cell(2, result(margin=0.01)),  # sure enough by the profile's rules
-        cell(3, result(review=unsure, margin=0.05)),
-        cell(4, result(review=unsure, margin=0.02), decided="Monocyte"),
-        cell(5, result(review=unsure, margin=0.05)),
+        cell(1, result(review=unsure, confidence=0.90, margin=0.02)),
+        cell(2, result(confidence=0.30)),  # sure enough by the profile's rules
+        cell(3, result(review=unsure, confidence=0.55, margin=0.30)),
+        cell(4, result(review=unsure, confidence=0.40), decided="Monocyte"),
+        cell(5, result(review=unsure, confidence=0.55)),
         cell(6, "The file is empty."),
         cell(7),
     ]
     found = of(specimen(cells, state="running"))
     assert found.review_list == ("cell-3", "cell-5", "cell-1")
+
+
+def test_on_an_unknown_device_every_cell_waits_for_a_person_however_sure_the_least_confident_first():
+    sure = (0.96, 0.51, 0.99, 0.70)
+    found = of(specimen(cell(n, suggestion(confidence=p)) for n, p in enumerate(sure, start=1)))
+    assert found.review_list == ("cell-2", "cell-4", "cell-1", "cell-3")
+    assert count(found, UNIDENTIFIED).count == found.cells_counted == 4
+    assert found.specimen.device_state == "unknown"
+    said = [limitation.message for limitation in limitations(found) if limitation.code == "device_unknown"]
+    assert len(said) == 1
+    assert "unknown" in said[0]
+
+
+def test_what_persons_decide_on_an_unknown_device_counts_as_anywhere():
+    cells = [cell(n, suggestion(), decided="Neutrophil") for n in range(1, 101)]
+    found = of(specimen(cells))
+    assert found.review_list == ()
+    assert count(found, "Neutrophil").percentage == 100.0
+
+
+@pytest.mark.parametrize(
+    ("states", "least"),
+    [
+        (("audited", "known"), "known"),
+        (("known", "profiled", "audited"), "profiled"),
+        (("profiled", "unknown"), "unknown"),
+        (("audited",), "audited"),
+        ((), None),
+    ],
+)
+def test_a_specimen_is_known_as_far_as_the_least_known_of_its_cells(states, least):
+    analysed = [cell(n, result(device_state=state)) for n, state in enumerate(states, start=1)]
+    found = of(specimen([*analysed, cell(8), cell(9, "The file is empty.")]))
+    assert found.specimen.device_state == least
+    assert ("device_unknown" in codes(found)) == (least in ("unknown", "profiled"))
 
 
 def test_cells_that_wait_or_failed_count_nowhere_and_are_told():
@@ -224,11 +259,20 @@ def test_the_estimate_takes_persons_decisions_as_certain():
     assert of(specimen(cells)).label_shift is None  # fifty are left
 
 
+def test_there_is_no_estimate_while_a_cell_of_an_unverified_device_waits_for_a_person():
+    cells = [cell(n, suggestion(), decided="Neutrophil") for n in range(1, 151)]
+    assert of(specimen(cells)).label_shift is not None
+    for state in ("unknown", "profiled"):
+        waits = cell(151, result(review=("device_unknown",), device_state=state))
+        assert of(specimen([*cells, waits])).label_shift is None
+    assert of(specimen([*cells, cell(151, result(review=("close_call",)))])).label_shift is not None
+
+
 def test_there_is_no_estimate_where_the_shares_behind_the_answers_are_unknown_or_mixed():
     alone = [cell(n, result(profile="routed")) for n in range(1, 151)]
     assert of(specimen(alone)).label_shift is None
-    rules = replace(RULES, class_shares={"default": EQUAL_SHARES, "site": (0.01, 0.03, 0.3, 0.06, 0.6)})
-    mixed = [cell(n, result(profile="site" if n % 2 else "default")) for n in range(1, 301)]
+    rules = replace(RULES, class_shares={"raabin": EQUAL_SHARES, "site": (0.01, 0.03, 0.3, 0.06, 0.6)})
+    mixed = [cell(n, result(profile="site" if n % 2 else "raabin")) for n in range(1, 301)]
     assert of(specimen(mixed), rules).label_shift is None
 
 

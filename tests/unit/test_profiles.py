@@ -43,8 +43,47 @@ def message_of(folder: Path) -> str:
 
 
 def test_the_built_in_profiles_are_a_default_and_one_per_device() -> None:
-    assert list(load_profiles()) == ["cellavision-dm96", "default", "motic-tecom", "raabin"]
+    assert {name: profile.device for name, profile in load_profiles().items()} == {
+        "bccd": "known",
+        "cellavision-dm96": "known",
+        "chula": "known",
+        "default": "unknown",
+        "motic-tecom": "profiled",
+        "painted": "known",
+        "raabin": "known",
+    }
     assert DEFAULT_PROFILE in load_profiles()
+
+
+@pytest.mark.parametrize("name", ["bccd", "chula", "painted"])
+def test_what_the_default_does_is_what_these_do_too(name: str) -> None:
+    default, other = load_profiles()["default"], load_profiles()[name]
+    assert (other.recipe, other.tta, other.routing) == (default.recipe, default.tta, default.routing)
+
+
+@pytest.mark.parametrize("line", ["", 'device = "profiled"\n', 'device = "unknown"\n'])
+def test_the_device_of_a_sites_own_profile_is_profiled_unless_it_says_that_it_is_unknown(
+    tmp_path: Path, line: str
+) -> None:
+    profile = load_profiles(write(tmp_path, line + VALID))["site"]
+    assert profile.device == ("unknown" if "unknown" in line else "profiled")
+
+
+@pytest.mark.parametrize("name", ["site.toml", "raabin.toml"])
+def test_no_profile_of_a_sites_own_says_that_the_model_knows_its_device(tmp_path: Path, name: str) -> None:
+    message = message_of(write(tmp_path, 'device = "known"\n' + VALID, name))
+    assert message.startswith(f"profile {name}, device: expected unknown or profiled")
+    assert "received 'known'" in message
+
+
+def test_no_profile_says_that_an_audit_passed(tmp_path: Path) -> None:
+    assert "'audited'" in message_of(write(tmp_path, 'device = "audited"\n' + VALID))
+
+
+def test_a_sites_own_profile_under_a_built_in_name_is_of_a_device_that_the_model_does_not_know(
+    tmp_path: Path,
+) -> None:
+    assert load_profiles(write(tmp_path, VALID, "raabin.toml"))["raabin"].device == "profiled"
 
 
 @pytest.mark.parametrize("name", sorted(load_profiles()))

@@ -17,3 +17,9 @@ def test_a_document_of_a_version_that_did_not_hash_profiles_is_read():
     document = json.loads(result_document(result()))
     del document["profile_sha256"]
     assert result_of(json.dumps(document)) == result()
+
+
+def test_a_document_of_a_version_that_did_not_ask_for_the_microscope_is_of_an_unknown_one():
+    document = json.loads(result_document(result(device_state="audited")))
+    assert document.pop("device_state") == "audited"
+    assert result_of(json.dumps(document)).device_state == "unknown"

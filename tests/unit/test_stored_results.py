@@ -11,6 +11,7 @@ from orchestrator.stored_results import MAX_LINE_CHARACTERS, read_results
 
 RESULT: dict[str, Any] = {
     "file": "a.png",
+    "device_state": "known",
     "decision": {"class": "Neutrophil", "confidence": 0.9, "margin": 0.8, "decided_by": "none"},
     "review": {"needed": True, "reasons": [{"code": "blurred", "message": "It is blurred."}]},
     "probabilities": dict(zip(CLASS_NAMES, (0.0, 0.0, 0.1, 0.0, 0.9), strict=True)),
@@ -31,6 +32,14 @@ def test_a_line_becomes_the_facts_that_it_was_made_from():
     assert request.focus is not None
     assert (request.focus.focus_ratio, request.focus.shares.nucleus) == (0.9, 0.7)
     assert request.language == "tr"
+
+
+def test_a_line_of_a_version_that_did_not_ask_for_the_microscope_is_of_an_unknown_one():
+    older = {key: value for key, value in RESULT.items() if key != "device_state"}
+    (stored,) = read_results([json.dumps(older)], None)
+    assert stored.request is not None
+    codes = [reason.code for reason in stored.request.finding.review_reasons]
+    assert codes == ["blurred", "device_unknown"]
 
 
 def test_the_language_may_be_chosen():
@@ -55,6 +64,7 @@ def test_a_line_that_tells_an_error_is_kept_and_has_nothing_to_write_about():
         (json.dumps({**RESULT, "probabilities": dict.fromkeys(CLASS_NAMES, 0.9)}), "sum to 1"),
         (json.dumps({**RESULT, "energy": float("nan")}), "energy"),
         (json.dumps({k: v for k, v in RESULT.items() if k != "review"}), "review"),
+        (json.dumps({**RESULT, "device_state": "trusted"}), "device_state"),
         ("[" * 100_000, "line 2"),
         ("9" * 5000, "line 2"),
         (" " + "x" * MAX_LINE_CHARACTERS, "characters"),

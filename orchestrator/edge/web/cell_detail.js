@@ -1,6 +1,7 @@
 // All that is known of one cell: picture, class, reasons, figures, report.
 
 import {announce, el, fill} from "./dom.js";
+import {deviceNote, notOfDevice} from "./device.js";
 import {className, confidenceInWords, number, percent, reasonText, stageName, t} from "./messages.js";
 import {viewer} from "./viewer.js";
 
@@ -9,12 +10,14 @@ export const CLASSES = ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neu
 /**
  * The detail of a result. `url` is the image's, null where it is not at hand; `report` a promise of one, null
  * where none is asked for; `heatNote` and `imageNote` are the keys of what to say where there is no heatmap, or no
- * image; `extra` stands under the decision.
+ * image; `extra` stands under the decision. Of a microscope that is not known it speaks unless `isDeviceTold`.
  */
 export function cellDetail(
   {result, url, name, report = null, heatNote = "noHeatmap", imageNote = "imageNotKept", isSmall = false}, extra = null,
+  isDeviceTold = false,
 ) {
   const {decision, review} = result;
+  const ownReasons = notOfDevice(review.reasons);
   return el("article", {class: "detail", "aria-labelledby": "detail-title"},
     name ? el("p", {class: "file-name"}, name) : null,
     el("div", {class: "detail-head"},
@@ -26,7 +29,8 @@ export function cellDetail(
       el("div", {class: isSmall ? "picture small" : "picture"},
         url ? viewer(url, result, heatNote) : el("p", {class: "note"}, t(imageNote))),
       el("div", {class: "findings"},
-        review.needed ? reasons(review.reasons) : el("p", {class: "note"}, t("noReview")),
+        isDeviceTold ? null : deviceNote(result.device_state),
+        ownReasons.length ? reasons(ownReasons) : el("p", {class: "note"}, t(review.needed ? "noOtherReason" : "noReview")),
         probabilities(result.probabilities, decision.class),
         result.focus ? focusFacts(result.focus) : null)),
     reportSection(report),

@@ -3,6 +3,7 @@
 import {announce, el, fill} from "./dom.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
+import {deviceNote, leastKnown, notOfDevice} from "./device.js";
 import {intake} from "./intake.js";
 import {lazyImage} from "./lazy_image.js";
 import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
@@ -189,6 +190,7 @@ export class CellsView {
     }
     const done = this.#queue.items.filter((item) => item.state === "done");
     if (!place.querySelector(".overview")) fill(place, overview());
+    fill(place.querySelector(".device"), deviceNote(leastKnown(done.map((item) => item.result.device_state))));
     for (const row of place.querySelectorAll(".overview tbody tr")) {
       const found = done.filter((item) => item.result.decision.class === row.dataset.class);
       row.querySelector(".count").textContent = number(found.length);
@@ -210,6 +212,7 @@ function overview() {
   return el("article", {class: "detail overview"},
     el("h3", {}, t("overview")),
     el("p", {class: "note"}, t("chooseCell")),
+    el("div", {class: "device"}),
     el("table", {class: "bars"},
       el("thead", {}, el("tr", {},
         el("th", {scope: "col"}, t("class")), el("th", {scope: "col", class: "number"}, t("count")),
@@ -227,7 +230,7 @@ function reportOf(item) {
   if (settings.get("writer") === "none") return item.report?.promise ?? null;
   const asked = `${language()} ${settings.get("writer")}`;
   if (item.report?.asked !== asked) {
-    const {result, report} = analyseAndReport(item.file, analysisChoice());
+    const {result, report} = analyseAndReport(item.file, analysisChoice(item.file));
     result.catch(() => {});
     item.report = {asked, promise: report};
     report.catch(() => { item.report = null; });  // asked again when the cell is opened again
@@ -255,9 +258,10 @@ class Tile {
     if (shows === this.#shown) return;
     this.#shown = shows;
     this.node.dataset.state = item.state;
-    this.node.classList.toggle("review", item.state === "done" && item.result.review.needed);
+    const isDoubtful = item.state === "done" && notOfDevice(item.result.review.reasons).length > 0;
+    this.node.classList.toggle("review", isDoubtful);
     const words = item.state === "done"
-      ? `${percent(item.result.decision.confidence)}${item.result.review.needed ? ` · ${t("review")}` : ""}`
+      ? `${percent(item.result.decision.confidence)}${isDoubtful ? ` · ${t("review")}` : ""}`
       : t(`state_${item.state}`);
     fill(this.#caption, el("span", {class: "tile-name"}, item.name), el("span", {}, words));
     this.#link.setAttribute("aria-label",

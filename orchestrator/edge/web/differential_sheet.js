@@ -2,6 +2,7 @@
 
 import {el} from "./dom.js";
 import {factList} from "./cell_detail.js";
+import {notOfDevice} from "./device.js";
 import {className, dateTime, number, percent, statementText, t} from "./messages.js";
 
 /** All of it, from the service's document. */
@@ -65,10 +66,11 @@ function span(name, low, high) {
 }
 
 function statements(found) {
-  if (!found.limitations.length) return null;
+  const limitations = notOfDevice(found.limitations);  // that of the microscope stands above
+  if (!limitations.length) return null;
   return el("section", {class: "reasons", "aria-labelledby": "limits-title"},
     el("h3", {id: "limits-title"}, t("limitations")),
-    el("ul", {}, found.limitations.map((one) => el("li", {}, statementText(one, found)))));
+    el("ul", {}, limitations.map((one) => el("li", {}, statementText(one, found)))));
 }
 
 function about(found) {

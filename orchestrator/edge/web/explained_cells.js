@@ -57,7 +57,7 @@ async function explained(found, cell, ownFile) {
 function asAnalysis(cell) {
   const {result} = cell;
   return {
-    request_id: null, model: result.model, profile: result.profile, views: result.views,
+    request_id: null, model: result.model, profile: result.profile, device_state: result.device_state, views: result.views,
     image: {height: result.image_size[0], width: result.image_size[1]},
     decision: {class: result.class, confidence: result.confidence, margin: result.margin},
     review: {needed: result.review_codes.length > 0, reasons: result.review_codes.map((code) => ({code, message: code}))},

@@ -1,6 +1,7 @@
 // What this browser has seen before, and the specimens that the service keeps.
 
 import {el, fill} from "./dom.js";
+import {notOfDevice} from "./device.js";
 import * as differentials from "./differentials.js";
 import {showDetail} from "./cell_detail.js";
 import {all, find, forgetAll} from "./history.js";
@@ -61,7 +62,7 @@ function tile(entry, isSelected) {
   const {decision, review} = entry.result;
   const words = `${className(decision.class)}, ${percent(decision.confidence)}`;
   const image = entry.thumbnail ? lazyImage(() => URL.createObjectURL(entry.thumbnail)) : null;
-  return el("li", {class: `tile${review.needed ? " review" : ""}`},
+  return el("li", {class: `tile${notOfDevice(review.reasons).length ? " review" : ""}`},
     el("a", {
       href: `#/history/${encodeURIComponent(entry.id)}`, "aria-current": isSelected ? "true" : null,
       "aria-label": [entry.name, words, dateTime(entry.when)].join(", "),

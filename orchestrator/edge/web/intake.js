@@ -7,6 +7,8 @@ import {IMAGE_NAME, imagesOfZip, isZip} from "./zip.js";
 const MAX_BYTES = 10 * 2 ** 20;
 /** Of hundreds of files, so that no key press waits until all are looked into. */
 const AT_ONCE = 16;
+/** The samples are painted, and come from no microscope. */
+const SAMPLE_PROFILE = "painted";
 const SAMPLES = ["basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"];
 
 /** The place where files are dropped; `take(files)` gets them, zips unpacked. `compact` makes it small. */
@@ -37,7 +39,8 @@ export function intake(take) {
   async function takeSamples() {
     const found = await Promise.all(SAMPLES.map(async (name) => {
       const response = await fetch(`web/samples/${name}.jpg`);
-      return new File([await response.blob()], `${name}.jpg`, {type: "image/jpeg"});
+      const file = new File([await response.blob()], `${name}.jpg`, {type: "image/jpeg"});
+      return Object.assign(file, {profile: SAMPLE_PROFILE});
     }));
     await taken(found);
   }

@@ -21,6 +21,11 @@ const ENGLISH = {
   review: "review", cancelOne: "Cancel {name}", retryOne: "Try {name} again",
   class: "Class", probability: "Probability", probabilities: "Calibrated probabilities",
   reviewNeeded: "A person should look at this cell", noReview: "Nothing speaks for a second look.",
+  noOtherReason: "Nothing else speaks for a second look.", device_unknown:
+    "This microscope is unknown to the service: answers are suggestions for a person to decide. Choose its profile in the "
+    + "settings if it is one of the known ones; else make a profile, and audit it with “wbc audit-device”.",
+  device_profiled: "This microscope has a profile but no passed audit: answers are suggestions for a person to decide. "
+    + "Audit it with “wbc audit-device”.",
   imageNotKept: "The image itself was not kept.", report: "Report", writtenBy: "Written by: {writer}",
   noReport: "No report was asked for.", reportComes: "The report is being written …",
   reportIsThere: "The report is there.", reportFailed: "The report could not be had; the result stands without it.",
@@ -102,6 +107,11 @@ const TURKISH = {
   review: "kontrol", cancelOne: "{name}: iptal et", retryOne: "{name}: yeniden dene",
   class: "Sınıf", probability: "Olasılık", probabilities: "Kalibre edilmiş olasılıklar",
   reviewNeeded: "Bu hücreye bir kişi bakmalı", noReview: "İkinci bir bakış gerektiren bir şey yok.",
+  noOtherReason: "İkinci bir bakış gerektiren başka bir şey yok.", device_unknown:
+    "Hizmet bu mikroskobu tanımıyor: yanıtlar, bir kişinin karar vereceği önerilerdir. Bilinen mikroskoplardan biriyse "
+    + "ayarlardan profilini seçin; değilse bir profil hazırlayıp “wbc audit-device” ile denetleyin.",
+  device_profiled: "Bu mikroskobun profili var ama geçilmiş bir denetimi yok: yanıtlar, bir kişinin karar vereceği "
+    + "önerilerdir. “wbc audit-device” ile denetleyin.",
   imageNotKept: "Görüntünün kendisi saklanmadı.", report: "Rapor", writtenBy: "Yazan: {writer}",
   noReport: "Rapor istenmedi.", reportComes: "Rapor yazılıyor …", reportIsThere: "Rapor hazır.",
   reportFailed: "Rapor alınamadı; sonuç onsuz geçerlidir.",
@@ -187,6 +197,7 @@ const REASONS_TR = {
   low_confidence: "Model emin değil.",
   close_call: "İki sınıf birbirine çok yakın.",
   background_focus: "Karar arka plana dayanıyor olabilir: ısı haritasının çoğu hücrenin dışında.",
+  not_audited_class: "Bu mikroskobun denetimi, bu sınıfta bu güvenle verilen yanıtları onaylamıyor.",
 };
 
 const STATEMENTS_TR = {
@@ -211,6 +222,7 @@ const REASONS_EN = {
   out_of_distribution: "The image is unlike those that the model was trained on.",
   outside_routed_classes: "Routing shut out the class that the model saw.", low_confidence: "The model is not confident.",
   close_call: "Two classes are close.", background_focus: "Most of the heatmap lies beside the cell.",
+  not_audited_class: "The audit of this microscope does not release answers of this class at this confidence.",
 };
 
 const STAGES_TR = {

@@ -49,7 +49,7 @@ export class Queue extends EventTarget {
   #nextId = 1;
   #timer = 0;
 
-  /** `options()` gives language, profile and tta when an image's turn comes. */
+  /** `options(file)` gives language, profile and tta when an image's turn comes. */
   constructor(options) {
     super();
     this.#options = options;
@@ -120,7 +120,7 @@ export class Queue extends EventTarget {
     item.abort = new AbortController();
     this.#note(item);
     try {
-      const result = await analyse(item.file, {...this.#options(), signal: item.abort.signal});
+      const result = await analyse(item.file, {...this.#options(item.file), signal: item.abort.signal});
       if (item.state === "running") Object.assign(item, {state: "done", result});
     } catch (error) {
       if (item.state === "running") this.#failed(item, error);

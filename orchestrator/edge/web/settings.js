@@ -75,11 +75,11 @@ function valid(values) {
 
 export const settings = new Settings();
 
-/** What is chosen for an analysis. */
-export function analysisChoice() {
+/** What is chosen for an analysis; a file that has a profile of its own, such as a sample, keeps that. */
+export function analysisChoice(file = null) {
   const writer = settings.get("writer");
   return {
-    language: settings.get("language"), profile: settings.get("profile"), tta: settings.get("tta"),
+    language: settings.get("language"), profile: file?.profile ?? settings.get("profile"), tta: settings.get("tta"),
     writer: writer === "none" ? "" : writer,
   };
 }

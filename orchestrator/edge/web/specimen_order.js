@@ -9,6 +9,12 @@ import {settings} from "./settings.js";
 const MAX_TRIES = 5;
 const LONGEST_WAIT_S = 30;
 
+/** The samples' own where there is nothing else among the images, and the chosen one otherwise. */
+function profileOf(files) {
+  const [first, ...others] = new Set(files.map((file) => file.profile));
+  return others.length ? settings.get("profile") : first ?? settings.get("profile");
+}
+
 /** The form; `ordered(id, files)` is told when the service has kept the order. `taken(files)` adds images. */
 export function orderForm(ordered) {
   let files = [];
@@ -34,7 +40,7 @@ export function orderForm(ordered) {
   async function order() {
     const specimen = {
       specimenId: name.value.trim(), totalWbc: total.valueAsNumber || null,
-      profile: settings.get("profile"), tta: settings.get("tta"), key,
+      profile: profileOf(files), tta: settings.get("tta"), key,
     };
     for (let tries = 1; ; tries += 1) {
       status.textContent = t("sending", {count: number(files.length)});

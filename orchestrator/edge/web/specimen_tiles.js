@@ -1,4 +1,4 @@
-// The cells of a specimen as tiles: those that wait for a person, closest calls first, and all others by class.
+// The cells of a specimen as tiles: those that wait for a person, least confident first, and all others by class.
 
 import {el} from "./dom.js";
 import {apiKey, blobAddress} from "./api.js";

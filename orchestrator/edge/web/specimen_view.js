@@ -3,6 +3,7 @@
 import {announce, el, fill} from "./dom.js";
 import {cellDetail} from "./cell_detail.js";
 import {sheet} from "./differential_sheet.js";
+import {deviceNote} from "./device.js";
 import * as differentials from "./differentials.js";
 import {ExplainedCells} from "./explained_cells.js";
 import {className, dateTime, errorText, keyName, language, number, specimenState, t} from "./messages.js";
@@ -110,7 +111,7 @@ export class SpecimenView {
           await after(1000 * RETRY_S);
           continue;
         }
-        // Only now it is known which is the closest call.
+        // Only now it is known which is the least confident.
         this.#goTo(found.review_list[0] ?? this.#current);
         announce(t("allDone", {count: number(found.progress.counted)}));
         return;
@@ -150,6 +151,7 @@ export class SpecimenView {
       state: el("span", {class: "note", id: "specimen-state"}),
       problem: el("p", {class: "problem", role: "alert"}),
       signed: el("p", {id: "signed"}),
+      device: el("div", {id: "device"}),
       sheet: el("div", {id: "sheet"}),
       reviewTitle: el("h3", {id: "review-title"}),
       help: keysHelp(),
@@ -160,7 +162,7 @@ export class SpecimenView {
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
       el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state),
-      parts.problem, progress.node, parts.signed,
+      parts.problem, progress.node, parts.signed, parts.device,
       el("div", {class: "split specimen"},
         el("div", {}, parts.sheet, exports(found.id), trail(found.id, numberOf)),
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
@@ -183,6 +185,7 @@ export class SpecimenView {
     if (found.signature) {
       signed.textContent = `${t("signedBy", {person: found.signature.person, when: dateTime(found.signature.signed_at)})}. ${t("closed")}`;
     }
+    fill(this.#parts.device, deviceNote(found.device_state));
     fill(paper, sheet(found));
     tiles.show(found);
     this.#showProgress();
@@ -244,7 +247,7 @@ export class SpecimenView {
     const cell = this.#current && this.#cell(this.#current);
     if (!cell) return;
     const draw = (detail) => fill(this.#parts.panel, this.#cellHead(cell.id), detail
-      ? cellDetail(detail, this.#decisionOf(this.#cell(cell.id))) : this.#unanalysed(this.#cell(cell.id)));
+      ? cellDetail(detail, this.#decisionOf(this.#cell(cell.id)), true) : this.#unanalysed(this.#cell(cell.id)));
     if (!cell.result) {
       draw(null);
       return;

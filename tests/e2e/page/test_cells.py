@@ -64,9 +64,28 @@ def test_a_cell_shows_picture_figures_and_report(page: Page) -> None:
     expect(detail.locator(".findings")).to_contain_text("ρ = ")
     detail.locator("summary").click()
     expect(detail.locator(".more")).to_contain_text("wbc")
-    expect(detail.locator(".more")).to_contain_text("default")
+    expect(detail.locator(".more")).to_contain_text("painted")
+    expect(page.locator(".device-note")).to_have_count(0)
     expect(detail.locator(".timings")).to_contain_text("preprocess")
     kept(page, "cell")
+
+
+def test_that_answers_are_suggestions_is_said_once_and_marks_no_single_cell(
+    page: Page, cells: list[Path]
+) -> None:
+    send(page, *cells[:4])
+    all_done(page)
+
+    expect(page.locator(".device-note")).to_have_count(1)
+    expect(page.locator(".overview .device-note")).to_contain_text("suggestions for a person to decide")
+    counts = page.locator(".overview .to-review").all_inner_texts()
+    assert sum(map(int, counts)) == 4
+    marked = page.locator(".gallery .tile.review").count()
+    assert marked < 4
+    page.locator(".gallery .tile:not(.review) a").first.click()
+    expect(page.locator("#detail .device-note")).to_have_count(1)
+    expect(page.locator("#detail .findings")).to_contain_text("Nothing else speaks for a second look.")
+    expect(page.locator("#detail .report-text")).to_contain_text("a suggestion on an unverified microscope")
 
 
 def test_heat_and_image_lie_on_each_other_in_the_images_own_proportions(page: Page, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from tests.running_service import PROJECT_ROOT, running_service
 WAIT_MS = 60_000
 
 
-def order(page: Page, files: list[Path], name: str, total: str = "") -> None:
+def order(page: Page, files: list[Path], name: str, total: str = "", profile: str = "painted") -> None:
+    """Order a specimen of these painted cells, by their own profile where no other is chosen."""
+    choose(page, profile=profile)
     page.goto("/#/specimen")
     page.fill("#specimen-id", name)
     page.fill("#total-wbc", total)
@@ -96,6 +98,43 @@ def test_a_specimen_is_ordered_counted_reviewed_by_keyboard_signed_and_exported(
     for hidden in ("nav", "#review-detail", "#specimen-gallery", "#print"):
         expect(page.locator(hidden)).to_be_hidden()
     kept(page, "specimen_print")
+
+
+@pytest.mark.parametrize(
+    ("profile", "says"), [("", "unknown to the service"), ("motic-tecom", "no passed audit")]
+)
+def test_on_an_unverified_microscope_all_wait_the_least_confident_first_and_it_is_said_once(
+    page: Page, cells: list[Path], profile: str, says: str
+) -> None:
+    order(page, cells[:5], "S-31", profile=profile)
+
+    expect(page.locator(".review-list .tile")).to_have_count(5)
+    expect(page.locator(".device-note")).to_have_count(1)
+    expect(page.locator("#device .device-note")).to_contain_text(says)
+    expect(page.locator("#device .device-note")).to_contain_text("wbc audit-device")
+    with page.expect_download() as download:
+        page.click("a[data-export='json']")
+    document = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    result_of = {cell["id"]: cell["result"] for cell in document["cells"]}
+    assert all("device_unknown" in result["review_codes"] for result in result_of.values())
+    confidences = [result_of[cell]["confidence"] for cell in document["review_list"]]
+    assert confidences == sorted(confidences)
+    for cell in document["cells"]:
+        page.locator(f".review-list .tile[data-cell='{cell['id']}'] a").click()
+        expect(page.locator("#cell-head")).to_contain_text(f"Cell {cell['number']} ")
+        expect(page.locator("#review-detail .legend")).to_be_visible()
+        expect(page.locator("#review-detail .findings")).not_to_contain_text("microscope")
+    expect(page.locator("#sheet .reasons")).not_to_contain_text("microscope")
+    choose(page, language="tr")
+    page.go_back()
+    expect(page.locator("#device .device-note")).to_contain_text("mikrosko")
+
+
+def test_on_a_known_microscope_the_page_says_nothing_of_it(page: Page, cells: list[Path]) -> None:
+    order(page, cells[:3], "S-32", profile="raabin")
+
+    expect(page.locator("#sheet .reasons")).to_be_visible()
+    expect(page.locator(".device-note")).to_have_count(0)
 
 
 def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:

@@ -43,6 +43,7 @@ def analysis() -> Analysis:
         model=ModelIdentity("wbc", 3, "ab" * 32),
         profile="raabin",
         profile_sha256="cd" * 32,
+        device_state="audited",
         image_size=(480, 640),
         views=8,
         focus=Focus(0.8, FocusShares(0.5, 0.3, 0.2)),
@@ -60,6 +61,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "model": {"name": "wbc", "version": 3, "sha256": "ab" * 32, "server": "embedded"},
         "profile": "raabin",
         "profile_sha256": "cd" * 32,
+        "device_state": "audited",
         "image": {"height": 480, "width": 640},
         "views": 8,
         "decision": {
@@ -127,6 +129,7 @@ def test_the_reference_systems_fields_carry_its_names(analysis):
     assert document["gradcam_image"] == "iVBORw=="
     assert document["llm_report"] == "A neutrophil."
     assert document["review_reasons"] == ["low_margin"]
+    assert document["device_state"] == "audited"
 
 
 @pytest.mark.parametrize("parameters", [PredictParameters, AnalysisParameters])

@@ -42,6 +42,13 @@ def test_every_label_has_a_row_with_all_its_figures(name):
     assert {row["status"] for row in found} == {status}
 
 
+@pytest.mark.parametrize(("name", "state"), [("final", "known"), ("unknown_device", "unknown")])
+def test_both_tables_say_how_far_the_microscope_is_known(name, state):
+    differential = EXAMPLES[name].differential
+    for table in (class_table(differential), cell_table(differential)):
+        assert {row["device_state"] for row in rows(table)} == {state}
+
+
 def test_every_image_has_a_row_whatever_became_of_it():
     differential = EXAMPLES["too_few_cells"].differential
     found = rows(cell_table(differential))
@@ -52,11 +59,11 @@ def test_every_image_has_a_row_whatever_became_of_it():
         assert row["image_sha256"] == cell.image_sha256
         probabilities = [row[f"p_{name.lower()}"] for name in CLASS_NAMES]
         result = cell.result
-        told = (row["profile"], row["profile_sha256"], row["model_sha256"], row["views"])
+        told = (row["profile"], row["profile_sha256"], row["device_state"], row["model_sha256"], row["views"])
         assert told == (
-            (result.profile, result.profile_sha256, result.model.sha256, str(result.views))
+            (result.profile, result.profile_sha256, "known", result.model.sha256, str(result.views))
             if result
-            else ("",) * 4
+            else ("",) * 5
         )
         assert probabilities == ([str(p) for p in cell.result.probabilities] if cell.result else [""] * 5)
     assert (found[6]["class"], found[6]["decision"], found[6]["decided_by"]) == (

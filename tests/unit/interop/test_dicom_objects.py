@@ -132,7 +132,9 @@ async def test_the_report_holds_the_result_in_numbers_and_codes(of_dicom):
     said = [(q.name.meaning, q.value.meaning) for q in group.get_qualitative_evaluations()]
     assert ("Class of one cell", finding.class_name) in said
     assert ("A person should look at it", "Yes" if finding.needs_review else "No") in said
-    assert len(said) == 2 + len(finding.review_reasons)
+    assert of_dicom.analysis.device_state == "unknown"  # the service's default profile
+    assert ("How far the microscope is known", "Unknown microscope") in said
+    assert len(said) == 3 + len(finding.review_reasons)
     lines = [(line.name, line.value) for line in checked_object(of_dicom.report.data).lines]
     assert ("Comment", DISCLAIMER) in lines
     for reason in finding.review_reasons:

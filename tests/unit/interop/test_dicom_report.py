@@ -70,6 +70,17 @@ def test_each_class_is_a_group_with_its_share_interval_and_loinc_code():
     assert flag.value.meaning == "Above the reference range"
 
 
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [("final", "Microscope that the model was trained on"), ("unknown_device", "Unknown microscope")],
+)
+def test_the_group_of_the_specimen_says_how_far_the_microscope_is_known(name, meaning):
+    groups = sr_of(report_of(EXAMPLES[name])).content.get_image_measurement_groups()
+    (specimen,) = [group for group in groups if group.tracking_identifier == "Specimen"]
+    (state,) = specimen.get_qualitative_evaluations()
+    assert (state.name.meaning, state.value.meaning) == ("How far the microscope is known", meaning)
+
+
 def test_with_too_few_cells_there_are_counts_and_no_shares():
     lines = checked_object(report_of(EXAMPLES["too_few_cells"]).data).lines
     names = [line.name for line in lines]

@@ -113,6 +113,23 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method):
         assert component(summary, code)["valueQuantity"]["value"] == number
 
 
+@pytest.mark.parametrize(("name", "state"), [("final", "known"), ("unknown_device", "unknown")])
+def test_it_says_how_far_the_microscope_is_known_of_the_specimen_and_of_each_cell(name, state):
+    document = bundle(EXAMPLES[name].differential, per_cell=True)
+    for found in resources(document, "Observation"):
+        code = found["code"]["coding"][0]["code"]
+        if code in ("cells-counted", "cell-class"):
+            told = component(found, "device-state")["valueCodeableConcept"]["coding"][0]["code"]
+            assert told == f"device-{state}"
+    (report,) = resources(document, "DiagnosticReport")
+    assert ("The microscope is unknown to the service" in report["text"]["div"]) == (state == "unknown")
+
+
+def test_before_the_first_result_nothing_is_said_of_the_microscope():
+    waiting = replace(TOO_FEW.specimen, cells=TOO_FEW.specimen.cells[-1:])
+    assert "device-state" not in json.dumps(bundle(replace(TOO_FEW, specimen=waiting)))
+
+
 def test_there_are_absolute_counts_only_with_a_total_and_the_total_is_no_result_of_its_own():
     def codes(name: str) -> set[str]:
         document = bundle(EXAMPLES[name].differential)

@@ -82,8 +82,27 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method, kind):
         else:
             assert float(found[volume].obx_5.value) == pytest.approx(count.absolute, abs=0.0005)
             assert found[volume].obx_6.obx_6_1.value == "10*3/uL"
+    state = found["device-state"]
+    assert state.obx_2.value == "CWE"
+    assert state.obx_4.value == str(len(differential.counts) + 1)
+    assert state.obx_5.to_er7() == (
+        "" if is_cancelled else "device-known^Microscope that the model was trained on^99WBC"
+    )
     assert coding.TOTAL_WBC.code not in found
     assert {obx.obx_8.value for obx in found.values()} <= {"", "H", "L"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_microscope_is_told_as_a_code_and_in_words(kind):
+    data = message(EXAMPLES["unknown_device"].differential, kind)
+    assert results(data)["device-state"].obx_5.obx_5_1.value == "device-unknown"
+    assert b"The microscope is unknown to the service" in data
+    assert b"The microscope is unknown" not in message(FINAL, kind)
+
+
+def test_before_the_first_result_nothing_is_said_of_the_microscope():
+    waiting = replace(PRELIMINARY.specimen, cells=())
+    assert "device-state" not in results(message(replace(PRELIMINARY, specimen=waiting), "oru"))
 
 
 def test_status_is_final_only_where_a_person_signed_who_is_then_named():

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain import (
+    DEVICE_UNKNOWN,
     Finding,
     Focus,
     FocusShares,
@@ -27,7 +28,7 @@ from orchestrator.report.wording import REASONS_BY_WEIGHT, STEPS_BY_USE, WORDING
 from orchestrator.routing import AveragedPrediction, RoutingPolicy, route
 
 LANGUAGES: tuple[Language, ...] = ("en", "tr")
-CODES = (*REASONS_BY_WEIGHT, "a_code_from_the_future")
+CODES = (*REASONS_BY_WEIGHT, "a_code_from_the_future", DEVICE_UNKNOWN)
 FILE_NAME = "patient_smith_042.jpg"
 
 DIAGNOSIS = {
@@ -332,6 +333,23 @@ def test_every_reason_that_routing_gives_has_a_phrase(mode: RoutingMode) -> None
     )
     assert len(result.review_reasons) >= 3
     assert {reason.code for reason in result.review_reasons} <= set(REASONS_BY_WEIGHT)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_that_it_is_a_suggestion_is_said_once_and_whatever_else_there_is_to_say(language: Language) -> None:
+    words = WORDING[language].suggestion[1:]
+    for others in subsets(CODES[:-1]):
+        text = compose(
+            finding(NEUTROPHIL, codes=(*others, DEVICE_UNKNOWN)), focus(0.15, 0.48, 0.37), language
+        )
+        assert text.count(words) == 1
+        assert words not in compose(finding(NEUTROPHIL, codes=others), focus(0.15, 0.48, 0.37), language)
+
+
+def test_on_an_unverified_microscope_a_result_without_another_reason_ends_with_that() -> None:
+    text = compose(finding(NEUTROPHIL, codes=(DEVICE_UNKNOWN,)), None, "en")
+    assert text.endswith(" This is a suggestion on an unverified microscope.")
+    assert "review" not in text
 
 
 def test_where_reasons_do_not_fit_the_weightiest_stay_and_the_rest_is_announced() -> None:

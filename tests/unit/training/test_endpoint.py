@@ -40,7 +40,13 @@ def analysis(**changes):
         "model": {"name": "wbc", "version": 3, "sha256": "f" * 64},
         "profile": "default",
         "decision": {"class": "Monocyte", "confidence": 0.6, "margin": 0.4, "decided_by": "none"},
-        "review": {"needed": True, "reasons": [{"code": "close_call", "message": "close"}]},
+        "review": {
+            "needed": True,
+            "reasons": [
+                {"code": "close_call", "message": "close"},
+                {"code": "device_unknown", "message": "of the microscope"},
+            ],
+        },
         "probabilities": dict(zip(CLASS_NAMES, SHARES, strict=True)),
         "aux_neutrophil_probability": 0.1 + 0.2,
         "energy": -4.25,

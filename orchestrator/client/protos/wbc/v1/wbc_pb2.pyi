@@ -69,6 +69,14 @@ class FocusJudgement(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FOCUS_JUDGEMENT_DOUBTFUL: _ClassVar[FocusJudgement]
     FOCUS_JUDGEMENT_BACKGROUND: _ClassVar[FocusJudgement]
 
+class DeviceState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEVICE_STATE_UNSPECIFIED: _ClassVar[DeviceState]
+    DEVICE_STATE_UNKNOWN: _ClassVar[DeviceState]
+    DEVICE_STATE_PROFILED: _ClassVar[DeviceState]
+    DEVICE_STATE_KNOWN: _ClassVar[DeviceState]
+    DEVICE_STATE_AUDITED: _ClassVar[DeviceState]
+
 class SpecimenState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SPECIMEN_STATE_UNSPECIFIED: _ClassVar[SpecimenState]
@@ -124,6 +132,11 @@ FOCUS_JUDGEMENT_UNSPECIFIED: FocusJudgement
 FOCUS_JUDGEMENT_SOUND: FocusJudgement
 FOCUS_JUDGEMENT_DOUBTFUL: FocusJudgement
 FOCUS_JUDGEMENT_BACKGROUND: FocusJudgement
+DEVICE_STATE_UNSPECIFIED: DeviceState
+DEVICE_STATE_UNKNOWN: DeviceState
+DEVICE_STATE_PROFILED: DeviceState
+DEVICE_STATE_KNOWN: DeviceState
+DEVICE_STATE_AUDITED: DeviceState
 SPECIMEN_STATE_UNSPECIFIED: SpecimenState
 SPECIMEN_STATE_WAITING: SpecimenState
 SPECIMEN_STATE_RUNNING: SpecimenState
@@ -337,7 +350,7 @@ class Report(_message.Message):
     def __init__(self, text: _Optional[str] = ..., writer: _Optional[str] = ..., language: _Optional[_Union[Language, str]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("request_id", "model", "profile", "image", "views", "decision", "needs_review", "review_reasons", "probabilities", "aux_neutrophil_probability", "energy", "focus", "heatmap", "outlines", "report", "timings_ms", "disclaimer", "profile_sha256", "not_wbc")
+    __slots__ = ("request_id", "model", "profile", "image", "views", "decision", "needs_review", "review_reasons", "probabilities", "aux_neutrophil_probability", "energy", "focus", "heatmap", "outlines", "report", "timings_ms", "disclaimer", "profile_sha256", "not_wbc", "device_state")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -364,6 +377,7 @@ class Analysis(_message.Message):
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
     PROFILE_SHA256_FIELD_NUMBER: _ClassVar[int]
     NOT_WBC_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: Model
     profile: str
@@ -383,7 +397,8 @@ class Analysis(_message.Message):
     disclaimer: str
     profile_sha256: str
     not_wbc: float
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ...) -> None: ...
+    device_state: DeviceState
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
 
 class SpecimenOrder(_message.Message):
     __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images")
@@ -460,7 +475,7 @@ class ClassCount(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., count: _Optional[int] = ..., percentage: _Optional[float] = ..., interval: _Optional[_Union[Range, _Mapping]] = ..., absolute: _Optional[float] = ..., absolute_interval: _Optional[_Union[Range, _Mapping]] = ..., reference: _Optional[_Union[Range, _Mapping]] = ..., flag: _Optional[_Union[Flag, str]] = ...) -> None: ...
 
 class CellResult(_message.Message):
-    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc")
+    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state")
     CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
@@ -475,6 +490,7 @@ class CellResult(_message.Message):
     ANALYSED_AT_FIELD_NUMBER: _ClassVar[int]
     PROFILE_SHA256_FIELD_NUMBER: _ClassVar[int]
     NOT_WBC_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     cell_class: CellClass
     confidence: float
     margin: float
@@ -489,7 +505,8 @@ class CellResult(_message.Message):
     analysed_at: _timestamp_pb2.Timestamp
     profile_sha256: str
     not_wbc: float
-    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ...) -> None: ...
+    device_state: DeviceState
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
 
 class CellDecision(_message.Message):
     __slots__ = ("cell_class", "person", "decided_at")
@@ -546,7 +563,7 @@ class Signature(_message.Message):
     def __init__(self, person: _Optional[str] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -565,6 +582,7 @@ class Differential(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     CELLS_FIELD_NUMBER: _ClassVar[int]
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -583,7 +601,8 @@ class Differential(_message.Message):
     signature: Signature
     cells: _containers.RepeatedCompositeFieldContainer[Cell]
     disclaimer: str
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+    device_state: DeviceState
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -618,7 +637,7 @@ class ModelSignature(_message.Message):
     def __init__(self, name: _Optional[str] = ..., outputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Profile(_message.Message):
-    __slots__ = ("name", "description", "is_default", "preprocessing", "crop_scale", "reinhard", "tta", "adaptive_margin", "routing", "temperature", "review_threshold", "review_margin", "max_energy", "prior", "training_prior", "max_not_wbc")
+    __slots__ = ("name", "description", "is_default", "preprocessing", "crop_scale", "reinhard", "tta", "adaptive_margin", "routing", "temperature", "review_threshold", "review_margin", "max_energy", "prior", "training_prior", "max_not_wbc", "device")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
@@ -635,6 +654,7 @@ class Profile(_message.Message):
     PRIOR_FIELD_NUMBER: _ClassVar[int]
     TRAINING_PRIOR_FIELD_NUMBER: _ClassVar[int]
     MAX_NOT_WBC_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     is_default: bool
@@ -651,7 +671,8 @@ class Profile(_message.Message):
     prior: _containers.RepeatedScalarFieldContainer[float]
     training_prior: _containers.RepeatedScalarFieldContainer[float]
     max_not_wbc: float
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: _Optional[bool] = ..., preprocessing: _Optional[str] = ..., crop_scale: _Optional[float] = ..., reinhard: _Optional[bool] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., adaptive_margin: _Optional[float] = ..., routing: _Optional[_Union[Routing, str]] = ..., temperature: _Optional[float] = ..., review_threshold: _Optional[float] = ..., review_margin: _Optional[float] = ..., max_energy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ..., training_prior: _Optional[_Iterable[float]] = ..., max_not_wbc: _Optional[float] = ...) -> None: ...
+    device: DeviceState
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: _Optional[bool] = ..., preprocessing: _Optional[str] = ..., crop_scale: _Optional[float] = ..., reinhard: _Optional[bool] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., adaptive_margin: _Optional[float] = ..., routing: _Optional[_Union[Routing, str]] = ..., temperature: _Optional[float] = ..., review_threshold: _Optional[float] = ..., review_margin: _Optional[float] = ..., max_energy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ..., training_prior: _Optional[_Iterable[float]] = ..., max_not_wbc: _Optional[float] = ..., device: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
 
 class ReportWriter(_message.Message):
     __slots__ = ("name", "model", "sends_to")

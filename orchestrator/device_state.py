@@ -1,0 +1,106 @@
+"""How far the service knows the microscope of an image, and what follows from that for the answer.
+
+On a device that the model was not trained on, and that no audit has passed, an answer is a suggestion: it
+waits for a person, however sure the model is. Nothing that can be set overrides that. On an audited device
+the audit says which answers need nobody.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Literal, Protocol
+
+from orchestrator.domain import (
+    DEVICE_UNKNOWN,
+    NOT_AUDITED_CLASS,
+    DeviceState,
+    Finding,
+    ModelIdentity,
+    ReviewReason,
+)
+from orchestrator.profiles import Profile
+
+
+class DeviceAudits(Protocol):
+    """The audits of a site's microscopes."""
+
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:
+        """``audited`` where an audit of this profile's device with this model passed and still holds."""
+
+    def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
+        """Whether that audit releases an answer of this class (of ``CLASS_NAMES``) at this confidence, in
+        [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoAudits:
+    """No device was audited."""
+
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def releases(
+        self,
+        profile: Profile,  # noqa: ARG002
+        model: ModelIdentity,  # noqa: ARG002
+        class_index: int,  # noqa: ARG002
+        confidence: float,  # noqa: ARG002
+    ) -> bool:
+        """Never."""
+        return False
+
+
+NO_AUDITS: Final = NoAudits()
+
+_WHAT_TO_DO: Final = (
+    "this answer is a suggestion; choose the profile of the microscope if it is one of the known ones, or "
+    "make a profile and audit it with `wbc audit-device`."
+)
+_NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
+_CONTRADICTED: Final = f"The cells do not look as those of the profile's microscope do: {_WHAT_TO_DO}"
+_PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
+_NOT_RELEASED: Final = ReviewReason(
+    NOT_AUDITED_CLASS,
+    "Answers of this class at this confidence are not released by the audit of this microscope.",
+)
+
+
+def device_state(
+    profile: Profile, model: ModelIdentity, audits: DeviceAudits = NO_AUDITS, *, contradicted: bool = False
+) -> DeviceState:
+    """How far the device of ``profile`` is known; ``contradicted`` where its cells do not fit the profile.
+
+    A profile of no device is no device's, whatever an audit says of it.
+    """
+    if contradicted or profile.device == "unknown":
+        return "unknown"
+    return audits.state_of(profile, model) or profile.device
+
+
+def with_device_reason(
+    finding: Finding,
+    state: DeviceState,
+    profile: Profile,
+    model: ModelIdentity,
+    audits: DeviceAudits = NO_AUDITS,
+) -> Finding:
+    """The finding, marked for review where it may not be released on a device of this ``state``: always on
+    one that is unknown or merely profiled (``device_unknown``), on an audited one unless the audit says so
+    (``not_audited_class``)."""
+    match state:
+        case "unknown":
+            sentence = _NONE_CHOSEN if profile.device == "unknown" else _CONTRADICTED
+            reason = ReviewReason(DEVICE_UNKNOWN, sentence)
+        case "profiled":
+            reason = ReviewReason(DEVICE_UNKNOWN, _PROFILED)
+        case "audited" if not audits.releases(profile, model, finding.class_index, finding.confidence):
+            reason = _NOT_RELEASED
+        case _:
+            return finding
+    return replace(finding, review_reasons=(*finding.review_reasons, reason))
+
+
+def device_sentences(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What is said once of many findings: why the microscope makes suggestions of them, and what to do."""
+    reasons = (reason for finding in findings for reason in finding.review_reasons)
+    return tuple(dict.fromkeys(reason.message for reason in reasons if reason.code == DEVICE_UNKNOWN))
