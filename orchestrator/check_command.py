@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from orchestrator.device_audit import AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.api_key_file import read_keys
 from orchestrator.edge.http_schemas import Health
@@ -98,6 +99,8 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
             yield _tried("gRPC", lambda: _grpc(settings, settings.grpc.port or 0))
     if settings.store.url is not None:
         yield _tried("store", lambda: asyncio.run(_store(settings.store)))
+    if settings.audits_dir is not None:
+        yield _tried("audits", lambda: _audits(settings.audits_dir or Path()))
     if settings.embedded.cache_dir is not None:
         yield _tried("cache", lambda: _cache(settings.embedded.cache_dir or Path()))
     yield from _services(_as_patient(settings))
@@ -131,6 +134,14 @@ def _access(settings: Settings) -> str:
             "WBC_SECURITY__API_KEYS_FILE: holds no key that opens; `wbc keys create` makes one"
         )
     return "callers show a key or a token" if access.authenticator.asks else "callers are not asked"
+
+
+def _audits(folder: Path) -> str:
+    if not folder.is_dir():
+        raise ConfigurationError("WBC_AUDITS_DIR: expected a folder")
+    found = [AuditFile(path).read() for path in sorted(folder.glob("*.json"))]
+    hold = sum(one.verdict is not None and not one.is_suspended() for one in found)
+    return f"{len(found)} audits of microscopes, of which {hold} are judged and hold"
 
 
 def _http(settings: Settings, held: ExitStack) -> str:
