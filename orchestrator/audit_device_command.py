@@ -33,7 +33,7 @@ from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.image_files import image_files, progress_of
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import load_settings
 from orchestrator.terminal_text import shown
 from orchestrator.whole_file import write_whole
 from orchestrator.wiring import build_services
@@ -110,16 +110,18 @@ def plan(
     if profile not in services.profiles:
         raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
     chosen = services.profiles[profile]
+    thresholds = _thresholds(threshold) or dict.fromkeys(CLASS_NAMES, chosen.routing.review_threshold)
+    fitting = {_sha256_of(path) for path in image_files(fitting_images or ())}
     try:
         frozen = AuditPlan(
             profile=profile,
             profile_sha256=chosen.sha256,
             model=AuditedModel.of(asyncio.run(_identity(services)), settings.embedded.precision),
-            thresholds=_thresholds(threshold) or dict.fromkeys(CLASS_NAMES, chosen.routing.review_threshold),
+            thresholds=thresholds,
             cells_per_class=cells_per_class,
             seed=secrets.randbits(63) if seed is None else seed,
             planned_at=datetime.now(UTC),
-            fitting_images=tuple(sorted({_sha256_of(path) for path in image_files(fitting_images or ())})),
+            fitting_images=tuple(sorted(fitting)),
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -158,7 +160,7 @@ def add(
     services = build_services(settings)
     file = AuditFile(audit)
     with file.held():
-        adding = _Adding(file, specimen, services, settings)
+        adding = Adding(file, specimen, services, settings.embedded.precision)
         asyncio.run(adding.run(paths, progress_of(len(paths), _err)))
     _out.print(f"{adding.added} cells added", highlight=False)
     _print_progress(adding.audit)
@@ -269,17 +271,20 @@ def sample(
     _out.print(DISCLAIMER)
 
 
-class _Adding:
-    """One run of ``add``; ``refused`` are the files that became no cells, with the reason."""
+class Adding:
+    """One run of ``add`` on a file that is held; ``refused`` are the images that became no cells, and why.
 
-    def __init__(self, file: AuditFile, specimen: str, services: Services, settings: Settings) -> None:
+    Raises ``ConfigurationError`` where nothing may be added.
+    """
+
+    def __init__(self, file: AuditFile, specimen: str, services: Services, precision: str) -> None:
         self.audit = file.read()
         self.refused: list[tuple[Path, str]] = []
         self.added = 0
         self._file = file
         self._specimen = specimen
         self._services = services
-        self._precision = settings.embedded.precision
+        self._precision = precision
         if self.audit.verdict is not None:
             raise ConfigurationError("this audit is judged, and judged once; begin a new one")
         profile = services.profiles.get(self.audit.plan.profile)
@@ -289,6 +294,7 @@ class _Adding:
             )
 
     async def run(self, paths: Sequence[Path], progress: AbstractContextManager[Callable[[], None]]) -> None:
+        """Answer the images and write the file, also where this is interrupted."""
         async with self._services.running():
             self._require_the_model(await self._services.model_server.identity())
             with progress as advance:

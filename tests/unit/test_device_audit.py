@@ -268,7 +268,7 @@ class TestSamples:
         assert window.outcomes == (True,) * WINDOW
 
     def test_a_class_is_proven_worse_when_its_upper_limit_falls_below_the_target(self):
-        # 14 of 300: at 97 % so many errors or more are seen with 7.2 %; 15: with 4.0 %.
+        # At 97 % as many as 14 errors of 300 are seen in 7.1 % of all cases, and 15 in 3.9 %.
         assert not RollingWindow((True,) * 286 + (False,) * 14).is_proven_worse()
         assert RollingWindow((True,) * 285 + (False,) * 15).is_proven_worse()
         assert not RollingWindow().is_proven_worse()
