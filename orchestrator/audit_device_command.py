@@ -18,6 +18,7 @@ from rich.table import Table
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.device_audit import (
     LABELS,
+    MAX_FILE_BYTES,
     MIN_SPECIMENS,
     Audit,
     AuditCell,
@@ -28,7 +29,7 @@ from orchestrator.device_audit import (
     SealedAnswer,
     cells_needed,
 )
-from orchestrator.device_audit_labels import MAX_BYTES, labels_form, read_labels
+from orchestrator.device_audit_labels import labels_form, read_labels
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.image_files import image_files, progress_of
@@ -202,7 +203,7 @@ def import_labels(
     earlier one."""
     try:
         with table.open("rb") as filled:
-            content = filled.read(MAX_BYTES + 1)
+            content = filled.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"{table}: cannot be read ({error.strerror})") from error
     file = AuditFile(audit)

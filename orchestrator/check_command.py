@@ -21,6 +21,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from orchestrator.device_audit import AuditFile
+from orchestrator.device_audit_registry import audit_files
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.api_key_file import read_keys
 from orchestrator.edge.http_schemas import Health
@@ -137,9 +138,12 @@ def _access(settings: Settings) -> str:
 
 
 def _audits(folder: Path) -> str:
-    if not folder.is_dir():
-        raise ConfigurationError("WBC_AUDITS_DIR: expected a folder")
-    found = [AuditFile(path).read() for path in sorted(folder.glob("*.json"))]
+    try:
+        found = [AuditFile(path).read() for path in audit_files(folder)]
+    except OSError as error:
+        raise ConfigurationError(
+            f"WBC_AUDITS_DIR: expected a folder that can be read ({error.strerror})"
+        ) from error
     hold = sum(one.verdict is not None and not one.is_suspended() for one in found)
     return f"{len(found)} audits of microscopes, of which {hold} are judged and hold"
 

@@ -63,8 +63,8 @@ SAMPLED_SHARE: Final = 0.05
 WINDOW: Final = 300
 """Newest samples of a class that tell whether it is still as good as the audit found."""
 
-MAX_CELLS: Final = 20_000
-MAX_FILE_BYTES: Final = 2**24
+MAX_CELLS: Final = 10_000
+MAX_FILE_BYTES: Final = 2**25
 
 _EMBEDDED: Final = "embedded"
 _READABLE_BY_THE_SERVICE: Final = 0o644

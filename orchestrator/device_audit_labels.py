@@ -8,14 +8,12 @@ import csv
 import io
 from typing import Final
 
-from orchestrator.device_audit import LABELS, Audit
+from orchestrator.device_audit import LABELS, MAX_FILE_BYTES, Audit
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop.csv_tables import safe
 
 COLUMNS: Final = ("image", "label", "image_sha256", "disclaimer")
-MAX_BYTES: Final = 2**23
-
 _BY_LOWER: Final = {label.lower(): label for label in LABELS}
 
 
@@ -35,8 +33,8 @@ def read_labels(content: bytes) -> dict[str, str]:
 
     Raises ``ConfigurationError``, with the row, where it is not such a table.
     """
-    if len(content) > MAX_BYTES:
-        raise ConfigurationError(f"expected at most {MAX_BYTES} bytes")
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"expected at most {MAX_FILE_BYTES} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -5,7 +5,6 @@ changed: an audit that is judged or suspended counts without a restart.
 """
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -38,6 +37,15 @@ class _Judged:
     is_suspended: bool
 
 
+def audit_files(folder: Path) -> list[Path]:
+    """The files of a folder that are to be audits. Raises ``OSError`` where it cannot be read."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".json" and not path.name.startswith(".") and path.is_file()
+    )
+
+
 class AuditRegistry:
     """For any thread. Of several audits of one profile and model the one that was judged last counts.
 
@@ -58,7 +66,7 @@ class AuditRegistry:
         self._clock = clock
         self._lock = threading.Lock()
         self._look_at_s = float("-inf")
-        self._read: dict[str, tuple[FileState, _Judged | None]] = {}
+        self._read: dict[Path, tuple[FileState, _Judged | None]] = {}
         self._refresh()
 
     def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:
@@ -100,26 +108,22 @@ class AuditRegistry:
 
     def _refresh(self) -> None:
         try:
-            with os.scandir(self._folder) as entries:
-                states = {
-                    entry.name: state_of(entry.stat())
-                    for entry in entries
-                    if entry.name.endswith(".json") and not entry.name.startswith(".") and entry.is_file()
-                }
+            states = {path: state_of(path.stat()) for path in audit_files(self._folder)}
         except OSError as error:
             if self._read:
                 _LOGGER.error("audits: none holds, the folder cannot be read (%s)", error.strerror)
             states = {}
         self._read = {
-            name: known
-            if (known := self._read.get(name)) and known[0] == state
-            else (state, self._judged(name))
-            for name, state in states.items()
+            path: known
+            if (known := self._read.get(path)) and known[0] == state
+            else (state, self._judged(path))
+            for path, state in states.items()
         }
 
-    def _judged(self, name: str) -> _Judged | None:
+    @staticmethod
+    def _judged(path: Path) -> _Judged | None:
         try:
-            audit = AuditFile(self._folder / name).read()
+            audit = AuditFile(path).read()
         except ConfigurationError as error:
             _LOGGER.warning("audits: not used: %s", error)
             return None

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from orchestrator.device_audit import OTHER, Audit, AuditCell
+from orchestrator.device_audit import MAX_FILE_BYTES, OTHER, Audit, AuditCell
 from orchestrator.device_audit_labels import labels_form, read_labels
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
@@ -63,7 +63,7 @@ def test_spreadsheets_of_any_country_are_read(start, separator):
         (b"label,image_sha256\n\x1b[2J,1\n", r"received '\\x1b\[2J'"),
         (b"label,image_sha256\n\xff\xfe,1\n", "UTF-8"),
         (b"label,image_sha256\n" + b"x" * 200_000 + b",1\n", "no CSV"),
-        (b"x" * (2**23 + 1), "at most"),
+        (b"x" * (MAX_FILE_BYTES + 1), "at most"),
     ],
 )
 def test_what_is_no_filled_table_is_told(content, said):
