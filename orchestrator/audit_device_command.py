@@ -85,7 +85,11 @@ def plan(
         ),
     ] = None,
     cells_per_class: Annotated[
-        int, typer.Option(help="Cells to label of each class to release, that the service answers with it.")
+        int,
+        typer.Option(
+            help="Cells that the service answers with each class to release: 99 bear no error, 157 one, 208 "
+            "two."
+        ),
     ] = cells_needed(0),
     fitting_images: Annotated[
         list[Path] | None,
@@ -146,8 +150,9 @@ def add(
 ) -> None:
     """Let the service answer cells, and seal the answers: nobody is shown one before the verdict.
 
-    Give whole folders, not image by image. Ctrl-C keeps what is done; the same command then does the rest.
-    Exit code 1 where an image failed or may not be used; the others are added all the same. For example:
+    Give whole folders, not image by image. No more are taken when all that was planned is there. Ctrl-C keeps
+    what is done; the same command then does the rest, and names what is there already. Exit code 1 where an
+    image failed or may not be used; the others are added all the same. For example:
 
         wbc audit-device add --audit audit.json --specimen S-1 images/S-1
     """
@@ -164,6 +169,11 @@ def add(
         adding = Adding(file, specimen, services, settings.embedded.precision)
         asyncio.run(adding.run(paths, progress_of(len(paths), _err)))
     _out.print(f"{adding.added} cells added", highlight=False)
+    if adding.unneeded:
+        _out.print(
+            f"{adding.unneeded} images were not needed: all cells that were planned are there",
+            highlight=False,
+        )
     _print_progress(adding.audit)
     _out.print(DISCLAIMER)
     for path, why in adding.refused:
@@ -273,7 +283,8 @@ def sample(
 
 
 class Adding:
-    """One run of ``add`` on a file that is held; ``refused`` are the images that became no cells, and why.
+    """One run of ``add`` on a file that is held; ``refused`` are the images that became no cells, and why,
+    ``unneeded`` counts those that came when all that was planned was there.
 
     Raises ``ConfigurationError`` where nothing may be added.
     """
@@ -281,7 +292,7 @@ class Adding:
     def __init__(self, file: AuditFile, specimen: str, services: Services, precision: str) -> None:
         self.audit = file.read()
         self.refused: list[tuple[Path, str]] = []
-        self.added = 0
+        self.added = self.unneeded = 0
         self._file = file
         self._specimen = specimen
         self._services = services
@@ -301,6 +312,9 @@ class Adding:
             with progress as advance:
                 try:
                     for first in range(0, len(paths), CONCURRENCY):
+                        if self.audit.is_filled:
+                            self.unneeded += len(paths) - first
+                            break
                         some = paths[first : first + CONCURRENCY]
                         outcomes = await asyncio.gather(*(self._answer(path) for path in some))
                         for path, outcome in zip(some, outcomes, strict=True):
@@ -333,13 +347,15 @@ class Adding:
         )
 
     def _take(self, path: Path, outcome: tuple[AuditCell, SealedAnswer] | str) -> None:
-        try:
-            if isinstance(outcome, str):
-                raise ConfigurationError(outcome)
+        if isinstance(outcome, str):
+            self.refused.append((path, outcome))
+        elif self.audit.is_filled:
+            self.unneeded += 1
+        elif why := self.audit.refusal(outcome[0].image_sha256):  # the same image twice at a time
+            self.refused.append((path, why))
+        else:
             self.audit = self.audit.with_cell(*outcome)
             self.added += 1
-        except ConfigurationError as error:
-            self.refused.append((path, str(error)))
 
     def _require_the_model(self, model: ModelIdentity) -> None:
         if not self.audit.plan.model.is_that(model, self._precision):

@@ -19,7 +19,7 @@ import hmac
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,8 +218,8 @@ class AuditSample(_Part):
 
 
 class ClassProgress(NamedTuple):
-    """Labelled cells that the service answered with a class, at or above its threshold, and the number of
-    specimens that they come of."""
+    """Cells that the service answered with a class, at or above its threshold, and the number of specimens
+    that they come of."""
 
     cells: int
     specimens: int
@@ -297,6 +297,8 @@ class Audit(_Part):
             return "the same image is a cell of this audit already"
         if image_sha256 in self.plan.fitting_images:
             return "the thresholds were found on this image"
+        if self.is_filled:
+            return "all cells that were planned are there: label them, then judge"
         if len(self.cells) >= MAX_CELLS:
             return f"an audit holds at most {MAX_CELLS} cells"
         return None
@@ -318,22 +320,18 @@ class Audit(_Part):
         return tuple(sorted(self.cells, key=lambda cell: self.plan.keyed("order", cell.image_sha256)))
 
     def progress(self) -> dict[str, ClassProgress]:
-        """How far each class to be released is."""
-        specimens: dict[str, list[str]] = {name: [] for name in self.plan.thresholds}
-        for cell in self.cells:
-            answer = self.sealed[cell.image_sha256]
-            if cell.image_sha256 in self.labels and self._is_accepted(answer):
-                specimens[answer.class_name].append(cell.specimen)
-        return {name: ClassProgress(len(found), len(set(found))) for name, found in specimens.items()}
+        """How far each class to be released is, by the cells that have a label."""
+        return self._progress(cell for cell in self.cells if cell.image_sha256 in self.labels)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether all cells that were planned are there. Then none is added any more, whatever the labels
+        are: who could add some until the verdict suits would look more than once."""
+        return not self._too_few(self._progress(self.cells))
 
     def missing(self) -> tuple[str, ...]:
         """What has to be done before the verdict."""
-        found: list[str] = []
-        for name, so_far in self.progress().items():
-            if so_far.cells < self.plan.cells_per_class:
-                found.append(f"{name}: {so_far.cells} of {self.plan.cells_per_class} cells")
-            if so_far.specimens < MIN_SPECIMENS:
-                found.append(f"{name}: {so_far.specimens} of at least {MIN_SPECIMENS} specimens")
+        found = self._too_few(self.progress())
         # Otherwise the doubtful ones would be those that nobody labels.
         if waiting := len(self.cells) - len(self.labels):
             found.append(f"{waiting} cells wait for a label")
@@ -378,6 +376,23 @@ class Audit(_Part):
     def _require_open(self) -> None:
         if self.verdict is not None:
             raise ConfigurationError("this audit is judged, and judged once; begin a new one")
+
+    def _progress(self, cells: Iterable[AuditCell]) -> dict[str, ClassProgress]:
+        specimens: dict[str, list[str]] = {name: [] for name in self.plan.thresholds}
+        for cell in cells:
+            answer = self.sealed[cell.image_sha256]
+            if self._is_accepted(answer):
+                specimens[answer.class_name].append(cell.specimen)
+        return {name: ClassProgress(len(found), len(set(found))) for name, found in specimens.items()}
+
+    def _too_few(self, progress: Mapping[str, ClassProgress]) -> list[str]:
+        found: list[str] = []
+        for name, so_far in progress.items():
+            if so_far.cells < self.plan.cells_per_class:
+                found.append(f"{name}: {so_far.cells} of {self.plan.cells_per_class} cells")
+            if so_far.specimens < MIN_SPECIMENS:
+                found.append(f"{name}: {so_far.specimens} of at least {MIN_SPECIMENS} specimens")
+        return found
 
     def _is_accepted(self, answer: SealedAnswer) -> bool:
         threshold = self.plan.thresholds.get(answer.class_name)

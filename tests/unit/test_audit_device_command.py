@@ -84,6 +84,16 @@ def test_an_image_that_may_not_be_used_is_told_and_the_others_are_added(file, im
     assert len(file.read().cells) == 3
 
 
+def test_images_that_come_when_all_is_there_are_not_needed(tmp_path, images):
+    file = AuditFile(tmp_path / "full.json")
+    file.create(audit_of(plan_of(), eosinophils(99)))
+
+    adding = added(file, images)
+
+    assert (adding.added, adding.unneeded, adding.refused) == (0, 10, [])
+    assert len(file.read().cells) == 99
+
+
 def test_what_is_answered_is_kept_when_a_person_interrupts(file, images):
     @contextmanager
     def interrupted():

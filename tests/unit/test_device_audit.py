@@ -42,7 +42,7 @@ class TestReleased:
             if size < 99:  # no plan asks for so few, and none can pass
                 assert lower_bound(size - errors, size) < 0.97
                 continue
-            audit = audit_of(plan_of(), eosinophils(size, wrong=errors)).judged(NOW)
+            audit = audit_of(plan_of(cells_per_class=size), eosinophils(size, wrong=errors)).judged(NOW)
             (verdict,) = audit.verdict.classes
             assert (verdict.accepted, verdict.errors) == (size, errors)
             assert verdict.released is released
@@ -62,7 +62,7 @@ class TestReleased:
     def test_answers_under_the_threshold_count_for_nothing_and_are_not_released(self):
         unsure = [("Eosinophil", "Neutrophil", THRESHOLD - 0.01)] * 50
 
-        verdict = audit_of(plan_of(), eosinophils(99) + unsure).judged(NOW).verdict
+        verdict = audit_of(plan_of(), unsure + eosinophils(99)).judged(NOW).verdict
 
         assert (verdict.classes[0].accepted, verdict.classes[0].errors) == (99, 0)
         assert verdict.releases("Eosinophil", THRESHOLD)
@@ -71,21 +71,23 @@ class TestReleased:
     def test_a_class_that_was_not_planned_is_not_released(self):
         neutrophils = [("Neutrophil", "Neutrophil", 0.99)] * 300
 
-        verdict = audit_of(plan_of(), eosinophils(99) + neutrophils).judged(NOW).verdict
+        verdict = audit_of(plan_of(), neutrophils + eosinophils(99)).judged(NOW).verdict
 
         assert not verdict.releases("Neutrophil")
 
     @pytest.mark.parametrize("label", [OTHER, "Neutrophil"])
     def test_what_is_none_of_the_five_is_an_error_as_another_class_is(self, label):
-        verdict = audit_of(plan_of(), eosinophils(156, wrong=1, label=label)).judged(NOW).verdict
+        verdict = (
+            audit_of(plan_of(cells_per_class=156), eosinophils(156, wrong=1, label=label)).judged(NOW).verdict
+        )
 
         assert verdict.classes[0].errors == 1
         assert not verdict.releases("Eosinophil")
 
     def test_the_verdict_tells_confusion_and_specimens(self):
-        cells = [*eosinophils(100, wrong=2, label=OTHER), ("Monocyte", "Lymphocyte", 0.5)]
+        cells = [("Monocyte", "Lymphocyte", 0.5), *eosinophils(100, wrong=2, label=OTHER)]
 
-        verdict = audit_of(plan_of(), cells, specimens=4).judged(NOW).verdict
+        verdict = audit_of(plan_of(cells_per_class=100), cells, specimens=4).judged(NOW).verdict
 
         assert verdict.confusion["Eosinophil"] == dict.fromkeys(CLASS_NAMES, 0) | {
             "Eosinophil": 98,
@@ -112,7 +114,7 @@ class TestOneLook:
             audit.judged(NOW)
 
     def test_a_doubtful_cell_cannot_stay_without_a_label(self):
-        audit = audit_of(plan_of(), [*eosinophils(99), ("Eosinophil", None, 0.95)])
+        audit = audit_of(plan_of(), [("Neutrophil", None, 0.95), *eosinophils(99)])
 
         with pytest.raises(ConfigurationError, match="1 cells wait for a label"):
             audit.judged(NOW)
@@ -136,6 +138,16 @@ class TestOneLook:
             ("Neutrophil", "Eosinophil", 0.95),
         ]
         assert audit_of(plan_of(), cells).progress() == {"Eosinophil": (1, 1)}
+
+    def test_what_was_planned_is_taken_and_not_a_cell_more_whatever_the_labels_are(self):
+        for label in ("Eosinophil", OTHER, None):
+            cells = [("Eosinophil", label, 0.95)] * 99
+            assert not audit_of(plan_of(), cells[1:]).is_filled
+            assert not audit_of(plan_of(), cells, specimens=2).is_filled
+            audit = audit_of(plan_of(), cells)
+            assert audit.is_filled
+            with pytest.raises(ConfigurationError, match="label them, then judge"):
+                audit.with_cell(cell_of(500, "S-9"), answer_of("Eosinophil"))
 
 
 class TestFreshCells:
