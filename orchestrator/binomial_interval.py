@@ -38,6 +38,19 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
     return low, high
 
 
+def lower_bound(count: int, total: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided limit, in [0, 1], that the true share lies above in at least ``confidence`` of all cases.
+
+    Raises ``ValueError`` as :func:`clopper_pearson`, and for a confidence of at most one half.
+    """
+    return clopper_pearson(count, total, 2 * confidence - 1)[0]
+
+
+def upper_bound(count: int, total: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided limit that the true share lies below; else as :func:`lower_bound`."""
+    return clopper_pearson(count, total, 2 * confidence - 1)[1]
+
+
 def beta_quantile(probability: float, a: float, b: float) -> float:
     """The x in (0, 1) at which the cumulative distribution of Beta(a, b) is ``probability``; a, b >= 1.
 

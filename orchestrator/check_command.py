@@ -20,6 +20,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 
+from orchestrator.device_audit import AuditFile
+from orchestrator.device_audit_registry import audit_files
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.api_key_file import read_keys
 from orchestrator.edge.http_schemas import Health
@@ -98,6 +100,8 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
             yield _tried("gRPC", lambda: _grpc(settings, settings.grpc.port or 0))
     if settings.store.url is not None:
         yield _tried("store", lambda: asyncio.run(_store(settings.store)))
+    if settings.audits_dir is not None:
+        yield _tried("audits", lambda: _audits(settings.audits_dir or Path()))
     if settings.embedded.cache_dir is not None:
         yield _tried("cache", lambda: _cache(settings.embedded.cache_dir or Path()))
     yield from _services(_as_patient(settings))
@@ -131,6 +135,17 @@ def _access(settings: Settings) -> str:
             "WBC_SECURITY__API_KEYS_FILE: holds no key that opens; `wbc keys create` makes one"
         )
     return "callers show a key or a token" if access.authenticator.asks else "callers are not asked"
+
+
+def _audits(folder: Path) -> str:
+    try:
+        found = [AuditFile(path).read() for path in audit_files(folder)]
+    except OSError as error:
+        raise ConfigurationError(
+            f"WBC_AUDITS_DIR: expected a folder that can be read ({error.strerror})"
+        ) from error
+    hold = sum(one.verdict is not None and not one.is_suspended() for one in found)
+    return f"{len(found)} audits of microscopes, of which {hold} are judged and hold"
 
 
 def _http(settings: Settings, held: ExitStack) -> str:

@@ -4,19 +4,18 @@ import asyncio
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.audit_device_command import audit_device_app
 from orchestrator.check_command import check
 from orchestrator.device_state import device_sentences
 from orchestrator.dicom_command import dicom_app
@@ -26,6 +25,7 @@ from orchestrator.edge.http_schemas import analysis_document
 from orchestrator.emulator.command import app as emulate_app
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.export_command import export
+from orchestrator.image_files import image_files, progress_of
 from orchestrator.interop.csv_tables import class_table
 from orchestrator.interop_wiring import site_of
 from orchestrator.keys_command import keys_app
@@ -50,7 +50,6 @@ app = typer.Typer(
 _out = Console(emoji=False)  # of a file named :smiley:.png
 _err = Console(stderr=True, emoji=False)
 
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 CONCURRENCY: Final = 4
 
 
@@ -109,7 +108,7 @@ def analyse_files(
     services = build_services(load_settings())
     if profile is not None and profile not in services.profiles:
         raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
-    paths = list(_image_files(images))
+    paths = list(image_files(images))
     if not paths:
         raise ConfigurationError("no image file was found in what was given")
     if heatmap_dir is not None:
@@ -166,12 +165,12 @@ def differential_of_files(
     services = build_services(settings)
     if profile is not None and profile not in services.profiles:
         raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
-    paths = list(_image_files(images))
+    paths = list(image_files(images))
     if not paths:
         raise ConfigurationError("no image file was found in what was given")
     order = SpecimenOrder(specimen_id, total_wbc or None, profile, tta)
     rules = differential_rules(settings.differential, services)
-    found = asyncio.run(count_files(paths, order, services, rules, _progress(len(paths))))
+    found = asyncio.run(count_files(paths, order, services, rules, progress_of(len(paths), _err)))
     if as_json:
         typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
     elif as_csv:
@@ -190,6 +189,7 @@ app.add_typer(dicom_app, name="dicom")
 app.add_typer(emulate_app, name="emulate")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
+app.add_typer(audit_device_app, name="audit-device")
 app.add_typer(store_app, name="store")
 
 
@@ -207,7 +207,7 @@ async def _analyse_all(
     limit = asyncio.Semaphore(CONCURRENCY)
     names = _heatmap_names(paths)
     async with services.running():
-        with _progress(len(paths)) as advance:
+        with progress_of(len(paths), _err) as advance:
 
             async def one(path: Path) -> _Outcome:
                 async with limit:
@@ -226,15 +226,6 @@ async def _analyse_all(
             return list(await asyncio.gather(*(one(path) for path in paths)))
 
 
-def _image_files(given: Iterable[Path]) -> Iterator[Path]:
-    """The files themselves, and every image below the folders; what does not exist fails on its own."""
-    for path in given:
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        else:
-            yield path
-
-
 def _heatmap_names(paths: Sequence[Path]) -> dict[Path, str]:
     """A PNG name for every file; two files of one name in different folders do not overwrite each other."""
     names: dict[Path, str] = {}
@@ -247,14 +238,6 @@ def _heatmap_names(paths: Sequence[Path]) -> dict[Path, str]:
         taken.add(name)
         names[path] = name
     return names
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    columns = (TextColumn("analysing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, disable=total < 2 or not _err.is_terminal) as progress:
-        task = progress.add_task("analysing", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _print_table(outcomes: Sequence[_Outcome], with_report: bool) -> None:

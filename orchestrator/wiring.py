@@ -26,6 +26,7 @@ from orchestrator import __version__
 from orchestrator.allocator import keep_image_memory
 from orchestrator.analyse import Services
 from orchestrator.cores import available_cores
+from orchestrator.device_audit_registry import AuditRegistry
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.admission import Admission
@@ -108,6 +109,19 @@ def build_services(
         writers=writers.identities,
         local_writer=writers.single[-1],
     )
+
+
+def audits_of(settings: Settings) -> AuditRegistry | None:
+    """The audits of the site's microscopes; None where no folder of them is named.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where it is no folder.
+    """
+    if settings.audits_dir is None:
+        return None
+    try:
+        return AuditRegistry(settings.audits_dir, settings.embedded.precision)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"WBC_AUDITS_DIR: {error}") from error
 
 
 def build_image_workers(settings: Settings) -> ImageWorkers:

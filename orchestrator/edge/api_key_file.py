@@ -10,11 +10,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final, TypeVar
 
 from pydantic import ValidationError
@@ -23,6 +21,7 @@ from orchestrator.deadline import Clock
 from orchestrator.edge.api_keys import KeyRing
 from orchestrator.edge.security import AuthenticationUnavailable, Principal
 from orchestrator.errors import ConfigurationError
+from orchestrator.whole_file import FileState, locked, state_of, write_whole
 
 MAX_FILE_BYTES: Final = 2**20
 
@@ -30,8 +29,6 @@ CHECK_EVERY_S: Final = 1.0
 """How often a file that is in use is looked at for a change."""
 
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-
-_State = tuple[int, int, int]
 
 T = TypeVar("T")
 
@@ -56,7 +53,7 @@ class ApiKeyFile:
         self._clock = clock
         self._now = now
         self._ring: KeyRing | None = None
-        self._state: _State | None = None
+        self._state: FileState | None = None
         self._look_at_s = float("-inf")
         self._told: str | None = None
 
@@ -76,7 +73,7 @@ class ApiKeyFile:
             return
         self._look_at_s = self._clock() + CHECK_EVERY_S
         try:
-            if _state_of(self._path.stat()) != self._state:
+            if state_of(self._path.stat()) != self._state:
                 self._ring, self._state = read_keys(self._path)
                 _logger.info("API keys: %d read", len(self._ring.keys))
             self._told = None
@@ -88,7 +85,7 @@ class ApiKeyFile:
             self._told = why
 
 
-def read_keys(path: Path) -> tuple[KeyRing, _State]:
+def read_keys(path: Path) -> tuple[KeyRing, FileState]:
     """The keys, and what tells this state of the file from another.
 
     Raises:
@@ -103,7 +100,7 @@ def read_keys(path: Path) -> tuple[KeyRing, _State]:
     if len(content) > MAX_FILE_BYTES:
         raise ConfigurationError(f"the file of API keys is larger than {MAX_FILE_BYTES} bytes")
     try:
-        return KeyRing.model_validate_json(content), _state_of(status)
+        return KeyRing.model_validate_json(content), state_of(status)
     except ValidationError as error:  # without its input: somebody may have pasted a key into it
         places = sorted({".".join(map(str, found["loc"])) or "the whole" for found in error.errors()})
         raise ConfigurationError(f"the file of API keys is not one: {', '.join(places)[:200]}") from None
@@ -117,9 +114,9 @@ def change_keys(path: Path, change: Callable[[KeyRing], tuple[KeyRing, T]]) -> T
         ConfigurationError: as :func:`read_keys`, and what ``change`` raises; then nothing is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_name(f".{path.name}.lock")):
+    with locked(path):
         ring, said = change(keys_or_none(path))
-        _write(path, ring)
+        write_whole(path, ring.model_dump_json(indent=2) + "\n")
     return said
 
 
@@ -129,34 +126,3 @@ def keys_or_none(path: Path) -> KeyRing:
     Raises as :func:`read_keys`.
     """
     return read_keys(path)[0] if path.exists() else KeyRing()
-
-
-def _write(path: Path, ring: KeyRing) -> None:
-    """All or nothing, also when the power fails; a reader sees the old keys or the new ones."""
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:  # mode 0600
-        temporary = Path(file.name)
-        try:
-            file.write(ring.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _state_of(status: os.stat_result) -> _State:
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betainc, betaincinv
 
-from orchestrator.binomial_interval import beta_quantile, clopper_pearson, incomplete_beta
+from orchestrator.binomial_interval import (
+    beta_quantile,
+    clopper_pearson,
+    incomplete_beta,
+    lower_bound,
+    upper_bound,
+)
 
 # CLSI H20-A2's practice of 100 and 200 cells; percent.
 PUBLISHED = [
@@ -67,6 +73,18 @@ def test_a_higher_confidence_widens():
     low, high = clopper_pearson(5, 100)
     lower, higher = clopper_pearson(5, 100, 0.99)
     assert lower < low < high < higher
+
+
+@pytest.mark.parametrize(("count", "total"), [(1, 7), (96, 98), (98, 99), (299, 300)])
+def test_one_sided_limits_agree_with_scipy(count, total):
+    assert lower_bound(count, total) == pytest.approx(betaincinv(count, total - count + 1, 0.05), rel=1e-9)
+    assert upper_bound(count, total) == pytest.approx(betaincinv(count + 1, total - count, 0.95), rel=1e-9)
+
+
+def test_one_sided_limits_of_nothing_and_everything_are_closed_forms():
+    assert lower_bound(99, 99) == pytest.approx(0.05 ** (1 / 99), rel=1e-12)
+    assert upper_bound(0, 99) == pytest.approx(1 - 0.05 ** (1 / 99), rel=1e-12)
+    assert (lower_bound(0, 99), upper_bound(99, 99)) == (0.0, 1.0)
 
 
 @given(x=st.floats(0, 1), a=st.floats(0.5, 3000), b=st.floats(0.5, 3000))

@@ -19,12 +19,14 @@ from typer.testing import CliRunner
 
 from orchestrator.check_command import PATIENCE_S, Row, rows
 from orchestrator.cli import app
+from orchestrator.device_audit import Audit, AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.api_key_file import change_keys
 from orchestrator.edge.http_schemas import Health
 from orchestrator.errors import ConfigurationError
 from orchestrator.settings import StoreSettings, load_settings, unknown_variables
 from orchestrator.store_wiring import build_store
+from tests.audited_cells import passed_audit, plan_of
 from tests.certificates import Issued, issued
 from tests.running_service import free_port
 
@@ -272,6 +274,20 @@ def test_a_database_that_says_nothing_is_not_waited_for_long(check: Check, silen
     assert not row.good
     assert "within 5 s" in row.detail
     assert time.monotonic() - started_s < 45  # its driver would wait for a minute
+
+
+def test_audits_of_microscopes_are_read(check: Check, tmp_path: Path):
+    audits = tmp_path / "audits"
+    assert not only(check(WBC_AUDITS_DIR=audits), "audits").good
+    audits.mkdir()
+    AuditFile(audits / "judged.json").create(passed_audit())
+    AuditFile(audits / "begun.json").create(Audit.of(plan_of()))
+    good = only(check(WBC_AUDITS_DIR=audits), "audits")
+    assert good == ("audits", True, "2 audits of microscopes, of which 1 are judged and hold")
+    (audits / "broken.json").write_text("{}")
+    broken = only(check(WBC_AUDITS_DIR=audits), "audits")
+    assert not broken.good
+    assert "broken.json" in broken.detail
 
 
 def test_a_store_that_is_not_there_yet_is_good_and_is_not_made(check: Check, tmp_path: Path):
