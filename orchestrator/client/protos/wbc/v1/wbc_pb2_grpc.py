@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from wbc.v1 import wbc_pb2 as wbc_dot_v1_dot_wbc__pb2
+from . import wbc_pb2 as wbc_dot_v1_dot_wbc__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
