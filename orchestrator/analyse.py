@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from orchestrator import image_steps, routing
 from orchestrator.device_state import NO_AUDITS, DeviceAudits, device_state, with_device_reason
@@ -131,7 +132,9 @@ async def analyse(
         focus = explained.focus
         state = device_state(profile, prediction.model, services.audits)
         finding = routing.with_focus_reason(finding, focus)
-        finding = with_device_reason(finding, state, profile, prediction.model, services.audits)
+        finding = with_device_reason(
+            finding, state, profile, prediction.model, services.audits, sha256(payload).hexdigest()
+        )
 
         report = None
         if options.report:

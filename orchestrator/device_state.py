@@ -30,6 +30,9 @@ class DeviceAudits(Protocol):
         """Whether that audit releases an answer of this class (of ``CLASS_NAMES``) at this confidence, in
         [0, 1]."""
 
+    def sample_of(self, profile: Profile, model: ModelIdentity, image_sha256: str) -> ReviewReason | None:
+        """The reason to look at a released answer all the same; None for all but a few per cent."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoAudits:
@@ -48,6 +51,15 @@ class NoAudits:
     ) -> bool:
         """Never."""
         return False
+
+    def sample_of(
+        self,
+        profile: Profile,  # noqa: ARG002
+        model: ModelIdentity,  # noqa: ARG002
+        image_sha256: str,  # noqa: ARG002
+    ) -> ReviewReason | None:
+        """None: nothing is released."""
+        return None
 
 
 NO_AUDITS: Final = NoAudits()
@@ -83,10 +95,11 @@ def with_device_reason(
     profile: Profile,
     model: ModelIdentity,
     audits: DeviceAudits = NO_AUDITS,
+    image_sha256: str = "",
 ) -> Finding:
     """The finding, marked for review where it may not be released on a device of this ``state``: always on
     one that is unknown or merely profiled (``device_unknown``), on an audited one unless the audit says so
-    (``not_audited_class``)."""
+    (``not_audited_class``), and where the image (by its SHA-256, hex) falls into the audit's sample."""
     match state:
         case "unknown":
             sentence = _NONE_CHOSEN if profile.device == "unknown" else _CONTRADICTED
@@ -95,6 +108,8 @@ def with_device_reason(
             reason = ReviewReason(DEVICE_UNKNOWN, _PROFILED)
         case "audited" if not audits.releases(profile, model, finding.class_index, finding.confidence):
             reason = _NOT_RELEASED
+        case "audited" if (sampled := audits.sample_of(profile, model, image_sha256)) is not None:
+            reason = sampled
         case _:
             return finding
     return replace(finding, review_reasons=(*finding.review_reasons, reason))

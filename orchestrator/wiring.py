@@ -27,6 +27,7 @@ from orchestrator.allocator import keep_image_memory
 from orchestrator.analyse import Services
 from orchestrator.cores import available_cores
 from orchestrator.device_audit_registry import AuditRegistry
+from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.admission import Admission
@@ -108,16 +109,17 @@ def build_services(
         images=build_image_workers(settings),
         writers=writers.identities,
         local_writer=writers.single[-1],
+        audits=audits_of(settings),
     )
 
 
-def audits_of(settings: Settings) -> AuditRegistry | None:
-    """The audits of the site's microscopes; None where no folder of them is named.
+def audits_of(settings: Settings) -> DeviceAudits:
+    """The audits of the site's microscopes; none where no folder of them is named.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where it is no folder.
     """
     if settings.audits_dir is None:
-        return None
+        return NO_AUDITS
     try:
         return AuditRegistry(settings.audits_dir, settings.embedded.precision)
     except ConfigurationError as error:

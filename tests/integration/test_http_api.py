@@ -563,6 +563,9 @@ class Audits:
     def releases(self, profile, model, class_index, confidence):
         return self.released and self.state_of(profile, model) and 0 <= class_index < 5 and confidence > 0
 
+    def sample_of(self, profile, model, image_sha256):
+        assert (profile.name, model.name, len(image_sha256)) == ("motic-tecom", "wbc", 64)
+
 
 @pytest.mark.parametrize("released", [True, False])
 async def test_an_audited_microscope_releases_what_its_audit_releases(cell, released):

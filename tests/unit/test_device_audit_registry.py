@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.device_audit import Audit, AuditedModel, AuditFile, AuditSample
 from orchestrator.device_audit_registry import AuditRegistry
+from orchestrator.device_state import NO_AUDITS
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
@@ -177,9 +178,8 @@ def test_a_twentieth_of_the_images_is_sampled_with_its_reason(folder):
 
 
 def test_the_settings_name_the_folder(folder):
-    assert audits_of(Settings()) is None
+    assert audits_of(Settings()) is NO_AUDITS
     registry = audits_of(Settings(audits_dir=folder))
-    assert registry is not None
     assert registry.state_of(PROFILE, MODEL) == "audited"
     with pytest.raises(ConfigurationError, match="WBC_AUDITS_DIR: expected a folder"):
         audits_of(Settings(audits_dir=folder / "audit.json"))

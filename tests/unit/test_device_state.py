@@ -10,7 +10,8 @@ from orchestrator.domain import DeviceState, Finding, ModelIdentity, ReviewReaso
 from orchestrator.profiles import Profile, ProfiledDevice, load_profiles
 
 MODEL = ModelIdentity("wbc", 5, "a" * 64)
-SURE = Finding(4, (0.0, 0.0, 0.0, 0.0, 1.0), 1.0, -9.0, "none")
+SURE = Finding(4, (0.0, 0.0, 0.0, 0.0, 1.0), 1.0, -9.0, 0.0, "none")
+SAMPLED = "5" * 64
 UNSURE = replace(SURE, review_reasons=(ReviewReason("close_call", "Two classes are close."),))
 
 
@@ -22,6 +23,10 @@ class PassedAudits:
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
         return self.state_of(profile, model) is not None and class_index == 4 and confidence >= 0.9
+
+    def sample_of(self, profile: Profile, model: ModelIdentity, image_sha256: str) -> ReviewReason | None:
+        is_sampled = self.state_of(profile, model) is not None and image_sha256 == SAMPLED
+        return ReviewReason("audit_sample", "This one is looked at all the same.") if is_sampled else None
 
 
 def profile(device: ProfiledDevice) -> Profile:
@@ -100,6 +105,12 @@ def test_on_an_audited_device_the_audit_says_what_is_released() -> None:
     assert codes(with_device_reason(less_sure, "audited", *audited)) == ["not_audited_class"]
     another_class = replace(SURE, class_index=0, probabilities=(1.0, 0.0, 0.0, 0.0, 0.0))
     assert codes(with_device_reason(another_class, "audited", *audited)) == ["not_audited_class"]
+
+
+def test_of_what_an_audit_releases_a_sample_is_looked_at_all_the_same() -> None:
+    audited = (profile("profiled"), MODEL, PassedAudits())
+    assert codes(with_device_reason(SURE, "audited", *audited, SAMPLED)) == ["audit_sample"]
+    assert with_device_reason(SURE, "audited", *audited, "6" * 64) == SURE
 
 
 def test_without_audits_an_audited_device_releases_nothing() -> None:
