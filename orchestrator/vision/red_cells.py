@@ -78,7 +78,7 @@ def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
 def nucleus_diameter(cell: FoundCell) -> float:
     """Diameter in pixels of the disc of the nucleus' area."""
     pixel = cell.window.height / cell.nucleus.shape[0]
-    return math.sqrt(4 / math.pi * np.count_nonzero(cell.nucleus)) * pixel
+    return math.sqrt(4 / math.pi * cv2.countNonZero(cell.nucleus)) * pixel
 
 
 def relative_size(rgb: UInt8Array, cell: FoundCell) -> float | None:
@@ -119,7 +119,7 @@ def _diameters(
     for x, y, radius in () if circles is None else circles[0, :, :3].tolist():
         to_edges = (x - radius, y - radius, size[0] - x - radius, size[1] - y - radius)
         disc = cv2.circle(np.zeros_like(covered), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
-        on_white = cv2.countNonZero(disc & covered) > _ON_WHITE * cv2.countNonZero(disc)
+        on_white = cv2.countNonZero(cv2.bitwise_and(disc, covered)) > _ON_WHITE * cv2.countNonZero(disc)
         if min(to_edges) >= -_BEYOND_EDGE * radius and not on_white:
             diameters.append(2 * radius / scale)
     return diameters
