@@ -3,9 +3,9 @@
 A crop of a fixed number of cell sizes takes the magnification away, and with it how large a cell is, which
 tells a lymphocyte from a monocyte. A nucleus measured in red cells needs no calibration of the microscope.
 
-Of Raabin 93 % of the images have a value, of Barcelona 99 %, of Chula 86 %; of BCCD and Tecom, whose crops end
-too close to the cell, 1 %. Within a device the diameter varies by 0.12 to 0.18 (standard deviation, log2), of
-which the magnification explains nothing; docs/accuracy.md has what the size tells.
+Of Raabin 93 % of the images have a value, of Barcelona 99 %, of Chula 86 %; of BCCD and Tecom, whose crops
+end too close to the cell, 1 %. Within a device the diameter varies by 0.12 to 0.18 (standard deviation, log2);
+docs/accuracy.md has what the size tells.
 """
 
 import math
@@ -81,7 +81,7 @@ def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
 
 def nucleus_diameter(cell: FoundCell) -> float:
     """Diameter in pixels of the disc of the nucleus' area."""
-    pixel = cell.window.height / cell.nucleus.shape[0]
+    pixel = cell.window.height / len(cell.nucleus)
     return math.sqrt(4 / math.pi * cv2.countNonZero(cell.nucleus)) * pixel
 
 
