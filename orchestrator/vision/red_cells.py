@@ -4,8 +4,8 @@ A crop of a fixed number of cell sizes takes the magnification away, and with it
 tells a lymphocyte from a monocyte. A nucleus measured in red cells needs no calibration of the microscope.
 
 Of Raabin 93 % of the images have a value, of Barcelona 99 %, of Chula 86 %; of BCCD and Tecom, whose crops
-end too close to the cell, 1 %. Within a device the diameter varies by 0.12 to 0.18 (standard deviation, log2);
-docs/accuracy.md has what the size tells.
+end too close to the cell, 1 %. Within a device the diameter varies by 0.12 to 0.18 of a doubling (standard
+deviation); docs/accuracy.md has what the size tells.
 """
 
 import math
