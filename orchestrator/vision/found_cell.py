@@ -34,9 +34,9 @@ MAX_RING_CHANGE: Final = 0.3
 """How far, at most, what a wide outline holds beyond the disc of the cell's size differs from what it holds
 within, for the outline to be believed: as a share of how far it differs from what lies outside.
 
-An outline that is too wide to locate the cell (:data:`~orchestrator.vision.crop.MAX_OUTLINE`) is that of a
-cell with a small nucleus, or it runs along neighbours. By the boxes: of such outlines 13 of 15 of Train are
-kept, most of them cells, and 9 of 77 of Chula, where most are neighbours.
+An outline that is wider than :data:`~orchestrator.vision.crop.MAX_OUTLINE` is that of a cell with a small
+nucleus, or it runs along neighbours. Chosen by the boxes of Train, where most are cells, and of Chula, where
+most are neighbours.
 """
 
 _LEAST_PART_PX: Final = 30
@@ -111,7 +111,8 @@ def _whole_cell(pixels: UInt8Array, seed: UInt8Array, traced: TracedCell, window
 def _is_one_thing(pixels: UInt8Array, seed: UInt8Array, disc: UInt8Array, cell: UInt8Array) -> bool:
     """Whether what the outline holds beyond the disc is like the cytoplasm within, and unlike the outside."""
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    ring, within, outside = (cell & ~disc) > 0, ((cell & disc) > 0) & (cv2.dilate(seed, _GAP) == 0), cell == 0
+    is_cell, in_disc, near_seed = cell > 0, disc > 0, np.asarray(cv2.dilate(seed, _GAP)) > 0
+    ring, within, outside = is_cell & ~in_disc, is_cell & in_disc & ~near_seed, ~is_cell
     if min(np.count_nonzero(part) for part in (ring, within, outside)) < _LEAST_PART_PX:
         return False
     of_ring, of_within, of_outside = (

@@ -73,8 +73,7 @@ def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
     """
     is_found_once = recipe.mef_version == "v6"
     found = find_cell(rgb) if is_found_once else None
-    located = None if found is None else found.location
-    cell = located if is_found_once else locate_cell(rgb)
+    cell = (None if found is None else found.location) if is_found_once else locate_cell(rgb)
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
     masks = masks_in(found, window, IMAGE_SIZE) if is_found_once else cell_masks(crop)

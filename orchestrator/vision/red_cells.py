@@ -2,6 +2,10 @@
 
 A crop of a fixed number of cell sizes takes the magnification away, and with it how large a cell is, which
 tells a lymphocyte from a monocyte. A nucleus measured in red cells needs no calibration of the microscope.
+
+Of Raabin 93 % of the images have a value, of Barcelona 99 %, of Chula 86 %; of BCCD and Tecom, whose crops
+end too close to the cell, 1 %. Within a device the diameter varies by 0.12 to 0.18 of a doubling (standard
+deviation); docs/accuracy.md has what the size tells.
 """
 
 import math
@@ -77,8 +81,8 @@ def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
 
 def nucleus_diameter(cell: FoundCell) -> float:
     """Diameter in pixels of the disc of the nucleus' area."""
-    pixel = cell.window.height / cell.nucleus.shape[0]
-    return float(math.sqrt(4 / math.pi * np.count_nonzero(cell.nucleus)) * pixel)
+    pixel = cell.window.height / len(cell.nucleus)
+    return math.sqrt(4 / math.pi * cv2.countNonZero(cell.nucleus)) * pixel
 
 
 def relative_size(rgb: UInt8Array, cell: FoundCell) -> float | None:
