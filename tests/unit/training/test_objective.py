@@ -34,12 +34,12 @@ def test_not_wbc_is_learned_exactly_where_its_loss_has_a_weight(tmp_path: Path, 
     config = tiny_config(tmp_path, tmp_path, not_wbc_loss_weight=weight)
     model = tiny_classifier()
     compile_for(model, config, config.phases()[-1])
-    before = np.array(model.get_layer("not_wbc").kernel)
+    before = model.get_layer("not_wbc").get_weights()[0]
 
     history = model.fit(CompleteLabels(OneBatch(not_wbc=weight > 0)), shuffle=False, verbose=0).history
 
     assert ("not_wbc_loss" in history) == (weight > 0)
-    assert np.array_equal(model.get_layer("not_wbc").kernel, before) == (weight == 0)
+    assert np.array_equal(model.get_layer("not_wbc").get_weights()[0], before) == (weight == 0)
 
 
 def test_a_target_that_is_missing_weighs_nothing_and_one_that_is_there_stays() -> None:
