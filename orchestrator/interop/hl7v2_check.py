@@ -15,7 +15,7 @@ from orchestrator.interop.hl7v2_text import Message, at, read
 
 KINDS: Final = frozenset({("ORU", "R01"), ("OUL", "R22")})
 
-_VALUE_TYPES: Final = frozenset({"NM", "SN"})
+_VALUE_TYPES: Final = frozenset({"NM", "SN", "CWE"})
 _STATUSES: Final = frozenset({"P", "F", "C", "X"})
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _FIELDS_OF_OBX: Final = 25
@@ -69,7 +69,7 @@ def _result_problems(message: Message) -> list[str]:
         if at(result, 1) != str(position):
             found.append(f"OBX {position}: expected this number in OBX-1.")
         if at(result, 2) not in _VALUE_TYPES:
-            found.append(f"OBX {position}: expected a value of type NM or SN.")
+            found.append(f"OBX {position}: expected a value of type NM, SN or CWE.")
         elif at(result, 2) == "NM" and value and not _NUMBER.fullmatch(value):
             found.append(f"OBX {position}: the value is no number.")
         if status not in _STATUSES:
@@ -80,7 +80,7 @@ def _result_problems(message: Message) -> list[str]:
             found.append(f"OBX {position}: its status is not that of the report.")
         if at(result, 8) not in ("", "H", "L"):
             found.append(f"OBX {position}: expected H, L or nothing in OBX-8, which never says normal.")
-        if at(result, 6) == "":
+        if at(result, 2) != "CWE" and at(result, 6) == "":
             found.append(f"OBX {position}: no unit.")
     return found
 

@@ -38,14 +38,14 @@ def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
     if focus is not None:
         sentences += [wording.place_unknown] if "no_cell" in codes else _explanation(finding, focus, language)
     sentences += _second_class(finding, wording, language)
-    if DEVICE_UNKNOWN in codes:  # a sentence of its own, which no weightier reason takes the room of
-        sentences.append(f"{wording.suggestion[0].upper()}{wording.suggestion[1:]}.")
-    reasons = review_phrases(codes, wording)
+    is_suggestion, reasons = DEVICE_UNKNOWN in codes, review_phrases(codes, wording)
     if not reasons:
-        return " ".join(sentences)
+        alone = [f"{wording.suggestion[0].upper()}{wording.suggestion[1:]}."] * is_suggestion
+        return " ".join([*sentences, *alone])
     # With one reason and no step, the longest report that the sentences can make has room: the tests try all.
     step = _next_step(codes, wording)
-    endings = [[_review(reasons, n, wording), step] for n in range(len(reasons), 0, -1)]
+    review = wording.review_suggestion if is_suggestion else wording.review
+    endings = [[_review(review, reasons, n, wording), step] for n in range(len(reasons), 0, -1)]
     candidates = (" ".join(sentences + end) for end in [*endings, endings[-1][:1]])
     return next(text for text in candidates if len(text.split()) <= MAX_WORDS)
 
@@ -114,9 +114,9 @@ def _second_class(finding: Finding, wording: Wording, language: Language) -> lis
     return [wording.second_class.format(noun=noun, percent=wording.percent(second.percent))]
 
 
-def _review(reasons: Sequence[str], shown: int, wording: Wording) -> str:
+def _review(template: str, reasons: Sequence[str], shown: int, wording: Wording) -> str:
     more = [wording.more_reasons] if shown < len(reasons) else []
-    return wording.review.format(reasons=_list([*reasons[:shown], *more], wording))
+    return template.format(reasons=_list([*reasons[:shown], *more], wording))
 
 
 def _next_step(codes: set[str], wording: Wording) -> str:

@@ -23,8 +23,8 @@ class Wording:
     ``percent`` turns a number with a decimal point into the language's form. ``place`` and ``where`` are
     the two parts of one sentence and get their full stop last. ``decision_unsure`` is said of a low
     confidence. ``review_reasons`` and ``next_step`` go by the code of a reason: why a person should look, and
-    what that person can do about it. ``suggestion`` is said where
-    the microscope is not verified.
+    what that person can do about it. ``suggestion`` is what stands
+    alone where the microscope is not verified, and ``review_suggestion`` what stands before reasons there.
     """
 
     percent: Callable[[str], str]
@@ -47,6 +47,7 @@ class Wording:
     disagrees: str
     second_class: str
     review: str
+    review_suggestion: str
     review_reasons: Mapping[str, str]
     suggestion: str
     other_reason: str
@@ -136,6 +137,7 @@ _EN: Final = Wording(
     disagrees="That does not fit this class well: one looks for {structures}.",
     second_class="Next comes {noun} ({percent}).",
     review="Please review this result: {reasons}.",
+    review_suggestion="Please review this suggestion (unverified microscope): {reasons}.",
     review_reasons={
         "no_cell": "no cell was found",
         "uncertain_cell": "this may be no white cell",
@@ -149,9 +151,9 @@ _EN: Final = Wording(
         "too_small": "the image is too small",
         "overexposed": "the image is overexposed",
         "underexposed": "the image is underexposed",
-        "not_audited_class": "the audit of the microscope releases no such answer",
+        "not_audited_class": "the audit releases no such answer",
     },
-    suggestion="this is a suggestion on an unverified microscope",
+    suggestion="this is a suggestion, as the microscope is not verified",
     other_reason="the result gives a further reason",
     more_reasons="there are more reasons",
     next_step={
@@ -220,6 +222,7 @@ _TR: Final = Wording(
     disagrees="Bu dağılım sınıfla pek uyumlu değildir: bu sınıfta {structures} aranır.",
     second_class="İkinci sırada {noun} ({percent}) yer alıyor.",
     review="Lütfen bu sonucu gözden geçirin: {reasons}.",
+    review_suggestion="Lütfen bu öneriyi (mikroskop denetlenmedi) gözden geçirin: {reasons}.",
     review_reasons={
         "no_cell": "hücre bulunamadı",
         "uncertain_cell": "bu bir beyaz hücre olmayabilir",
@@ -235,7 +238,7 @@ _TR: Final = Wording(
         "underexposed": "görüntü yetersiz pozlanmış",
         "not_audited_class": "mikroskobun denetimi böyle bir yanıta onay vermiyor",
     },
-    suggestion="bu, doğrulanmamış bir mikroskopta yalnızca bir öneridir",
+    suggestion="mikroskop denetlenmediği için bu bir öneridir",
     other_reason="sonuçta belirtilen başka bir neden var",
     more_reasons="sonuçta belirtilen başka nedenler var",
     next_step={

@@ -85,7 +85,9 @@ def test_that_answers_are_suggestions_is_said_once_and_marks_no_single_cell(
     page.locator(".gallery .tile:not(.review) a").first.click()
     expect(page.locator("#detail .device-note")).to_have_count(1)
     expect(page.locator("#detail .findings")).to_contain_text("Nothing else speaks for a second look.")
-    expect(page.locator("#detail .report-text")).to_contain_text("a suggestion on an unverified microscope")
+    expect(page.locator("#detail .report-text")).to_contain_text(
+        "a suggestion, as the microscope is not verified"
+    )
 
 
 def test_heat_and_image_lie_on_each_other_in_the_images_own_proportions(page: Page, tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_model_is_a_device_with_name_version_and_hash():
 
 def test_the_profiles_that_decided_are_told_by_their_hashes():
     cells = list(TOO_FEW.specimen.cells)
-    for number, (name, digest) in enumerate([("default", "b" * 64), ("other", None)]):
+    for number, (name, digest) in enumerate([("cellavision-dm96", "b" * 64), ("other", None)]):
         assert cells[number].result is not None
         changed = replace(cells[number].result, profile=name, profile_sha256=digest)
         cells[number] = replace(cells[number], result=changed)
@@ -202,12 +202,14 @@ def test_the_profiles_that_decided_are_told_by_their_hashes():
     usual = cells[2].result.profile_sha256
     system = "urn:wbc-analyzer:profile-sha256"
     assert told == {
-        f"Device profile default, SHA-256 {usual}": {"system": system, "value": usual},
-        f"Device profile default, SHA-256 {'b' * 64}": {"system": system, "value": "b" * 64},
+        f"Device profile cellavision-dm96, SHA-256 {usual}": {"system": system, "value": usual},
+        f"Device profile cellavision-dm96, SHA-256 {'b' * 64}": {"system": system, "value": "b" * 64},
         "Device profile other": None,
     }
     notes = [o["note"] for o in resources(document, "Observation") if "Cell 1," in str(o["note"])]
-    assert f"Device profile default, SHA-256 {'b' * 64}, views: 8." in [said["text"] for said in notes[0]]
+    assert f"Device profile cellavision-dm96, SHA-256 {'b' * 64}, views: 8." in [
+        said["text"] for said in notes[0]
+    ]
     assert fhir_check.problems(document) == []
     waiting = replace(TOO_FEW.specimen, cells=TOO_FEW.specimen.cells[-3:])
     (none_yet,) = resources(bundle(replace(TOO_FEW, specimen=waiting)), "Provenance")

@@ -336,20 +336,30 @@ def test_every_reason_that_routing_gives_has_a_phrase(mode: RoutingMode) -> None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_that_it_is_a_suggestion_is_said_once_and_whatever_else_there_is_to_say(language: Language) -> None:
-    words = WORDING[language].suggestion[1:]
+def test_that_it_is_a_suggestion_is_said_once_whatever_else_there_is_to_say(language: Language) -> None:
+    said = ("suggestion", "microscope") if language == "en" else ("öneri", "mikroskop")
     for others in subsets(CODES[:-1]):
-        text = compose(
-            finding(NEUTROPHIL, codes=(*others, DEVICE_UNKNOWN)), focus(0.15, 0.48, 0.37), language
+        plain, suggested = (
+            compose(finding(NEUTROPHIL, codes=codes), focus(0.15, 0.48, 0.37), language)
+            for codes in (others, (*others, DEVICE_UNKNOWN))
         )
-        assert text.count(words) == 1
-        assert words not in compose(finding(NEUTROPHIL, codes=others), focus(0.15, 0.48, 0.37), language)
+        for word in said:
+            assert suggested.count(word) == 1
+            assert word not in plain
 
 
 def test_on_an_unverified_microscope_a_result_without_another_reason_ends_with_that() -> None:
     text = compose(finding(NEUTROPHIL, codes=(DEVICE_UNKNOWN,)), None, "en")
-    assert text.endswith(" This is a suggestion on an unverified microscope.")
+    assert text.endswith(" This is a suggestion, as the microscope is not verified.")
     assert "review" not in text
+
+
+def test_on_an_unverified_microscope_one_is_asked_to_review_a_suggestion() -> None:
+    text = compose(finding(NEUTROPHIL, codes=("blurred", DEVICE_UNKNOWN)), None, "en")
+    asked = (
+        "Please review this suggestion (unverified microscope): the image is blurred. Take a sharper image."
+    )
+    assert text.endswith(asked)
 
 
 def test_where_reasons_do_not_fit_the_weightiest_stay_and_the_rest_is_announced() -> None:
