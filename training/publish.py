@@ -6,6 +6,7 @@ files that were written.
 """
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from training.negatives import (
 from training.predictors import saved_model_predictor
 from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_ranking
 from training.run_config import PLACES
+from training.run_folder import RunFolder
 from training.serving_path import served_finding
 from training.size_evidence import fit_size_evidence, sizes_of
 from training.true_masks import read_mask_paths
@@ -125,7 +127,7 @@ def publish(
         training={key: value for key, value in config.items() if key not in PLACES},
         results=results,
         environment=manifest["versions"],
-        procedure=_procedure(manifest, len(samples) - len(validation), len(validation)),
+        procedure=_procedure(manifest, epochs_run(run_dir), len(samples) - len(validation), len(validation)),
         experiments=EXPERIMENTS.read_text(encoding="utf-8"),
         notes=[
             *_notes(profile, temperature, tested),
@@ -156,10 +158,15 @@ def _probabilities_and_truth(cells: list[ScoredCell]) -> tuple[Any, Any]:
     )
 
 
-def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> str:
+def epochs_run(run_dir: Path) -> Counter[str]:
+    """How many epochs of each phase were run: fewer than were planned where the run was cut off."""
+    return Counter(row["phase"] for row in RunFolder(run_dir).history_rows())
+
+
+def _procedure(manifest: dict[str, Any], epochs: Counter[str], n_training: int, n_validation: int) -> str:
     config = manifest["config"]
     phases = [
-        f"{phase['epochs']} epochs at {phase['image_size']} px"
+        f"{_of_planned(epochs[phase['name']], phase['epochs'])} epochs at {phase['image_size']} px"
         + ("" if phase["train_backbone"] else ", backbone frozen")
         for phase in manifest["phases"]
     ]
@@ -194,6 +201,10 @@ def _procedure(manifest: dict[str, Any], n_training: int, n_validation: int) -> 
         f"{', '.join([config['train_split'], *more])}{mixed} ({', then '.join(phases)}). {kept} TestA "
         "and TestB chose nothing."
     )
+
+
+def _of_planned(run: int, planned: int) -> str:
+    return f"{run} of {planned}" if 0 < run < planned else f"{planned}"
 
 
 def _notes(profile: Profile, temperature: float, tested: dict[str, list[ScoredCell]]) -> list[str]:
