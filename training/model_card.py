@@ -34,8 +34,8 @@ DATA_SOURCES: Final = (
     ),
     DataSource(
         "Barcelona PBC",
-        "Train, TestA and 2,000 further images; CellaVision DM96, May-Grünwald-Giemsa; erythroblasts, immature "
-        "granulocytes and platelets as what is none of the five",
+        "Train, TestA and 2,000 further images; CellaVision DM96, May-Grünwald-Giemsa; erythroblasts, "
+        "immature granulocytes and platelets as what is none of the five",
         "Acevedo et al. 2020, Data in Brief 30:105474 (CC BY 4.0)",
     ),
     DataSource(
@@ -69,8 +69,8 @@ LIMITS: Final = (
     "One image is one cell. It is no differential count and no diagnosis.",
     "Another microscope, camera or stain changes what the model sees: the figures for TestB show by how "
     "much. On one that it was not trained on, and that no audit has passed, every answer is a suggestion.",
-    "TestA is of devices that it was trained on: all its Raabin lymphocytes are of slide 95-5-4-1, which is in "
-    "Train too, and 120 of its 213 images have no known slide.",
+    "TestA is of devices that it was trained on: all its Raabin lymphocytes are of slide 95-5-4-1, which is "
+    "in Train too, and 120 of its 213 images have no known slide.",
     "The Barcelona neutrophils of Train are all band forms. The Raabin basophils come from four slides with "
     "a background of their own, so a high score for Basophil can rest on that background.",
     "Some Raabin labels were matched by image statistics and a few may be wrong; no expert checked the "

@@ -127,7 +127,7 @@ def publish(
         training={key: value for key, value in config.items() if key not in PLACES},
         results=results,
         environment=manifest["versions"],
-        procedure=_procedure(manifest, epochs_run(run_dir), len(samples) - len(validation), len(validation)),
+        procedure=_procedure(manifest, _epochs_run(run_dir), len(samples) - len(validation), len(validation)),
         experiments=EXPERIMENTS.read_text(encoding="utf-8"),
         notes=[
             *_notes(profile, temperature, tested),
@@ -158,7 +158,7 @@ def _probabilities_and_truth(cells: list[ScoredCell]) -> tuple[Any, Any]:
     )
 
 
-def epochs_run(run_dir: Path) -> Counter[str]:
+def _epochs_run(run_dir: Path) -> Counter[str]:
     """How many epochs of each phase were run: fewer than were planned where the run was cut off."""
     return Counter(row["phase"] for row in RunFolder(run_dir).history_rows())
 
