@@ -240,13 +240,14 @@ def test_a_sample_that_is_none_is_told(tmp_path, arguments, said):
     ("arguments", "said"),
     [
         (["--profile", "no-such"], "no profile"),
+        (["--profile", "default"], "'default' is no device's"),
         (["--threshold", "Eosinophil"], "CLASS=CONFIDENCE"),
         (["--threshold", "Eosinophil=0.9", "--threshold", "Eosinophil=0.8"], "two values"),
         (["--fitting-images", "gone.png"], "cannot read gone.png"),
     ],
 )
 def test_a_plan_that_cannot_be_is_told(tmp_path, arguments, said):
-    given = arguments if "--profile" in arguments else ["--profile", "default", *arguments]
+    given = arguments if "--profile" in arguments else ["--profile", "raabin", *arguments]
 
     result = wbc("plan", *given, "--output", tmp_path / "audit.json")
 
