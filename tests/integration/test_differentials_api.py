@@ -142,6 +142,7 @@ async def test_each_cell_is_what_one_analysis_of_the_image_says(client, cells):
         assert found["class"] == alone["decision"]["class"]
         assert found["margin"] == alone["decision"]["margin"]
         assert found["energy"] == alone["energy"]
+        assert found["not_wbc"] == alone["not_wbc"]
         assert found["focus_ratio"] == alone["focus"]["ratio"]
         assert found["review_codes"] == [reason["code"] for reason in alone["review"]["reasons"]]
         assert cell["needs_review"] == alone["review"]["needed"]

@@ -94,6 +94,7 @@ def as_over_http(found: Differential) -> dict[str, Any]:
             "confidence",
             "margin",
             "energy",
+            "not_wbc",
             "focus_ratio",
             "views",
             "profile",

@@ -123,6 +123,7 @@ def as_over_http(answer: pb.Analysis) -> dict[str, Any]:
         "probabilities": {class_name(p.cell_class): p.probability for p in answer.probabilities},
         "aux_neutrophil_probability": answer.aux_neutrophil_probability,
         "energy": answer.energy,
+        "not_wbc": answer.not_wbc,
         "focus": present(
             "focus",
             lambda: {
@@ -237,6 +238,7 @@ async def test_both_edges_describe_the_same_model(edge):
         assert profile.is_default == described["default"]
         assert pb.DeviceState.Name(profile.device) == f"DEVICE_STATE_{described['device'].upper()}"
         assert (profile.crop_scale if profile.HasField("crop_scale") else None) == described["crop_scale"]
+        assert profile.max_not_wbc == described["max_not_wbc"]
         assert (profile.max_energy if profile.HasField("max_energy") else None) == described["max_energy"]
         assert pb.TestTimeAugmentation.Name(profile.tta).endswith(described["tta"].upper())
     assert found.disclaimer == DISCLAIMER

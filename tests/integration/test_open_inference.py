@@ -143,7 +143,8 @@ async def test_metadata_is_the_model_contract(client):
     ]
     shapes = {output["name"]: output["shape"] for output in document["outputs"]}
     assert shapes == {
-        "main_out": [-1, 5], "aux_binary_out": [-1, 1], "logits": [-1, 5], "cams": [-1, 5, 7, 7],
+        "main_out": [-1, 5], "aux_binary_out": [-1, 1], "logits": [-1, 5], "not_wbc": [-1, 1],
+        "features": [-1, -1], "cams": [-1, 5, 7, 7],
     }  # fmt: skip
     assert "binary_tensor_data" in (await client.get("/v2")).json()["extensions"]
 
