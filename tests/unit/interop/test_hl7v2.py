@@ -246,7 +246,7 @@ def test_awkward_text_stays_in_its_field_for_another_parser_too():
         ("|78|%^%^UCUM|", "|78||", "no unit"),
         ("|78|%^%^UCUM|", "||%^%^UCUM|", "X has none"),
         ("OBX|2|", "OBX|3|", "in OBX-1"),
-        ("OBX|2|NM", "OBX|2|XX", "NM or SN"),
+        ("OBX|2|NM", "OBX|2|XX", "NM, SN or CWE"),
         ("|HM|F|", "|HM|P|", "not that of the report"),
         ("|HM|F|", "|HM|Z|", "OBR-25"),
         (DISCLAIMER, "For every use.", "research use only"),
