@@ -117,8 +117,8 @@ def plan(
     chosen = services.profiles[profile]
     if chosen.device == "unknown":
         raise ConfigurationError(
-            f"profile {profile!r} is no device's, and no audit can release answers under it: make one of your "
-            "microscope with `wbc-train profile`"
+            f"profile {profile!r} is no device's, and no audit can release answers by it: make one of "
+            "your microscope with `wbc-train profile`"
         )
     thresholds = _thresholds(threshold) or dict.fromkeys(CLASS_NAMES, chosen.routing.review_threshold)
     fitting = {_sha256_of(path) for path in image_files(fitting_images or ())}
