@@ -1,9 +1,6 @@
 """What a run minimises, and with which optimizer."""
 
-from typing import Any
-
 import keras
-import numpy as np
 
 from orchestrator.model_contract import AUX_OUT, MAIN_OUT, NOT_WBC
 from training.classifier import ATTENTION_LAYER, BACKBONE_LAYER
@@ -44,33 +41,6 @@ def compile_for(model: keras.Model, config: TrainingConfig, phase: Phase) -> Non
         # XLA on the CPU made a DenseNet121 step take 85 ms an image where plain TensorFlow took 54.
         jit_compile="auto" if _has_accelerator() or keras.config.backend() == "jax" else False,
     )
-
-
-class CompleteLabels(keras.utils.PyDataset):
-    """Batches with a target for every output, which Keras wants even where nothing is learned from it: where
-    labels have none for ``not_wbc``, one that weighs nothing."""
-
-    def __init__(self, batches: Any) -> None:
-        super().__init__(workers=1)
-        self._batches = batches
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> Any:
-        images, labels, weights = self._batches[index]
-        if NOT_WBC.name in labels:
-            return images, labels, weights
-        nothing = np.zeros(len(images), np.float32)
-        return (
-            images,
-            {**labels, NOT_WBC.name: nothing[:, np.newaxis]},
-            {**weights, NOT_WBC.name: nothing},
-        )
-
-    def on_epoch_end(self) -> None:
-        """Tell the batches."""
-        self._batches.on_epoch_end()
 
 
 def main_loss_of(config: TrainingConfig) -> keras.losses.Loss:

@@ -40,7 +40,7 @@ from training.focus_monitor import XAIFocusMonitor, monitored_images
 from training.history_plot import plot_history
 from training.images import LoadedImage
 from training.loader import AugmentedBatches, load_images, plain_pixels
-from training.objective import CompleteLabels, compile_for, main_loss_of
+from training.objective import compile_for, main_loss_of
 from training.run_config import Phase, TrainingConfig
 from training.run_folder import RunFolder, git_revision
 from training.run_recipe import run_recipe
@@ -245,7 +245,7 @@ def _train_phases(
         )
         with closing(batches):
             model.fit(
-                CompleteLabels(batches),
+                batches,
                 initial_epoch=state.epoch,
                 epochs=phase.epochs,
                 shuffle=False,  # the batches shuffle themselves, reproducibly
