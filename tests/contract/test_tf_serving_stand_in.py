@@ -45,7 +45,7 @@ class TestWarmUp:
     def test_the_shipped_records_replay_without_error(
         self, official: PredictionServiceStub, project_root: Path
     ) -> None:
-        requests = warmup_requests(project_root / "model_repository" / "wbc" / "5")
+        requests = warmup_requests(project_root / "model_repository" / "wbc" / "6")
         answered = set()
         for request in requests:
             response = official.Predict(request, timeout=30)

@@ -14,6 +14,8 @@ from loadtests.fault_injection import (
     behind_a_bad_network,
     run,
 )
+from orchestrator.domain import ViewBatch
+from orchestrator.views import rows_of
 
 DEADLINE_S = 1.0
 
@@ -55,10 +57,11 @@ async def test_the_run_notices_wrong_answers_and_errors_that_are_none_of_ours():
         def __init__(self, server) -> None:
             self._server = server
 
-        async def classify(self, views):
-            return await self._server.classify(type(views)(views.images[::-1], views.gain))
+        async def classify(self, question):
+            rows = rows_of(question)
+            return await self._server.classify(ViewBatch(rows.images[::-1], rows.gain))
 
-        async def explain(self, views):  # noqa: ARG002 (the port's signature)
+        async def explain(self, question):  # noqa: ARG002 (the port's signature)
             raise ZeroDivisionError
 
     async with behind_a_bad_network(failover=False, deadline_s=DEADLINE_S) as (server, _, _):
@@ -113,6 +116,8 @@ async def test_a_server_that_is_gone_is_a_clear_error_and_its_return_is_noticed(
 def test_no_two_questions_are_alike(rows):
     questions = Questions()
     seen = {
-        views.images.tobytes() for _, views in (questions.next() for _ in range(30)) if len(views) == rows
+        rows_of(question).images.tobytes()
+        for _, question in (questions.next() for _ in range(30))
+        if len(question) == rows
     }
     assert len(seen) == 10
