@@ -93,6 +93,10 @@ def publish(
     profile = chosen_profile(profile_name)
 
     evidence = fit_size_evidence(training, sizes_of(training, console))
+    if evidence is None:
+        console.print(
+            "too few cells with red cells around them: a nucleus' size is no evidence in this export"
+        )
     version_dir = export_model(
         keras.models.load_model(checkpoint), repository, version, force=force, size_evidence=evidence
     )

@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from orchestrator.domain import Float32Array
-from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
+from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.vision.found_cell import find_cell
 from orchestrator.vision.red_cells import relative_size
 from training.datasets import Sample
@@ -45,15 +44,14 @@ def sizes_of(samples: Sequence[Sample], console: Console | None = None) -> NDArr
         return np.array(list(sizes))
 
 
-def fit_size_evidence(samples: Sequence[Sample], sizes: NDArray[np.float64]) -> Float32Array:
-    """``[1, s, s^2] @`` this is the evidence of a size s, float32 ``[3, 5]``.
+def fit_size_evidence(samples: Sequence[Sample], sizes: NDArray[np.float64]) -> Float32Array | None:
+    """``[1, s, s^2] @`` this is the evidence of a size s, float32 ``[3, 5]``; None where no device has ``FEW``
+    known sizes of some class.
 
     The mean of a class is that of its devices' means, its variance the mean within them plus that of their
     means, so that what differs between devices makes it less sure. Several images of a cell count as one. On
     average it neither raises nor lowers the logit of the true class: the energy of an image stays comparable
     to that of one whose size is unknown.
-
-    Raises :class:`ConfigurationError` where no device has ``FEW`` known sizes of a class.
     """
     images: dict[tuple[str, str], int] = {}
     for sample in samples:
@@ -63,13 +61,11 @@ def fit_size_evidence(samples: Sequence[Sample], sizes: NDArray[np.float64]) -> 
     devices = np.array([sample.device for sample in samples])
     known = np.isfinite(sizes)
     evidence = np.zeros((3, NUM_CLASSES))
-    for index, name in enumerate(CLASS_NAMES):
+    for index in range(NUM_CLASSES):
         groups = [known & (classes == index) & (devices == device) for device in sorted(set(devices))]
         groups = [group for group in groups if np.count_nonzero(group) >= FEW]
         if not groups:
-            raise ConfigurationError(
-                f"expected at least {FEW} cells of class {name} with red cells around them"
-            )
+            return None
         means = [float(np.average(sizes[group], weights=weights[group])) for group in groups]
         within = [
             float(np.average((sizes[group] - mean) ** 2, weights=weights[group]))

@@ -108,13 +108,15 @@ def _sha256_of(profile: Profile) -> str:
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:
     """The built-in profiles, then those of ``extra_dir``, which override by name; ordered by name.
 
-    Which devices are known is the model's to say: a built-in profile may, one of ``extra_dir`` may not.
+    Which devices are known is the model's to say: a built-in profile may, one of ``extra_dir`` may not,
+    unless that is the folder of the built-in ones.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` for the first file with an unknown key, a
     wrong type or a value out of range; it names file, key, expected and received.
     """
-    profiles = _load_folder(resources.files(__name__), get_args(ProfiledDevice))
-    if extra_dir is not None:
+    built_in = resources.files(__name__)
+    profiles = _load_folder(built_in, get_args(ProfiledDevice))
+    if extra_dir is not None and not (isinstance(built_in, Path) and built_in == extra_dir.resolve()):
         if not extra_dir.is_dir():
             raise ConfigurationError(
                 f"profiles: expected a folder, received {extra_dir.name!r}, which is none"

@@ -37,16 +37,19 @@ def compose(finding: Finding, focus: Focus | None, language: Language) -> str:
     sentences = [_decision(finding, wording, language)]
     if focus is not None:
         sentences += [wording.place_unknown] if "no_cell" in codes else _explanation(finding, focus, language)
-    sentences += _second_class(finding, wording, language)
+    second = _second_class(finding, wording, language)
     is_suggestion, reasons = DEVICE_UNKNOWN in codes, review_phrases(codes, wording)
     if not reasons:
         alone = [f"{wording.suggestion[0].upper()}{wording.suggestion[1:]}."] * is_suggestion
-        return " ".join([*sentences, *alone])
-    # With one reason and no step, the longest report that the sentences can make has room: the tests try all.
+        return " ".join([*sentences, *second, *alone])
+    # With one reason, no step and no second class the longest report has room: the tests try all.
     step = _next_step(codes, wording)
     review = wording.review_suggestion if is_suggestion else wording.review
     endings = [[_review(review, reasons, n, wording), step] for n in range(len(reasons), 0, -1)]
-    candidates = (" ".join(sentences + end) for end in [*endings, endings[-1][:1]])
+    shortest = endings[-1][:1]
+    candidates = (
+        " ".join([*sentences, *rest]) for rest in [*(second + end for end in [*endings, shortest]), shortest]
+    )
     return next(text for text in candidates if len(text.split()) <= MAX_WORDS)
 
 

@@ -141,7 +141,7 @@ _EN: Final = Wording(
     review_reasons={
         "no_cell": "no cell was found",
         "uncertain_cell": "this may be no white cell",
-        "not_wbc": "this may be a cell of none of the five classes",
+        "not_wbc": "this may be none of the five classes",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
         "background_focus": "the model looks largely outside the cell",

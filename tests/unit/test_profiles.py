@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import profiles as profiles_package
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import DEFAULT_PROFILE, Profile, load_profiles
 from orchestrator.routing import RoutingPolicy
@@ -55,10 +56,22 @@ def test_the_built_in_profiles_are_a_default_and_one_per_device() -> None:
     assert DEFAULT_PROFILE in load_profiles()
 
 
-@pytest.mark.parametrize("name", ["bccd", "chula", "painted"])
-def test_what_the_default_does_is_what_these_do_too(name: str) -> None:
-    default, other = load_profiles()["default"], load_profiles()[name]
-    assert (other.recipe, other.tta, other.routing) == (default.recipe, default.tta, default.routing)
+def test_every_built_in_profile_prepares_and_views_images_as_the_default_does() -> None:
+    profiles = load_profiles()
+    assert {(profile.recipe, profile.tta) for profile in profiles.values()} == {
+        (profiles["default"].recipe, profiles["default"].tta)
+    }
+
+
+def test_the_folder_of_the_built_in_profiles_is_no_sites_own() -> None:
+    assert load_profiles(Path(profiles_package.__file__).parent) == load_profiles()
+
+
+def test_the_devices_that_trained_have_the_limits_that_were_found_on_them() -> None:
+    profiles = load_profiles()
+    known = [profiles[name].routing for name in ("bccd", "cellavision-dm96", "chula", "raabin")]
+    assert all(routing == known[0] for routing in known)
+    assert known[0].temperature < 1 < profiles["default"].routing.temperature
 
 
 @pytest.mark.parametrize("line", ["", 'device = "profiled"\n', 'device = "unknown"\n'])

@@ -21,7 +21,10 @@ from training.tta_comparison import compare_tta, markdown, terminal_table, tta_r
 
 DEFAULT = load_profiles()["default"]
 PROFILE = replace(
-    DEFAULT, routing=replace(DEFAULT.routing, review_threshold=0.0, review_margin=0.05, max_energy=None)
+    DEFAULT,
+    routing=replace(
+        DEFAULT.routing, temperature=1.0, review_threshold=0.0, review_margin=0.05, max_energy=None
+    ),
 )
 MODEL = ModelIdentity("wbc", 7, "a" * 64)
 
@@ -75,7 +78,7 @@ def test_nothing_to_choose_by_is_an_error():
 
 def test_a_margin_is_written_in_place_and_read_back(tmp_path, project_root):
     path = tmp_path / "site.toml"
-    original = (project_root / "orchestrator/profiles/raabin.toml").read_text(encoding="utf-8")
+    original = (project_root / "orchestrator/profiles/motic-tecom.toml").read_text(encoding="utf-8")
     path.write_text(original, encoding="utf-8")
     choice = choose_margin([cell(0.9)], PROFILE)
 

@@ -168,7 +168,7 @@ def test_classes_with_hardly_an_image_are_left_out_of_one_row(data_root):
 
 def test_full_scores_agree_with_the_plain_ones_and_add_what_is_not_measured_as_none(data_root):
     cells = evaluate_cells(
-        OneClassPredictor(2), read_split(data_root, "Train"), chosen_profile("default", "none")
+        OneClassPredictor(2), read_split(data_root, "Train"), chosen_profile("painted", "none")
     )
 
     scores = full_scores(cells, 2000)
@@ -329,8 +329,8 @@ def run_dir(data_root, small_exported_model, tmp_path):
     manifest = {
         "config": config,
         "phases": [
-            {"epochs": 2, "image_size": 112, "train_backbone": True},
-            {"epochs": 1, "image_size": 224, "train_backbone": True},
+            {"name": "progressive", "epochs": 2, "image_size": 112, "train_backbone": True},
+            {"name": "phase2", "epochs": 1, "image_size": 224, "train_backbone": True},
         ],
         "data_sha256": data_fingerprint(read_split(data_root, "Train")),
         "parts": {"training": 2, "validation": 1, "painted": 3},

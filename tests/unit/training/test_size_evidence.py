@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from training.datasets import Sample
 from training.size_evidence import fit_size_evidence
@@ -66,8 +65,6 @@ def test_unknown_sizes_and_further_images_of_a_cell_count_for_nothing():
     np.testing.assert_allclose(thousand_images[2], with_more[2], rtol=0.1)
 
 
-def test_a_class_without_known_sizes_is_refused():
-    samples, sizes = cells(count=9)
-
-    with pytest.raises(ConfigurationError, match="10 cells of class Basophil"):
-        fit_size_evidence(samples, sizes)
+def test_without_enough_known_sizes_of_every_class_there_is_no_evidence():
+    assert fit_size_evidence(*cells(count=9)) is None
+    assert fit_size_evidence(*cells(count=10)) is not None
