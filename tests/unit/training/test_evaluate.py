@@ -337,6 +337,7 @@ def run_dir(data_root, small_exported_model, tmp_path):
         "versions": {"keras": "3"},
     }
     (folder / "run.json").write_text(json.dumps(manifest))
+    (folder / "history.csv").write_text("phase,epoch\nprogressive,1\nphase2,1\n")  # cut off in the first
     return folder
 
 
@@ -355,7 +356,7 @@ def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data
     assert (
         "10 images of Train, mixed with 3 painted images (`wbc-train synthesize`; 40% of each batch)" in card
     )
-    assert "(2 epochs at 112 px, then 1 epochs at 224 px); 5 images" in card
+    assert "(1 of 2 epochs at 112 px, then 1 epochs at 224 px). 5 held-out images" in card
     assert "Temperature" in card
     assert "expected calibration error" in card
     assert "for `max_energy` of the profiles" in card
