@@ -45,8 +45,8 @@ def sizes_of(samples: Sequence[Sample], console: Console | None = None) -> NDArr
 
 
 def fit_size_evidence(samples: Sequence[Sample], sizes: NDArray[np.float64]) -> Float32Array | None:
-    """``[1, s, s^2] @`` this is the evidence of a size s, float32 ``[3, 5]``; None where no device has ``FEW``
-    known sizes of some class.
+    """``[1, s, s^2] @`` this is the evidence of a size s, float32 ``[3, 5]``; None where no device has
+    ``FEW`` known sizes of some class.
 
     The mean of a class is that of its devices' means, its variance the mean within them plus that of their
     means, so that what differs between devices makes it less sure. Several images of a cell count as one. On

@@ -14,7 +14,7 @@ from orchestrator.vision.decode import DecodeLimits
 from tests.fakes.model_server import FakeModelServer
 from training.serving_path import served_finding
 
-PROFILE = load_profiles()["default"]
+PROFILE = load_profiles()["painted"]  # known: what is said of an unknown microscope is the service's alone
 WITH_LIMIT = dataclasses.replace(
     PROFILE, routing=dataclasses.replace(PROFILE.routing, max_energy=-6.7, review_threshold=0.5)
 )
