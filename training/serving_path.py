@@ -2,8 +2,8 @@
 
 :mod:`training.evaluate` scores decisions and needs no more than the network's answer; whether a result is
 marked for review also rests on the quality of the image and on where the heatmap lies. The steps and their
-order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both to the same answer, but for what
-is said of the microscope (:mod:`orchestrator.device_state`).
+order are those of :func:`orchestrator.analyse.analyse`, and the tests hold both to the same answer,
+but for what is said of the microscope (:mod:`orchestrator.device_state`).
 """
 
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def test_an_audit_leads_from_a_plan_to_released_answers(tmp_path):
     profiles, audits, path = tmp_path / "profiles", tmp_path / "audits", tmp_path / "audits" / "audit.json"
     profiles.mkdir()
     audits.mkdir()
-    of_any = (resources.files("orchestrator.profiles") / "raabin.toml").read_text()
+    of_any = (resources.files("orchestrator.profiles") / "motic-tecom.toml").read_text()
     (profiles / "scope.toml").write_text(of_any.replace('tta = "light"', 'tta = "none"'))
 
     def wbc(command, *arguments):
@@ -51,7 +51,7 @@ def test_an_audit_leads_from_a_plan_to_released_answers(tmp_path):
         )
 
     planned = wbc(
-        *("plan", "--profile", "scope", "--output", path, "--threshold", "Basophil=0.7", "--seed", 1)
+        *("plan", "--profile", "scope", "--output", path, "--threshold", "Basophil=0.4", "--seed", 1)
     )
     assert planned.exit_code == 0, planned.output
     for said in (
@@ -104,5 +104,5 @@ def test_an_audit_leads_from_a_plan_to_released_answers(tmp_path):
 
     found = asyncio.run(one())
     assert found.profile_sha256 == used.sha256
-    assert registry.state_of(used, found.model) == "audited"
+    assert registry.state_of(used, found.model) == found.device_state == "audited"
     assert registry.releases(used, found.model, BASOPHIL, found.finding.confidence)
