@@ -56,7 +56,7 @@ def test_an_audit_leads_from_a_plan_to_released_answers(tmp_path):
     assert planned.exit_code == 0, planned.output
     for said in (
         "Basophil",
-        "0.7",
+        "0.4",
         "99",
         "157",
         "208",

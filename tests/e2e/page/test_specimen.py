@@ -214,9 +214,9 @@ def test_an_image_that_failed_says_why_and_a_person_may_say_what_it_is(
 
     page.locator(".group[data-group='none'] .tile a").click()
     expect(page.locator("#review-detail .problem")).to_contain_text("not a JPEG")
-    page.click("#as-Basophil")
+    page.click("#as-Eosinophil")
 
-    expect(page.locator(".group[data-group='Basophil'] .tile")).to_have_count(2)
+    expect(page.locator(".group[data-group='Eosinophil'] .tile")).to_have_count(2)
     expect(page.locator("#specimen-progress")).to_contain_text("3 of 3")
 
 

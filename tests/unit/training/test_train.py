@@ -102,7 +102,7 @@ def test_the_best_checkpoint_is_the_one_that_the_history_says(run_dir, data_root
 def test_the_manifest_says_what_was_trained_on_what_with_what(run_dir):
     manifest = json.loads((run_dir / "run.json").read_text())
 
-    assert manifest["parts"] == {"training": 30, "validation": 10, "painted": 0}
+    assert manifest["parts"] == {"training": 30, "validation": 10, "painted": 0, "negatives": 0}
     assert manifest["config"]["seed"] == 42
     assert len(manifest["data_sha256"]) == 64
     assert manifest["versions"]["keras"] == keras.version()
