@@ -24,10 +24,12 @@ from tests.fakes.batch_scheduler import BatchingParameters, BatchScheduler, Queu
 from tests.fakes.tf_serving_stand_in import StandIn, State, main, warmup_requests
 
 
+UNBOUNDED = [("grpc.max_receive_message_length", -1)]
+
+
 @pytest.fixture
 def official(stand_in: StandIn) -> Iterator[PredictionServiceStub]:
-    options = [("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(stand_in.target, options) as channel:
+    with grpc.insecure_channel(stand_in.target, UNBOUNDED) as channel:
         yield PredictionServiceStub(channel)
 
 
@@ -42,17 +44,16 @@ def request_of(rows: int, signature: str = "classify") -> predict_pb2.PredictReq
 
 
 class TestWarmUp:
-    def test_the_shipped_records_replay_without_error(
-        self, official: PredictionServiceStub, project_root: Path
-    ) -> None:
-        requests = warmup_requests(project_root / "model_repository" / "wbc" / "6")
+    def test_the_shipped_records_replay_without_error(self, project_root: Path) -> None:
+        shipped = project_root / "model_repository" / "wbc"
         answered = set()
-        for request in requests:
-            response = official.Predict(request, timeout=30)
-            rows = {tensor.tensor_shape.dim[0].size for tensor in response.outputs.values()}
-            signature = request.model_spec.signature_name
-            assert set(response.outputs) == {spec.name for spec in SIGNATURES[signature].outputs}
-            answered |= {(signature, size) for size in rows}
+        with StandIn(shipped) as server, grpc.insecure_channel(server.target, UNBOUNDED) as channel:
+            for request in warmup_requests(shipped / "6"):
+                response = PredictionServiceStub(channel).Predict(request, timeout=60)
+                rows = {tensor.tensor_shape.dim[0].size for tensor in response.outputs.values()}
+                signature = request.model_spec.signature_name
+                assert set(response.outputs) == {spec.name for spec in SIGNATURES[signature].outputs}
+                answered |= {(signature, size) for size in rows}
         assert answered == {("views", 1), ("views", 4)} | {
             (name, size) for name in SIGNATURES if name != "views" for size in ALLOWED_BATCH_SIZES
         }

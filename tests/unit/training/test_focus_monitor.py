@@ -76,7 +76,11 @@ def fit(cue, epochs, **settings):
     model = network()
     model.compile(
         optimizer=keras.optimizers.Adam(3e-3),
-        loss={"main_out": "categorical_crossentropy", "aux_binary_out": "binary_crossentropy"},
+        loss={
+            "main_out": "categorical_crossentropy",
+            "aux_binary_out": "binary_crossentropy",
+            "not_wbc": "binary_crossentropy",
+        },
     )
     labels, weights = targets(classes)
     history = model.fit(
@@ -164,6 +168,7 @@ from training.loader import targets
 images, masks, classes = planted("edge", count=20)
 model = network()
 losses = {"main_out": "categorical_crossentropy", "aux_binary_out": "binary_crossentropy"}
+losses["not_wbc"] = "binary_crossentropy"
 model.compile(keras.optimizers.SGD(0.1), losses)
 monitor = XAIFocusMonitor(images, masks, every_n_epochs=1, patience=1, threshold=1.0, batch_size=20, log=str)
 labels, weights = targets(classes)

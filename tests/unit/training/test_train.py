@@ -247,7 +247,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for_though_another_was_bette
     config = tiny_config(
         data_root, tmp_path / "best", more_devices=(more,), sampling="fair", phase1_epochs=0, phase2_epochs=4
     )
-    config = replace(config, phase2_learning_rate=-0.03)  # uphill: it gets worse with every epoch
+    config = replace(config, phase2_learning_rate=-0.3)  # uphill: it gets worse with every epoch
 
     kept = {}
     for checkpoint in ("best", "last"):
@@ -283,6 +283,7 @@ def test_painted_images_are_trained_on_and_never_validated_on(data_root, tmp_pat
         "training": 30,
         "validation": 10,
         "painted": 10,
+        "negatives": 0,
     }
     assert all(sample.path.is_relative_to(painted) for sample in parts["painted"])
     with pytest.raises(ConfigurationError, match=r"painted images in \(0, 1\), received 1"):
