@@ -23,7 +23,6 @@ from tests.export_fixture import ExportedModel
 from tests.fakes.batch_scheduler import BatchingParameters, BatchScheduler, QueueFull
 from tests.fakes.tf_serving_stand_in import StandIn, State, main, warmup_requests
 
-
 UNBOUNDED = [("grpc.max_receive_message_length", -1)]
 
 

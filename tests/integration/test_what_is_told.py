@@ -49,7 +49,7 @@ class FailsWithoutHeatmap(FakeModelServer):
         return await self.explaining.explain(views)
 
     async def classify(self, views):  # the error quotes the image, as errors of libraries do
-        raise RuntimeError("{marker}, pixels " + str(views.images[0, 100, 100:104].tolist()))
+        raise RuntimeError("{marker}, pixels " + str(views.image[100, 100:104].tolist()))
 
 settings = Settings()
 serve(settings, build_services(settings, model_server=FailsWithoutHeatmap()))
