@@ -12,10 +12,12 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from training.datasets import (
     FEW_CELLS,
+    NOT_WBC_INDEX,
     Sample,
     data_fingerprint,
     fair_shares,
     read_device,
+    read_negatives,
     read_run_samples,
     read_split,
     split_parts,
@@ -282,3 +284,23 @@ def test_the_fingerprint_changes_with_a_label_and_with_a_pixel(data_root):
     write_image(data_root / "Train/Monocyte/1.png", 200)
 
     assert len({before, moved, data_fingerprint(read_split(data_root, "Train"))}) == 3
+
+
+def test_images_of_no_class_are_halved_by_their_names_and_no_class_is_theirs(tmp_path):
+    folder = tmp_path / "scope" / "_other"
+    for kind in ("erythroblast", "platelet"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(40):
+            (folder / kind / f"{number}.png").write_bytes(b"")
+
+    trained, held_out = read_negatives(folder), read_negatives(folder, held_out=True)
+
+    assert len(trained) + len(held_out) == 80
+    assert min(len(trained), len(held_out)) > 20
+    assert not {sample.path for sample in trained} & {sample.path for sample in held_out}
+    assert {(sample.class_index, sample.device) for sample in [*trained, *held_out]} == {
+        (NOT_WBC_INDEX, "scope")
+    }
+    assert {sample.slide for sample in trained} == {"erythroblast", "platelet"}
+    with pytest.raises(ConfigurationError, match="expected images in"):
+        read_negatives(tmp_path)

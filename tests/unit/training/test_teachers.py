@@ -1,0 +1,39 @@
+"""Trained classifiers as teachers."""
+
+import keras
+import numpy as np
+import pytest
+
+from orchestrator.errors import ConfigurationError
+from training.classifier import build_classifier
+from training.teachers import mean_of_teachers
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+
+
+def saved(path, seed):
+    keras.utils.set_random_seed(seed)
+    build_classifier("MobileNetV2").save(path)
+    return path
+
+
+def test_teachers_are_saved_models_or_exports_and_say_their_mean(tmp_path, pixels, small_exported_model):
+    first, second = saved(tmp_path / "a.keras", 1), saved(tmp_path / "b.keras", 2)
+    paths = [first, second, small_exported_model.version_dir]
+
+    alone = [mean_of_teachers([path])(pixels) for path in paths]
+    together = mean_of_teachers(paths)(pixels)
+
+    assert together.shape == (2, 5)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-6)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+    assert not np.allclose(alone[0], alone[1], atol=1e-3)
+
+
+def test_what_is_no_classifier_teaches_nothing(tmp_path):
+    with pytest.raises(ConfigurationError, match="saved classifier"):
+        mean_of_teachers([tmp_path])
