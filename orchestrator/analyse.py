@@ -9,7 +9,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 
 from orchestrator import image_steps, routing
 from orchestrator.device_state import NO_AUDITS, DeviceAudits, device_state, with_device_reason
@@ -133,7 +132,7 @@ async def analyse(
         state = device_state(profile, prediction.model, services.audits)
         finding = routing.with_focus_reason(finding, focus)
         finding = with_device_reason(
-            finding, state, profile, prediction.model, services.audits, sha256(payload).hexdigest()
+            finding, state, profile, prediction.model, prepared.image_sha256, services.audits
         )
 
         report = None

@@ -69,7 +69,6 @@ _WHAT_TO_DO: Final = (
     "make a profile and audit it with `wbc audit-device`."
 )
 _NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
-_CONTRADICTED: Final = f"The cells do not look as those of the profile's microscope do: {_WHAT_TO_DO}"
 _PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
 _NOT_RELEASED: Final = ReviewReason(
     NOT_AUDITED_CLASS,
@@ -77,14 +76,12 @@ _NOT_RELEASED: Final = ReviewReason(
 )
 
 
-def device_state(
-    profile: Profile, model: ModelIdentity, audits: DeviceAudits = NO_AUDITS, *, contradicted: bool = False
-) -> DeviceState:
-    """How far the device of ``profile`` is known; ``contradicted`` where its cells do not fit the profile.
+def device_state(profile: Profile, model: ModelIdentity, audits: DeviceAudits = NO_AUDITS) -> DeviceState:
+    """How far the device of ``profile`` is known.
 
     A profile of no device is no device's, whatever an audit says of it.
     """
-    if contradicted or profile.device == "unknown":
+    if profile.device == "unknown":
         return "unknown"
     return audits.state_of(profile, model) or profile.device
 
@@ -94,16 +91,15 @@ def with_device_reason(
     state: DeviceState,
     profile: Profile,
     model: ModelIdentity,
+    image_sha256: str,
     audits: DeviceAudits = NO_AUDITS,
-    image_sha256: str = "",
 ) -> Finding:
     """The finding, marked for review where it may not be released on a device of this ``state``: always on
     one that is unknown or merely profiled (``device_unknown``), on an audited one unless the audit says so
     (``not_audited_class``), and where the image (by its SHA-256, hex) falls into the audit's sample."""
     match state:
         case "unknown":
-            sentence = _NONE_CHOSEN if profile.device == "unknown" else _CONTRADICTED
-            reason = ReviewReason(DEVICE_UNKNOWN, sentence)
+            reason = ReviewReason(DEVICE_UNKNOWN, _NONE_CHOSEN)
         case "profiled":
             reason = ReviewReason(DEVICE_UNKNOWN, _PROFILED)
         case "audited" if not audits.releases(profile, model, finding.class_index, finding.confidence):

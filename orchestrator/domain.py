@@ -28,9 +28,10 @@ Language = Literal["en", "tr"]
 WriterKind = Literal["configured", "rule-based"]
 FocusJudgement = Literal["sound", "doubtful", "background"]
 RoutingMode = Literal["none", "main", "aux", "prior"]
+MefVersion = Literal["v1", "v2", "v3", "v4", "v5", "v6"]
 DeviceState = Literal["unknown", "profiled", "known", "audited"]
 """How far the service knows the microscope of an image, the least first: ``unknown``: it has no profile of
-its own, or its cells contradict the profile; ``profiled``: a site made one, and the model was not trained on
+its own; ``profiled``: a site made one, and the model was not trained on
 that device; ``known``: the model was; ``audited``: an audit on that very device passed, and still holds."""
 
 DEVICE_UNKNOWN: Final = "device_unknown"

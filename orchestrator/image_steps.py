@@ -5,6 +5,7 @@ What they take and give may cross to another process and back, so it holds no mo
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 from orchestrator.domain import (
@@ -30,13 +31,15 @@ from orchestrator.vision.tta import TtaMode
 class PreparedCell:
     """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
     sees, ``pixels``, uint8 ``[224, 224, 3]``; ``size`` is the nucleus' in red cells (see
-    :class:`~orchestrator.vision.preprocessing.PreprocessedCell`)."""
+    :class:`~orchestrator.vision.preprocessing.PreprocessedCell`), ``image_sha256`` that of the payload, hex.
+    """
 
     rgb: UInt8Array
     masks: CellMasks
     window: Window
     pixels: UInt8Array
     size: float | None
+    image_sha256: str
     quality: tuple[ReviewReason, ...]
 
 
@@ -69,7 +72,9 @@ def prepare(payload: bytes, recipe: Recipe, limits: DecodeLimits) -> PreparedCel
         cell = preprocess(rgb, recipe)
     with stage("quality"):
         reasons = quality.assess_located(rgb, cell.cell)
-    return PreparedCell(rgb, cell.masks, cell.window, cell.pixels, cell.size, reasons)
+    return PreparedCell(
+        rgb, cell.masks, cell.window, cell.pixels, cell.size, sha256(payload).hexdigest(), reasons
+    )
 
 
 def explain(

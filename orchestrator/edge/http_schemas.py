@@ -17,6 +17,7 @@ from orchestrator.domain import (
     FocusJudgement,
     FocusVerdict,
     Language,
+    MefVersion,
     ModelIdentity,
     Overlay,
     Report,
@@ -27,7 +28,6 @@ from orchestrator.domain import (
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile, ProfiledDevice
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
-from orchestrator.vision.preprocessing import MefVersion
 from orchestrator.vision.tta import TtaMode
 
 _EXAMPLE_ID: Final = "3f1c9a52-6f0b-4c83-9d61-0c5d6a3c7d11"
@@ -54,8 +54,8 @@ DeviceStateWord = Annotated[
     DeviceState,
     Field(
         examples=["known"],
-        description="How far the service knows the microscope. `unknown`: it has no profile of its own, or "
-        "its cells contradict the profile; `profiled`: a site's own profile, the model was not trained on "
+        description="How far the service knows the microscope. `unknown`: it has no profile of its own; "
+        "`profiled`: a site's own profile, the model was not trained on "
         "that device; `known`: it was; `audited`: an audit on that very device passed, and still holds. On "
         "the first two every answer is a suggestion, marked for review as `device_unknown`.",
     ),

@@ -61,10 +61,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from orchestrator.domain import RoutingMode
+from orchestrator.domain import MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
 from orchestrator.routing import RoutingPolicy
-from orchestrator.vision.preprocessing import MefVersion, Recipe
+from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.stain import LabStatistics, MacenkoReference
 from orchestrator.vision.tta import TtaMode
 

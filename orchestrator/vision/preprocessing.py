@@ -9,13 +9,12 @@ with which the cell was located (:mod:`orchestrator.vision.found_cell`); v5 find
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from orchestrator.domain import UInt8Array
+from orchestrator.domain import MefVersion, UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
 from orchestrator.vision.foreground import CellMasks, cell_masks
@@ -30,8 +29,6 @@ from orchestrator.vision.stain import (
     reinhard,
 )
 from orchestrator.vision.stain_anchor import anchor_stain, fade_field
-
-MefVersion = Literal["v1", "v2", "v3", "v4", "v5", "v6"]
 
 
 @dataclass(frozen=True, slots=True)
