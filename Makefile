@@ -80,7 +80,7 @@ load: $(DEV)/.installed ## Load a service as a laboratory does; fails where the 
 	$(DEV)/bin/python -m loadtests.load --default-port $(PORT) $(ARGS)
 
 .PHONY: paint
-paint: $(DEV)/.installed ## Paint the cells that the shipped settings mix into training (data/painted)
+paint: $(DEV)/.installed ## Paint cells to mix into training (--painted-root data/painted)
 	$(DEV)/bin/wbc-train synthesize --output data/painted --devices any --unseen-device none \
 		--train-per-class 700 --test-per-class 0 --negatives-per-kind 0 $(ARGS)
 

@@ -1,8 +1,8 @@
 """The mean of the weights of several runs, as one more run.
 
-Runs that begin with the same weights and see the images in another order end in the same valley: the mean of
-their weights is right more often than any of them on devices that nobody trained on, and costs no more to
-serve (Wortsman et al. 2022, arXiv:2203.05482; Rame et al. 2022, arXiv:2205.09739).
+Runs that begin with the same weights and see the images in another order tend to end in one valley: the mean
+of their weights is a network, too, and often a better one on data of another kind (Wortsman et al. 2022,
+arXiv:2203.05482; Rame et al. 2022, arXiv:2205.09739). Not measured on cells here.
 """
 
 import json

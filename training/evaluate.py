@@ -12,13 +12,12 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from orchestrator.domain import RoutingMode, UInt8Array
+from orchestrator.domain import MefVersion, RoutingMode, UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import IMAGE_SIZE, NUM_CLASSES
 from orchestrator.profiles import Profile, load_profiles
 from orchestrator.routing import RoutingPolicy, calibrate
 from orchestrator.vision.crop import cell_window, extract, locate_cell
-from orchestrator.vision.preprocessing import MefVersion
 from orchestrator.vision.stain import LabStatistics, fit_reinhard_reference
 from orchestrator.vision.tta import TtaMode
 from training.cell_scores import RESAMPLES, CellScores, full_scores, score_cells, scores_table, trust_table

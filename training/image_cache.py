@@ -34,6 +34,7 @@ _VISION_SOURCES: Final = (
     "foreground.py",
     "cell_outline.py",
     "histogram.py",
+    "stain_anchor.py",
 )
 
 # zipfile checks a CRC of every array; what a torn or foreign file raises depends on where it is broken.

@@ -181,6 +181,10 @@ def _procedure(manifest: dict[str, Any], epochs: Counter[str], n_training: int, 
         if painted
         else ""
     )
+    if negatives := manifest["parts"].get("negatives", 0):
+        mixed += f", and on {negatives} images of none of the five classes"
+    if teachers := len(config.get("teachers", ())):
+        mixed += f", taught by {teachers} other networks as well"
     more = [Path(folder).name for folder in config.get("more_devices", ())]
     averaged = len(manifest.get("averaged_data_seeds", ()))
     kept = (
@@ -189,7 +193,7 @@ def _procedure(manifest: dict[str, Any], epochs: Counter[str], n_training: int, 
             " chose the checkpoint of the last phase by balanced accuracy and fitted the temperature of "
             "known devices: it is fitted on what chose."
             if config.get("checkpoint", "best") == "best"
-            else " chose nothing, the length was fixed; they fitted the temperature of known devices."
+            else " chose no checkpoint, the last one is kept; they fitted the temperature of known devices."
         )
         + (
             f" The weights are the mean of {averaged} runs that differ in the order of images."

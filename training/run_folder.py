@@ -117,9 +117,11 @@ class RunFolder:
 
     def _take_up(self, manifest: dict[str, Any]) -> None:
         before = json.loads(self.manifest.read_text(encoding="utf-8"))
-        data = ("data_sha256", "painted_sha256")
+        data = ("data_sha256", "painted_sha256", "negatives_sha256", "teachers_sha256")
         if any(before.get(key) != manifest.get(key) for key in data):
-            raise ConfigurationError("cannot resume: the data differs from that of the run before")
+            raise ConfigurationError(
+                "cannot resume: the data differs from that of the run before, or a teacher does"
+            )
         then, now = ({k: v for k, v in m["config"].items() if k not in PLACES} for m in (before, manifest))
         if then != now:
             changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))

@@ -46,7 +46,7 @@ from training.run_folder import RunFolder, git_revision
 from training.run_recipe import run_recipe
 from training.run_state import RunState
 from training.split_summary import summarise, summary_table, write_summary
-from training.teachers import mean_of_teachers
+from training.teachers import mean_of_teachers, teacher_sha256
 
 console = Console()
 
@@ -323,6 +323,7 @@ def _manifest(
         "data_sha256": data_sha256,
         "painted_sha256": data_fingerprint(parts["painted"]),
         "negatives_sha256": data_fingerprint(parts["negatives"]),
+        "teachers_sha256": [teacher_sha256(path) for path in config.teachers],
         "parts": {name: len(part) for name, part in parts.items()},
         "git": git_revision(Path(__file__)),
         "versions": versions(),

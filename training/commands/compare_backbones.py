@@ -1,11 +1,12 @@
 """``wbc-train compare-backbones``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from orchestrator.domain import MefVersion
 from orchestrator.model_contract import IMAGE_SIZE
 from training.commands.options import DEFAULT_DATA_ROOT, DataRoot
 
@@ -36,7 +37,7 @@ def compare_backbones(
     backbone_weights: Annotated[
         str, typer.Option(help="imagenet (downloaded), or none (random numbers).")
     ] = "imagenet",
-    preprocessing: Annotated[Literal["v1", "v2", "v3", "v4", "v5"], typer.Option(help="MEF version.")] = "v1",
+    preprocessing: Annotated[MefVersion, typer.Option(help="MEF version.")] = "v1",
     timing_rounds: Annotated[int, typer.Option(min=1, help="Images per network and runtime.")] = 20,
     seed: int = 42,
 ) -> None:

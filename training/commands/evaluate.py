@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from orchestrator.domain import MefVersion
 from orchestrator.errors import ConfigurationError
 from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
@@ -77,7 +78,7 @@ def evaluate(
         Path | None, _option("Folder of your own profiles, such as `wbc-train profile` writes.", _WAY)
     ] = None,
     preprocessing: Annotated[
-        Literal["v1", "v2", "v3", "v4", "v5"] | None,
+        MefVersion | None,
         _option("Version of the Medical Enhanced Filter instead of the profile's.", _WAY),
     ] = None,
     color_normalization: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from orchestrator.domain import MefVersion
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE
 from training.commands.config_file import config_table, read_config_file
@@ -186,7 +187,7 @@ def train(
         int, _option("At most so many training images make that mean.", _AUGMENTATION, min=1)
     ] = 1200,
     preprocessing: Annotated[
-        Literal["v1", "v2", "v3", "v4", "v5", "v6"],
+        MefVersion,
         _option(
             "Version of the Medical Enhanced Filter; v5, v6: our own anchoring of the stain.", _AUGMENTATION
         ),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import ConfigurationError
-from training.teachers import mean_of_teachers
+from training.teachers import mean_of_teachers, teacher_sha256
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,18 @@ def test_teachers_are_saved_models_or_exports_and_say_their_mean(tmp_path, pixel
     assert not np.allclose(alone[0], alone[1], atol=1e-3)
 
 
+def test_a_teacher_is_known_by_what_it_is_and_not_by_its_place(tmp_path, small_exported_model):
+    first, second = saved(tmp_path / "a.keras", 1), saved(tmp_path / "b.keras", 2)
+    moved = first.rename(tmp_path / "moved.keras")
+
+    assert teacher_sha256(moved) != teacher_sha256(second)
+    assert teacher_sha256(small_exported_model.version_dir) not in (
+        teacher_sha256(moved),
+        teacher_sha256(second),
+    )
+
+
 def test_what_is_no_classifier_teaches_nothing(tmp_path):
-    with pytest.raises(ConfigurationError, match="saved classifier"):
-        mean_of_teachers([tmp_path])
+    for ask in (lambda path: mean_of_teachers([path]), teacher_sha256):
+        with pytest.raises(ConfigurationError, match="expected a SavedModel"):
+            ask(tmp_path)
