@@ -16,6 +16,7 @@ from orchestrator.profiles import load_profiles
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.routing import DOUBTS, is_clear
 from orchestrator.vision.decode import DecodeLimits
+from orchestrator.vision.preprocessing import preprocess
 from tests.fakes.model_server import FakeModelServer
 
 DEFAULT = load_profiles()["default"]
@@ -34,11 +35,13 @@ class CountingModelServer(FakeModelServer):
     def __init__(self, *, changes: bool = False) -> None:
         super().__init__()
         self.rows: list[int] = []
+        self.sizes: list[float | None] = []
         self.changes = changes
 
     async def classify(self, views):
         prediction = await super().classify(views)
         self.rows.append(len(views))
+        self.sizes.append(views.size)
         if not self.changes or len(self.rows) == 1:
             return prediction
         return dataclasses.replace(prediction, model=ModelIdentity("wbc", 2, None))
@@ -167,3 +170,15 @@ async def test_answers_are_joined_in_order_and_only_of_one_model():
 
 def _views(rows, level):
     return ViewBatch(np.full((rows, 224, 224, 3), level, np.uint8), np.ones(rows, np.float32))
+
+
+async def test_the_model_is_told_the_nucleus_size_in_red_cells_with_every_view(synthetic_cell):
+    rgb = synthetic_cell("Neutrophil", seed=1)
+    size = preprocess(rgb, PROFILE.recipe).size
+    server = CountingModelServer()
+
+    await analysed(cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes(), server, NEVER_CLEAR)
+
+    assert size is not None
+    assert server.rows == [1, 7]
+    assert server.sizes == [size, size]
