@@ -151,7 +151,12 @@ def read_parts(config: TrainingConfig) -> tuple[str, Parts]:
     )
     training, validation = split_parts(samples, config.val_fraction, config.seed, config.validate_device)
     painted = [] if config.painted_root is None else read_split(config.painted_root, "Train")
-    negatives = [sample for folder in config.negatives for sample in read_negatives(folder)]
+    negatives = [
+        sample
+        for folder in config.negatives
+        for sample in read_negatives(folder)
+        if sample.device != config.validate_device  # nothing of the held-out device trains
+    ]
     parts = {"training": training, "validation": validation, "painted": painted, "negatives": negatives}
     return data_fingerprint(samples), parts
 

@@ -273,6 +273,20 @@ def test_a_whole_device_can_be_held_out(data_root, tmp_path):
         replace(config, devices=("other",))
 
 
+def test_images_of_no_class_train_unless_they_are_of_the_device_that_is_held_out(data_root, tmp_path):
+    kinds = tmp_path / "other" / "_other" / "platelet"
+    kinds.mkdir(parents=True)
+    for number in range(12):
+        (kinds / f"{number}.png").write_bytes(b"")
+    config = tiny_config(data_root, tmp_path / "run", negatives=(kinds.parent,))
+
+    _, parts = read_parts(config)
+    _, without = read_parts(replace(config, validate_device="other"))
+
+    assert 0 < len(parts["negatives"]) < 12
+    assert without["negatives"] == []
+
+
 def test_painted_images_are_trained_on_and_never_validated_on(data_root, tmp_path):
     painted = write_discs(tmp_path / "painted", per_class=2)
     config = tiny_config(data_root, tmp_path / "run", painted_root=painted, painted_share=0.5)
