@@ -24,7 +24,7 @@ import orchestrator
 from orchestrator.domain import DISCLAIMER
 from orchestrator.vision.preprocessing import Recipe
 from training.averaged_weights import AveragedWeights, batch_norm_layers
-from training.classifier import BACKBONE_LAYER, HEAD_UNITS, build_classifier, with_attention
+from training.classifier import HEAD_UNITS, build_classifier, with_attention
 from training.datasets import (
     Sample,
     data_fingerprint,
@@ -40,7 +40,7 @@ from training.focus_monitor import XAIFocusMonitor, monitored_images
 from training.history_plot import plot_history
 from training.images import LoadedImage
 from training.loader import AugmentedBatches, load_images, plain_pixels
-from training.objective import compile_for, main_loss_of
+from training.objective import compile_for, freeze, main_loss_of
 from training.run_config import Phase, TrainingConfig
 from training.run_folder import RunFolder, git_revision
 from training.run_recipe import run_recipe
@@ -130,7 +130,7 @@ def dry_run(config: TrainingConfig, *, build_model: ModelBuilder = random_classi
     negatives = round(config.negative_share * config.batch_size) if parts["negatives"] else 0
     steps = max(1, len(parts["training"]) // max(1, config.batch_size - painted - negatives))
     for phase in phases:
-        model.get_layer(BACKBONE_LAYER).trainable = phase.train_backbone
+        freeze(model, config, phase)
         trained = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
         console.print(
             f"{phase.name}: at most {phase.epochs} epochs of {steps} steps at {phase.image_size} px, "
