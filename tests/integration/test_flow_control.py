@@ -19,6 +19,7 @@ from orchestrator.deadline import deadline
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
+from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app
 from orchestrator.edge.problems import MEDIA_TYPE
@@ -148,9 +149,9 @@ async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(host, int(port))
 
 
-def request_head(body_bytes: int, more: str = "") -> bytes:
+def request_head(body_bytes: int, more: str = "", path: str = "/predict") -> bytes:
     return (
-        f"POST /predict HTTP/1.1\r\nHost: service\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
+        f"POST {path} HTTP/1.1\r\nHost: service\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
         f"Content-Length: {body_bytes}\r\n\r\n"
     ).encode()
 
@@ -255,6 +256,43 @@ async def test_what_nobody_waits_for_is_never_computed(cell):
 
 
 # Overload
+
+
+async def begun(url: str, path: str, body_bytes: int, first: bytes) -> bytes:
+    """The status line that answers an upload of which nothing comes after its ``first`` bytes."""
+    reader, writer = await connected(url)
+    try:
+        writer.write(request_head(body_bytes, f"{TIMEOUT}: 10000\r\n", path) + first)
+        return await reader.readline()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v1/analyses", "/v2/models/wbc/infer"])
+async def test_with_all_places_taken_a_request_is_refused_before_its_body_has_arrived(cell, path):
+    gate = asyncio.Event()
+    model_server = ScriptedModelServer(gate=gate)
+    async with listening(model_server, admission=Admission(1, 0)) as url:
+        under_way = await sent_request(url, cell)
+        await model_server.reached.wait()
+        assert await begun(url, path, 1000, b"") == b"HTTP/1.1 503 Service Unavailable\r\n"
+        gate.set()
+        await becomes(lambda: in_flight() == 0)
+        under_way.close()
+
+
+async def test_bodies_that_arrive_at_once_are_refused_beyond_the_memory_that_they_may_take():
+    """That of one largest image, and of no order: of two that need more, one is refused while both arrive."""
+    most = Settings().images.max_bytes
+    first = part("file", bytes(most * 2 // 3), "cell.png")
+    limits = {"admission": Admission(1, 0), "order_limits": OrderLimits(max_orders=0)}
+    async with listening(FakeModelServer(), **limits) as url:
+        both = {asyncio.create_task(begun(url, "/predict", most, first)) for _ in range(2)}
+        refused, others = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    assert {one.result() for one in refused} == {b"HTTP/1.1 503 Service Unavailable\r\n"}
 
 
 ROWS_PER_S = 200

@@ -207,13 +207,14 @@ def test_what_is_no_request_of_reasonable_size_is_refused_at_once(service, reque
 
 
 def test_a_trailer_is_no_header_of_the_request(service):
-    """What comes after the body must not say who asks, when that has been asked already."""
-    body = form(part("file", IMAGE, "cell.png"))
+    """What comes after the body must not say who asks. So small a request is parsed to its end before its
+    answer begins."""
+    body = form(part("file", b"x", "cell.png"))
     request = head(None) + b"%x\r\n" % len(body) + body + b"\r\n0\r\nX-Request-ID: from-a-trailer\r\n\r\n"
     with connected(service) as connection:
         connection.sendall(request)
         received = connection.recv(65536)
-    assert received.startswith(b"HTTP/1.1 200")
+    assert b"x-request-id: " in received.lower()
     assert b"from-a-trailer" not in received
 
 
