@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
-import cv2
 import httpx2
 import pytest
 from fastapi import FastAPI
@@ -33,20 +32,15 @@ from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.integration.test_http_api import assert_problem, client_of
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import cell_file
 
 PATH = "/v1/differentials"
 FEW = DifferentialSettings(min_cells=5)
 
 
-def painted(class_name: str, seed: int = 0) -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell(class_name, seed, 160)[:, :, ::-1])
-    return data.tobytes()
-
-
 @pytest.fixture(scope="module")
 def cells() -> list[bytes]:
-    return [painted(name, seed) for seed, name in enumerate(CLASS_NAMES * 2)]
+    return [cell_file(name, seed) for seed, name in enumerate(CLASS_NAMES * 2)]
 
 
 def zipped(*files: bytes) -> bytes:

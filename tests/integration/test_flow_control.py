@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,26 +34,13 @@ from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.predictions import predicted
 from tests.running_service import RunningService, running_service
-from tests.synthetic_cells import synthetic_cell
+from tests.waiting import becomes
 
 TIMEOUT = "X-Request-Timeout-Ms"
 
 
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    import cv2
-
-    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
-
-
 def in_flight() -> float:
     return REGISTRY.get_sample_value("wbc_requests_in_flight") or 0.0
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class _QuietServer(uvicorn.Server):

@@ -4,11 +4,10 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import cv2
 import grpc
 import httpx2
 import pytest
@@ -36,18 +35,11 @@ from tests.fakes.otlp_collector import OtlpCollector, attributes, tree
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
 from tests.malformed_images import malformed_images
-from tests.synthetic_cells import synthetic_cell
+from tests.same_over_http import analysis_over_http
+from tests.synthetic_cells import cell_file
+from tests.waiting import becomes
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def painted(class_name: str, seed: int, suffix: str = ".png") -> bytes:
-    return bytes(cv2.imencode(suffix, synthetic_cell(class_name, seed, 200)[:, :, ::-1])[1])
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    return painted("Monocyte", 2)
 
 
 @pytest.fixture
@@ -69,97 +61,11 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
     return error.code(), error.details(), details
 
 
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 # The same results as over HTTP
-
-
-def as_over_http(answer: pb.Analysis) -> dict[str, Any]:
-    """The document that HTTP must have answered, written out field by field."""
-
-    def word(enum: Any, prefix: str, number: int) -> str:
-        return enum.Name(number).removeprefix(prefix).lower()
-
-    def reasons(found: Any) -> list[dict[str, str]]:
-        return [{"code": reason.code, "message": reason.message} for reason in found]
-
-    def class_name(number: int) -> str:
-        return word(pb.CellClass, "CELL_CLASS_", number).capitalize()
-
-    def polygons(found: Any) -> list[list[list[float]]]:
-        return [[[point.row, point.column] for point in polygon.points] for polygon in found]
-
-    def present(name: str, value: Callable[[], Any]) -> Any:
-        return value() if answer.HasField(name) else None
-
-    focus, heatmap, report = answer.focus, answer.heatmap, answer.report
-    return {
-        "model": {
-            "name": answer.model.name,
-            "version": answer.model.version,
-            "sha256": answer.model.sha256,
-            "server": answer.model.server,
-        },
-        "profile": answer.profile,
-        "profile_sha256": answer.profile_sha256,
-        "device_state": word(pb.DeviceState, "DEVICE_STATE_", answer.device_state),
-        "image": {"height": answer.image.height, "width": answer.image.width},
-        "views": answer.views,
-        "decision": {
-            "class": class_name(answer.decision.cell_class),
-            "confidence": answer.decision.confidence,
-            "margin": answer.decision.margin,
-            "decided_by": word(pb.Routing, "ROUTING_", answer.decision.decided_by),
-        },
-        "review": {"needed": answer.needs_review, "reasons": reasons(answer.review_reasons)},
-        "probabilities": {class_name(p.cell_class): p.probability for p in answer.probabilities},
-        "aux_neutrophil_probability": answer.aux_neutrophil_probability,
-        "energy": answer.energy,
-        "not_wbc": answer.not_wbc,
-        "focus": present(
-            "focus",
-            lambda: {
-                "ratio": focus.ratio,
-                "shares": {
-                    "nucleus": focus.shares.nucleus,
-                    "cytoplasm": focus.shares.cytoplasm,
-                    "background": focus.shares.background,
-                },
-                "verdict": word(pb.FocusJudgement, "FOCUS_JUDGEMENT_", focus.judgement),
-                "reasons": reasons(focus.reasons),
-            },
-        ),
-        "heatmap": present(
-            "heatmap",
-            lambda: {
-                "media_type": heatmap.media_type,
-                "colour_map": word(pb.ColourMap, "COLOUR_MAP_", heatmap.colour_map),
-                "data": heatmap.data,
-            },
-        ),
-        "outlines": present(
-            "outlines",
-            lambda: {"cell": polygons(answer.outlines.cell), "nucleus": polygons(answer.outlines.nucleus)},
-        ),
-        "report": present(
-            "report",
-            lambda: {
-                "text": report.text,
-                "writer": report.writer,
-                "language": word(pb.Language, "LANGUAGE_", report.language),
-                "model": report.model if report.HasField("model") else None,
-            },
-        ),
-        "disclaimer": answer.disclaimer,
-    }
 
 
 CHOICES = [
@@ -206,7 +112,8 @@ async def http_beside(edge: Edge) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_both_edges_answer_the_same_bit_for_bit(edge, options, form):
     async with http_beside(edge) as client:
         for number, class_name in enumerate(CLASS_NAMES):
-            image = painted(class_name, number, (".png", ".jpg", ".bmp", ".tiff", ".webp")[number])
+            suffix = (".png", ".jpg", ".bmp", ".tiff", ".webp")[number]
+            image = cell_file(class_name, number, suffix=suffix)
             answer = (await edge.stub.Analyze(pb.AnalyzeRequest(image=image, options=options))).analysis
             over_http = (await client.post("/v1/analyses", files={"file": image}, data=form)).json()
             timings = over_http.pop("timings_ms")
@@ -215,7 +122,7 @@ async def test_both_edges_answer_the_same_bit_for_bit(edge, options, form):
             if over_http["heatmap"] is not None:
                 over_http["heatmap"]["data"] = base64.b64decode(over_http["heatmap"]["data"])
             # Doubles on both sides, and their digits in JSON are exact: equality is that of bits.
-            assert as_over_http(answer) == over_http
+            assert analysis_over_http(answer) == over_http
             assert answer.disclaimer == DISCLAIMER
 
 

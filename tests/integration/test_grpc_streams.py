@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -22,12 +21,7 @@ from tests.fakes.long_line import long_line
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
-from tests.synthetic_cells import synthetic_cell
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    return bytes(cv2.imencode(".jpg", synthetic_cell("Monocyte", 2, 160))[1])
+from tests.waiting import becomes
 
 
 def options(window: int = 3, max_streams: int = 2, idle_s: float = 60) -> GrpcOptions:
@@ -38,12 +32,6 @@ def image(correlation_id: str, payload: bytes, **chosen: Any) -> pb.AnalyzeStrea
     return pb.AnalyzeStreamRequest(
         correlation_id=correlation_id, image=payload, options=pb.AnalysisOptions(**chosen)
     )
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def rest_of(call) -> list[pb.AnalyzeStreamResponse]:

@@ -27,7 +27,7 @@ from orchestrator.settings import ImageSettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.malformed_images import malformed_images
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import image_file, synthetic_cell
 
 HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
@@ -37,14 +37,9 @@ PREDICT_FIELDS = {
 }  # fmt: skip
 
 
-def encoded(rgb: NDArray[np.uint8], suffix: str = ".png") -> bytes:
-    _, data = cv2.imencode(suffix, rgb[:, :, ::-1])
-    return data.tobytes()
-
-
 @pytest.fixture(scope="module")
 def cell() -> bytes:
-    return encoded(synthetic_cell("Neutrophil", 3, WIDTH)[:HEIGHT])
+    return image_file(synthetic_cell("Neutrophil", 3, WIDTH)[:HEIGHT])
 
 
 def decoded(data_base64: str) -> NDArray[np.uint8]:
@@ -132,7 +127,7 @@ async def test_predict_takes_a_profile_and_ignores_fields_it_does_not_know(clien
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
 async def test_every_supported_format_is_read(client, suffix):
-    image = encoded(synthetic_cell("Monocyte", 1, 240), suffix)
+    image = image_file(synthetic_cell("Monocyte", 1, 240), suffix)
     # A claimed media type and a file name say nothing: the bytes do.
     files = {"file": ("cell.txt", image, "text/plain")}
     assert (await client.post("/predict", files=files)).status_code == 200
@@ -424,7 +419,7 @@ async def test_the_event_loop_answers_while_an_analysis_waits(cell):
 
 
 async def test_concurrent_requests_keep_their_identities_apart(client):
-    cells = [encoded(synthetic_cell(name, seed, 240)) for seed, name in enumerate(CLASS_NAMES * 2)]
+    cells = [image_file(synthetic_cell(name, seed, 240)) for seed, name in enumerate(CLASS_NAMES * 2)]
     responses = await asyncio.gather(
         *(
             client.post("/v1/analyses", files={"file": data}, headers={"X-Request-ID": f"request-{i}"})

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import cv2
 import httpx2
 import pytest
 from starlette.types import ASGIApp
@@ -26,7 +25,6 @@ from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_writer import ScriptedWriter
 from tests.report_requests import finding, focus, request
-from tests.synthetic_cells import synthetic_cell
 
 Event = tuple[str, dict[str, Any]]
 
@@ -48,12 +46,6 @@ class Waiting(ScriptedWriter):
             self.cancelled += 1
             raise
         return Report("Written late.", self.name, request.language, model="m", focus_opinion="background")
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", 3, 240)[:, :, ::-1])
-    return data.tobytes()
 
 
 @asynccontextmanager

@@ -60,15 +60,6 @@ async def serving() -> AsyncIterator[tuple[NotingServing, ModelServer]]:
     await server.stop(None)
 
 
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    import cv2
-
-    from tests.synthetic_cells import synthetic_cell
-
-    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
-
-
 def services_with(model_server: ModelServer, processes: int = 0) -> Services:
     return build_services(Settings(images=ImageSettings(processes=processes)), model_server=model_server)
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-import cv2
 import pytest
 
 from orchestrator import errors
@@ -19,15 +18,14 @@ from orchestrator.wiring import build_services
 from tests.counted_cells import cell, result, specimen
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import cell_file
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
 
 @pytest.fixture(scope="module")
 def payload() -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", 1, 130)[:, :, ::-1])
-    return data.tobytes()
+    return cell_file("Neutrophil", 1, 130)
 
 
 class SlowStore(MemoryStore):

@@ -12,6 +12,7 @@ from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServe
 from orchestrator.model_server.batching import Batcher
 from orchestrator.views import stacked
 from tests.predictions import predicted
+from tests.waiting import becomes
 
 IDENTITY = ModelIdentity("wbc", 1, None)
 
@@ -96,12 +97,6 @@ async def settled() -> None:
     """Let every task that can run do so."""
     for _ in range(5):
         await asyncio.sleep(0)
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_requests_that_arrive_together_share_a_batch(make_batcher: MakeBatcher) -> None:
