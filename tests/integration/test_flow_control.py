@@ -34,7 +34,7 @@ from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.predictions import predicted
 from tests.running_service import RunningService, running_service
-from tests.waiting import becomes
+from tests.waiting import LONGEST_S, becomes, time_passes
 
 TIMEOUT = "X-Request-Timeout-Ms"
 
@@ -76,32 +76,34 @@ async def test_who_waits_no_longer_is_told_so_and_his_question_is_taken_back(cel
     async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
         assert (await client.post(path, files={"file": cell})).status_code == 200
         gate.clear()
-        begun_s = time.monotonic()
-        response = await client.post(path, files={"file": cell}, headers={TIMEOUT: "1000"})
-        took_s = time.monotonic() - begun_s
+        asked = asyncio.create_task(client.post(path, files={"file": cell}, headers={TIMEOUT: "10000"}))
+        await becomes(lambda: model_server.running == 1)
+        time_passes(10)
+        response = await asked
     assert (response.status_code, response.headers["content-type"]) == (504, MEDIA_TYPE)
     assert response.json()["type"].endswith(":deadline-exceeded")
-    assert 1.0 <= took_s < 1.5
     assert (model_server.cancelled, model_server.running, in_flight()) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({}, 0.2), ({TIMEOUT: "60000"}, 0.4)])
+@pytest.mark.parametrize(("headers", "seconds"), [({}, 10), ({TIMEOUT: "60000"}, 20)])
 async def test_there_is_a_default_and_a_limit(cell, headers, seconds):
     model_server = ScriptedModelServer(gate=asyncio.Event())
     async with (
-        listening(model_server, deadlines=Deadlines(default_s=0.2, longest_s=0.4)) as url,
+        listening(model_server, deadlines=Deadlines(default_s=10, longest_s=20)) as url,
         httpx2.AsyncClient(base_url=url, timeout=30) as client,
     ):
-        begun_s = time.monotonic()
-        response = await client.post("/predict", files={"file": cell}, headers=headers)
-        took_s = time.monotonic() - begun_s
-    assert response.status_code == 504
-    assert seconds <= took_s < seconds + 0.5
+        asked = asyncio.create_task(client.post("/predict", files={"file": cell}, headers=headers))
+        await model_server.reached.wait()
+        time_passes(seconds - 5)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert model_server.running == 1
+        time_passes(5)
+        assert (await asked).status_code == 504
 
 
 async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):
     async with listening(FakeModelServer()) as url:
-        begun_s = time.monotonic()
         reader, writer = await connected(url)
         head = request_head(len(cell) + 1000, f"{TIMEOUT}: 200\r\n")
         writer.write(head + part("file", cell, "cell.png"))  # and never the end of the form
@@ -109,7 +111,6 @@ async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):
         writer.close()
     assert status == b"HTTP/1.1 408 Request Timeout"
     assert b"did not arrive within 0.2 seconds" in document
-    assert time.monotonic() - begun_s < 2
 
 
 @pytest.mark.parametrize("wrong", ["0", "-5", "soon", "1.5", "", "9" * 12])
@@ -184,6 +185,7 @@ class Batched(FakeModelServer):
 
     def __init__(self, gate: asyncio.Event) -> None:
         super().__init__()
+        self.begun = False
         self.computed_rows = 0
         self.depth = 0
         self._gate = gate
@@ -211,6 +213,7 @@ class Batched(FakeModelServer):
         return await self._batcher.submit(question)
 
     def _predict(self, questions: Sequence[Question]) -> Prediction:
+        self.begun = True
         asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
         self.computed_rows += sum(map(len, questions))
         return asyncio.run(super().explain(stacked(questions)))
@@ -226,14 +229,14 @@ async def test_what_nobody_waits_for_is_never_computed(cell):
     model_server = Batched(gate)
     async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
         question = {"files": {"file": cell}, "data": {"tta": "none"}}
-        kept = asyncio.create_task(client.post("/predict", **question))
-        await becomes(lambda: in_flight() == 1)
-        await asyncio.sleep(0.3)  # it is with the network
+        kept = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "30000"}, **question))
+        await becomes(lambda: model_server.begun)
         gone = [await sent_request(url, cell) for _ in range(3)]
-        late = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "1000"}, **question))
+        late = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "10000"}, **question))
         await becomes(lambda: model_server.depth >= 4)
         for writer in gone:
             writer.close()
+        time_passes(10)
         assert (await late).status_code == 504
         await becomes(lambda: model_server.depth == 0)
         gate.set()
@@ -425,7 +428,7 @@ async def test_a_stop_under_load_loses_no_request(cell):
     assert balancer.lost == []
     assert code == 0
     assert not [trouble for trouble in ("ERROR", "Traceback", "Cancel") if trouble in err]
-    assert balancer.not_ready_at_s - stopped_at_s < 1.0  # readiness fell first ...
+    assert balancer.not_ready_at_s - stopped_at_s < 3.0  # readiness fell first ...
     after = balancer.answered_after()
     assert len(after) > 6  # ... and more than what was under way was still answered,
     assert balancer.last_of_their_connection >= len(after)  # each as the last of its connection
@@ -434,14 +437,12 @@ async def test_a_stop_under_load_loses_no_request(cell):
 async def test_a_second_signal_does_not_wait():
     with running_service(("-c", SERVE_A_FAKE), {"WBC_HTTP__DRAIN_DELAY_S": "60"}) as service:
         service.process.send_signal(signal.SIGTERM)
-        async with httpx2.AsyncClient(base_url=service.url) as client, asyncio.timeout(10):
+        async with httpx2.AsyncClient(base_url=service.url) as client, asyncio.timeout(LONGEST_S):
             while (await client.get("/readyz")).status_code != 503:
                 await asyncio.sleep(0.01)
             assert (await client.get("/livez")).status_code == 200
-        begun_s = time.monotonic()
-        code, _, _ = await asyncio.to_thread(service.stop)
+        code, _, _ = await asyncio.to_thread(service.stop)  # which waits for half of that
     assert code == 0
-    assert time.monotonic() - begun_s < 10
 
 
 async def test_readiness_is_denied_while_requests_are_answered(cell):

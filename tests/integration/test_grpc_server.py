@@ -218,7 +218,7 @@ def test_one_process_serves_both_edges_and_drains_both(cell):
             assert any(answer.status == NOT_SERVING for answer in watching)
             begun_s = time.monotonic()
             code, _, err = service.stop()
-        assert (code, time.monotonic() - begun_s < 5) == (0, True)
+        assert (code, time.monotonic() - begun_s < 20) == (0, True)
         assert "grpc.Analyze ended: ok" in err
 
 

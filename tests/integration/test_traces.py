@@ -256,4 +256,4 @@ def test_a_collector_that_is_gone_holds_the_end_up_for_seconds_alone():
     endpoint = f"http://127.0.0.1:{free_port()}"
     with exported_traces(endpoint, service_version="1"), request_span("GET", None), span("step"):
         assert len(current_trace_id()) == 32
-    assert time.monotonic() - begun_s < 6
+    assert time.monotonic() - begun_s < 30

@@ -128,7 +128,7 @@ async def test_nobody_is_told_of_progress_for_longer_than_agreed(payload):
     kept, _ = await store.create(ORDER, [payload], "local")
     services = build_services(Settings(), model_server=FakeModelServer())
     specimens = Specimens(store, SpecimenRunner(store, services), DifferentialRules(), services.decode_limits)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         heard = [told async for told in specimens.progress(kept.differential_id, longest_s=0.3)]
     assert heard == [Progress(kept.differential_id, "waiting", 1, 1, 0, 0)]
 
