@@ -31,7 +31,8 @@ from orchestrator.store.base import Store
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.test_http_api import assert_problem, client_of
+from tests.http_edge import client_of
+from tests.integration.test_http_api import assert_problem
 from tests.synthetic_cells import cell_file
 
 PATH = "/v1/differentials"

@@ -5,7 +5,7 @@ import base64
 import dataclasses
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from importlib import resources
 from typing import Any
 
@@ -13,7 +13,6 @@ import cv2
 import httpx2
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from orchestrator import __version__, errors
@@ -26,6 +25,7 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import ImageSettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
+from tests.http_edge import asking, client_of
 from tests.malformed_images import malformed_images
 from tests.synthetic_cells import image_file, synthetic_cell
 
@@ -48,26 +48,9 @@ def decoded(data_base64: str) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-@asynccontextmanager
-async def client_of(app: FastAPI, *, started: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
-        if started:
-            async with app.router.lifespan_context(app):
-                yield client
-        else:
-            yield client
-
-
 def service(model_server: ModelServer | None = None) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
     services = build_services(Settings(), model_server=model_server or FakeModelServer())
     return client_of(build_app(Settings(), services))
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with service() as client:
-        yield client
 
 
 def assert_problem(response: httpx2.Response, status: int, name: str) -> dict[str, Any]:
@@ -580,7 +563,7 @@ async def test_an_audited_microscope_releases_what_its_audit_releases(cell, rele
 
 async def test_the_service_is_ready_once_its_model_server_has_started():
     app = build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
-    async with client_of(app, started=False) as client:
+    async with asking(app) as client:
         assert (await client.get("/livez")).status_code == 200
         before = await client.get("/readyz")
         assert_problem(before, 503, "model-unavailable")
