@@ -39,6 +39,14 @@ def note(path: Path, word: str, seconds: float = 0.0) -> str:
     return word
 
 
+def hold(path: Path, until: Path) -> str:
+    """Begin, which ``path`` shows, and end when there is ``until``."""
+    path.touch()
+    while not until.exists():
+        time.sleep(0.005)
+    return path.name
+
+
 def end_suddenly(path: Path, word: str, times: int) -> str:
     """Ends its process the first ``times`` times."""
     note(path, word)

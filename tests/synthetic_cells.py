@@ -6,6 +6,7 @@ Enough morphology for the pipeline to work on, not a substitute for real images 
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +20,10 @@ Mask = NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class SyntheticCell:
     """``rgb`` is uint8 ``[H, W, 3]``; ``nucleus`` and ``cell`` are bool ``[H, W]``; the nucleus is part of
-    the cell."""
+    the cell. ``levels``, uint8 ``[H, W]``, has both as the mask files of a data set do."""
 
     rgb: UInt8Array
+    levels: UInt8Array
     nucleus: Mask
     cell: Mask
 
@@ -37,4 +39,14 @@ def synthetic_cell_with_masks(class_name: str, seed: int = 0, size: int = 360) -
     painted = paint_sample(class_name, seed, side_px=size)
     for shared in (painted.rgb, painted.levels):
         shared.setflags(write=False)
-    return SyntheticCell(painted.rgb, painted.levels == NUCLEUS, painted.levels > BACKGROUND)
+    return SyntheticCell(painted.rgb, painted.levels, painted.levels == NUCLEUS, painted.levels > BACKGROUND)
+
+
+def image_file(rgb: UInt8Array, suffix: str = ".png") -> bytes:
+    """The file of an image, uint8 ``[H, W, 3]``; ``suffix`` says its format."""
+    return bytes(cv2.imencode(suffix, rgb[:, :, ::-1])[1])
+
+
+def cell_file(class_name: str = "Monocyte", seed: int = 2, size: int = 160, suffix: str = ".png") -> bytes:
+    """The file of a :func:`synthetic_cell`."""
+    return image_file(synthetic_cell(class_name, seed, size), suffix)

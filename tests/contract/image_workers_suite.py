@@ -11,7 +11,8 @@ from orchestrator.errors import UnsupportedImage
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.channel import MEMORY_BYTES
 from orchestrator.stages import StageTime, listen, recorded_stages
-from tests.image_functions import brighter, fail, note, refuse, staged
+from tests.image_functions import brighter, fail, hold, note, refuse, staged
+from tests.waiting import becomes
 
 
 class ImageWorkersSuite:
@@ -86,11 +87,13 @@ class ImageWorkersSuite:
     async def test_what_is_cancelled_before_its_turn_never_runs(
         self, workers: ImageWorkers, tmp_path: Path
     ) -> None:
-        running = [asyncio.create_task(workers.run(note, tmp_path / "a", "a", 0.3)) for _ in range(2)]
+        held, end = [tmp_path / "a0", tmp_path / "a1"], tmp_path / "end"
+        running = [asyncio.create_task(workers.run(hold, path, end)) for path in held]
         waiting = asyncio.create_task(workers.run(note, tmp_path / "b", "b"))
-        await asyncio.sleep(0.05)
+        await becomes(lambda: all(path.exists() for path in held))
 
         waiting.cancel()
+        end.touch()
         await asyncio.gather(*running)
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -18,7 +18,8 @@ from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
 from tests.contract.image_workers_suite import ImageWorkersSuite
-from tests.image_functions import brighter, end_suddenly, never_end, note, threads_of_opencv
+from tests.image_functions import brighter, end_suddenly, hold, never_end, note, threads_of_opencv
+from tests.waiting import becomes, becomes_meanwhile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="processes for images need Linux")
 
@@ -104,7 +105,7 @@ async def test_what_does_not_end_is_ended(one_process: ImageProcesses, tmp_path:
     with pytest.raises(UndecodableImage, match="cannot be processed"):
         await one_process.run(never_end, tmp_path / "runs")
 
-    assert 2.0 <= time.monotonic() - began_s < 15.0
+    assert 2.0 <= time.monotonic() - began_s < 60.0
     assert (tmp_path / "runs").read_text() == "x"  # once
     assert await process_of(one_process) != before
 
@@ -113,11 +114,12 @@ async def test_signals_to_the_whole_group_do_not_end_a_process_that_still_works(
     one_process: ImageProcesses, tmp_path: Path
 ) -> None:
     pid = await process_of(one_process)
-    working = asyncio.create_task(one_process.run(note, tmp_path / "a", "a", 0.5))
-    await asyncio.sleep(0.1)
+    working = asyncio.create_task(one_process.run(hold, tmp_path / "a", tmp_path / "end"))
+    await becomes((tmp_path / "a").exists)
 
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGINT)
+    (tmp_path / "end").touch()
 
     assert await working == "a"
     assert await process_of(one_process) == pid
@@ -126,11 +128,14 @@ async def test_signals_to_the_whole_group_do_not_end_a_process_that_still_works(
 async def test_closing_lets_what_runs_end_and_drops_what_waits(tmp_path: Path) -> None:
     workers = ImageProcesses(1)
     await workers.start()
-    running = asyncio.create_task(workers.run(note, tmp_path / "a", "a", 0.3))
+    running = asyncio.create_task(workers.run(hold, tmp_path / "a", tmp_path / "end"))
     waiting = asyncio.create_task(workers.run(note, tmp_path / "b", "b"))
-    await asyncio.sleep(0.1)
+    await becomes((tmp_path / "a").exists)
 
-    await workers.close()
+    closing = asyncio.create_task(workers.close())
+    await becomes(waiting.done)
+    (tmp_path / "end").touch()
+    await closing
 
     assert await running == "a"
     with pytest.raises(asyncio.CancelledError):
@@ -162,10 +167,8 @@ def test_no_process_outlives_the_one_that_started_it(project_root: Path) -> None
         os.kill(pid, 0)  # it lives
         starter.kill()
         starter.wait()
-    give_up_s = time.monotonic() + 10
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < give_up_s, "a process for images is left over"
-        time.sleep(0.05)
+    line = Path(f"/proc/{pid}/cmdline")
+    becomes_meanwhile(lambda: not (line.exists() and line.read_bytes()))
 
 
 NONE_COMES_UP = """

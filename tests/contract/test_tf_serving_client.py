@@ -29,6 +29,7 @@ from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.grpc_channel import TlsFiles
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
 from tests.contract.model_server_suite import cell_of, views_of
+from tests.waiting import LONGEST_S, becomes
 
 if TYPE_CHECKING:
     from tests.fakes.tf_serving_stand_in import StandIn
@@ -319,13 +320,13 @@ class TestReplies:
 
 class TestDeadlines:
     async def test_what_is_left_travels(self, connect: Connect, stand_in: "StandIn") -> None:
-        client = await connect(timeout_s=5.0)
-        with deadline(2.0):
+        client = await connect(timeout_s=500.0)
+        with deadline(200.0):
             await client.classify(views_of(1))
         await client.classify(views_of(1))
         remaining_s = [seen.remaining_s for seen in stand_in.seen]
-        assert 1.0 < remaining_s[0] < 2.1  # the server rounds, and has a clock of its own
-        assert 4.0 < remaining_s[1] < 5.1
+        assert 100 < remaining_s[0] < 201  # the server rounds, and has a clock of its own
+        assert 400 < remaining_s[1] < 501
 
     async def test_a_slow_server_is_left_at_the_deadline(
         self, connect: Connect, stand_in: "StandIn", observed: Observed
@@ -335,7 +336,7 @@ class TestDeadlines:
         begun_s = time.monotonic()
         with deadline(0.3), pytest.raises(ModelServerTimeout):
             await client.explain(views_of(1))
-        assert 0.3 <= time.monotonic() - begun_s < 0.8
+        assert 0.3 <= time.monotonic() - begun_s < 20
         assert observed.calls == [("explain", "timeout", None)]
 
     async def test_without_time_nothing_is_sent(self, connect: Connect, stand_in: "StandIn") -> None:
@@ -348,13 +349,13 @@ class TestDeadlines:
         self, connect: Connect, stand_in: "StandIn", observed: Observed
     ) -> None:
         client = await connect(timeout_s=30.0)
-        stand_in.faults.delay_s = 1.0
+        stand_in.faults.delay_s = 30.0
         asking = asyncio.create_task(client.classify(views_of(1)))
-        await _until(lambda: len(stand_in.seen) == 1)
+        await becomes(lambda: len(stand_in.seen) == 1)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await _until(lambda: stand_in.broken_off == 1, seconds=0.5)  # and not only when the second is over
+        await becomes(lambda: stand_in.broken_off == 1)
         assert observed.calls == [("classify", "cancelled", None)]
 
 
@@ -411,7 +412,7 @@ class TestCircuitBreaker:
     async def test_a_server_that_always_fails_is_left_alone_and_comes_back(
         self, connect: Connect, stand_in: "StandIn", observed: Observed
     ) -> None:
-        client = await connect(max_attempts=1, breaker_min_calls=3, breaker_open_s=0.3)
+        client = await connect(max_attempts=1, breaker_min_calls=3, breaker_open_s=2)
         stand_in.faults.next_failures = [UNAVAILABLE] * 3
         for _ in range(3):
             with pytest.raises(ModelServerUnavailable):
@@ -421,8 +422,9 @@ class TestCircuitBreaker:
         assert len(stand_in.seen) == 3
         assert observed.calls[-1] == ("explain", "breaker_open", None)
         assert not await client.ready()
-        await asyncio.sleep(0.35)
-        assert await client.ready()
+        async with asyncio.timeout(LONGEST_S):
+            while not await client.ready():
+                await asyncio.sleep(0.05)
         await client.classify(views_of(1))
         closed, opened, half_open = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
         assert observed.states == [closed, opened, half_open, closed]
@@ -453,8 +455,7 @@ class TestHedging:
         self, connect: Connect, stand_in: "StandIn", observed: Observed
     ) -> None:
         client = await connect(hedge_after_s=0.5)
-        await client.classify(views_of(1))
-        stand_in.faults.next_delays_s = [4.0]
+        stand_in.faults.next_delays_s = [30.0]
         await client.classify(views_of(1))
         assert observed.hedges == [True]
         assert ("classify", "cancelled", None) in observed.calls
@@ -473,9 +474,9 @@ class TestClose:
         self, connect: Connect, stand_in: "StandIn"
     ) -> None:
         client = await connect()
-        stand_in.faults.delay_s = 0.3
+        stand_in.faults.delay_s = 1.0
         asking = asyncio.create_task(client.classify(views_of(1)))
-        await _until(lambda: len(stand_in.seen) == 1)
+        await becomes(lambda: len(stand_in.seen) == 1)
         closing = asyncio.create_task(client.close())
         await asyncio.sleep(0)
         with pytest.raises(ModelServerUnavailable, match="not started"):
@@ -513,7 +514,7 @@ class TestReplicas:
         with pytest.raises(ModelServerUnavailable):
             await client.classify(views_of(1))
         with server.start():
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LONGEST_S):
                 while not await client.ready():
                     await asyncio.sleep(0.05)
             assert (await client.classify(views_of(1))).model.version == 1
@@ -583,9 +584,3 @@ async def test_answers_are_those_of_the_embedded_server(connect: Connect, two_ve
     assert one.cams is not None
     assert other.cams is not None
     np.testing.assert_allclose(one.cams, other.cams, atol=1e-3 * other.cams.max())
-
-
-async def _until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.005)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx2
 import pytest
 
 from orchestrator.model_contract import CLASS_NAMES
 from tests.running_service import RunningService, running_service
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import cell_file
 
 CELLS = 24
 PATH = "/v1/differentials"
@@ -22,11 +21,7 @@ PATH = "/v1/differentials"
 
 @pytest.fixture(scope="module")
 def files() -> list[tuple[str, tuple[str, bytes]]]:
-    painted = []
-    for number in range(CELLS - 1):
-        name = CLASS_NAMES[number % len(CLASS_NAMES)]
-        _, data = cv2.imencode(".png", synthetic_cell(name, number, 140)[:, :, ::-1])
-        painted.append(data.tobytes())
+    painted = [cell_file(CLASS_NAMES[n % len(CLASS_NAMES)], n, 140) for n in range(CELLS - 1)]
     return [("files", (f"{n}.png", data)) for n, data in enumerate([*painted, b"no image"])]
 
 

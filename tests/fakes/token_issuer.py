@@ -32,14 +32,15 @@ PRIVATE_KEYS: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {
 class TokenIssuer:
     """In a test: ``with TokenIssuer() as issuer:``, its ``url`` in the settings.
 
-    ``keys`` is what its JWK set holds, by key id: names of ``PRIVATE_KEYS``. ``delay_s`` is how long it takes
-    to answer; where ``status`` is not 200 that is all it answers; ``body`` is said instead of the JWK set.
+    ``keys`` is what its JWK set holds, by key id: names of ``PRIVATE_KEYS``. It tells them while ``may_tell``
+    is set; where ``status`` is not 200 that is all it answers; ``body`` is said instead of the JWK set.
     ``asked`` counts the questions for its keys.
     """
 
     def __init__(self) -> None:
         self.keys = {"first": "RS256"}
-        self.delay_s = 0.0
+        self.may_tell = threading.Event()
+        self.may_tell.set()
         self.status = 200
         self.body: bytes | None = None
         self.discovery: dict[str, Any] = {}
@@ -49,7 +50,8 @@ class TokenIssuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = issuer._answer(self.path)
-                time.sleep(issuer.delay_s)
+                if self.path == JWKS_PATH:
+                    issuer.may_tell.wait()
                 try:
                     self.send_response(issuer.status)
                     self.send_header("Content-Length", str(len(body)))

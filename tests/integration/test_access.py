@@ -37,7 +37,7 @@ from orchestrator.store_wiring import build_store
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.token_issuer import AUDIENCE, TokenIssuer
-from tests.integration.test_http_api import client_of
+from tests.http_edge import client_of
 from tests.running_service import PROJECT_ROOT, free_port
 
 Keys = dict[str, str]

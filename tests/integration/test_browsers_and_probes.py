@@ -1,6 +1,5 @@
 """What is answered to a browser that is lost, and to a probe that asks for headers alone."""
 
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from orchestrator.edge.response_headers import SECURITY_HEADERS
 from orchestrator.settings import SecuritySettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.test_http_api import client_of
+from tests.http_edge import asking, client_of
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 CHANGING = {"x-request-id", "content-length"}
@@ -26,12 +25,6 @@ CHANGING = {"x-request-id", "content-length"}
 def service(**security: Any) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
     settings = Settings(security=SecuritySettings(**security))
     return client_of(build_app(settings, build_services(settings, model_server=FakeModelServer())))
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with service() as client:
-        yield client
 
 
 @pytest.mark.parametrize(
@@ -140,7 +133,7 @@ async def test_the_documentation_names_the_model_that_answers_and_is_there_witho
     assert f"<strong>{model['name']}</strong>, version {model['version']}" in (await client.get("/docs")).text
     settings = Settings()
     application = build_app(settings, build_services(settings, model_server=FakeModelServer()))
-    async with client_of(application, started=False) as stopped:
+    async with asking(application) as stopped:
         assert "No model answers now" in (await stopped.get("/docs")).text
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
-import cv2
 import httpx2
 import pytest
 from fastapi import FastAPI
@@ -32,21 +31,17 @@ from orchestrator.store.base import Store
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.test_http_api import assert_problem, client_of
-from tests.synthetic_cells import synthetic_cell
+from tests.http_edge import client_of
+from tests.integration.test_http_api import assert_problem
+from tests.synthetic_cells import cell_file
 
 PATH = "/v1/differentials"
 FEW = DifferentialSettings(min_cells=5)
 
 
-def painted(class_name: str, seed: int = 0) -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell(class_name, seed, 160)[:, :, ::-1])
-    return data.tobytes()
-
-
 @pytest.fixture(scope="module")
 def cells() -> list[bytes]:
-    return [painted(name, seed) for seed, name in enumerate(CLASS_NAMES * 2)]
+    return [cell_file(name, seed) for seed, name in enumerate(CLASS_NAMES * 2)]
 
 
 def zipped(*files: bytes) -> bytes:
@@ -482,7 +477,7 @@ async def test_a_persons_request_goes_before_waiting_cells(cells):
         while model_server.asked < 3:
             await asyncio.sleep(0.01)
         model_server.let(2)  # those two cells end, and only one other may begin beside the person
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await client.get(place)).json()["progress"]["counted"] < 2:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)
@@ -542,7 +537,7 @@ async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
         stream = asyncio.create_task(client.get(f"{place}/events"))
         await asyncio.sleep(0.1)
         draining.begin()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             events = events_of((await stream).text)
         assert events
         assert all(event["event"] == "progress" for event in events)
@@ -551,7 +546,7 @@ async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
 async def test_a_stream_of_progress_ends_at_its_age_and_who_asks_again_hears_the_rest(cells):
     async with gated(differential=DifferentialSettings(min_cells=5, max_stream_s=0.5)) as (client, server):
         place = (await ordered(client, cells)).headers["location"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             first = events_of((await client.get(f"{place}/events")).text)
         assert first
         assert {event["event"] for event in first} == {"progress"}
@@ -585,7 +580,7 @@ async def test_a_stream_that_nobody_reads_holds_its_source_no_longer_than_agreed
         if len(sent) == 3:
             await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await EventStream(events(), 0.2)({"type": "http"}, receive, send)
     assert is_closed.is_set()
     assert sent == ["http.response.start", "http.response.body", "http.response.body"]

@@ -3,9 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -15,14 +14,14 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
-from orchestrator.deadline import deadline
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import Deadlines
+from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app
 from orchestrator.edge.problems import MEDIA_TYPE
-from orchestrator.errors import ModelServerTimeout, Overloaded
+from orchestrator.errors import Overloaded
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.batching import Batcher
 from orchestrator.settings import Settings
@@ -33,26 +32,13 @@ from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.predictions import predicted
 from tests.running_service import RunningService, running_service
-from tests.synthetic_cells import synthetic_cell
+from tests.waiting import LONGEST_S, becomes, time_passes
 
 TIMEOUT = "X-Request-Timeout-Ms"
 
 
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    import cv2
-
-    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
-
-
 def in_flight() -> float:
     return REGISTRY.get_sample_value("wbc_requests_in_flight") or 0.0
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class _QuietServer(uvicorn.Server):
@@ -88,32 +74,34 @@ async def test_who_waits_no_longer_is_told_so_and_his_question_is_taken_back(cel
     async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
         assert (await client.post(path, files={"file": cell})).status_code == 200
         gate.clear()
-        begun_s = time.monotonic()
-        response = await client.post(path, files={"file": cell}, headers={TIMEOUT: "1000"})
-        took_s = time.monotonic() - begun_s
+        asked = asyncio.create_task(client.post(path, files={"file": cell}, headers={TIMEOUT: "10000"}))
+        await becomes(lambda: model_server.running == 1)
+        time_passes(10)
+        response = await asked
     assert (response.status_code, response.headers["content-type"]) == (504, MEDIA_TYPE)
     assert response.json()["type"].endswith(":deadline-exceeded")
-    assert 1.0 <= took_s < 1.5
     assert (model_server.cancelled, model_server.running, in_flight()) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(("headers", "seconds"), [({}, 0.2), ({TIMEOUT: "60000"}, 0.4)])
+@pytest.mark.parametrize(("headers", "seconds"), [({}, 10), ({TIMEOUT: "60000"}, 20)])
 async def test_there_is_a_default_and_a_limit(cell, headers, seconds):
     model_server = ScriptedModelServer(gate=asyncio.Event())
     async with (
-        listening(model_server, deadlines=Deadlines(default_s=0.2, longest_s=0.4)) as url,
+        listening(model_server, deadlines=Deadlines(default_s=10, longest_s=20)) as url,
         httpx2.AsyncClient(base_url=url, timeout=30) as client,
     ):
-        begun_s = time.monotonic()
-        response = await client.post("/predict", files={"file": cell}, headers=headers)
-        took_s = time.monotonic() - begun_s
-    assert response.status_code == 504
-    assert seconds <= took_s < seconds + 0.5
+        asked = asyncio.create_task(client.post("/predict", files={"file": cell}, headers=headers))
+        await model_server.reached.wait()
+        time_passes(seconds - 5)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert model_server.running == 1
+        time_passes(5)
+        assert (await asked).status_code == 504
 
 
 async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):
     async with listening(FakeModelServer()) as url:
-        begun_s = time.monotonic()
         reader, writer = await connected(url)
         head = request_head(len(cell) + 1000, f"{TIMEOUT}: 200\r\n")
         writer.write(head + part("file", cell, "cell.png"))  # and never the end of the form
@@ -121,7 +109,6 @@ async def test_an_upload_that_does_not_arrive_in_time_is_told_so(cell):
         writer.close()
     assert status == b"HTTP/1.1 408 Request Timeout"
     assert b"did not arrive within 0.2 seconds" in document
-    assert time.monotonic() - begun_s < 2
 
 
 @pytest.mark.parametrize("wrong", ["0", "-5", "soon", "1.5", "", "9" * 12])
@@ -148,9 +135,9 @@ async def connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection(host, int(port))
 
 
-def request_head(body_bytes: int, more: str = "") -> bytes:
+def request_head(body_bytes: int, more: str = "", path: str = "/predict") -> bytes:
     return (
-        f"POST /predict HTTP/1.1\r\nHost: service\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
+        f"POST {path} HTTP/1.1\r\nHost: service\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
         f"Content-Length: {body_bytes}\r\n\r\n"
     ).encode()
 
@@ -196,6 +183,7 @@ class Batched(FakeModelServer):
 
     def __init__(self, gate: asyncio.Event) -> None:
         super().__init__()
+        self.begun = False
         self.computed_rows = 0
         self.depth = 0
         self._gate = gate
@@ -223,6 +211,7 @@ class Batched(FakeModelServer):
         return await self._batcher.submit(question)
 
     def _predict(self, questions: Sequence[Question]) -> Prediction:
+        self.begun = True
         asyncio.run_coroutine_threadsafe(self._gate.wait(), self._loop).result(30)
         self.computed_rows += sum(map(len, questions))
         return asyncio.run(super().explain(stacked(questions)))
@@ -238,14 +227,14 @@ async def test_what_nobody_waits_for_is_never_computed(cell):
     model_server = Batched(gate)
     async with listening(model_server) as url, httpx2.AsyncClient(base_url=url, timeout=30) as client:
         question = {"files": {"file": cell}, "data": {"tta": "none"}}
-        kept = asyncio.create_task(client.post("/predict", **question))
-        await becomes(lambda: in_flight() == 1)
-        await asyncio.sleep(0.3)  # it is with the network
+        kept = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "30000"}, **question))
+        await becomes(lambda: model_server.begun)
         gone = [await sent_request(url, cell) for _ in range(3)]
-        late = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "1000"}, **question))
+        late = asyncio.create_task(client.post("/predict", headers={TIMEOUT: "10000"}, **question))
         await becomes(lambda: model_server.depth >= 4)
         for writer in gone:
             writer.close()
+        time_passes(10)
         assert (await late).status_code == 504
         await becomes(lambda: model_server.depth == 0)
         gate.set()
@@ -257,66 +246,80 @@ async def test_what_nobody_waits_for_is_never_computed(cell):
 # Overload
 
 
-ROWS_PER_S = 200
-LIMIT_S = 0.6
+async def begun(url: str, path: str, body_bytes: int, first: bytes) -> bytes:
+    """The status line that answers an upload of which nothing comes after its ``first`` bytes."""
+    reader, writer = await connected(url)
+    try:
+        writer.write(request_head(body_bytes, f"{TIMEOUT}: 10000\r\n", path) + first)
+        return await reader.readline()
+    finally:
+        writer.close()
 
 
-@dataclass
-class Outcomes:
-    in_time: int = 0
-    late: int = 0
-    refused: int = 0
-    longest_refusal_s: float = 0.0
+@pytest.mark.parametrize("path", ["/predict", "/v1/analyses", "/v2/models/wbc/infer"])
+async def test_with_all_places_taken_a_request_is_refused_before_its_body_has_arrived(cell, path):
+    gate = asyncio.Event()
+    model_server = ScriptedModelServer(gate=gate)
+    async with listening(model_server, admission=Admission(1, 0)) as url:
+        under_way = await sent_request(url, cell)
+        await model_server.reached.wait()
+        assert await begun(url, path, 1000, b"") == b"HTTP/1.1 503 Service Unavailable\r\n"
+        gate.set()
+        await becomes(lambda: in_flight() == 0)
+        under_way.close()
 
 
-async def offered(load: float, seconds: float) -> Outcomes:
-    """What becomes of ``load`` times the questions that a network of ``ROWS_PER_S`` can answer."""
-    computed_rows = 0
-
-    def network(questions: Sequence[Question]) -> Prediction:
-        nonlocal computed_rows
-        rows = sum(map(len, questions))
-        computed_rows += rows
-        time.sleep(rows / ROWS_PER_S)
-        main = np.zeros((rows, 5), np.float32)
-        return predicted(main, main[:, 0], main)
-
-    batcher = Batcher(network, lanes=1, max_batch_rows=8, max_queue_rows=1000, seconds_per_row=1 / ROWS_PER_S)
-    admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=0.3)
-    views = ViewBatch(np.zeros((1, 2, 2, 3), np.uint8), np.ones(1, np.float32))
-    outcomes = Outcomes()
-
-    async def one() -> None:
-        begun_s = time.monotonic()
-        with deadline(LIMIT_S):
-            try:
-                async with admission.admitted():
-                    await batcher.submit(views)
-            except Overloaded:
-                outcomes.refused += 1
-                outcomes.longest_refusal_s = max(outcomes.longest_refusal_s, time.monotonic() - begun_s)
-            except ModelServerTimeout:
-                outcomes.late += 1
-            else:
-                outcomes.in_time += 1
-
-    begun_s = time.monotonic()
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(int(load * ROWS_PER_S * seconds)):
-            await asyncio.sleep(max(0.0, begun_s + number / (load * ROWS_PER_S) - time.monotonic()))
-            tasks.create_task(one())
-    await batcher.close()
-    assert computed_rows == outcomes.in_time + outcomes.late  # all that was computed was waited for
-    return outcomes
+async def test_bodies_that_arrive_at_once_are_refused_beyond_the_memory_that_they_may_take():
+    """That of one largest image, and of no order: of two that need more, one is refused while both arrive."""
+    most = Settings().images.max_bytes
+    first = part("file", bytes(most * 2 // 3), "cell.png")
+    limits = {"admission": Admission(1, 0), "order_limits": OrderLimits(max_orders=0)}
+    async with listening(FakeModelServer(), **limits) as url:
+        both = {asyncio.create_task(begun(url, "/predict", most, first)) for _ in range(2)}
+        refused, others = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    assert {one.result() for one in refused} == {b"HTTP/1.1 503 Service Unavailable\r\n"}
 
 
 async def test_past_saturation_the_answers_keep_coming_and_the_others_are_refused():
-    """Three times the load: as many answers as at the peak, none of them late, and nobody waits in vain."""
-    peak, over = await offered(1.0, 1.5), await offered(3.0, 1.5)
-    assert over.in_time >= 0.9 * peak.in_time
-    assert over.late == 0
-    assert over.refused > over.in_time
-    assert over.longest_refusal_s < LIMIT_S
+    """Three come for each who is answered: the network works in full batches, and for nobody in vain."""
+    batches: list[int] = []
+    answered = refused = 0
+
+    def network(questions: Sequence[Question]) -> Prediction:
+        batches.append(sum(map(len, questions)))
+        main = np.zeros((batches[-1], 5), np.float32)
+        return predicted(main, main[:, 0], main)
+
+    batcher = Batcher(network, lanes=1, max_batch_rows=8, max_queue_rows=1000, seconds_per_row=0.001)
+    admission = Admission(max_in_flight=16, max_waiting=16, max_wait_s=60)
+    views = ViewBatch(np.zeros((1, 2, 2, 3), np.uint8), np.ones(1, np.float32))
+
+    async def one() -> None:
+        nonlocal answered, refused
+        try:
+            async with admission.admitted():
+                await batcher.submit(views)
+        except Overloaded:
+            refused += 1
+            return
+        answered += 1
+        if answered < 200:
+            come(3)
+
+    async with asyncio.TaskGroup() as tasks:
+
+        def come(number: int) -> None:
+            for _ in range(number):
+                tasks.create_task(one())
+
+        come(96)
+    await batcher.close()
+    assert refused > answered >= 200
+    assert sum(batches) == answered
+    assert set(batches[1:-4]) == {8}  # the first ones and the last are fewer
 
 
 # A stop
@@ -400,7 +403,7 @@ async def test_a_stop_under_load_loses_no_request(cell):
     assert balancer.lost == []
     assert code == 0
     assert not [trouble for trouble in ("ERROR", "Traceback", "Cancel") if trouble in err]
-    assert balancer.not_ready_at_s - stopped_at_s < 1.0  # readiness fell first ...
+    assert balancer.not_ready_at_s - stopped_at_s < 3.0  # readiness fell first ...
     after = balancer.answered_after()
     assert len(after) > 6  # ... and more than what was under way was still answered,
     assert balancer.last_of_their_connection >= len(after)  # each as the last of its connection
@@ -409,14 +412,12 @@ async def test_a_stop_under_load_loses_no_request(cell):
 async def test_a_second_signal_does_not_wait():
     with running_service(("-c", SERVE_A_FAKE), {"WBC_HTTP__DRAIN_DELAY_S": "60"}) as service:
         service.process.send_signal(signal.SIGTERM)
-        async with httpx2.AsyncClient(base_url=service.url) as client, asyncio.timeout(10):
+        async with httpx2.AsyncClient(base_url=service.url) as client, asyncio.timeout(LONGEST_S):
             while (await client.get("/readyz")).status_code != 503:
                 await asyncio.sleep(0.01)
             assert (await client.get("/livez")).status_code == 200
-        begun_s = time.monotonic()
-        code, _, _ = await asyncio.to_thread(service.stop)
+        code, _, _ = await asyncio.to_thread(service.stop)  # which waits for half of that
     assert code == 0
-    assert time.monotonic() - begun_s < 10
 
 
 async def test_readiness_is_denied_while_requests_are_answered(cell):

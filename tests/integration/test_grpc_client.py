@@ -2,10 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar
 
-import cv2
 import grpc
 import pytest
 
@@ -26,16 +25,11 @@ from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
-from tests.synthetic_cells import synthetic_cell
+from tests.waiting import becomes
 
 T = TypeVar("T")
 
 SEVEN = [(f"Yilmaz-{n}", n) for n in range(7)]
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    return bytes(cv2.imencode(".jpg", synthetic_cell("Monocyte", 2, 160))[1])
 
 
 @pytest.fixture
@@ -293,9 +287,3 @@ async def test_images_may_come_from_an_async_source(edge, cell):
     async with AsyncClient(Connection(edge.target)) as client:
         keys = [result.key async for result in client.analyze_stream(images())]
     assert sorted(keys) == [0, 1, 2]
-
-
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)

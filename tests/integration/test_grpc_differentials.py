@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
-import cv2
 import grpc
 import httpx2
 import pytest
@@ -27,7 +25,8 @@ from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
-from tests.synthetic_cells import synthetic_cell
+from tests.same_over_http import differential_over_http, with_times
+from tests.synthetic_cells import cell_file
 
 ORDER = SpecimenOrder("S-2026-00417", total_wbc=6.2, tta="none")
 SETTINGS = Settings(differential=DifferentialSettings(min_cells=4), images=ImageSettings(max_bytes=100_000))
@@ -35,10 +34,7 @@ SETTINGS = Settings(differential=DifferentialSettings(min_cells=4), images=Image
 
 @pytest.fixture(scope="module")
 def cells() -> list[bytes]:
-    return [
-        bytes(cv2.imencode(".jpg", synthetic_cell(name, seed, 160))[1])
-        for seed, name in enumerate(CLASS_NAMES)
-    ]
+    return [cell_file(name, seed) for seed, name in enumerate(CLASS_NAMES)]
 
 
 @asynccontextmanager
@@ -80,104 +76,6 @@ async def test_an_order_is_kept_at_once_and_analysed_then(cells):
     assert found.disclaimer == DISCLAIMER
 
 
-def as_over_http(found: Differential) -> dict[str, Any]:
-    """The document that HTTP must have answered, but for the moment of its computation."""
-
-    def limits(found: Any) -> Any:
-        return None if found is None else {"low": found.low, "high": found.high}
-
-    def model(found: Any) -> dict[str, Any]:
-        return {name: getattr(found, name) for name in ("name", "version", "sha256", "server")}
-
-    def result(found: Any) -> dict[str, Any]:
-        plain = (
-            "confidence",
-            "margin",
-            "energy",
-            "not_wbc",
-            "focus_ratio",
-            "views",
-            "profile",
-            "profile_sha256",
-            "device_state",
-            "analysed_at",
-        )
-        return {
-            "class": found.class_name,
-            **{name: getattr(found, name) for name in plain},
-            "probabilities": dict(found.probabilities),
-            "review_codes": list(found.review_codes),
-            "image_size": list(found.image_size),
-            "model": model(found.model),
-        }
-
-    return {
-        "id": found.differential_id,
-        "specimen_id": found.specimen_id,
-        "state": found.state,
-        "total_wbc": found.total_wbc,
-        "created_at": found.created_at,
-        "created_by": found.created_by,
-        "progress": {
-            name: getattr(found.progress, name)
-            for name in ("total", "counted", "waiting", "failed", "unreviewed")
-        },
-        "counts": [
-            {
-                "label": count.label,
-                "count": count.count,
-                "percentage": count.percentage,
-                "interval": limits(count.interval),
-                "absolute": count.absolute,
-                "absolute_interval": limits(count.absolute_interval),
-                "reference": limits(count.reference),
-                "flag": count.flag,
-            }
-            for count in found.counts
-        ],
-        "min_cells": found.min_cells,
-        "reference_source": found.reference_source,
-        "label_shift": None if found.label_shift is None else dict(found.label_shift),
-        "device_state": found.device_state,
-        "review_list": list(found.review_list),
-        "limitations": [{"code": one.code, "message": one.message} for one in found.limitations],
-        "models": [model(one) for one in found.models],
-        "service_version": found.service_version,
-        "signature": found.signature
-        and {"person": found.signature.person, "signed_at": found.signature.signed_at},
-        "cells": [
-            {
-                "id": cell.cell_id,
-                "number": cell.number,
-                "image_sha256": cell.image_sha256,
-                "state": cell.state,
-                "label": cell.label,
-                "needs_review": cell.needs_review,
-                "failure": cell.failure,
-                "result": cell.result and result(cell.result),
-                "decision": cell.decision
-                and {
-                    "label": cell.decision.label,
-                    "person": cell.decision.person,
-                    "decided_at": cell.decision.decided_at,
-                },
-            }
-            for cell in found.cells
-        ],
-        "disclaimer": found.disclaimer,
-    }
-
-
-def with_times(document: Any) -> Any:
-    """JSON's times as times."""
-    if isinstance(document, dict):
-        return {
-            name: datetime.fromisoformat(value) if name.endswith("_at") and value else with_times(value)
-            for name, value in document.items()
-        }
-    return [with_times(value) for value in document] if isinstance(document, list) else document
-
-
 async def test_both_edges_tell_the_same_differential(edge, cells):
     images = [*cells, b"no image"]
     found = await ordered(edge, images)
@@ -194,7 +92,7 @@ async def test_both_edges_tell_the_same_differential(edge, cells):
         found = await client.get_differential(found.differential_id)
     for name in ("computed_at", "profile", "tta"):
         over_http.pop(name)
-    assert as_over_http(found) == with_times(over_http)
+    assert differential_over_http(found) == with_times(over_http)
     assert (found.state, found.progress.failed) == ("signed", 1)
     assert any(count.percentage for count in found.counts)
     assert found.cells[0].decision is not None

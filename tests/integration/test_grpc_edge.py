@@ -3,12 +3,10 @@
 import asyncio
 import base64
 import logging
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import cv2
 import grpc
 import httpx2
 import pytest
@@ -36,18 +34,11 @@ from tests.fakes.otlp_collector import OtlpCollector, attributes, tree
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
 from tests.malformed_images import malformed_images
-from tests.synthetic_cells import synthetic_cell
+from tests.same_over_http import analysis_over_http
+from tests.synthetic_cells import cell_file
+from tests.waiting import becomes, time_passes
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-def painted(class_name: str, seed: int, suffix: str = ".png") -> bytes:
-    return bytes(cv2.imencode(suffix, synthetic_cell(class_name, seed, 200)[:, :, ::-1])[1])
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    return painted("Monocyte", 2)
 
 
 @pytest.fixture
@@ -69,97 +60,11 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
     return error.code(), error.details(), details
 
 
-async def becomes(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def sample(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 # The same results as over HTTP
-
-
-def as_over_http(answer: pb.Analysis) -> dict[str, Any]:
-    """The document that HTTP must have answered, written out field by field."""
-
-    def word(enum: Any, prefix: str, number: int) -> str:
-        return enum.Name(number).removeprefix(prefix).lower()
-
-    def reasons(found: Any) -> list[dict[str, str]]:
-        return [{"code": reason.code, "message": reason.message} for reason in found]
-
-    def class_name(number: int) -> str:
-        return word(pb.CellClass, "CELL_CLASS_", number).capitalize()
-
-    def polygons(found: Any) -> list[list[list[float]]]:
-        return [[[point.row, point.column] for point in polygon.points] for polygon in found]
-
-    def present(name: str, value: Callable[[], Any]) -> Any:
-        return value() if answer.HasField(name) else None
-
-    focus, heatmap, report = answer.focus, answer.heatmap, answer.report
-    return {
-        "model": {
-            "name": answer.model.name,
-            "version": answer.model.version,
-            "sha256": answer.model.sha256,
-            "server": answer.model.server,
-        },
-        "profile": answer.profile,
-        "profile_sha256": answer.profile_sha256,
-        "device_state": word(pb.DeviceState, "DEVICE_STATE_", answer.device_state),
-        "image": {"height": answer.image.height, "width": answer.image.width},
-        "views": answer.views,
-        "decision": {
-            "class": class_name(answer.decision.cell_class),
-            "confidence": answer.decision.confidence,
-            "margin": answer.decision.margin,
-            "decided_by": word(pb.Routing, "ROUTING_", answer.decision.decided_by),
-        },
-        "review": {"needed": answer.needs_review, "reasons": reasons(answer.review_reasons)},
-        "probabilities": {class_name(p.cell_class): p.probability for p in answer.probabilities},
-        "aux_neutrophil_probability": answer.aux_neutrophil_probability,
-        "energy": answer.energy,
-        "not_wbc": answer.not_wbc,
-        "focus": present(
-            "focus",
-            lambda: {
-                "ratio": focus.ratio,
-                "shares": {
-                    "nucleus": focus.shares.nucleus,
-                    "cytoplasm": focus.shares.cytoplasm,
-                    "background": focus.shares.background,
-                },
-                "verdict": word(pb.FocusJudgement, "FOCUS_JUDGEMENT_", focus.judgement),
-                "reasons": reasons(focus.reasons),
-            },
-        ),
-        "heatmap": present(
-            "heatmap",
-            lambda: {
-                "media_type": heatmap.media_type,
-                "colour_map": word(pb.ColourMap, "COLOUR_MAP_", heatmap.colour_map),
-                "data": heatmap.data,
-            },
-        ),
-        "outlines": present(
-            "outlines",
-            lambda: {"cell": polygons(answer.outlines.cell), "nucleus": polygons(answer.outlines.nucleus)},
-        ),
-        "report": present(
-            "report",
-            lambda: {
-                "text": report.text,
-                "writer": report.writer,
-                "language": word(pb.Language, "LANGUAGE_", report.language),
-                "model": report.model if report.HasField("model") else None,
-            },
-        ),
-        "disclaimer": answer.disclaimer,
-    }
 
 
 CHOICES = [
@@ -206,7 +111,8 @@ async def http_beside(edge: Edge) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_both_edges_answer_the_same_bit_for_bit(edge, options, form):
     async with http_beside(edge) as client:
         for number, class_name in enumerate(CLASS_NAMES):
-            image = painted(class_name, number, (".png", ".jpg", ".bmp", ".tiff", ".webp")[number])
+            suffix = (".png", ".jpg", ".bmp", ".tiff", ".webp")[number]
+            image = cell_file(class_name, number, suffix=suffix)
             answer = (await edge.stub.Analyze(pb.AnalyzeRequest(image=image, options=options))).analysis
             over_http = (await client.post("/v1/analyses", files={"file": image}, data=form)).json()
             timings = over_http.pop("timings_ms")
@@ -215,7 +121,7 @@ async def test_both_edges_answer_the_same_bit_for_bit(edge, options, form):
             if over_http["heatmap"] is not None:
                 over_http["heatmap"]["data"] = base64.b64decode(over_http["heatmap"]["data"])
             # Doubles on both sides, and their digits in JSON are exact: equality is that of bits.
-            assert as_over_http(answer) == over_http
+            assert analysis_over_http(answer) == over_http
             assert answer.disclaimer == DISCLAIMER
 
 
@@ -345,10 +251,11 @@ async def test_a_call_is_one_tree_of_spans_below_the_callers(cell):
 async def test_the_callers_deadline_ends_the_question_to_the_model_server(cell):
     model_server = ScriptedModelServer(gate=asyncio.Event())
     async with grpc_edge(model_server) as edge:
-        begun_s = time.monotonic()
-        code, _, _ = await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell), timeout=0.5))
+        asked = asyncio.create_task(refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell), timeout=10)))
+        await model_server.reached.wait()
+        time_passes(10)
+        code, _, _ = await asked
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert 0.4 <= time.monotonic() - begun_s < 1.5
         await becomes(lambda: model_server.running == 0)
         assert model_server.cancelled == 1
         await becomes(lambda: edge.admission.in_flight == 0)
@@ -364,17 +271,20 @@ async def test_the_callers_deadline_is_what_the_model_server_sees(cell):
             seen.append(remaining_s())
             return await super().explain(views)
 
-    async with grpc_edge(Noting(), deadlines=Deadlines(default_s=9, longest_s=12)) as edge:
-        for timeout in (5, None, 60):
+    async with grpc_edge(Noting(), deadlines=Deadlines(default_s=900, longest_s=1200)) as edge:
+        for timeout in (500, None, 6000):
             await edge.stub.Analyze(pb.AnalyzeRequest(image=cell), timeout=timeout)
     assert all(seconds is not None for seconds in seen)
-    assert [4 < seen[0] <= 5, 8 < seen[1] <= 9, 11 < seen[2] <= 12] == [True] * 3
+    assert [400 < seen[0] <= 500, 800 < seen[1] <= 900, 1100 < seen[2] <= 1200] == [True] * 3
 
 
 async def test_without_a_deadline_of_the_caller_the_services_own_holds(cell):
     model_server = ScriptedModelServer(gate=asyncio.Event())
-    async with grpc_edge(model_server, deadlines=Deadlines(default_s=0.3)) as edge:
-        code, _, details = await refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell)))
+    async with grpc_edge(model_server, deadlines=Deadlines(default_s=20)) as edge:
+        asked = asyncio.create_task(refused(edge.stub.Analyze(pb.AnalyzeRequest(image=cell))))
+        await model_server.reached.wait()
+        time_passes(20)
+        code, _, details = await asked
     assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
     assert model_server.cancelled == 1
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import cv2
 import grpc
 import httpx2
 import pytest
@@ -29,18 +28,12 @@ from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
 from tests.running_service import free_port, running_service
-from tests.synthetic_cells import synthetic_cell
 
 SERVING, NOT_SERVING, UNKNOWN = (
     health_pb2.HealthCheckResponse.SERVING,
     health_pb2.HealthCheckResponse.NOT_SERVING,
     health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
 )
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    return bytes(cv2.imencode(".jpg", synthetic_cell("Monocyte", 2, 160))[1])
 
 
 @pytest.fixture
@@ -225,7 +218,7 @@ def test_one_process_serves_both_edges_and_drains_both(cell):
             assert any(answer.status == NOT_SERVING for answer in watching)
             begun_s = time.monotonic()
             code, _, err = service.stop()
-        assert (code, time.monotonic() - begun_s < 5) == (0, True)
+        assert (code, time.monotonic() - begun_s < 20) == (0, True)
         assert "grpc.Analyze ended: ok" in err
 
 

@@ -5,7 +5,7 @@ import base64
 import dataclasses
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from importlib import resources
 from typing import Any
 
@@ -13,7 +13,6 @@ import cv2
 import httpx2
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from orchestrator import __version__, errors
@@ -26,8 +25,9 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import ImageSettings, Settings
 from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
+from tests.http_edge import asking, client_of
 from tests.malformed_images import malformed_images
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import image_file, synthetic_cell
 
 HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
@@ -37,14 +37,9 @@ PREDICT_FIELDS = {
 }  # fmt: skip
 
 
-def encoded(rgb: NDArray[np.uint8], suffix: str = ".png") -> bytes:
-    _, data = cv2.imencode(suffix, rgb[:, :, ::-1])
-    return data.tobytes()
-
-
 @pytest.fixture(scope="module")
 def cell() -> bytes:
-    return encoded(synthetic_cell("Neutrophil", 3, WIDTH)[:HEIGHT])
+    return image_file(synthetic_cell("Neutrophil", 3, WIDTH)[:HEIGHT])
 
 
 def decoded(data_base64: str) -> NDArray[np.uint8]:
@@ -53,26 +48,9 @@ def decoded(data_base64: str) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-@asynccontextmanager
-async def client_of(app: FastAPI, *, started: bool = True) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
-        if started:
-            async with app.router.lifespan_context(app):
-                yield client
-        else:
-            yield client
-
-
 def service(model_server: ModelServer | None = None) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
     services = build_services(Settings(), model_server=model_server or FakeModelServer())
     return client_of(build_app(Settings(), services))
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with service() as client:
-        yield client
 
 
 def assert_problem(response: httpx2.Response, status: int, name: str) -> dict[str, Any]:
@@ -132,7 +110,7 @@ async def test_predict_takes_a_profile_and_ignores_fields_it_does_not_know(clien
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tiff", ".webp"])
 async def test_every_supported_format_is_read(client, suffix):
-    image = encoded(synthetic_cell("Monocyte", 1, 240), suffix)
+    image = image_file(synthetic_cell("Monocyte", 1, 240), suffix)
     # A claimed media type and a file name say nothing: the bytes do.
     files = {"file": ("cell.txt", image, "text/plain")}
     assert (await client.post("/predict", files=files)).status_code == 200
@@ -424,7 +402,7 @@ async def test_the_event_loop_answers_while_an_analysis_waits(cell):
 
 
 async def test_concurrent_requests_keep_their_identities_apart(client):
-    cells = [encoded(synthetic_cell(name, seed, 240)) for seed, name in enumerate(CLASS_NAMES * 2)]
+    cells = [image_file(synthetic_cell(name, seed, 240)) for seed, name in enumerate(CLASS_NAMES * 2)]
     responses = await asyncio.gather(
         *(
             client.post("/v1/analyses", files={"file": data}, headers={"X-Request-ID": f"request-{i}"})
@@ -585,7 +563,7 @@ async def test_an_audited_microscope_releases_what_its_audit_releases(cell, rele
 
 async def test_the_service_is_ready_once_its_model_server_has_started():
     app = build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
-    async with client_of(app, started=False) as client:
+    async with asking(app) as client:
         assert (await client.get("/livez")).status_code == 200
         before = await client.get("/readyz")
         assert_problem(before, 503, "model-unavailable")

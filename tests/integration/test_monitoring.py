@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped]
 
 from tests.export_fixture import ExportedModel
 from tests.running_service import PROJECT_ROOT, free_port, running_service
+from tests.synthetic_cells import cell_file
 from tests.unit.monitoring.rule_files import MONITORING, RULES, alerts, dashboard_expressions, rules
 
 PROMETHEUS = shutil.which("prometheus")
@@ -178,11 +179,7 @@ def started(environment: dict[str, str]) -> Any:
 
 
 def ask(url: str) -> None:
-    import cv2
-
-    from tests.synthetic_cells import synthetic_cell
-
-    cell = bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 96))[1])
+    cell = cell_file(size=96)
     with httpx2.Client(base_url=url, timeout=30) as client:
         for number in range(REQUESTS):
             headers = {"X-Request-ID": f"asked-{number}"}

@@ -27,7 +27,7 @@ from orchestrator.wiring import build_app, build_services
 from tests import open_inference_documents as documents
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
-from tests.integration.test_http_api import client_of
+from tests.http_edge import asking, client_of
 from tests.malformed_images import malformed_images, whole_image
 from tests.predictions import predicted as answered
 from tests.random_images import varied_images
@@ -36,13 +36,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 INFER = "/v2/models/wbc/infer"
 ANALYSE = "/v2/models/wbc_analysis/infer"
 IMAGES = varied_images(3, 224)
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    services = build_services(Settings(), model_server=FakeModelServer())
-    async with client_of(build_app(Settings(), services)) as client:
-        yield client
 
 
 async def predicted(images: Any = IMAGES, gain: Any = None) -> Prediction:
@@ -152,7 +145,7 @@ async def test_metadata_is_the_model_contract(client):
 @pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/wbc/ready", "/v2/models/wbc"])
 async def test_without_a_model_only_life_is_told(path):
     services = build_services(Settings(), model_server=FakeModelServer())
-    async with client_of(build_app(Settings(), services), started=False) as client:
+    async with asking(build_app(Settings(), services)) as client:
         response = await client.get(path)
         assert_error(response, 503)
         assert response.headers["retry-after"]

@@ -3,12 +3,10 @@
 import asyncio
 import dataclasses
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import cv2
 import httpx2
 import pytest
 from starlette.types import ASGIApp
@@ -26,7 +24,7 @@ from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_writer import ScriptedWriter
 from tests.report_requests import finding, focus, request
-from tests.synthetic_cells import synthetic_cell
+from tests.waiting import time_passes
 
 Event = tuple[str, dict[str, Any]]
 
@@ -48,12 +46,6 @@ class Waiting(ScriptedWriter):
             self.cancelled += 1
             raise
         return Report("Written late.", self.name, request.language, model="m", focus_opinion="background")
-
-
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", 3, 240)[:, :, ::-1])
-    return data.tobytes()
 
 
 @asynccontextmanager
@@ -218,21 +210,30 @@ async def test_a_writer_that_fails_ends_in_an_error_event(cell, caplog):
 
 
 async def test_a_report_that_is_not_there_in_time_ends_in_an_error_event(cell):
-    async with service(Waiting(), default_s=0.8) as client:
-        begun_s = time.monotonic()
-        events = await streamed(client, cell)
-        assert time.monotonic() - begun_s < 1.5
+    writer = Waiting()
+    async with service(writer, default_s=20) as client:
+        asked = asyncio.create_task(streamed(client, cell))
+        await writer.began.wait()
+        time_passes(20)
+        events = await asked
     assert [name for name, _ in events] == ["analysis", "error", "done"]
     assert events[1][1]["status"] == 504
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v1/analyses"])
 async def test_a_slow_provider_does_not_make_an_answer_late(cell, path):
-    writer = FallbackWriter([Provider(Waiting())], RuleBasedWriter(), deadline_s=30, reserve_s=0.4)
-    async with service(writer, default_s=1.5) as client:
-        begun_s = time.monotonic()
-        response = await client.post(path, files={"file": cell})
-        assert time.monotonic() - begun_s < 1.5
+    slow = Waiting()
+
+    def now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+    providers = [Provider(slow, timeout_s=60, clock=now_s)]
+    writer = FallbackWriter(providers, RuleBasedWriter(), deadline_s=30, reserve_s=9, clock=now_s)
+    async with service(writer, default_s=29) as client:
+        asked = asyncio.create_task(client.post(path, files={"file": cell}))
+        await slow.began.wait()
+        time_passes(20)
+        response = await asked
     assert response.status_code == 200, response.text
     document = response.json()
     text = document["llm_report"] if path == "/predict" else document["report"]["text"]

@@ -45,15 +45,6 @@ def fake_service(model_server: str) -> tuple[str, str]:
     return "-c", SERVE_A_FAKE.format(model_server=model_server)
 
 
-@pytest.fixture(scope="module")
-def image() -> bytes:
-    import cv2
-
-    from tests.synthetic_cells import synthetic_cell
-
-    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
-
-
 def test_it_says_where_to_look_once_it_is_ready():
     with running_service(fake_service("FakeModelServer")) as service:
         port = service.url.rpartition(":")[2]
@@ -109,10 +100,10 @@ async def wait_for_line(service: RunningService, text: str) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stop_lets_open_requests_end_and_closes_the_model_server(image, how):
+async def test_a_stop_lets_open_requests_end_and_closes_the_model_server(cell, how):
     with running_service(fake_service("Slow")) as service:
         async with httpx2.AsyncClient(base_url=service.url, timeout=30) as client:
-            request = asyncio.create_task(client.post("/predict", files={"file": image}))
+            request = asyncio.create_task(client.post("/predict", files={"file": cell}))
             await wait_for_line(service, "explaining")
             stopping = asyncio.create_task(asyncio.to_thread(service.stop, how))
             assert (await request).status_code == 200
@@ -121,10 +112,10 @@ async def test_a_stop_lets_open_requests_end_and_closes_the_model_server(image, 
     assert (code, err) == (0, "")
 
 
-async def test_a_stop_waits_no_longer_than_the_drain_timeout(image):
+async def test_a_stop_waits_no_longer_than_the_drain_timeout(cell):
     with running_service(fake_service("Slow"), {"WBC_HTTP__DRAIN_TIMEOUT_S": "0"}) as service:
         async with httpx2.AsyncClient(base_url=service.url, timeout=30) as client:
-            request = asyncio.create_task(client.post("/predict", files={"file": image}))
+            request = asyncio.create_task(client.post("/predict", files={"file": cell}))
             await wait_for_line(service, "explaining")
             code, out, _ = await asyncio.to_thread(service.stop)
             with pytest.raises(httpx2.HTTPError):

@@ -4,8 +4,7 @@ import asyncio
 import json
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.grpc_edge import grpc_edge
 from tests.integration.test_serving_process import fake_service
 from tests.running_service import free_port, running_service
+from tests.waiting import becomes_meanwhile
 
 FILES = ("tls.crt", "tls.key", "ca.crt")
 
@@ -59,13 +59,6 @@ def volume(tmp_path: Path) -> Volume:
 def shown(port: int) -> str:
     """The certificate that somebody sees who connects now."""
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
-
-
-def becomes(condition: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.1)
 
 
 def model_over_grpc(port: int, trusted: Path, own: tuple[Path, Path] | None = None) -> str:
@@ -109,7 +102,7 @@ def test_the_running_service_shows_a_renewed_certificate_and_keeps_the_old_one_w
         assert both_show(first)
         with connected(ports[0], first) as before:
             volume.put(*second.files)
-            becomes(lambda: both_show(second))
+            becomes_meanwhile(lambda: both_show(second))
             assert model_over_grpc(grpc_port, second.files[0]) == "wbc"
             assert refused(second) == {f'wbc_tls_files_refused{{edge="{e}"}} 0.0' for e in ("http", "grpc")}
             before.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -117,11 +110,11 @@ def test_the_running_service_shows_a_renewed_certificate_and_keeps_the_old_one_w
 
         volume.put(third.files[0], second.files[1])  # a key of another certificate
         both_refuse = {f'wbc_tls_files_refused{{edge="{e}"}} 1.0' for e in ("http", "grpc")}
-        becomes(lambda: both_show(second) and refused(second) == both_refuse)
+        becomes_meanwhile(lambda: both_show(second) and refused(second) == both_refuse)
         assert model_over_grpc(grpc_port, second.files[0]) == "wbc"
 
         volume.put(*third.files)
-        becomes(lambda: both_show(third))
+        becomes_meanwhile(lambda: both_show(third))
         for port in ports:
             speak_wrongly(port)
         code, _, err = service.stop()

@@ -60,15 +60,6 @@ async def serving() -> AsyncIterator[tuple[NotingServing, ModelServer]]:
     await server.stop(None)
 
 
-@pytest.fixture(scope="module")
-def cell() -> bytes:
-    import cv2
-
-    from tests.synthetic_cells import synthetic_cell
-
-    return bytes(cv2.imencode(".png", synthetic_cell("Monocyte", 2, 240))[1])
-
-
 def services_with(model_server: ModelServer, processes: int = 0) -> Services:
     return build_services(Settings(images=ImageSettings(processes=processes)), model_server=model_server)
 
@@ -265,4 +256,4 @@ def test_a_collector_that_is_gone_holds_the_end_up_for_seconds_alone():
     endpoint = f"http://127.0.0.1:{free_port()}"
     with exported_traces(endpoint, service_version="1"), request_span("GET", None), span("step"):
         assert len(current_trace_id()) == 32
-    assert time.monotonic() - begun_s < 6
+    assert time.monotonic() - begun_s < 30

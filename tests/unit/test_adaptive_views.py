@@ -18,6 +18,7 @@ from orchestrator.routing import DOUBTS, is_clear
 from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.preprocessing import preprocess
 from tests.fakes.model_server import FakeModelServer
+from tests.synthetic_cells import cell_file, image_file
 
 DEFAULT = load_profiles()["default"]
 # The fake is never sure: nothing but the margin shall decide here.
@@ -48,8 +49,8 @@ class CountingModelServer(FakeModelServer):
 
 
 @pytest.fixture
-def payload(synthetic_cell):
-    return cv2.imencode(".png", synthetic_cell("Eosinophil", seed=1, size=220)[:, :, ::-1])[1].tobytes()
+def payload():
+    return cell_file("Eosinophil", seed=1, size=220)
 
 
 async def analysed(payload, server, profile, options=None):
@@ -177,7 +178,7 @@ async def test_the_model_is_told_the_nucleus_size_in_red_cells_with_every_view(s
     size = preprocess(rgb, PROFILE.recipe).size
     server = CountingModelServer()
 
-    await analysed(cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes(), server, NEVER_CLEAR)
+    await analysed(image_file(rgb), server, NEVER_CLEAR)
 
     assert size is not None
     assert server.rows == [1, 7]

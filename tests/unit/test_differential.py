@@ -207,12 +207,52 @@ def test_nothing_is_ever_called_normal():
     assert "five_classes" in codes(found)
 
 
+def test_each_limitation_says_how_many_it_is_about():
+    older = ModelIdentity("wbc", 3, "b" * 64)
+    cells = [
+        cell(1, result()),
+        cell(2, result(model=older)),
+        cell(3, result(review=("close_call",))),
+        cell(4),
+        cell(5, "The file is empty."),
+    ]
+    said = {one.code: one.message for one in limitations(of(specimen(cells, state="running")))}
+    assert said == {
+        "incomplete": "1 of 5 cells wait to be analysed.",
+        "too_few_cells": "3 cells are counted; percentages are given from 100 on.",
+        "unreviewed": "1 cells wait for a person's decision.",
+        "unidentified": "1 cells are Unidentified; they are part of the whole that shares are of.",
+        "failed": "1 images could not be analysed and are not counted.",
+        "several_models": "2 models answered: the version changed midway.",
+        "no_total": "No total white cell count was given, so there are no absolute counts.",
+        "unsigned": "No person has signed this differential.",
+        "five_classes": (
+            "Five classes are told apart; blasts, bands, immature granulocytes and other cells are not "
+            "recognised and may be counted as one of the five."
+        ),
+    }
+
+
+def test_nothing_is_said_of_what_is_not_so():
+    signed = replace(counted(6.0, Neutrophil=100), state="signed", signature=Signature("ayse", NOW))
+    assert codes(of(signed)) == ["five_classes"]
+
+
+def test_percentages_may_be_given_from_the_first_cell_on():
+    found = of(counted(Neutrophil=1), DifferentialRules(min_cells=1))
+    assert count(found, "Neutrophil").percentage == 100.0
+
+
 def test_what_is_signed_or_cancelled_is_told():
     signed = replace(counted(Neutrophil=100), state="signed", signature=Signature("ayse", NOW))
     assert "unsigned" not in codes(of(signed))
     assert "unsigned" in codes(of(counted(Neutrophil=100)))
     cancelled = of(specimen([cell(1, result()), cell(2)], state="cancelled"))
-    assert codes(cancelled)[0] == "cancelled"
+    first = limitations(cancelled)[0]
+    assert (first.code, first.message) == (
+        "cancelled",
+        "The differential was cancelled; it is not complete and will not be.",
+    )
     assert not {"incomplete", "unsigned"} & set(codes(cancelled))
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import cv2
 import pytest
 
 from orchestrator import errors
@@ -22,7 +21,7 @@ from orchestrator.views import rows_of
 from orchestrator.wiring import build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import cell_file
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
@@ -30,11 +29,7 @@ ORDER = SpecimenOrder("S-1", tta="none")
 @pytest.fixture(scope="module")
 def payloads() -> list[bytes]:
     """Small images, each of its own."""
-    found = []
-    for seed in range(6):
-        _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", seed, 130)[:, :, ::-1])
-        found.append(data.tobytes())
-    return found
+    return [cell_file("Neutrophil", seed, 130) for seed in range(6)]
 
 
 class CountingStore(MemoryStore):

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-import cv2
 import pytest
 
 from orchestrator import errors
@@ -19,15 +18,14 @@ from orchestrator.wiring import build_services
 from tests.counted_cells import cell, result, specimen
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import cell_file
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
 
 @pytest.fixture(scope="module")
 def payload() -> bytes:
-    _, data = cv2.imencode(".png", synthetic_cell("Neutrophil", 1, 130)[:, :, ::-1])
-    return data.tobytes()
+    return cell_file("Neutrophil", 1, 130)
 
 
 class SlowStore(MemoryStore):
@@ -130,7 +128,7 @@ async def test_nobody_is_told_of_progress_for_longer_than_agreed(payload):
     kept, _ = await store.create(ORDER, [payload], "local")
     services = build_services(Settings(), model_server=FakeModelServer())
     specimens = Specimens(store, SpecimenRunner(store, services), DifferentialRules(), services.decode_limits)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         heard = [told async for told in specimens.progress(kept.differential_id, longest_s=0.3)]
     assert heard == [Progress(kept.differential_id, "waiting", 1, 1, 0, 0)]
 

@@ -89,10 +89,10 @@ def test_a_list_of_a_million_entries_is_refused_unread():
     entry = b"PK\x01\x02" + bytes(42)
     many = 300_000
     data = b"PK\x03\x04" + entry * many + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, 46 * many, 4, 0)
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(UploadTooLarge, match="more than 20 files"):
         unpack(data, LIMITS)
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_too_many_files_are_refused():

@@ -22,12 +22,12 @@ from orchestrator.interop.site import NO_CONTEXT, Site
 from orchestrator.model_contract import CLASS_NAMES
 from tests.dicom_files import PATIENT, described, native_file, written
 from tests.dicom_results import MOMENT, CellObjects, cell_objects, read
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import image_file, synthetic_cell
 
 CELL = synthetic_cell("Neutrophil", seed=3, size=240)
 DICOM = native_file(CELL)
 DCIODVFY = shutil.which("dciodvfy")
-PNG = cv2.imencode(".png", CELL[:, :, ::-1])[1].tobytes()
+PNG = image_file(CELL)
 
 
 @pytest.fixture

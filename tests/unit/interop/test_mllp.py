@@ -18,6 +18,7 @@ from orchestrator.interop.hl7v2_text import read
 from orchestrator.interop.mllp import MllpClient, Patience, client_tls
 from orchestrator.interop.mllp_frames import frame
 from orchestrator.interop.mllp_listener import ListenerLimits, MllpListener
+from tests.waiting import LONGEST_S, becomes, time_passes
 
 ORU = message(examples()["final"].differential, "oru", detail=False)
 OUL = message(examples()["preliminary"].differential, "oul", detail=False)
@@ -133,8 +134,15 @@ async def test_a_rejection_that_does_not_end_is_told():
 
 async def test_a_peer_that_never_answers_is_unavailable_after_all_attempts():
     seen: list[Received] = []
-    lis = lis_that(["silence"], seen.append)
-    async with MllpListener(lis) as listener, client(listener.port, wait_s=0.05) as sender:
+
+    def tell(message: Received) -> None:
+        seen.append(message)
+        time_passes(30)
+
+    async with (
+        MllpListener(lis_that(["silence"], tell)) as listener,
+        client(listener.port, wait_s=30) as sender,
+    ):
         with pytest.raises(PeerUnavailable, match=r"3 attempts .*no answer in time"):
             await sender.send(ORU)
     assert len(seen) == 3
@@ -170,19 +178,22 @@ async def test_an_answer_to_another_message_is_not_taken_for_this_ones():
 
 async def test_a_late_answer_on_a_connection_given_up_reaches_no_later_message():
     connections = 0
+    comes_again = asyncio.Event()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         await reader.readuntil(b"\x1c\r")
         if connections == 1:
-            await asyncio.sleep(0.2)  # longer than the client waits
+            time_passes(30)  # as long as the client waits
+            await comes_again.wait()
             writer.write(answer("AE"))
         else:
+            comes_again.set()
             writer.write(answer("AA"))
         await writer.drain()
 
-    async with peer(converse) as port, client(port, wait_s=0.05) as sender:
+    async with peer(converse) as port, client(port, wait_s=30) as sender:
         assert (await sender.send(ORU)).code == "AA"
     assert connections == 2
 
@@ -223,10 +234,11 @@ async def test_what_has_no_control_id_is_not_sent():
 
 
 async def test_a_cancelled_sender_leaves_no_connection_behind():
-    async with MllpListener(lis_that(["silence", "accept"])) as listener:
+    seen: list[Received] = []
+    async with MllpListener(lis_that(["silence", "accept"], seen.append)) as listener:
         sender = client(listener.port, wait_s=30)
         task = asyncio.create_task(sender.send(ORU))
-        await asyncio.sleep(0.1)
+        await becomes(lambda: len(seen) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -253,7 +265,7 @@ async def test_the_listener_ends_a_silent_connection_and_refuses_one_too_many():
         second, second_writer = await asyncio.open_connection("127.0.0.1", listener.port)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await second.readexactly(1)
-        assert await asyncio.wait_for(first.read(), 2) == b""
+        assert await asyncio.wait_for(first.read(), LONGEST_S) == b""
         first_writer.close()
         second_writer.close()
 

@@ -1,5 +1,4 @@
 import asyncio
-import time
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from orchestrator.domain import ViewBatch
 from orchestrator.errors import ModelServerUnavailable
 from orchestrator.model_server.late_start import LateModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
+from tests.waiting import LONGEST_S
 
 VIEWS = ViewBatch(np.zeros((1, 224, 224, 3), np.uint8), np.ones(1, np.float32))
 
@@ -31,7 +31,7 @@ async def test_a_server_that_cannot_be_reached_is_started_when_it_can(caplog):
     assert "nobody listens" in caplog.text
 
     server.start_failure = None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONGEST_S):
         while not await late.ready():
             await asyncio.sleep(0.01)
     assert (await late.classify(VIEWS)).model == await late.identity()
@@ -45,10 +45,9 @@ class NeverStarted(ScriptedModelServer):
 
 async def test_nobody_waits_long_for_a_server_that_does_not_answer():
     late = LateModelServer(NeverStarted(), patience_s=0.05)
-    started_s = time.monotonic()
-    await late.start()
-    assert time.monotonic() - started_s < 2
-    await asyncio.wait_for(late.close(), 5)
+    async with asyncio.timeout(LONGEST_S):
+        await late.start()
+        await late.close()
 
 
 async def test_it_stops_trying_when_it_is_closed():

@@ -215,8 +215,7 @@ def painted(tmp_path_factory):
             cv2.imwrite(str(root / path), painting.rgb[:, :, ::-1])
             if name in ("Lymphocyte", "Monocyte"):
                 mask = f"masks/{name}_{seed}.png"
-                levels = np.where(painting.nucleus, 255, np.where(painting.cell, 128, 0)).astype(np.uint8)
-                cv2.imwrite(str(root / mask), levels)
+                cv2.imwrite(str(root / mask), painting.levels)
             rows.append(f"{path},painted,,{mask}")
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")
     return load_images(read_split(root, "Train"))

@@ -27,8 +27,7 @@ def sample(tmp_path):
 
 @pytest.fixture
 def sample_with_mask(sample, tmp_path):
-    levels = np.where(PAINTING.nucleus, 255, np.where(PAINTING.cell, 128, 0)).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "mask.png"), levels)
+    cv2.imwrite(str(tmp_path / "mask.png"), PAINTING.levels)
     return replace(sample, mask=tmp_path / "mask.png")
 
 

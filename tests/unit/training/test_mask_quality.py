@@ -45,8 +45,7 @@ def data_root(tmp_path_factory):
             row |= {"x0": columns.min(), "y0": cell_rows.min()}
             row |= {"x1": columns.max() + 1, "y1": cell_rows.max() + 1}
         if told == "mask":
-            levels = np.where(smear.nucleus, 255, np.where(smear.cell, 128, 0)).astype(np.uint8)
-            cv2.imwrite(str(root / "masks" / f"{seed}.png"), levels)
+            cv2.imwrite(str(root / "masks" / f"{seed}.png"), smear.levels)
             row["mask"] = f"masks/{seed}.png"
         rows.append(row)
     with (root / "manifest.csv").open("w", newline="") as file:

@@ -12,6 +12,7 @@ from orchestrator.profiles import load_profiles
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.vision.decode import DecodeLimits
 from tests.fakes.model_server import FakeModelServer
+from tests.synthetic_cells import image_file
 from training.serving_path import served_finding
 
 PROFILE = load_profiles()["painted"]  # known: what is said of an unknown microscope is the service's alone
@@ -35,7 +36,7 @@ def test_the_finding_and_its_reasons_are_those_of_an_analysis(synthetic_cell, pr
     services = Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
 
     async def both(rgb):
-        analysis = await analyse(cv2.imencode(".png", rgb[:, :, ::-1])[1].tobytes(), services)
+        analysis = await analyse(image_file(rgb), services)
         return analysis.finding, await asyncio.to_thread(
             served_finding, rgb, profile, lambda views: asyncio.run(server.explain(views))
         )

@@ -27,8 +27,7 @@ def data_root(painted, tmp_path):
     (tmp_path / "masks").mkdir()
     for name in ("drawn", "plain"):
         cv2.imwrite(str(folder / f"{name}.png"), painted.rgb[:, :, ::-1])
-    levels = np.where(painted.nucleus, 255, np.where(painted.cell, 128, 0)).astype(np.uint8)
-    cv2.imwrite(str(tmp_path / "masks" / "drawn.png"), levels)
+    cv2.imwrite(str(tmp_path / "masks" / "drawn.png"), painted.levels)
     (tmp_path / "manifest.csv").write_text(
         "path,device,slide,mask\n"
         "TestB/Monocyte/drawn.png,painted,,masks/drawn.png\n"

@@ -45,6 +45,16 @@ def test_each_view_has_the_same_say_whatever_its_scale():
     np.testing.assert_allclose(alone.heatmap, together.heatmap, atol=1e-5)
 
 
+def test_a_floor_under_a_map_says_nothing_of_where_the_model_looks():
+    window = Window(0, 0, 224, 224)
+
+    plain = assemble(spot(0, 0)[np.newaxis], "none", disc_masks(), window, (224, 224, 3))
+    on_a_floor = assemble(spot(0, 0)[np.newaxis] + 5, "none", disc_masks(), window, (224, 224, 3))
+
+    np.testing.assert_allclose(on_a_floor.heatmap, plain.heatmap, atol=1e-5)
+    assert on_a_floor.focus_ratio == pytest.approx(plain.focus_ratio, abs=1e-5)
+
+
 def test_heat_on_the_cell_has_a_focus_ratio_near_1_and_in_the_corner_near_0():
     window = Window(0, 0, 224, 224)
 
