@@ -93,6 +93,49 @@ def real_negatives(
     return [negative for device in sorted(found) for negative in found[device]]
 
 
+def field_negatives(folder: Path, count: int, *, seed: int = 42) -> list[Negative]:
+    """Windows of whole fields of a further device ``folder`` that touch no white cell's box, one a field.
+
+    ``../fields/fields.csv`` beside the device's folders names the fields, which lie beside it, and their
+    boxes; none where there is no such table. Only fields of its split ``dev`` are read. A window is 1.4 cell
+    sizes wide, as the crop is; some hold a part of a cell that is cut by the field's edge, of which the table
+    does not tell.
+    """
+    folder = folder.resolve()
+    root = folder.parent.parent / "fields"
+    fields: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(root / "fields.csv"):
+        if row["path"].startswith(f"{folder.name}/"):
+            fields.setdefault(row["path"], []).append(row)
+    random = np.random.default_rng(seed)
+    found: list[Negative] = []
+    for path in random.permutation(sorted(fields)):
+        rows = fields[str(path)]
+        boxes = [[float(row[key]) for key in BOX] for row in rows if all(row[key] for key in BOX)]
+        if len(found) == count or not boxes or any(row["split"] != "dev" for row in rows):
+            continue
+        rgb = decode((root / str(path)).read_bytes()).rgb
+        side = round(1.4 * max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes))
+        window = _window_beside(rgb.shape, side, boxes, random)
+        if window is not None:
+            kind = f"{folder.name} field without a white cell"
+            found.append(Negative(kind, np.ascontiguousarray(rgb[window])))
+    return found
+
+
+def _window_beside(
+    shape: tuple[int, ...], side: int, boxes: Sequence[Sequence[float]], random: Generator
+) -> tuple[slice, slice] | None:
+    """A square that touches none of the boxes (x0, y0, x1, y1); None where thirty tries find none."""
+    if side > min(shape[:2]):
+        return None
+    for _ in range(30):
+        row, column = (int(random.integers(0, extent - side + 1)) for extent in shape[:2])
+        if all(column > x1 or column + side < x0 or row > y1 or row + side < y0 for x0, y0, x1, y1 in boxes):
+            return slice(row, row + side), slice(column, column + side)
+    return None
+
+
 def painted_negatives(per_kind: int, *, seed: int = 42) -> list[Negative]:
     """``per_kind`` pictures of each of :data:`~training.painted_negatives.NEGATIVES`.
 
@@ -167,7 +210,11 @@ def review_rates(
 
 
 def _manifest_rows(data_root: Path) -> list[dict[str, str]]:
-    path = data_root / MANIFEST
+    return _rows(data_root / MANIFEST)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table that may be missing; none then."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
