@@ -20,12 +20,16 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.looks import LOOKS
 from orchestrator.painting.smear import paint_cell
 from orchestrator.vision.crop import locate_cell
+from orchestrator.vision.decode import decode
 from training.datasets import Sample
 from training.mask_quality import Box, box_overlap, read_parts
-from training.negatives import Negative, field_negatives, has_boxes, real_negatives, review_rates
+from training.negatives import Negative, dev_fields, field_negatives, has_boxes, real_negatives, review_rates
 from training.true_masks import CELL_LEVEL
 
 MIN_OVERLAP: Final = 0.5
+
+FIELD_CUT: Final = 2.2
+"""Side of what is cut out of a field around a cell, in sides of its box: as the devices' crops are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ def measure_finder(
 ) -> list[FinderScore]:
     """A score per split and device of the images with a box or a mask, then of each painted device.
 
-    ``more`` are folders of further devices; of each painted one ``painted`` cells of every class are looked
+    ``more`` are folders of further devices, of which whole fields count too, where there are any, cut to the
+    surroundings of each cell; of each painted one ``painted`` cells of every class are looked
     at.
     """
     console = console or Console(stderr=True)
@@ -86,6 +91,12 @@ def measure_finder(
             key = (split, sample.device, truth)
             overlap = located_overlap(sample.load(), _box_of_mask(sample) if box is None else box)
             overlaps.setdefault(key, []).append(overlap)
+    for folder in map(Path.resolve, more):
+        fields = dev_fields(folder)
+        for path, boxes_there in track(fields, f"fields of {folder.name}", console=console):
+            rgb = decode(path.read_bytes()).rgb
+            key = (f"{folder.name} fields", folder.name, "box")
+            overlaps.setdefault(key, []).extend(located_overlap(*_cut(rgb, box)) for box in boxes_there)
     for device, look in LOOKS.items() if painted else ():
         for number in track(range(painted * len(CLASS_NAMES)), f"painted {device}", console=console):
             random = np.random.default_rng((number, len(device)))
@@ -138,6 +149,16 @@ def empty_table(scores: Sequence[EmptyScore]) -> Table:
     for s in scores:
         table.add_row(s.kind, str(s.images), f"{s.marked:.1%}", s.reasons)
     return table
+
+
+def _cut(rgb: UInt8Array, box: Sequence[float]) -> tuple[UInt8Array, Box]:
+    """The part of a field around a cell, and the cell's box in it."""
+    left, top, right, bottom = box
+    reach = FIELD_CUT / 2 * max(right - left, bottom - top)
+    column, row = (left + right) / 2, (top + bottom) / 2
+    x, y = max(0, round(column - reach)), max(0, round(row - reach))
+    part = rgb[y : round(row + reach), x : round(column + reach)]
+    return np.ascontiguousarray(part), (left - x, top - y, right - x, bottom - y)
 
 
 def _box_of_mask(sample: Sample) -> Box:

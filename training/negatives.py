@@ -93,13 +93,11 @@ def real_negatives(
     return [negative for device in sorted(found) for negative in found[device]]
 
 
-def field_negatives(folder: Path, count: int, *, seed: int = 42) -> list[Negative]:
-    """Windows of whole fields of a further device ``folder`` that touch no white cell's box, one a field.
+def dev_fields(folder: Path) -> list[tuple[Path, list[tuple[float, ...]]]]:
+    """Whole fields of a further device, ordered by path, each with the boxes (x0, y0, x1, y1) of its cells.
 
-    ``../fields/fields.csv`` beside the device's folders names the fields, which lie beside it, and their
-    boxes; none where there is no such table. Only fields of its split ``dev`` are read. A window is 1.4 cell
-    sizes wide, as the crop is; some hold a part of a cell that is cut by the field's edge, of which the table
-    does not tell.
+    Of ``../../fields/fields.csv``, as seen from the device's folder; without fields that are held back, or
+    that have no box.
     """
     folder = folder.resolve()
     root = folder.parent.parent / "fields"
@@ -107,18 +105,32 @@ def field_negatives(folder: Path, count: int, *, seed: int = 42) -> list[Negativ
     for row in _rows(root / "fields.csv"):
         if row["path"].startswith(f"{folder.name}/"):
             fields.setdefault(row["path"], []).append(row)
+    return [
+        (root / path, boxes)
+        for path, rows in sorted(fields.items())
+        if all(row["split"] == "dev" for row in rows)
+        and (boxes := [tuple(float(row[key]) for key in BOX) for row in rows if all(row[key] for key in BOX)])
+    ]
+
+
+def field_negatives(folder: Path, count: int, *, seed: int = 42) -> list[Negative]:
+    """Windows of whole fields of a further device ``folder`` that touch no white cell's box, one a field.
+
+    Of :func:`dev_fields`. A window is 1.4 cell sizes wide, as the crop is; some hold a part of a cell that is
+    cut by the field's edge, which has no box.
+    """
+    fields = dev_fields(folder)
     random = np.random.default_rng(seed)
     found: list[Negative] = []
-    for path in random.permutation(sorted(fields)):
-        rows = fields[str(path)]
-        boxes = [[float(row[key]) for key in BOX] for row in rows if all(row[key] for key in BOX)]
-        if len(found) == count or not boxes or any(row["split"] != "dev" for row in rows):
-            continue
-        rgb = decode((root / str(path)).read_bytes()).rgb
+    for index in random.permutation(len(fields)):
+        path, boxes = fields[index]
+        if len(found) == count:
+            break
+        rgb = decode(path.read_bytes()).rgb
         side = round(1.4 * max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes))
         window = _window_beside(rgb.shape, side, boxes, random)
         if window is not None:
-            kind = f"{folder.name} field without a white cell"
+            kind = f"{folder.resolve().name} field without a white cell"
             found.append(Negative(kind, np.ascontiguousarray(rgb[window])))
     return found
 

@@ -66,7 +66,24 @@ def test_a_cell_is_found_where_the_located_square_overlaps_its_box_by_half(data)
 
     assert (scores["Train", "a"].images, scores["Train", "a"].found) == (2, 0.5)
     assert (scores["scope", "scope"].images, scores["scope", "scope"].found) == (1, 1.0)
+    of_fields = scores["scope fields", "scope"]
+    assert (of_fields.images, of_fields.found) == (1, 0.0)  # of an empty field that is not held back
     assert scores["scope", "scope"].overlap > 0.7
+
+
+def test_a_cell_of_a_whole_field_is_looked_for_in_its_surroundings(tmp_path):
+    cell = synthetic_cell_with_masks("Lymphocyte", 0, 240)
+    (tmp_path / "more/scope").mkdir(parents=True)
+    left, top, right, bottom = box_of(cell.cell)
+    field = np.full((600, 600, 3), 230, np.uint8)
+    field[300:540, 200:440] = cell.rgb
+    write(tmp_path / "fields/scope/one.png", field)
+    box = f"{left + 200},{top + 300},{right + 200},{bottom + 300}"
+    table = f"path,slide,split,x0,y0,x1,y1\nscope/one.png,,dev,{box}\n"
+    (tmp_path / "fields/fields.csv").write_text(table)
+    write(tmp_path / "more/scope/Lymphocyte/one.png", cell.rgb)
+    (score,) = measure_finder(tmp_path, [], more=[tmp_path / "more/scope"])
+    assert (score.split, score.images, score.found) == ("scope fields", 1, 1.0)
 
 
 def test_nothing_located_overlaps_nothing():
