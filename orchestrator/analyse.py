@@ -105,7 +105,7 @@ async def analyse(
     language = options.language or services.default_language
     with recorded_stages() as stages, stage("total"):
         prepared = await services.images.run(
-            image_steps.prepare, payload, profile.recipe, services.decode_limits
+            image_steps.prepare, payload, profile.recipe, services.decode_limits, profile.quality
         )
 
         with stage("predict"):  # one pass through the network classifies and explains

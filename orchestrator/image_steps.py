@@ -61,8 +61,13 @@ class Explanation(NamedTuple):
     outlines: CellOutlines | None = None
 
 
-def prepare(payload: bytes, recipe: Recipe, limits: DecodeLimits) -> PreparedCell:
-    """Before the network: bytes to what the model sees.
+def prepare(
+    payload: bytes,
+    recipe: Recipe,
+    limits: DecodeLimits,
+    usual: quality.QualityLimits = quality.GENERAL_LIMITS,
+) -> PreparedCell:
+    """Before the network: bytes to what the model sees; ``usual`` is what the profile says of its device.
 
     Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed.
     """
@@ -71,7 +76,7 @@ def prepare(payload: bytes, recipe: Recipe, limits: DecodeLimits) -> PreparedCel
     with stage("preprocess"):
         cell = preprocess(rgb, recipe)
     with stage("quality"):
-        reasons = quality.assess_located(rgb, cell.cell)
+        reasons = quality.assess_located(rgb, cell.cell, usual)
     return PreparedCell(
         rgb, cell.masks, cell.window, cell.pixels, cell.size, sha256(payload).hexdigest(), reasons
     )

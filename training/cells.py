@@ -109,6 +109,7 @@ def look(
     mode: TtaMode,
     description: str,
     *,
+    limits: quality.QualityLimits = quality.GENERAL_LIMITS,
     batch_size: int = 1,
     mask_paths: Mapping[Path, Path] | None = None,
 ) -> Iterator[SeenCell]:
@@ -124,7 +125,7 @@ def look(
     def prepare(sample: Sample) -> _Prepared:
         rgb = sample.load()
         prepared = preprocess(rgb, recipe)
-        reasons = quality.assess_located(rgb, prepared.cell)
+        reasons = quality.assess_located(rgb, prepared.cell, limits)
         scene = None
         if mask_paths is not None:
             drawn = mask_paths.get(sample.path)
@@ -208,6 +209,7 @@ def evaluate_cells(
         profile.recipe,
         profile.tta,
         description,
+        limits=profile.quality,
         batch_size=batch_size,
         mask_paths=mask_paths,
     )

@@ -1,9 +1,9 @@
 """A device profile proposed from images of a new microscope: what it changes, and what that rests on.
 
-Unlabelled images give the scale, the colours, the shares of the classes and the limit of the energy. Only
-labels can say how sure the model may be (the temperature). What has been seen to hurt on some devices,
-Reinhard normalisation, and what decides by an estimate, the prior, are measured in any case and switched on
-only where asked for.
+Unlabelled images give the scale, the colours, the shares of the classes, the limit of the energy and what
+quality is usual, so that they must be good ones. Only labels can say how sure the model may be (the
+temperature). What has been seen to hurt on some devices, Reinhard normalisation, and what decides by an
+estimate, the prior, are measured in any case and switched on only where asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,9 +22,11 @@ from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
 from orchestrator.routing import AveragedPrediction, average, calibrate, estimate_prior, route
 from orchestrator.views import rows_of
-from orchestrator.vision import tta
+from orchestrator.vision import quality, tta
+from orchestrator.vision.crop import CellLocation
 from orchestrator.vision.decode import decode
 from orchestrator.vision.preprocessing import Recipe, preprocess
+from orchestrator.vision.quality import QualityLimits
 from orchestrator.vision.stain import LabStatistics, lab_statistics
 from training.calibrate import energy_limit, fit_temperature
 from training.datasets import IMAGE_SUFFIXES
@@ -43,6 +45,12 @@ MIN_FOR_LIMIT: Final = 30
 
 MIN_FOUND_SHARE: Final = 0.5
 """Where a cell is found in fewer images than this share, cropping to what is found would do harm."""
+
+UNUSUAL_SHARE: Final = 0.01
+"""Share of the device's own images that lie below each limit of their quality."""
+
+LEAST_LIGHT: Final = 0.75
+"""Light that is too little, over the least that is usual on the device: nothing is lost with a bit less."""
 
 EQUAL_SHARES: Final = (1 / NUM_CLASSES,) * NUM_CLASSES
 
@@ -151,6 +159,7 @@ def propose(
     shares = smoothed_prior(calibrate(probabilities, temperature), choices.training_prior)
     limit, why_limit = _energy_limit(after, choices.review_share)
     routing = replace(base.routing, temperature=temperature, max_energy=limit)
+    usual, why_usual = _quality(seen, base.quality)
     if choices.use_prior:
         routing = replace(routing, mode="prior", prior=shares, training_prior=choices.training_prior)
     profile = Profile(
@@ -160,6 +169,7 @@ def propose(
         base.tta,
         routing,
         base.adaptive_margin,
+        quality=usual,
     )
     old = base.routing
     prior_state = "decides" if choices.use_prior else "measured, switched off"
@@ -167,6 +177,7 @@ def propose(
         *recipe_changes,
         Change("temperature", f"{old.temperature:g}", f"{temperature:g}", why_temperature),
         Change("max_energy", _number(old.max_energy), _number(limit), why_limit),
+        Change("quality", _limits(base.quality), _limits(usual), why_usual),
         Change(
             "routing mode", old.mode, routing.mode, "as the base" if old.mode == routing.mode else "chosen"
         ),
@@ -205,11 +216,15 @@ def comparison_table(proposal: Proposal) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One image: the colours of its crop, the cell's size as a share of the frame's side, the answer."""
+    """One image: the colours of its crop, the cell and its size as a share of the frame's side, the answer,
+    and what its quality is told by (the sharpness is None where there is no cell)."""
 
     colours: LabStatistics
+    cell: CellLocation | None
     cell_share: float | None
     answer: AveragedPrediction
+    background: float
+    sharpness: float | None
 
 
 def _look(
@@ -219,10 +234,14 @@ def _look(
     for image in track(images, what, console=_stderr):
         rgb = image.load()
         prepared = preprocess(rgb, recipe)
+        cell = prepared.cell
         yield _Look(
             lab_statistics(prepared.crop),
-            None if prepared.cell is None else prepared.cell.size / min(rgb.shape[:2]),
+            cell,
+            None if cell is None else cell.size / min(rgb.shape[:2]),
             average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.size)))),
+            quality.background(rgb),
+            None if cell is None else quality.sharpness(rgb, cell.size, (cell.row, cell.column)),
         )
 
 
@@ -267,6 +286,24 @@ def _crop_scale(
         return base_scale, measured
     # The window would reach beyond the frame, and mirrored smear would fill it.
     return max(1.0, np.floor(20 / share) / 20), f"{measured}: more than that is not in the frame"
+
+
+def _quality(seen: Sequence[_Look], base: QualityLimits) -> tuple[QualityLimits, str]:
+    """What is usual on the device; the base's limits where there are too few cells to say."""
+    stains = [look.cell.stain for look in seen if look.cell is not None and look.cell.stain is not None]
+    if len(stains) < MIN_FOR_LIMIT:
+        return base, f"{len(stains)} cells are too few for limits (at least {MIN_FOR_LIMIT})"
+
+    def lowest(values: Iterable[float]) -> float:
+        return round(float(np.quantile(list(values), UNUSUAL_SHARE)), 3)
+
+    limits = QualityLimits(
+        min_sharpness=lowest(look.sharpness for look in seen if look.sharpness is not None),
+        min_background=round(LEAST_LIGHT * lowest(look.background for look in seen), 3),
+        min_nucleus_density=lowest(stain.density for stain in stains),
+        min_nucleus_hue=lowest(stain.hue for stain in stains),
+    )
+    return limits, f"{UNUSUAL_SHARE:.0%} of these {len(stains)} cells lie below each, but for the light"
 
 
 def _temperature(probabilities: np.ndarray, truth: Sequence[int], images: int) -> tuple[float, str]:
@@ -332,6 +369,12 @@ def _mean(statistics: Sequence[LabStatistics]) -> LabStatistics:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:g}"
+
+
+def _limits(limits: QualityLimits) -> str:
+    density, hue = limits.min_nucleus_density, limits.min_nucleus_hue
+    nucleus = "by red cells" if density is None or hue is None else f"{density:g}, hue {hue:g}"
+    return f"sharpness {limits.min_sharpness:g}, light {limits.min_background:g}, nucleus {nucleus}"
 
 
 def _scale(value: float | None) -> str:

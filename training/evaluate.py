@@ -142,6 +142,7 @@ def judge_splits(settings: EvaluationSettings) -> JudgedSplits:
                 profile.recipe,
                 profile.tta,
                 split,
+                limits=profile.quality,
                 batch_size=settings.batch_size,
                 mask_paths=masks,
             )

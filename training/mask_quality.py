@@ -4,7 +4,7 @@ Everything is judged on the original frame. The reference system's heuristic is 
 """
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import cell_window, extract, locate_cell, place
 from orchestrator.vision.foreground import CellMasks, cell_masks
-from training.datasets import Sample, read_split
+from training.datasets import Sample, read_device, read_split
 from training.images import MASK_CROP_SCALE
 from training.negatives import BOX, MANIFEST
 from training.true_masks import CELL_LEVEL, NUCLEUS_LEVEL
@@ -107,16 +107,18 @@ def measure_masks(
     splits: Sequence[str],
     methods: Mapping[str, Callable[[UInt8Array], FrameMasks]] = METHODS,
     *,
+    more: Sequence[Path] = (),
     console: Console | None = None,
 ) -> list[MaskScore]:
     """A score per split, device and method, of the images that have a true mask or a box.
 
+    ``more`` are folders of further devices (:func:`~training.datasets.read_device`); each counts as a split.
+
     Raises :class:`ConfigurationError` where no image has either.
     """
-    boxes = read_boxes(data_root)
     gathered: dict[tuple[str, str, str], _Gathered] = {}
-    for split in splits:
-        judged = [s for s in read_split(data_root, split) if s.mask is not None or s.path in boxes]
+    for split, samples, boxes in read_parts(data_root, splits, more):
+        judged = [s for s in samples if s.mask is not None or s.path in boxes]
         for sample in track(judged, f"masks of {split}", console=console or Console(stderr=True)):
             rgb, truth = sample.load(), _true_masks(sample)
             for name, method in methods.items():
@@ -128,6 +130,18 @@ def measure_masks(
             f"{', '.join(splits)}"
         )
     return [MaskScore(*key, *group.summary()) for key, group in gathered.items()]
+
+
+def read_parts(
+    data_root: Path, splits: Sequence[str], more: Sequence[Path]
+) -> Iterator[tuple[str, list[Sample], dict[Path, Box]]]:
+    """Name, samples and boxes of each split, then of each further device, of which nothing held back is
+    read."""
+    boxes = read_boxes(data_root)
+    for split in splits:
+        yield split, read_split(data_root, split), boxes
+    for folder in map(Path.resolve, more):
+        yield folder.name, read_device(folder), read_boxes(folder.parent)
 
 
 @dataclass(slots=True)
@@ -168,13 +182,17 @@ def box_agreement(mask: Mask, box: Box) -> tuple[float, float]:
     if not len(rows):
         return 0.0, float("inf")
     own = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    width = min(own[2], box[2]) - max(own[0], box[0])
-    height = min(own[3], box[3]) - max(own[1], box[1])
-    overlap = max(width, 0.0) * max(height, 0.0)
-    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (own, box)]
     centres = [np.array([b[0] + b[2], b[1] + b[3]]) / 2 for b in (own, box)]
     distance = float(np.linalg.norm(centres[0] - centres[1]))
-    return overlap / (sum(areas) - overlap), distance / max(box[2] - box[0], box[3] - box[1])
+    return box_overlap(own, box), distance / max(box[2] - box[0], box[3] - box[1])
+
+
+def box_overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes that are not empty."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    overlap = max(width, 0.0) * max(height, 0.0)
+    return overlap / (sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other)) - overlap)
 
 
 def read_boxes(data_root: Path) -> dict[Path, Box]:

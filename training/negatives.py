@@ -93,6 +93,61 @@ def real_negatives(
     return [negative for device in sorted(found) for negative in found[device]]
 
 
+def dev_fields(folder: Path) -> list[tuple[Path, list[tuple[float, ...]]]]:
+    """Whole fields of a further device, ordered by path, each with the boxes (x0, y0, x1, y1) of its cells.
+
+    Of ``../../fields/fields.csv``, as seen from the device's folder; without fields that are held back, or
+    that have no box.
+    """
+    folder = folder.resolve()
+    root = folder.parent.parent / "fields"
+    fields: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(root / "fields.csv"):
+        if row["path"].startswith(f"{folder.name}/"):
+            fields.setdefault(row["path"], []).append(row)
+    return [
+        (root / path, boxes)
+        for path, rows in sorted(fields.items())
+        if all(row["split"] == "dev" for row in rows)
+        and (boxes := [tuple(float(row[key]) for key in BOX) for row in rows if all(row[key] for key in BOX)])
+    ]
+
+
+def field_negatives(folder: Path, count: int, *, seed: int = 42) -> list[Negative]:
+    """Windows of whole fields of a further device ``folder`` that touch no white cell's box, one a field.
+
+    Of :func:`dev_fields`. A window is 1.4 cell sizes wide, as the crop is; some hold a part of a cell that is
+    cut by the field's edge, which has no box.
+    """
+    fields = dev_fields(folder)
+    random = np.random.default_rng(seed)
+    found: list[Negative] = []
+    for index in random.permutation(len(fields)):
+        path, boxes = fields[index]
+        if len(found) == count:
+            break
+        rgb = decode(path.read_bytes()).rgb
+        side = round(1.4 * max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes))
+        window = _window_beside(rgb.shape, side, boxes, random)
+        if window is not None:
+            kind = f"{folder.resolve().name} field without a white cell"
+            found.append(Negative(kind, np.ascontiguousarray(rgb[window])))
+    return found
+
+
+def _window_beside(
+    shape: tuple[int, ...], side: int, boxes: Sequence[Sequence[float]], random: Generator
+) -> tuple[slice, slice] | None:
+    """A square that touches none of the boxes (x0, y0, x1, y1); None where thirty tries find none."""
+    if side > min(shape[:2]):
+        return None
+    for _ in range(30):
+        row, column = (int(random.integers(0, extent - side + 1)) for extent in shape[:2])
+        if all(column > x1 or column + side < x0 or row > y1 or row + side < y0 for x0, y0, x1, y1 in boxes):
+            return slice(row, row + side), slice(column, column + side)
+    return None
+
+
 def painted_negatives(per_kind: int, *, seed: int = 42) -> list[Negative]:
     """``per_kind`` pictures of each of :data:`~training.painted_negatives.NEGATIVES`.
 
@@ -167,7 +222,11 @@ def review_rates(
 
 
 def _manifest_rows(data_root: Path) -> list[dict[str, str]]:
-    path = data_root / MANIFEST
+    return _rows(data_root / MANIFEST)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table that may be missing; none then."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -6,11 +6,13 @@ What was measured and not switched on stands in the file as a comment, ready to 
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
+from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics
 from training.device_profile import Proposal
 
@@ -104,7 +106,14 @@ def render_profile(proposal: Proposal) -> str:
             f"# prior = {_array(proposal.unused_prior)}",
             f"# training_prior = {_array(proposal.training_prior)}",
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_quality(profile.quality)]) + "\n"
+
+
+def _quality(limits: QualityLimits) -> list[str]:
+    """The table of what is unlike the general limits; nothing where all is alike."""
+    general = asdict(GENERAL_LIMITS)
+    own = [f"{key} = {value!r}" for key, value in asdict(limits).items() if value != general[key]]
+    return ["", "[quality]", *own] if own else []
 
 
 def _reinhard(statistics: LabStatistics) -> list[str]:

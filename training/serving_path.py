@@ -38,7 +38,7 @@ def served_finding(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBat
 def served(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Prediction]) -> Served:
     """As :func:`served_finding`, with what the finding rests on."""
     prepared = preprocess(rgb, profile.recipe)
-    reasons = quality.assess_located(rgb, prepared.cell)
+    reasons = quality.assess_located(rgb, prepared.cell, profile.quality)
     prediction = predict(rows_of(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.size)))
     finding = route(average(prediction), profile.routing, reasons)
     if profile.tta == "adaptive" and not is_clear(finding, profile.adaptive_margin):

@@ -82,7 +82,16 @@ def compare_tta(settings: EvaluationSettings) -> list[TtaRow]:
     profile = adapted_profile(settings)
     rows: list[TtaRow] = []
     for split, samples in chosen_samples(settings).items():
-        seen = list(look(predict, samples, profile.recipe, "light", split, batch_size=settings.batch_size))
+        views = look(
+            predict,
+            samples,
+            profile.recipe,
+            "light",
+            split,
+            limits=profile.quality,
+            batch_size=settings.batch_size,
+        )
+        seen = list(views)
         rows += tta_rows(split, seen, profile)
     return rows
 

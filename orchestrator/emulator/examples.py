@@ -237,6 +237,7 @@ def _cell(differential_id: str, number: int, label: str) -> SpecimenCell:
             profile="cellavision-dm96",
             analysed_at=_BEGUN + timedelta(seconds=number),
             profile_sha256=_PROFILE_SHA256,
+            not_wbc=0.31 if is_unsure else 0.01,
             device_state="known",
         ),
     )

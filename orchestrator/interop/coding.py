@@ -97,6 +97,9 @@ CELL_CLASS: Final = Code(OWN, "cell-class", "Class of one cell")
 DECISION: Final = Code(OWN, "decision", "Decision of a person")
 MODEL_CLASS: Final = Code(OWN, "model-class", "Class found by the model")
 DEVICE_STATE: Final = Code(OWN, "device-state", "How far the microscope is known")
+NOT_WBC: Final = Code(OWN, "probability-not-wbc", "Probability of none of the five classes")
+"""The model's, for one cell; apart from the five probabilities, which sum to 1 without it."""
+
 CONFIDENCE_INTERVAL: Final = Code(
     "http://terminology.hl7.org/CodeSystem/precision-estimate-type", "CI", "confidence interval"
 )

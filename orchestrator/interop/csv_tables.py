@@ -32,8 +32,8 @@ CLASS_COLUMNS: Final = (
 
 CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
-    "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "margin", "energy", "review_codes",
-    "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
+    "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "not_wbc", "margin", "energy",
+    "review_codes", "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
     "model", "model_version", "model_sha256", "profile", "profile_sha256", "device_state", "analysed_at",
     "disclaimer",
 )  # fmt: skip
@@ -88,12 +88,13 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
 
 def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
     specimen, result, decision = differential.specimen, cell.result, cell.decision
-    found: list[Cell] = [None] * (len(CLASS_NAMES) + 6)
+    found: list[Cell] = [None] * (len(CLASS_NAMES) + 7)
     made: list[Cell] = [None] * 7
     if result is not None:
         found = [
             result.class_name,
             *result.probabilities,
+            result.not_wbc,
             result.margin,
             result.energy,
             " ".join(result.review_codes),

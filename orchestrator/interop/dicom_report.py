@@ -253,6 +253,7 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
         _measured(coding.probability(name), probability, coding.RATIO, _DIGITS)
         for name, probability in zip(CLASS_NAMES, finding.probabilities, strict=True)
     ]
+    measurements.append(_measured(coding.NOT_WBC, finding.not_wbc, coding.RATIO, _DIGITS))
     measurements.append(_measured(dicom_codes.MARGIN, finding.margin, coding.RATIO, _DIGITS))
     measurements.append(_measured(dicom_codes.ENERGY, finding.energy, coding.RATIO, _DIGITS))
     if focus is not None:

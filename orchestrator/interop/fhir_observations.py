@@ -170,6 +170,9 @@ class Observations:
                 }
                 for name, value in zip(CLASS_NAMES, cell.result.probabilities, strict=True)
             ]
+            if cell.result.not_wbc is not None:
+                value = quantity(cell.result.not_wbc, coding.RATIO, PROBABILITY_DIGITS)
+                components.append({"code": concept(coding.NOT_WBC), "valueQuantity": value})
         if cell.decision is not None:
             observation["issued"] = fhir_instant(cell.decision.decided_at)
             observation["performer"] = [person(cell.decision.person)]

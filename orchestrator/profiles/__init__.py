@@ -33,6 +33,12 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     # cells, and among the images that the model was trained on.
     prior = [0.01, 0.03, 0.30, 0.06, 0.60]
     training_prior = [0.2, 0.2, 0.2, 0.2, 0.2]
+
+    [quality]                    # optional, and each key: what is usual on the device, by wbc-train profile
+    min_sharpness = 0.45         # below it an image is marked for review; without it a general limit holds
+    min_background = 0.5         # the same
+    min_nucleus_density = 0.9    # both or neither: without them a nucleus is compared with red cells
+    min_nucleus_hue = 0.6
 """
 
 import hashlib
@@ -47,7 +53,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -58,6 +64,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 
@@ -65,6 +72,7 @@ from orchestrator.domain import MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
 from orchestrator.routing import RoutingPolicy
 from orchestrator.vision.preprocessing import Recipe
+from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics, MacenkoReference
 from orchestrator.vision.tta import TtaMode
 
@@ -92,6 +100,7 @@ class Profile:
     routing: RoutingPolicy
     adaptive_margin: float = 1.0
     device: ProfiledDevice = "profiled"
+    quality: QualityLimits = GENERAL_LIMITS
 
     @property
     def sha256(self) -> str:
@@ -271,6 +280,24 @@ class _Routing(_Table):
         )
 
 
+class _Quality(_Table):
+    min_sharpness: float = Field(default=GENERAL_LIMITS.min_sharpness, ge=0, le=1)
+    min_background: float = Field(default=GENERAL_LIMITS.min_background, ge=0, le=1)
+    min_nucleus_density: float | None = Field(default=None, ge=0)
+    min_nucleus_hue: float | None = None
+
+    @model_validator(mode="after")
+    def _stand_together(self) -> Self:
+        if (self.min_nucleus_density is None) != (self.min_nucleus_hue is None):
+            raise ValueError("min_nucleus_density and min_nucleus_hue together, or neither")
+        return self
+
+    def to_limits(self) -> QualityLimits:
+        return QualityLimits(
+            self.min_sharpness, self.min_background, self.min_nucleus_density, self.min_nucleus_hue
+        )
+
+
 class _ProfileFile(_Table):
     description: str = Field(min_length=1, max_length=300)
     device: ProfiledDevice = "profiled"
@@ -278,6 +305,7 @@ class _ProfileFile(_Table):
     adaptive_margin: float = Field(default=1.0, ge=0, le=1)
     preprocessing: _Preprocessing
     routing: _Routing
+    quality: _Quality = _Quality()
 
     def to_profile(self, name: str) -> Profile:
         return Profile(
@@ -288,4 +316,5 @@ class _ProfileFile(_Table):
             routing=self.routing.to_policy(),
             adaptive_margin=self.adaptive_margin,
             device=self.device,
+            quality=self.quality.to_limits(),
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.vision.cell_outline import OUTLINE_SIDE, cell_outline
 from orchestrator.vision.foreground import at_working_size, nucleus_component
-from orchestrator.vision.histogram import percentiles
+from orchestrator.vision.nucleus_stain import NucleusStain, nucleus_stain
 
 NUCLEUS_TO_CELL = 0.78
 """Side of the nucleus' box over that of the cell's box; the median over the boxes of the Train split."""
@@ -31,33 +31,22 @@ Where a cell hardly stands out from what lies around it, the outline runs along 
 nucleus alone tells better where it is. By the boxes of Train, Chula and BCCD.
 """
 
-MIN_NUCLEUS_DENSITY = 0.8
-"""Least optical density of a nucleus in green for a cell to be certain: the nuclear stain absorbs most there,
-red cells far less.
-
-Every nucleus of the Train split has 0.81 or more; of the darkest things in fields without a white cell 9 in
-10 have less. Other microscopes show most nuclei paler: then the cell is there all the same, and not certain.
-"""
-
-MIN_NUCLEUS_HUE = 0.4
-"""How far a nucleus' density in blue stays behind that in green, as a share of the latter.
-
-Romanowsky stains make nuclei purple: Train's least is 0.58. Grey, brown, red and green things have less.
-"""
+CELL_DISC = 1.15
+"""Diameter, in cell sizes, of the disc outside of which red cells are compared with the nucleus."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellLocation:
     """Centre (row, column) and side of the square box of a cell, in pixels of the original frame.
 
-    ``certain`` says that it is stained as the nuclei of known devices are; otherwise it is what in this frame
-    is most like a white cell.
+    It is what in this frame is most like a white cell; ``stain`` is its nucleus', None where nobody measured
+    it.
     """
 
     row: float
     column: float
     size: float
-    certain: bool = True
+    stain: NucleusStain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +102,7 @@ def trace_cell(rgb: UInt8Array) -> TracedCell | None:
         cell.row * scale_row,
         cell.column * scale_column,
         cell.size * max(scale_row, scale_column),
-        certain=_is_stained_as_a_nucleus(frame, nucleus),
+        nucleus_stain(frame, nucleus, _disc(cell, frame.shape)),
     )
     if outline is not None:
         outline = outline * np.array([scale_column, scale_row], np.float32) - np.float32(0.5)
@@ -150,11 +139,12 @@ def _by_its_outline(
     return location, (outline + np.float32(0.5)) * np.float32(pixel) + corner
 
 
-def _is_stained_as_a_nucleus(frame: UInt8Array, mask: NDArray[np.bool_]) -> bool:
-    """By the median optical density of the masked part against the brightest tenth of each channel."""
-    light, passed = percentiles(frame, 90)[:, 0], percentiles(frame, 50, where=mask)[:, 0]
-    _, green, blue = np.log(np.maximum(light, 1) / np.maximum(passed, 1))
-    return bool(green >= MIN_NUCLEUS_DENSITY and 1 - blue / green >= MIN_NUCLEUS_HUE)
+def _disc(cell: CellLocation, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where the cell lies, bool ``[H, W]``, and a little around it."""
+    disc = np.zeros(shape[:2], np.uint8)
+    centre = (round(cell.column), round(cell.row))
+    cv2.circle(disc, centre, round(CELL_DISC / 2 * cell.size), (1,), cv2.FILLED)
+    return disc.view(np.bool_)
 
 
 def cell_window(cell: CellLocation | None, crop_scale: float | None, shape: tuple[int, ...]) -> Window:

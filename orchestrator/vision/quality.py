@@ -3,14 +3,14 @@
 Each check gives a reason for review and a sentence that says what to do. No check refuses an image: the
 model answers in any case, and a person decides. An unusual stain is no fault of quality.
 
-The limits were chosen on the Train split of the project's data (387 Raabin and 400 Barcelona images),
-where all checks together flag 0.5 % of the former and none of the latter; the figures beside each constant
-say how it was chosen. On TestB, a third device on which no limit was chosen, they flag 6 % of 300 images:
-4.7 % blurred, 1.3 % overexposed, 0.3 % too small, 0.3 % without a cell. (TestB did teach one thing: its
-glass is clipped in many good images, so clipping is looked for in the cell alone.)
+How bright, dense and sharp a good image is differs between devices. So what can be is measured within the
+frame: the nucleus against the red cells beside it, finest detail against detail twice as coarse, the darkest
+against the brightest and both against what the sensor can tell. A profile may add what is usual on its device
+(:class:`QualityLimits`). docs/accuracy.md has how often each reason is given on which device.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, ReviewReason, UInt8Array
 from orchestrator.vision.crop import CellLocation
+from orchestrator.vision.histogram import percentiles
+from orchestrator.vision.nucleus_stain import NucleusStain
 
 MIN_SIDE_PX: Final = 64
 """Below this the model's input of 224 pixels is mostly invention; Train has 360 and 575, TestB about 120."""
@@ -34,13 +36,12 @@ MAX_FIELD_CELLS: Final = 4
 """Cell sizes across the part of the frame that sharpness is measured on; it bounds the work, too."""
 
 FINE_BAND_PX: Final = (1.0, 1.4)
-COARSE_BAND_PX: Final = (2.8, 5.6)
+COARSE_BAND_PX: Final = (2.0, 2.8)
 """Standard deviations of the two differences of Gaussians, in normalised pixels (hundredths of a cell)."""
 
-MIN_SHARPNESS: Final = 0.095
-"""Train: below it lie 0.5 % of Raabin (least 0.092, median 0.146) and none of Barcelona (least 0.138, median
-0.236). After a Gaussian blur with a standard deviation of 3 % of the cell's size, 99.7 and 97.5 % lie below
-it, and 99.7 and 93.5 % when noise of 3 levels is added to the blurred image."""
+EDGE_PERCENTILE: Final = 99
+"""Of the absolute values of a band: what its strongest edges have, in which noise has the least part. Noise
+of 3 levels does not hide a blur; on a device of a third of the contrast it does."""
 
 CLIPPED_LEVEL: Final = 250
 MAX_CLIPPED_SHARE: Final = 0.05
@@ -51,20 +52,60 @@ two checks for overexposure flag 93 % of Barcelona and 97 % of Raabin, with 2.5 
 CELL_CORE: Final = 0.8
 """Diameter, in cell sizes, of the disc that counts as the cell: none of it is glass where a cell is round."""
 
-MAX_DARKEST_LUMA: Final = 125
-"""Luma, 0 to 255, of the darkest hundredth of the pixels, the nucleus. Train: at most 95."""
+MAX_DARKEST: Final = 0.49
+"""Luma of the darkest hundredth of the pixels, the nucleus, over that of the brightest twentieth, the glass,
+where the latter is clipped. Where it is not, a pale nucleus is no fault of the light."""
 
-MIN_BACKGROUND_LUMA: Final = 130
-"""Luma of the 95th percentile, the empty glass. Train: at least 170, and 178 in 99 % of each device; half
-the light is always flagged."""
+MIN_CONTRAST: Final = 1.7
+MIN_HUE_CONTRAST: Final = 0.15
+"""Least ``contrast`` and ``hue_contrast`` of a nucleus that is certain (:class:`NucleusStain`).
+
+Chosen by the cells of Raabin, Barcelona, Chula and BCCD and by real and painted images without one. By the
+density of Raabin's and Barcelona's nuclei nearly all cells of the other two were not certain.
+"""
 
 
-def assess_located(rgb: UInt8Array, cell: CellLocation | None) -> tuple[ReviewReason, ...]:
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """Below which an image is marked for review.
+
+    ``min_sharpness`` is of :func:`sharpness`. The general limit lies between the images of four devices (99 %
+    have at least 0.43) and the same blurred by 3 % of the cell's size (95 % have at most 0.40).
+    ``min_background`` is the luma of the brightest twentieth, the empty glass, over what the sensor can tell.
+    ``min_nucleus_density`` and ``min_nucleus_hue`` are the device's own; without them a nucleus is compared
+    with the red cells beside it.
+    """
+
+    min_sharpness: float = 0.415
+    min_background: float = 0.47
+    min_nucleus_density: float | None = None
+    min_nucleus_hue: float | None = None
+
+
+GENERAL_LIMITS: Final = QualityLimits()
+
+
+def is_certain(stain: NucleusStain | None, limits: QualityLimits = GENERAL_LIMITS) -> bool:
+    """Whether what was found is stained as a nucleus: as the device's own where their limits are known, else
+    compared with the red cells of the frame. Where there is neither, it is not certain."""
+    if stain is None:
+        return False
+    density, hue = limits.min_nucleus_density, limits.min_nucleus_hue
+    if density is not None and hue is not None:
+        return stain.density >= density and stain.hue >= hue
+    if stain.contrast is None or stain.hue_contrast is None:
+        return False
+    return stain.contrast >= MIN_CONTRAST and stain.hue_contrast >= MIN_HUE_CONTRAST
+
+
+def assess_located(
+    rgb: UInt8Array, cell: CellLocation | None, limits: QualityLimits = GENERAL_LIMITS
+) -> tuple[ReviewReason, ...]:
     """As :func:`assess`, of a frame in which ``cell`` was located, or nothing."""
     if cell is None:
-        return assess(rgb, cell_size_px=None)
-    centre = (cell.row, cell.column)
-    return assess(rgb, cell_size_px=cell.size, cell_centre=centre, cell_certain=cell.certain)
+        return assess(rgb, cell_size_px=None, limits=limits)
+    centre, certain = (cell.row, cell.column), is_certain(cell.stain, limits)
+    return assess(rgb, cell_size_px=cell.size, cell_centre=centre, cell_certain=certain, limits=limits)
 
 
 def assess(
@@ -73,6 +114,7 @@ def assess(
     cell_size_px: float | None,
     cell_centre: tuple[float, float] | None = None,
     cell_certain: bool = True,
+    limits: QualityLimits = GENERAL_LIMITS,
 ) -> tuple[ReviewReason, ...]:
     """Reasons why a person should look at the result for this image; empty where there is none.
 
@@ -80,7 +122,8 @@ def assess(
         rgb: uint8 ``[H, W, 3]``, the original image, before any normalisation.
         cell_size_px: side of the cell's box in pixels of ``rgb``; None where no cell was found.
         cell_centre: (row, column) of the cell in pixels; the middle of the frame where not given.
-        cell_certain: whether it is stained as the nuclei of known devices are.
+        cell_certain: whether it is stained as a nucleus (:func:`is_certain`).
+        limits: those of the device's profile.
 
     Returns:
         Reasons with the codes ``too_small``, ``no_cell``, ``uncertain_cell``, ``blurred``,
@@ -115,25 +158,24 @@ def assess(
         reasons.append(
             ReviewReason(
                 "uncertain_cell",
-                "What was looked at is not stained as white cells of known microscopes are: look whether "
-                "it is one.",
+                "What was looked at does not stand out as a white cell does: look whether it is one.",
             )
         )
-    if cell_size_px is not None and _sharpness(luma, cell_size_px, cell_centre) < MIN_SHARPNESS:
+    if cell_size_px is not None and _sharpness(luma, cell_size_px, cell_centre) < limits.min_sharpness:
         reasons.append(
             ReviewReason(
                 "blurred", "The image is blurred: focus the microscope and photograph the cell again."
             )
         )
     clipped = 0.0 if cell_size_px is None else clipped_share(rgb, cell_size_px, cell_centre)
-    if clipped > MAX_CLIPPED_SHARE or _share(luma <= MAX_DARKEST_LUMA) < 0.01:
+    if clipped > MAX_CLIPPED_SHARE or _is_washed_out(rgb, luma):
         reasons.append(
             ReviewReason(
                 "overexposed",
                 "The image is overexposed: lower the light or the exposure time and try again.",
             )
         )
-    if _share(luma < MIN_BACKGROUND_LUMA) >= 0.95:
+    if _share(luma < 255 * limits.min_background) >= 0.95:
         reasons.append(
             ReviewReason(
                 "underexposed",
@@ -143,37 +185,56 @@ def assess(
     return tuple(reasons)
 
 
+def background(rgb: UInt8Array) -> float:
+    """Luma of the brightest twentieth of the pixels, 0 to 1."""
+    return float(percentiles(_luma(rgb), 95)[0, 0]) / 255
+
+
+def _is_washed_out(rgb: UInt8Array, luma: UInt8Array) -> bool:
+    """Whether glass is clipped, and the darkest is not dark against it."""
+    darkest, glass = percentiles(luma, 1, 95)[0]
+    return bool(darkest > MAX_DARKEST * glass) and _share(_second(rgb) >= CLIPPED_LEVEL) >= 0.05
+
+
 def clipped_share(
     rgb: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None = None
 ) -> float:
     """Share, 0 to 1, of the cell's core in which at least two channels are clipped."""
     rows, columns, (row, column) = _field(rgb, cell_size_px * CELL_CORE / 2, cell_centre)
-    red, green, blue = cv2.split(rgb[rows, columns])
-    second = cv2.max(cv2.min(red, green), cv2.min(cv2.max(red, green), blue))  # the middle one of three
+    second = _second(rgb[rows, columns])
     if cv2.minMaxLoc(second)[1] < CLIPPED_LEVEL:  # The usual case, told without measuring any distance.
         return 0.0
     distance = np.hypot(
         np.arange(rows.start, rows.stop)[:, np.newaxis] + 0.5 - row,
         np.arange(columns.start, columns.stop) + 0.5 - column,
     )
-    core = np.asarray(second)[distance <= max(0.5 * CELL_CORE * cell_size_px, 1)]
+    core = second[distance <= max(0.5 * CELL_CORE * cell_size_px, 1)]
     return float(np.mean(core >= CLIPPED_LEVEL)) if core.size else 0.0
 
 
 def sharpness(rgb: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None = None) -> float:
-    """How much finest detail there is for each unit of coarse detail, 0 to about 1.
+    """How much finest detail the strongest edges have for each unit of coarser detail, 0 to about 1.
 
-    The ratio of the standard deviations of a fine and a coarse band of the luma (differences of
-    Gaussians), at a scale at which every cell is equally large. Contrast, stain and the number of red
-    cells raise and lower both bands alike, so they cancel; a blur takes away the fine band alone.
+    The ratio of the 99th percentiles of a fine and a coarser band of the luma (differences of Gaussians), at
+    a scale at which every cell is equally large. Contrast, stain and the number of red cells raise and lower
+    both bands alike, so they cancel; a blur takes away the fine band alone.
     """
     return _sharpness(_luma(rgb), cell_size_px, cell_centre)
 
 
 def _sharpness(luma: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None) -> float:
     field = _normalised_field(luma, cell_size_px, cell_centre)
-    fine, coarse = (_band(field, *widths) for widths in (FINE_BAND_PX, COARSE_BAND_PX))
-    return float(fine.std() / max(float(coarse.std()), 0.1))  # a field without any detail is not sharp
+    fine, coarse = (
+        float(np.percentile(np.abs(_band(field, *widths)), EDGE_PERCENTILE))
+        for widths in (FINE_BAND_PX, COARSE_BAND_PX)
+    )
+    return fine / max(coarse, 0.1)  # a field without any detail is not sharp
+
+
+def _second(rgb: UInt8Array) -> UInt8Array:
+    """The middle one of the three channels."""
+    red, green, blue = cv2.split(rgb)
+    return np.asarray(cv2.max(cv2.min(red, green), cv2.min(cv2.max(red, green), blue)), np.uint8)
 
 
 def _luma(rgb: UInt8Array) -> UInt8Array:

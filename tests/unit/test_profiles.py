@@ -9,6 +9,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import DEFAULT_PROFILE, Profile, load_profiles
 from orchestrator.routing import RoutingPolicy
 from orchestrator.vision.preprocessing import Recipe
+from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics, MacenkoReference
 
 VALID = """\
@@ -72,6 +73,13 @@ def test_the_devices_that_trained_have_the_limits_that_were_found_on_them() -> N
     known = [profiles[name].routing for name in ("bccd", "cellavision-dm96", "chula", "raabin")]
     assert all(routing == known[0] for routing in known)
     assert known[0].temperature < 1 < profiles["default"].routing.temperature
+
+
+def test_the_devices_that_trained_alone_say_what_quality_is_usual_on_them() -> None:
+    profiles = load_profiles()
+    own = {name for name, profile in profiles.items() if profile.quality != GENERAL_LIMITS}
+    assert own == {"bccd", "cellavision-dm96", "chula", "raabin"}
+    assert all(profiles[name].quality.min_nucleus_density is not None for name in own)
 
 
 @pytest.mark.parametrize("line", ["", 'device = "profiled"\n', 'device = "unknown"\n'])
@@ -168,6 +176,25 @@ def test_an_energy_limit_and_the_shares_of_the_classes_are_read(tmp_path: Path) 
     assert routing.max_energy == -4.0
     assert routing.prior == (0.01, 0.03, 0.3, 0.06, 0.6)
     assert routing.training_prior == (0.2,) * 5
+
+
+def test_what_quality_is_usual_is_read_and_what_is_not_said_is_general(tmp_path: Path) -> None:
+    assert load_profiles(write(tmp_path, VALID))["site"].quality == GENERAL_LIMITS
+    text = VALID + "[quality]\nmin_background = 0.4\nmin_nucleus_density = 0.5\nmin_nucleus_hue = 0.6\n"
+    assert load_profiles(write(tmp_path, text))["site"].quality == QualityLimits(
+        GENERAL_LIMITS.min_sharpness, 0.4, 0.5, 0.6
+    )
+
+
+def test_the_density_of_nuclei_says_nothing_without_their_hue(tmp_path: Path) -> None:
+    message = message_of(write(tmp_path, VALID + "[quality]\nmin_nucleus_density = 0.5\n"))
+    assert "quality: expected min_nucleus_density and min_nucleus_hue together" in message
+
+
+def test_the_limits_of_quality_decide_and_so_are_part_of_the_hash(tmp_path: Path) -> None:
+    plain = load_profiles(write(tmp_path, VALID))["site"]
+    strict = load_profiles(write(tmp_path, VALID + "[quality]\nmin_sharpness = 0.5\n"))["site"]
+    assert plain.sha256 != strict.sha256
 
 
 def test_the_whole_frame_is_asked_for_by_name(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ const CLASS_NAMES = {
 const REASONS_TR = {
   too_small: "Görüntü ya da hücre çok küçük: daha yüksek büyütmeyle yeniden çekin.",
   no_cell: "Beyaz hücre bulunamadı: tek bir hücreyi ortalayıp yeniden gönderin.",
-  uncertain_cell: "Bakılan şey, bilinen mikroskoplardaki beyaz hücreler gibi boyanmamış: beyaz hücre olup olmadığına bakın.",
+  uncertain_cell: "Bakılan şey bir beyaz hücre gibi öne çıkmıyor: beyaz hücre olup olmadığına bakın.",
   not_wbc: "Görülen, beş sınıftan hiçbirine girmeyebilir: trombosit, ezilmiş ya da olgunlaşmamış hücre, eritroblast veya boş alan mı, bakın.",
   blurred: "Görüntü bulanık: mikroskobu netleyip yeniden çekin.",
   overexposed: "Görüntü fazla ışık almış: ışığı ya da pozlama süresini azaltın.",

@@ -65,6 +65,7 @@ def test_every_image_has_a_row_whatever_became_of_it():
             if result
             else ("",) * 5
         )
+        assert row["not_wbc"] == (str(result.not_wbc) if result else "")
         assert probabilities == ([str(p) for p in cell.result.probabilities] if cell.result else [""] * 5)
     assert (found[6]["class"], found[6]["decision"], found[6]["decided_by"]) == (
         "Eosinophil",

@@ -128,6 +128,7 @@ async def test_the_report_holds_the_result_in_numbers_and_codes(of_dicom):
     values = {m.name.meaning: m.value for m in group.get_measurements()}
     for name, probability in zip(CLASS_NAMES, finding.probabilities, strict=True):
         assert values[f"Probability of {name}"] == pytest.approx(probability, abs=5e-5)
+    assert values["Probability of none of the five classes"] == pytest.approx(finding.not_wbc, abs=5e-5)
     assert values["Share of the heatmap that lies on the cell"] == pytest.approx(focus.focus_ratio, abs=5e-5)
     said = [(q.name.meaning, q.value.meaning) for q in group.get_qualitative_evaluations()]
     assert ("Class of one cell", finding.class_name) in said

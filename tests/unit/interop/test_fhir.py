@@ -275,10 +275,19 @@ def test_every_cell_has_its_probabilities_and_a_persons_decision():
             found = component(resource, f"probability-{name.lower()}")
             assert found is not None
             assert found["valueQuantity"]["value"] == probability
+        assert component(resource, "probability-not-wbc")["valueQuantity"]["value"] == cell.result.not_wbc
     decided = cells[6]
     assert component(decided, "model-class")["valueCodeableConcept"]["text"] == "Eosinophil"
     assert component(decided, "decision")["valueCodeableConcept"]["text"] == "Neutrophil"
     assert decided["performer"][0]["identifier"]["value"] == "dr.demir"
+
+
+def test_what_an_older_version_kept_says_nothing_of_none_of_the_five():
+    cells = [cell for cell in TOO_FEW.specimen.cells if cell.label is not None]
+    cells[0] = replace(cells[0], result=replace(cells[0].result, not_wbc=None))
+    document = bundle(replace(TOO_FEW, specimen=replace(TOO_FEW.specimen, cells=tuple(cells))), per_cell=True)
+    told = [o for o in resources(document, "Observation") if o["code"]["coding"][0]["code"] == "cell-class"]
+    assert [component(o, "probability-not-wbc") is None for o in told] == [True] + [False] * (len(cells) - 1)
 
 
 def test_a_cell_that_only_a_person_could_name_has_no_probabilities():

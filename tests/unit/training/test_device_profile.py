@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NEUTROPHIL
 from orchestrator.profiles import load_profiles
+from orchestrator.vision.crop import locate_cell
+from orchestrator.vision.quality import GENERAL_LIMITS, assess_located
 from tests.predictions import predicted
 from training.cli import app
 from training.device_profile import (
@@ -127,6 +129,29 @@ class TestProposing:
         assert proposal.profile.routing.max_energy == pytest.approx(-10 + 0.1 * 31 * 0.9, abs=0.01)
         assert change(proposal, "sent to review").base == "0%"
         assert change(proposal, "sent to review").proposed == "12%"
+
+    def test_what_quality_is_usual_is_measured_and_its_own_images_pass(self, unlabelled):
+        proposal = propose("site", unlabelled, BASE, Oracle(unlabelled, 0.9))
+
+        limits = proposal.profile.quality
+        assert limits.min_nucleus_density > 0.5
+        assert limits.min_sharpness != GENERAL_LIMITS.min_sharpness
+        marked = 0
+        for image in unlabelled:
+            rgb = image.load()
+            cell = locate_cell(rgb)
+            codes = {reason.code for reason in assess_located(rgb, cell, limits)}
+            marked += bool(codes - {"too_small"})
+            dim = assess_located((rgb * 0.5).astype(np.uint8), cell, limits)
+            assert "underexposed" in {reason.code for reason in dim}
+        assert marked <= 4  # the lowest by each limit
+        assert "32 cells" in change(proposal, "quality").reason
+
+    def test_a_handful_of_cells_leaves_the_limits_of_the_base(self, unlabelled):
+        proposal = propose("site", unlabelled[:10], BASE, Oracle(unlabelled[:10], 0.9))
+
+        assert proposal.profile.quality == BASE.quality
+        assert "too few" in change(proposal, "quality").reason
 
     def test_shares_of_the_classes_are_measured_and_off_unless_asked_for(self, unlabelled):
         oracle = Oracle(unlabelled, 0.9)

@@ -11,6 +11,7 @@ from orchestrator.analyse import Services, analyse
 from orchestrator.profiles import load_profiles
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.vision.decode import DecodeLimits
+from orchestrator.vision.quality import QualityLimits
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import image_file
 from training.serving_path import served_finding
@@ -30,7 +31,12 @@ def images(synthetic_cell):
     yield np.random.default_rng(0).integers(0, 256, (100, 140, 3), np.uint8)
 
 
-@pytest.mark.parametrize("profile", [WITHOUT_LIMIT, WITH_LIMIT], ids=["without a limit", "with a limit"])
+STRICT = dataclasses.replace(WITHOUT_LIMIT, quality=QualityLimits(min_background=1.0))
+
+
+@pytest.mark.parametrize(
+    "profile", [WITHOUT_LIMIT, WITH_LIMIT, STRICT], ids=["without a limit", "with a limit", "strict"]
+)
 def test_the_finding_and_its_reasons_are_those_of_an_analysis(synthetic_cell, profile):
     server = FakeModelServer()
     services = Services(server, RuleBasedWriter(), {"p": profile}, "p", "en", DecodeLimits())
@@ -52,3 +58,4 @@ def test_the_finding_and_its_reasons_are_those_of_an_analysis(synthetic_cell, pr
     codes = {reason.code for served, _ in pairs for reason in served.review_reasons}
     assert {"no_cell", "blurred", "background_focus"} <= codes
     assert ("out_of_distribution" in codes) == (profile is WITH_LIMIT)
+    assert ("underexposed" in codes) == (profile is STRICT)

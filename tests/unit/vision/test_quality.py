@@ -9,7 +9,16 @@ import pytest
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.crop import locate_cell
 from orchestrator.vision.decode import decode
-from orchestrator.vision.quality import assess, clipped_share, sharpness
+from orchestrator.vision.nucleus_stain import NucleusStain
+from orchestrator.vision.quality import (
+    GENERAL_LIMITS,
+    QualityLimits,
+    assess,
+    background,
+    clipped_share,
+    is_certain,
+    sharpness,
+)
 from tests.synthetic_cells import synthetic_cell_with_masks
 
 CODES = ("too_small", "no_cell", "uncertain_cell", "blurred", "overexposed", "underexposed")
@@ -53,6 +62,14 @@ class TestPaintedCells:
         rgb, where = painted()
         assert codes(with_light(rgb, 2.5), **where) == ("overexposed",)
 
+    def test_a_pale_nucleus_in_light_that_is_not_clipped_is_no_overexposure(self):
+        rgb, where = painted()
+        pale = (150 + rgb.astype(np.float32) * 0.35).astype(
+            np.uint8
+        )  # darkest 160, as a hazy camera tells it
+        assert np.percentile(cv2.cvtColor(pale, cv2.COLOR_RGB2GRAY), 1) > 125
+        assert codes(pale, **where) == ()
+
     def test_clipped_glass_around_a_good_cell_is_no_overexposure(self):
         cell = synthetic_cell_with_masks("Neutrophil")
         _, where = painted()
@@ -63,6 +80,17 @@ class TestPaintedCells:
     def test_underexposure_is_seen(self):
         rgb, where = painted()
         assert codes(with_light(rgb, 0.4), **where) == ("underexposed",)
+
+    def test_limits_of_the_device_stand_in_for_the_general_ones(self):
+        rgb, where = painted()
+        own = background(rgb)
+        assert "underexposed" in codes(rgb, **where, limits=QualityLimits(min_background=own + 0.01))
+        assert "underexposed" not in codes(rgb, **where, limits=QualityLimits(min_background=own - 0.01))
+        dim = with_light(rgb, 0.4)
+        assert codes(dim, **where, limits=QualityLimits(min_background=0.9 * background(dim))) == ()
+        own = sharpness(rgb, **where)
+        assert codes(rgb, **where, limits=QualityLimits(min_sharpness=own + 0.01)) == ("blurred",)
+        assert codes(rgb, **where, limits=QualityLimits(min_sharpness=own - 0.01)) == ()
 
     def test_a_missing_cell_is_told(self):
         rgb, _ = painted()
@@ -115,6 +143,30 @@ class TestPaintedCells:
         np.testing.assert_array_equal(rgb, before)
 
 
+class TestCertainty:
+    @pytest.mark.parametrize(
+        ("contrast", "hue_contrast", "certain"),
+        [(2.5, 0.4, True), (1.2, 0.4, False), (2.5, 0.05, False), (None, None, False)],
+    )
+    @pytest.mark.parametrize("density", [0.3, 2.0])
+    def test_without_limits_of_the_device_red_cells_decide_and_no_density(
+        self, contrast, hue_contrast, certain, density
+    ):
+        assert is_certain(NucleusStain(density, 0.3, contrast, hue_contrast)) is certain
+
+    @pytest.mark.parametrize(
+        ("density", "hue", "certain"), [(0.5, 0.6, True), (0.3, 0.6, False), (0.5, 0.2, False)]
+    )
+    @pytest.mark.parametrize("contrast", [None, 1.0])
+    def test_limits_of_the_device_decide_alone(self, density, hue, certain, contrast):
+        limits = QualityLimits(min_nucleus_density=0.4, min_nucleus_hue=0.5)
+        assert is_certain(NucleusStain(density, hue, contrast, contrast), limits) is certain
+
+    def test_what_nobody_measured_is_not_certain(self):
+        assert not is_certain(None)
+        assert not is_certain(None, QualityLimits(min_nucleus_density=0.0, min_nucleus_hue=0.0))
+
+
 class TestSharpness:
     @pytest.mark.parametrize("class_name", CLASS_NAMES)
     def test_it_falls_with_every_step_of_blur(self, class_name):
@@ -138,6 +190,13 @@ class TestSharpness:
         pale = (128 + rgb.astype(np.float32) * 0.4).astype(np.uint8)
         size = where["cell_size_px"]
         assert sharpness(pale, size) == pytest.approx(sharpness(rgb, size), rel=0.15)
+
+    def test_noise_does_not_make_up_for_blur(self):
+        rgb, where = painted()
+        size, noise = where["cell_size_px"], np.random.default_rng(0).normal(0, 3, rgb.shape[:2])
+        blurred = cv2.GaussianBlur(rgb, (0, 0), 0.04 * size)
+        noisy = np.clip(blurred + noise[..., np.newaxis], 0, 255).astype(np.uint8)
+        assert sharpness(noisy, size, where["cell_centre"]) < GENERAL_LIMITS.min_sharpness
 
     def test_a_huge_frame_costs_no_more_than_the_field_around_the_cell(self):
         rgb, where = painted()
@@ -175,7 +234,7 @@ def cells(wbc_data):
             where = {
                 "cell_size_px": cell.size,
                 "cell_centre": (cell.row, cell.column),
-                "cell_certain": cell.certain,
+                "cell_certain": is_certain(cell.stain),
             }
         found[row["device"]].append((rgb, where))
     assert min(len(images) for images in found.values()) >= 70
