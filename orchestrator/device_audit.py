@@ -217,6 +217,17 @@ class AuditSample(_Part):
     correct: bool
 
 
+class CountedSample(NamedTuple):
+    """What was made of a person's decision about a sampled cell of a specimen: ``correct`` is None where it
+    was taken back. ``plan_sha256`` names the audit, ``is_suspended`` tells what has become of it."""
+
+    cell_id: str
+    class_name: str
+    correct: bool | None
+    plan_sha256: str
+    is_suspended: bool
+
+
 class ClassProgress(NamedTuple):
     """Cells that the service answered with a class, at or above its threshold, and the number of specimens
     that they come of."""
@@ -362,8 +373,20 @@ class Audit(_Part):
             raise ConfigurationError("this image was counted before")
         return self.model_copy(update={"samples": (*self.samples, sample)})
 
+    def with_corrected_sample(self, sample: AuditSample) -> "Audit":
+        """Where a person changed what was said of a released answer: in its old place, so that a slip of the
+        hand suspends nothing for good."""
+        kept = tuple(sample if one.image_sha256 == sample.image_sha256 else one for one in self.samples)
+        return self.model_copy(update={"samples": kept})
+
+    def without_sample(self, image_sha256: str) -> "Audit":
+        """Where a person took back what was said of a released answer; itself where nothing was."""
+        kept = tuple(one for one in self.samples if one.image_sha256 != image_sha256)
+        return self if len(kept) == len(self.samples) else self.model_copy(update={"samples": kept})
+
     def is_suspended(self) -> bool:
-        """Whether a class was once proven worse than the target by its samples; for good."""
+        """Whether a class was once proven worse than the target by its samples; right answers after that do
+        not mend it."""
         windows: dict[str, RollingWindow] = {}
         for sample in self.samples:
             window = windows.get(sample.class_name, RollingWindow()).added(sample.correct)
@@ -477,11 +500,12 @@ class AuditFile:
             raise self._error(f"cannot be written ({error.strerror})") from error
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does."""
+    def held(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does and nobody is
+        to ``wait``."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self._path, wait=False))
+                stack.enter_context(locked(self._path, wait=wait))
             except BlockingIOError as error:
                 raise self._error("another command is changing it; wait for its end") from error
             except OSError as error:

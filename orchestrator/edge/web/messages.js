@@ -82,7 +82,7 @@ const ENGLISH = {
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
   act_ordered: "ordered", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
-  act_signed: "signed", act_cancelled: "cancelled",
+  act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
   newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
   signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
@@ -167,7 +167,7 @@ const TURKISH = {
   reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirilecek {count} hücrenin {at}. sırasında", undone: "Hücre {number}: geri alındı",
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
   act_ordered: "sipariş etti", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
-  act_signed: "imzaladı", act_cancelled: "iptal etti",
+  act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
   newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
   signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
@@ -198,6 +198,7 @@ const REASONS_TR = {
   close_call: "İki sınıf birbirine çok yakın.",
   background_focus: "Karar arka plana dayanıyor olabilir: ısı haritasının çoğu hücrenin dışında.",
   not_audited_class: "Bu mikroskobun denetimi, bu sınıfta bu güvenle verilen yanıtları onaylamıyor.",
+  audit_sample: "Bu mikroskobun denetimi bu yanıtı onaylıyor; yine de bir kişinin baktığı örneklerden biri.",
 };
 
 const STATEMENTS_TR = {
@@ -223,6 +224,7 @@ const REASONS_EN = {
   outside_routed_classes: "Routing shut out the class that the model saw.", low_confidence: "The model is not confident.",
   close_call: "Two classes are close.", background_focus: "Most of the heatmap lies beside the cell.",
   not_audited_class: "The audit of this microscope does not release answers of this class at this confidence.",
+  audit_sample: "The audit of this microscope releases this answer; it is one of the sample that a person checks all the same.",
 };
 
 const STAGES_TR = {
