@@ -37,7 +37,7 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.binomial_interval import lower_bound, upper_bound
+from orchestrator.binomial_interval import ERROR_CONFIDENCE, lower_bound, upper_bound
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
@@ -200,6 +200,15 @@ class Verdict(_Part):
     confusion: dict[_ClassName, dict[_Label, _Count]]
     specimens: dict[_Name, _Count]
     sha256: _Sha256
+
+    def wrong_limits(self) -> dict[str, float]:
+        """By class that is released, the upper limit of the share of its answers that are wrong, one-sided at
+        :data:`~orchestrator.binomial_interval.ERROR_CONFIDENCE`."""
+        return {
+            one.class_name: upper_bound(one.errors, one.accepted, ERROR_CONFIDENCE)
+            for one in self.classes
+            if one.released
+        }
 
     def releases(self, class_name: str, confidence: float = 1.0) -> bool:
         """Whether answers of a class are released, at a confidence in [0, 1]."""

@@ -8,7 +8,7 @@ cells of specimens is written into the file of their audit.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.domain import ModelIdentity, ReviewReason
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
-from orchestrator.specimen import CellResult, SpecimenCell
+from orchestrator.specimen import CellResult, ReleasedErrors, SpecimenCell
 from orchestrator.whole_file import FileState, state_of
 
 CHECK_EVERY_S: Final = 1.0
@@ -42,6 +42,7 @@ class _Judged:
     audit: Audit
     verdict: Verdict
     is_suspended: bool
+    wrong_limits: Mapping[str, float]
 
     @property
     def releases_any(self) -> bool:
@@ -120,6 +121,24 @@ class AuditRegistry:
                 of.setdefault(judged.path, []).append((cell, result))
         return tuple(counted for path, found in of.items() for counted in self._count(path, found))
 
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:
+        """What the audits that released the cells which nobody looked at know of their error, of several the
+        largest; None where there is no such cell, or one that no audit released."""
+        limits: dict[str, float] = {}
+        ended = False
+        for cell in cells:
+            result = cell.result
+            if not cell.is_unseen or result is None:
+                continue
+            if result.device_state != "audited" or result.profile_sha256 is None:
+                return None
+            judged = self._last(result.profile_sha256, result.model, result.analysed_at)
+            if judged is None or (limit := judged.wrong_limits.get(result.class_name)) is None:
+                return None
+            limits[result.class_name] = max(limit, limits.get(result.class_name, 0.0))
+            ended |= judged.is_suspended
+        return ReleasedErrors(limits, ended) if limits else None
+
     def _count(self, path: Path, cells: Iterable[tuple[SpecimenCell, CellResult]]) -> list[CountedSample]:
         file, new = AuditFile(path), []
         with file.held(wait=True):
@@ -189,7 +208,9 @@ class AuditRegistry:
         except ConfigurationError as error:
             _LOGGER.warning("audits: not used: %s", error)
             return None
-        return None if audit.verdict is None else _Judged(path, audit, audit.verdict, audit.is_suspended())
+        if (verdict := audit.verdict) is None:
+            return None
+        return _Judged(path, audit, verdict, audit.is_suspended(), verdict.wrong_limits())
 
 
 def _decided_at(cell: SpecimenCell) -> datetime:

@@ -19,7 +19,7 @@ from orchestrator.domain import (
     ReviewReason,
 )
 from orchestrator.profiles import Profile
-from orchestrator.specimen import SpecimenCell
+from orchestrator.specimen import ReleasedErrors, SpecimenCell
 
 
 class DeviceAudits(Protocol):
@@ -42,6 +42,10 @@ class DeviceAudits(Protocol):
 
         Raises :class:`~orchestrator.errors.ConfigurationError` where it cannot be kept.
         """
+
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:
+        """What audits know of the error of those of ``cells`` that count by the service's word alone; None
+        where there are none, or not all were released by an audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,10 @@ class NoAudits:
     def count_samples(self, cells: Sequence[SpecimenCell]) -> tuple[CountedSample, ...]:  # noqa: ARG002
         """None."""
         return ()
+
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:  # noqa: ARG002
+        """None."""
+        return None
 
 
 NO_AUDITS: Final = NoAudits()

@@ -274,4 +274,8 @@ class Specimens:
 
     async def _computed(self, specimen: Specimen) -> Differential:
         # Thousands of cells take tens of milliseconds, which the event loop does not have.
-        return await asyncio.to_thread(differential, specimen, self._rules, datetime.now(UTC))
+        return await asyncio.to_thread(self._compute, specimen)
+
+    def _compute(self, specimen: Specimen) -> Differential:
+        released_errors = self._audits.released_errors(specimen.cells)
+        return differential(specimen, self._rules, datetime.now(UTC), released_errors)

@@ -282,6 +282,35 @@ def test_a_sample_counts_for_the_audit_that_released_it_and_not_for_a_later_one(
     assert AuditFile(folder / "later.json").read().samples == ()
 
 
+def released(class_name="Eosinophil", **changes):
+    return reviewed(image_sha256(1), None, codes=(), class_name=class_name, **changes)
+
+
+def test_of_released_cells_the_limit_of_the_error_is_known(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    looked_at = reviewed(image_sha256(2), "Monocyte", codes=(), device_state="known")
+
+    errors = registry.released_errors([released(), looked_at, reviewed(image_sha256(3), None)])
+
+    assert errors.limits == {"Eosinophil": pytest.approx(1 - 0.0125 ** (1 / 99))}  # none of 99 wrong
+    assert not errors.ended
+    registry.count_samples([reviewed(image, "Monocyte") for image in sampled_images(3)])
+    assert registry.released_errors([released()]).ended
+
+
+def test_where_a_cell_was_not_released_by_an_audit_nothing_is_known_of_the_error(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    for other in (
+        released(device_state="known"),
+        released(class_name="Monocyte"),
+        released(profile_sha256=None),
+        released(model=replace(MODEL, version=6)),
+        released(analysed_at=NOW - timedelta(days=1)),
+    ):
+        assert registry.released_errors([released(), other]) is None
+    assert registry.released_errors([reviewed(image_sha256(3), "Monocyte")]) is None
+
+
 def suspended(audit: Audit) -> Audit:
     images = (image_sha256(number, "sample") for number in range(1000))
     for _, image in zip(range(3), filter(audit.plan.is_sampled, images), strict=False):

@@ -199,6 +199,21 @@ async def test_what_persons_decide_of_sampled_cells_reaches_the_audit_and_ends_i
     assert len(AuditFile(tmp_path / "audit.json").read().samples) == 2
 
 
+async def test_a_differential_carries_the_error_that_the_audit_knows_of(tmp_path):
+    AuditFile(tmp_path / "audit.json").create(passed_audit())
+    store = MemoryStore()
+    ordered, _ = await store.create(ORDER, [b"one", b"two"], "x")
+    released = result("Eosinophil", model=MODEL, device_state="audited")
+    for one in ordered.cells:
+        found = replace(released, profile_sha256=PROFILE.sha256, analysed_at=NOW)
+        await store.record_result(ordered.differential_id, one.cell_id, found)
+
+    found = await audited_specimens(tmp_path, store).get(ordered.differential_id)
+
+    assert found.released_errors is not None
+    assert found.released_errors.limits.keys() == {"Eosinophil"}
+
+
 async def test_a_sample_that_cannot_be_counted_is_told_and_the_signature_brings_it(tmp_path, caplog):
     path = tmp_path / "audit.json"
     AuditFile(path).create(passed_audit())

@@ -208,6 +208,10 @@ const STATEMENTS_TR = {
   unreviewed: "{unreviewed} hücre bir kişinin kararını bekliyor.",
   unidentified: "{unidentified} hücre tanımlanamadı; payların bütününe dahildir.",
   failed: "{failed} görüntü incelenemedi ve sayılmadı.",
+  audit_ended: "Bu diferansiyeldeki hücreleri onaylayan denetim o zamandan beri sona erdi: örnek yanıtların izin verilenden çoğu "
+    + "yanlıştı. Bir kişi öteki hücrelere de baksın.",
+  classifier_error: "Aralıklar, sayma hatasının yanında, bu mikroskobun denetiminin sınırladığı kadarıyla sınıflandırıcının "
+    + "hatasını da taşır.",
   several_models: "{models} model yanıt verdi: sürüm arada değişti.",
   no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu diferansiyeli kimse imzalamadı.",
   five_classes: "Beş sınıf ayırt edilir; blastlar, çomaklar, olgunlaşmamış granülositler ve başka hücreler tanınmaz ve beş "
