@@ -89,7 +89,7 @@ def read_differential(data: bytes) -> Differential:
         service_version=document.service_version,
         computed_at=document.computed_at,
         reference_source=document.reference_source,
-        released_errors=errors and ReleasedErrors(errors.limits, errors.ended),
+        released_errors=None if errors is None else ReleasedErrors(errors.limits, errors.ended),
     )
 
 
