@@ -83,6 +83,22 @@ const ENGLISH = {
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
   act_ordered: "ordered", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
   act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
+  audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
+    "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
+    + "see the answers, and all is judged once. “wbc audit-device” makes the plan and adds the cells.",
+  noAudits: "No audits yet. Whoever runs the service names their folder by WBC_AUDITS_DIR.", noSuchAudit: "There is no such audit.",
+  audit: "Audit", plan: "The plan", plannedAt: "Planned", planHash: "SHA-256 of the plan", fromConfidence: "From confidence",
+  cellsPlanned: "Cells at least", toRelease: "To be released where at least {target} are right (one-sided {confidence})",
+  labelling: "Labelling", labelled: "{done} of {total} cells have a label", labelNote:
+    "What the service answered is not shown before the verdict. “None of these” is for immature cells, erythroblasts and artefacts.",
+  labelOther: "None of these", labelledAs: "Labelled: {label}", notLabelled: "No label yet", cellsAreMissing: "Cells are still to be added by “wbc audit-device add”.",
+  auditImageMissing: "This service cannot read the file {name}: open it elsewhere, and label it here.",
+  oneLook: "The one look", oneLookNote: "Everything is judged once, when all cells are there and have a label; nothing is added afterwards.",
+  judge: "Judge", judgeTitle: "Judge this audit?", judgeQuestion: "There is one look. Afterwards no label can be changed and no cell added.",
+  outcome: "The outcome", wrongOf: "Wrong", accuracyAtLeast: "Right at least", releasedClass: "released", notReleased: "not released",
+  samplesChecked: "{count} released answers were checked since; the audit holds.", auditSuspended:
+    "The audit has ended: persons found more of its sampled answers wrong than it allows. Nothing is released any more; begin a new one.",
+  au_adding: "cells are missing", au_labelling: "being labelled", au_ready: "ready for the one look", au_judged: "judged", au_suspended: "ended",
   newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
   signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
@@ -168,6 +184,22 @@ const TURKISH = {
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
   act_ordered: "sipariş etti", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
   act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
+  audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
+    "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
+    + "kişi etiketler, hepsi bir kez değerlendirilir. Planı “wbc audit-device” yapar, hücreleri o ekler.",
+  noAudits: "Henüz denetim yok. Hizmeti işleten, klasörlerini WBC_AUDITS_DIR ile bildirir.", noSuchAudit: "Böyle bir denetim yok.",
+  audit: "Denetim", plan: "Plan", plannedAt: "Planlandı", planHash: "Planın SHA-256 değeri", fromConfidence: "En az güven",
+  cellsPlanned: "En az hücre", toRelease: "En az {target} doğruysa onaylanacaklar (tek yanlı {confidence})",
+  labelling: "Etiketleme", labelled: "{total} hücreden {done} tanesinin etiketi var", labelNote:
+    "Hizmetin yanıtı değerlendirmeden önce gösterilmez. “Hiçbiri”, olgunlaşmamış hücreler, eritroblastlar ve artefaktlar içindir.",
+  labelOther: "Hiçbiri", labelledAs: "Etiketi: {label}", notLabelled: "Henüz etiketi yok", cellsAreMissing: "“wbc audit-device add” ile eklenecek hücreler var.",
+  auditImageMissing: "Bu hizmet {name} dosyasını okuyamıyor: başka yerde açıp burada etiketleyin.",
+  oneLook: "Tek bakış", oneLookNote: "Bütün hücreler gelip etiketlenince hepsi bir kez değerlendirilir; sonra bir şey eklenmez.",
+  judge: "Değerlendir", judgeTitle: "Bu denetim değerlendirilsin mi?", judgeQuestion: "Bir kez bakılır. Sonra etiket değişmez, hücre eklenmez.",
+  outcome: "Sonuç", wrongOf: "Yanlış", accuracyAtLeast: "En az doğruluk", releasedClass: "onaylandı", notReleased: "onaylanmadı",
+  samplesChecked: "O zamandan beri onaylanan {count} yanıta bakıldı; denetim geçerli.", auditSuspended:
+    "Denetim sona erdi: örnek yanıtların izin verilenden çoğu yanlıştı. Artık hiçbir yanıt onaylanmıyor; yenisini başlatın.",
+  au_adding: "hücreler eksik", au_labelling: "etiketleniyor", au_ready: "tek bakışa hazır", au_judged: "değerlendirildi", au_suspended: "sona erdi",
   newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
   signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
