@@ -52,7 +52,7 @@ export class DeviceAuditsView {
 
   #list(audits) {
     fill(this.#place, this.#title(t("auditsTitle")), el("p", {class: "note"}, t("auditsNote")),
-      audits.length ? el("div", {class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "audits-title"},
+      audits.length ? el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": t("audits")},
         table("audits", ["audit", "profile", "state", "labelling", "plannedAt"], audits.map((one) => [
           el("a", {href: `#/audits/${encodeURIComponent(one.name)}`}, one.name), one.profile, t(`au_${one.state}`),
           t("labelled", {done: number(one.labelled), total: number(one.cells)}), dateTime(one.planned_at),
