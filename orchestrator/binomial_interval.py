@@ -2,6 +2,7 @@
 
 References
 ----------
+Bonferroni 1936, as in Miller 1981, "Simultaneous Statistical Inference" (several limits at a time).
 Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the binomial",
 Biometrika 26:404-413.
 NIST Digital Library of Mathematical Functions, 8.17 (the incomplete beta function; 8.17.22 its continued
@@ -13,6 +14,9 @@ from functools import lru_cache
 from typing import Final
 
 CONFIDENCE: Final = 0.95
+
+ERROR_CONFIDENCE: Final = 1 - (1 - CONFIDENCE) / 4
+"""One-sided, of the limit of a classifier's error that goes into :func:`misclassified_share`."""
 
 _EPSILON: Final = 1e-15
 _TINY: Final = 1e-300
@@ -49,6 +53,24 @@ def lower_bound(count: int, total: int, confidence: float = CONFIDENCE) -> float
 def upper_bound(count: int, total: int, confidence: float = CONFIDENCE) -> float:
     """The one-sided limit that the true share lies below; else as :func:`lower_bound`."""
     return clopper_pearson(count, total, 2 * confidence - 1)[1]
+
+
+def misclassified_share(count: int, total: int, wrong: float, others_wrong: float) -> tuple[float, float]:
+    """The limits, in [0, 1], of the share of a class of which a classifier found ``count`` among ``total``.
+
+    ``wrong`` is the largest share of what it gave the class that is of another; ``others_wrong`` that of the
+    rest that is of this class: upper limits, each one-sided at :data:`ERROR_CONFIDENCE`. The true share is at
+    least the share of the answers times ``1 - wrong``, and at most it and ``others_wrong`` of the rest. Each
+    of the two ends takes one limit of the counting error and one of the classifier's, of half the error that
+    an end of an interval at :data:`CONFIDENCE` may have (Bonferroni), so that the interval holds at that
+    confidence; it is wider than :func:`clopper_pearson` even where nothing is wrong. Sensitivity and
+    specificity (Rogan and Gladen 1978; Lang and Reiczigel 2014) are not asked for: what an audit measures is
+    how many answers of a class are right, and rare classes leave too few cells to know their sensitivity.
+
+    Raises ``ValueError`` as :func:`clopper_pearson`.
+    """
+    low, high = clopper_pearson(count, total, 2 * ERROR_CONFIDENCE - 1)
+    return low * (1 - wrong), high + (1 - high) * others_wrong
 
 
 def beta_quantile(probability: float, a: float, b: float) -> float:

@@ -144,6 +144,11 @@ def _audits(folder: Path) -> str:
         raise ConfigurationError(
             f"WBC_AUDITS_DIR: expected a folder that can be read ({error.strerror})"
         ) from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(
+            "WBC_AUDITS_DIR: expected a folder that can be written: what persons say of sampled cells is "
+            "kept there"
+        )
     hold = sum(one.verdict is not None and not one.is_suspended() for one in found)
     return f"{len(found)} audits of microscopes, of which {hold} are judged and hold"
 

@@ -37,7 +37,7 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.binomial_interval import lower_bound, upper_bound
+from orchestrator.binomial_interval import ERROR_CONFIDENCE, lower_bound, upper_bound
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
@@ -201,6 +201,15 @@ class Verdict(_Part):
     specimens: dict[_Name, _Count]
     sha256: _Sha256
 
+    def wrong_limits(self) -> dict[str, float]:
+        """By class that is released, the upper limit of the share of its answers that are wrong, one-sided at
+        :data:`~orchestrator.binomial_interval.ERROR_CONFIDENCE`."""
+        return {
+            one.class_name: upper_bound(one.errors, one.accepted, ERROR_CONFIDENCE)
+            for one in self.classes
+            if one.released
+        }
+
     def releases(self, class_name: str, confidence: float = 1.0) -> bool:
         """Whether answers of a class are released, at a confidence in [0, 1]."""
         return any(
@@ -215,6 +224,17 @@ class AuditSample(_Part):
     image_sha256: _Sha256
     class_name: _ClassName
     correct: bool
+
+
+class CountedSample(NamedTuple):
+    """What was made of a person's decision about a sampled cell of a specimen: ``correct`` is None where it
+    was taken back. ``plan_sha256`` names the audit, ``is_suspended`` tells what has become of it."""
+
+    cell_id: str
+    class_name: str
+    correct: bool | None
+    plan_sha256: str
+    is_suspended: bool
 
 
 class ClassProgress(NamedTuple):
@@ -362,8 +382,20 @@ class Audit(_Part):
             raise ConfigurationError("this image was counted before")
         return self.model_copy(update={"samples": (*self.samples, sample)})
 
+    def with_corrected_sample(self, sample: AuditSample) -> "Audit":
+        """Where a person changed what was said of a released answer: in its old place, so that a slip of the
+        hand suspends nothing for good."""
+        kept = tuple(sample if one.image_sha256 == sample.image_sha256 else one for one in self.samples)
+        return self.model_copy(update={"samples": kept})
+
+    def without_sample(self, image_sha256: str) -> "Audit":
+        """Where a person took back what was said of a released answer; itself where nothing was."""
+        kept = tuple(one for one in self.samples if one.image_sha256 != image_sha256)
+        return self if len(kept) == len(self.samples) else self.model_copy(update={"samples": kept})
+
     def is_suspended(self) -> bool:
-        """Whether a class was once proven worse than the target by its samples; for good."""
+        """Whether a class was once proven worse than the target by its samples; right answers after that do
+        not mend it."""
         windows: dict[str, RollingWindow] = {}
         for sample in self.samples:
             window = windows.get(sample.class_name, RollingWindow()).added(sample.correct)
@@ -477,11 +509,12 @@ class AuditFile:
             raise self._error(f"cannot be written ({error.strerror})") from error
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does."""
+    def held(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does and nobody is
+        to ``wait``."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(locked(self._path, wait=False))
+                stack.enter_context(locked(self._path, wait=wait))
             except BlockingIOError as error:
                 raise self._error("another command is changing it; wait for its end") from error
             except OSError as error:

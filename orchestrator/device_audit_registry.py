@@ -1,22 +1,26 @@
 """The judged audits of a site's microscopes, as they lie in a folder; the service asks them for each answer.
 
 The folder is looked at once a second at most, when somebody asks, and a file is read again only where it has
-changed: an audit that is judged or suspended counts without a restart.
+changed: an audit that is judged or suspended counts without a restart. What persons decide about the sampled
+cells of specimens is written into the file of their audit.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator.deadline import Clock
-from orchestrator.device_audit import Audit, AuditFile, Verdict
+from orchestrator.device_audit import Audit, AuditFile, AuditSample, CountedSample, Verdict
 from orchestrator.domain import ModelIdentity, ReviewReason
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
+from orchestrator.specimen import CellResult, ReleasedErrors, SpecimenCell
 from orchestrator.whole_file import FileState, state_of
 
 CHECK_EVERY_S: Final = 1.0
@@ -27,14 +31,22 @@ AUDIT_SAMPLE: Final = ReviewReason(
     "same.",
 )
 
+_BEFORE_ALL: Final = datetime.min.replace(tzinfo=UTC)
+
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
+    path: Path
     audit: Audit
     verdict: Verdict
     is_suspended: bool
+    wrong_limits: Mapping[str, float]
+
+    @property
+    def releases_any(self) -> bool:
+        return any(one.released for one in self.verdict.classes)
 
 
 def audit_files(folder: Path) -> list[Path]:
@@ -69,10 +81,13 @@ class AuditRegistry:
         self._read: dict[Path, tuple[FileState, _Judged | None]] = {}
         self._refresh()
 
-    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:
         """``audited`` where an audit of this profile, as it is used, and of this very model passed and
-        holds."""
-        return None if self._passed(profile, model) is None else "audited"
+        holds; ``suspended`` where its samples prove it worse."""
+        judged = self._last(profile.sha256, model)
+        if judged is None or not judged.releases_any:
+            return None
+        return "suspended" if judged.is_suspended else "audited"
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
         """Whether an answer of a class (of ``CLASS_NAMES``) at a confidence, in [0, 1], needs no person."""
@@ -86,25 +101,91 @@ class AuditRegistry:
             return None
         return AUDIT_SAMPLE
 
+    def count_samples(self, cells: Sequence[SpecimenCell]) -> tuple[CountedSample, ...]:
+        """Keep what persons decided about released cells that were sampled, in the file of the audit that
+        released them, and forget it where the decision was taken back; what was new in that.
+
+        A cell that was for review for other reasons too was not released, and says nothing of those that
+        are. Of the same image the last decision counts. Of which no audit is found any more, nothing is kept.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where a file cannot be changed.
+        """
+        latest = {cell.image_sha256: cell for cell in sorted(cells, key=_decided_at)}
+        of: dict[Path, list[tuple[SpecimenCell, CellResult]]] = {}
+        for cell in latest.values():
+            result = cell.result
+            if result is None or result.review_codes != (AUDIT_SAMPLE.code,) or not result.profile_sha256:
+                continue
+            judged = self._last(result.profile_sha256, result.model, result.analysed_at)
+            if judged is not None and _counted(judged.audit, cell, result) is not judged.audit:
+                of.setdefault(judged.path, []).append((cell, result))
+        return tuple(counted for path, found in of.items() for counted in self._count(path, found))
+
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:
+        """What the audits that released the cells which nobody looked at know of their error, of several the
+        largest; None where there is no such cell, or one that no audit released."""
+        limits: dict[str, float] = {}
+        ended = False
+        for cell in cells:
+            result = cell.result
+            if not cell.is_unseen or result is None:
+                continue
+            if result.device_state != "audited" or result.profile_sha256 is None:
+                return None
+            judged = self._last(result.profile_sha256, result.model, result.analysed_at)
+            if judged is None or (limit := judged.wrong_limits.get(result.class_name)) is None:
+                return None
+            limits[result.class_name] = max(limit, limits.get(result.class_name, 0.0))
+            ended |= judged.is_suspended
+        return ReleasedErrors(limits, ended) if limits else None
+
+    def _count(self, path: Path, cells: Iterable[tuple[SpecimenCell, CellResult]]) -> list[CountedSample]:
+        file, new = AuditFile(path), []
+        with file.held(wait=True):
+            before = audit = file.read()
+            for cell, result in cells:
+                after = _counted(audit, cell, result)
+                if after is not audit:
+                    audit = after
+                    new.append((cell, result))
+            if audit is not before:
+                file.write(audit)
+        with self._lock:
+            self._look_at_s = float("-inf")
+        suspended = audit.is_suspended()
+        if suspended and not before.is_suspended():
+            _LOGGER.warning("audits: %s is suspended: its samples prove it worse", path.name)
+        return [
+            CountedSample(
+                cell.cell_id, result.class_name, _is_right(cell, result), audit.plan_sha256, suspended
+            )
+            for cell, result in new
+        ]
+
     def _passed(self, profile: Profile, model: ModelIdentity) -> _Judged | None:
+        judged = self._last(profile.sha256, model)
+        return judged if judged is not None and judged.releases_any and not judged.is_suspended else None
+
+    def _last(
+        self, profile_sha256: str, model: ModelIdentity, before: datetime | None = None
+    ) -> _Judged | None:
+        """What was judged last of a profile and model; ``before`` a moment where one is given."""
         with self._lock:
             if self._clock() >= self._look_at_s:
                 self._look_at_s = self._clock() + CHECK_EVERY_S
                 self._refresh()
-            newest = max(
+            return max(
                 (
                     judged
                     for _, judged in self._read.values()
                     if judged is not None
-                    and judged.audit.plan.profile_sha256 == profile.sha256
+                    and judged.audit.plan.profile_sha256 == profile_sha256
                     and judged.audit.plan.model.is_that(model, self._embedded_precision)
+                    and (before is None or judged.verdict.judged_at <= before)
                 ),
                 key=lambda judged: judged.verdict.judged_at,
                 default=None,
             )
-        if newest is None or newest.is_suspended:
-            return None
-        return newest if any(one.released for one in newest.verdict.classes) else None
 
     def _refresh(self) -> None:
         try:
@@ -127,4 +208,31 @@ class AuditRegistry:
         except ConfigurationError as error:
             _LOGGER.warning("audits: not used: %s", error)
             return None
-        return None if audit.verdict is None else _Judged(audit, audit.verdict, audit.is_suspended())
+        if (verdict := audit.verdict) is None:
+            return None
+        return _Judged(path, audit, verdict, audit.is_suspended(), verdict.wrong_limits())
+
+
+def _decided_at(cell: SpecimenCell) -> datetime:
+    return _BEFORE_ALL if cell.decision is None else cell.decision.decided_at
+
+
+def _is_right(cell: SpecimenCell, result: CellResult) -> bool | None:
+    return None if cell.decision is None else cell.decision.label == result.class_name
+
+
+def _counted(audit: Audit, cell: SpecimenCell, result: CellResult) -> Audit:
+    """The audit with what was decided about the cell; itself where it knows that, or it is none of its
+    sample."""
+    right = _is_right(cell, result)
+    if right is None:
+        return audit.without_sample(cell.image_sha256)
+    said = AuditSample(image_sha256=cell.image_sha256, class_name=result.class_name, correct=right)
+    if said in audit.samples:
+        return audit
+    if any(one.image_sha256 == said.image_sha256 for one in audit.samples):
+        return audit.with_corrected_sample(said)
+    try:
+        return audit.with_sample(said)
+    except ConfigurationError:
+        return audit

@@ -5,10 +5,11 @@ waits for a person, however sure the model is. Nothing that can be set overrides
 the audit says which answers need nobody.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
+from orchestrator.device_audit import CountedSample
 from orchestrator.domain import (
     DEVICE_UNKNOWN,
     NOT_AUDITED_CLASS,
@@ -18,13 +19,15 @@ from orchestrator.domain import (
     ReviewReason,
 )
 from orchestrator.profiles import Profile
+from orchestrator.specimen import ReleasedErrors, SpecimenCell
 
 
 class DeviceAudits(Protocol):
     """The audits of a site's microscopes."""
 
-    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:
-        """``audited`` where an audit of this profile's device with this model passed and still holds."""
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:
+        """``audited`` where an audit of this profile's device with this model passed and still holds,
+        ``suspended`` where one passed and its samples have proven it worse since."""
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
         """Whether that audit releases an answer of this class (of ``CLASS_NAMES``) at this confidence, in
@@ -33,12 +36,27 @@ class DeviceAudits(Protocol):
     def sample_of(self, profile: Profile, model: ModelIdentity, image_sha256: str) -> ReviewReason | None:
         """The reason to look at a released answer all the same; None for all but a few per cent."""
 
+    def count_samples(self, cells: Sequence[SpecimenCell]) -> tuple[CountedSample, ...]:
+        """Keep what persons decided about those of ``cells`` that were sampled, and forget what was kept of
+        one that nobody decides any more; what was new in that.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where it cannot be kept.
+        """
+
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:
+        """What audits know of the error of those of ``cells`` that count by the service's word alone; None
+        where there are none, or not all were released by an audit."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoAudits:
     """No device was audited."""
 
-    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:  # noqa: ARG002
+    def state_of(
+        self,
+        profile: Profile,  # noqa: ARG002
+        model: ModelIdentity,  # noqa: ARG002
+    ) -> Literal["audited", "suspended"] | None:
         """None."""
         return None
 
@@ -61,6 +79,14 @@ class NoAudits:
         """None: nothing is released."""
         return None
 
+    def count_samples(self, cells: Sequence[SpecimenCell]) -> tuple[CountedSample, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def released_errors(self, cells: Iterable[SpecimenCell]) -> ReleasedErrors | None:  # noqa: ARG002
+        """None."""
+        return None
+
 
 NO_AUDITS: Final = NoAudits()
 
@@ -70,6 +96,10 @@ _WHAT_TO_DO: Final = (
 )
 _NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
 _PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
+_SUSPENDED: Final = (
+    "The audit of this microscope has ended: persons found more of its sampled answers wrong than it allows. "
+    "This answer is a suggestion; find the cause, then make a new audit with `wbc audit-device`."
+)
 _NOT_RELEASED: Final = ReviewReason(
     NOT_AUDITED_CLASS,
     "Answers of this class at this confidence are not released by the audit of this microscope.",
@@ -79,11 +109,13 @@ _NOT_RELEASED: Final = ReviewReason(
 def device_state(profile: Profile, model: ModelIdentity, audits: DeviceAudits = NO_AUDITS) -> DeviceState:
     """How far the device of ``profile`` is known.
 
-    A profile of no device is no device's, whatever an audit says of it.
+    A profile of no device is no device's, whatever an audit says of it; and a device of which an audit was
+    proven wrong is known no more, only profiled.
     """
     if profile.device == "unknown":
         return "unknown"
-    return audits.state_of(profile, model) or profile.device
+    audited = audits.state_of(profile, model)
+    return "profiled" if audited == "suspended" else audited or profile.device
 
 
 def with_device_reason(
@@ -101,7 +133,8 @@ def with_device_reason(
         case "unknown":
             reason = ReviewReason(DEVICE_UNKNOWN, _NONE_CHOSEN)
         case "profiled":
-            reason = ReviewReason(DEVICE_UNKNOWN, _PROFILED)
+            suspended = audits.state_of(profile, model) == "suspended"
+            reason = ReviewReason(DEVICE_UNKNOWN, _SUSPENDED if suspended else _PROFILED)
         case "audited" if not audits.releases(profile, model, finding.class_index, finding.confidence):
             reason = _NOT_RELEASED
         case "audited" if (sampled := audits.sample_of(profile, model, image_sha256)) is not None:

@@ -19,7 +19,7 @@ from typing import Final, Literal
 import numpy as np
 
 from orchestrator import __version__
-from orchestrator.binomial_interval import clopper_pearson
+from orchestrator.binomial_interval import clopper_pearson, misclassified_share
 from orchestrator.domain import DEVICE_UNKNOWN
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
@@ -32,6 +32,7 @@ from orchestrator.specimen import (
     ClassCount,
     Differential,
     Range,
+    ReleasedErrors,
     Specimen,
     SpecimenCell,
     unverified_words,
@@ -84,8 +85,17 @@ def class_shares_of(
     return MappingProxyType(shares)
 
 
-def differential(specimen: Specimen, rules: DifferentialRules, now: datetime) -> Differential:
+def differential(
+    specimen: Specimen,
+    rules: DifferentialRules,
+    now: datetime,
+    released_errors: ReleasedErrors | None = None,
+) -> Differential:
     """What the cells of ``specimen`` come to at ``now`` (aware, UTC).
+
+    Where audits know the error of the cells that nobody looked at (``released_errors``), the intervals carry
+    it (:func:`~orchestrator.binomial_interval.misclassified_share`); it is that of specimens like those of
+    the audit, and can be larger where a class is much rarer than there. What a person decided has none.
 
     A cell counts as what a person said, else as the service's class, else as ``Unidentified`` where the
     service asks for a review. Cells that wait count nowhere, nor do failed ones that no
@@ -93,6 +103,8 @@ def differential(specimen: Specimen, rules: DifferentialRules, now: datetime) ->
     """
     counted = [cell for cell in specimen.cells if cell.label is not None and cell.state != "waiting"]
     counts = Counter(cell.label for cell in counted)
+    unseen = Counter(cell.label for cell in counted if cell.is_unseen)
+    errors = None if released_errors is None else released_errors.limits
     reviewed = sorted(
         (cell.result.confidence, cell.number, cell.cell_id)
         for cell in specimen.cells
@@ -101,7 +113,14 @@ def differential(specimen: Specimen, rules: DifferentialRules, now: datetime) ->
     return Differential(
         specimen=specimen,
         counts=tuple(
-            _class_count(label, counts[label], len(counted), specimen.order.total_wbc, rules)
+            _class_count(
+                label,
+                counts[label],
+                len(counted),
+                specimen.order.total_wbc,
+                rules,
+                _limits(label, counts, unseen, errors),
+            )
             for label in CELL_LABELS
         ),
         cells_counted=len(counted),
@@ -115,6 +134,7 @@ def differential(specimen: Specimen, rules: DifferentialRules, now: datetime) ->
         service_version=__version__,
         computed_at=now,
         reference_source=rules.reference.source,
+        released_errors=released_errors,
     )
 
 
@@ -122,13 +142,37 @@ def _in_state(specimen: Specimen, state: Literal["waiting", "failed"]) -> int:
     return sum(cell.state == state for cell in specimen.cells)
 
 
+def _limits(
+    label: str,
+    counts: Mapping[str | None, int],
+    unseen: Mapping[str | None, int],
+    errors: Mapping[str, float] | None,
+) -> tuple[float, float]:
+    """Of the share of a label, in [0, 1]; ``unseen`` are those of ``counts`` that no person looked at."""
+    count, total = counts.get(label, 0), sum(counts.values())
+    if not total:
+        return 0.0, 1.0
+    if errors is None:
+        return clopper_pearson(count, total)
+    wrong = errors.get(label, 0.0) * unseen.get(label, 0) / max(count, 1)
+    others = [(number, errors[name]) for name, number in unseen.items() if name and name != label and number]
+    largest = max((error for _, error in others), default=0.0)
+    others_wrong = largest * sum(number for number, _ in others) / max(total - count, 1)
+    return misclassified_share(count, total, wrong, others_wrong)
+
+
 def _class_count(
-    label: str, count: int, total: int, total_wbc: float | None, rules: DifferentialRules
+    label: str,
+    count: int,
+    total: int,
+    total_wbc: float | None,
+    rules: DifferentialRules,
+    limits: tuple[float, float],
 ) -> ClassCount:
     reference = rules.reference.ranges.get(label)
     if total < rules.min_cells:
         return ClassCount(label, count, None, None, None, None, reference, None)
-    low, high = clopper_pearson(count, total)
+    low, high = limits
     percentage = 100 * count / total
     flag: Literal["low", "high"] | None = None
     if reference is not None and percentage < reference.low:
@@ -197,6 +241,8 @@ def limitations(of: Differential) -> tuple[Limitation, ...]:
         say("incomplete", f"{of.cells_waiting} of {len(of.specimen.cells)} cells wait to be analysed.")
     if (unverified := unverified_words(of.specimen.device_state)) is not None:
         say(DEVICE_UNKNOWN, unverified)
+    for code, sentence in of.audit_sentences().items():
+        say(code, sentence)
     if of.cells_counted < of.min_cells:
         say(
             "too_few_cells",

@@ -55,7 +55,8 @@ async def count_files(
 
             cells = await asyncio.gather(*(one(n, path) for n, path in enumerate(paths, start=1)))
     specimen = Specimen(uuid.uuid4().hex, order, "analysed", "local", created_at, tuple(cells))
-    return differential(specimen, rules, datetime.now(UTC))
+    released_errors = services.audits.released_errors(specimen.cells)
+    return differential(specimen, rules, datetime.now(UTC), released_errors)
 
 
 async def _cell(number: int, path: Path, order: SpecimenOrder, services: Services) -> SpecimenCell:

@@ -10,6 +10,7 @@
     ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
     │             StoreUnavailable · StoreOff · ImageNotKept
+    ├ AuditError: UnknownAudit · AuditRefused
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
 
@@ -124,6 +125,18 @@ class StoreOff(StoreError):
 
 class ImageNotKept(StoreError):
     """The image of a cell was not kept, or is not kept any more."""
+
+
+class AuditError(WbcError):
+    """Something about the audit of a microscope."""
+
+
+class UnknownAudit(AuditError):
+    """There is no audit of this name."""
+
+
+class AuditRefused(AuditError):
+    """The audit does not allow this, or not now."""
 
 
 class ReportWriterError(WbcError):

@@ -32,6 +32,15 @@ def unverified_words(state: DeviceState | None) -> str | None:
     return None if state is None else UNVERIFIED_DEVICES.get(state)
 
 
+AUDIT_ENDED: Final = (
+    "The audit that released cells of this differential has ended since, as more of its sampled answers were "
+    "found wrong than it allows: let a person look at the other cells too."
+)
+CLASSIFIER_ERROR: Final = (
+    "The intervals carry the error of the classifier, as far as the audit of this microscope limits it, "
+    "beside the error of counting."
+)
+
 CELL_LABELS: Final = (*CLASS_NAMES, UNIDENTIFIED)
 """What a cell may be counted as."""
 
@@ -112,6 +121,11 @@ class SpecimenCell:
             return None
         return UNIDENTIFIED if self.result.review_codes else self.result.class_name
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether it counts as one of the five classes by the service's word alone."""
+        return self.decision is None and self.result is not None and not self.result.review_codes
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -152,6 +166,16 @@ class Specimen:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedErrors:
+    """What audits know of the answers that no person looked at: by class the upper limit of the share that
+    is wrong, one-sided at :data:`~orchestrator.binomial_interval.ERROR_CONFIDENCE`; ``ended`` where an audit
+    that released some of them was suspended since."""
+
+    limits: Mapping[str, float]
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """Limits of a reference interval, both inclusive."""
 
@@ -163,10 +187,11 @@ class Range:
 class ClassCount:
     """A label's part of a differential.
 
-    ``percentage`` and its exact 95 % ``interval`` (Clopper and Pearson 1934) are in percent and None below
-    the minimum number of cells; ``absolute`` and ``absolute_interval``, in 10^9/L, are None without a total
-    as well, and carry the interval of the share alone, not the error of the total. ``flag`` compares the
-    percentage with ``reference``, the site's range in percent.
+    ``percentage`` and its exact 95 % ``interval`` (Clopper and Pearson 1934; with the classifier's error
+    where an audit knows it) are in percent and None below the minimum number of cells; ``absolute`` and
+    ``absolute_interval``, in 10^9/L, are None without a total as well, and carry the interval of the share
+    alone, not the error of the total. ``flag`` compares the percentage with ``reference``, the site's range
+    in percent.
     """
 
     label: str
@@ -189,6 +214,8 @@ class Differential:
     cells' probabilities (Saerens et al. 2002), None where there are too few cells, and while one of an
     unverified device waits for a person. ``models`` are all that answered: more than one where a version
     changed midway. ``reference_source`` says where the reference ranges come from.
+    ``released_errors`` is there where an audit released all that no person looked at: the intervals then
+    carry its error too.
     """
 
     specimen: Specimen
@@ -204,3 +231,15 @@ class Differential:
     computed_at: datetime
     disclaimer: str = DISCLAIMER
     reference_source: str | None = None
+    released_errors: ReleasedErrors | None = None
+
+    def audit_sentences(self) -> Mapping[str, str]:
+        """What is to be said of the audit behind the figures, by code."""
+        said: dict[str, str] = {}
+        if self.released_errors is None:
+            return said
+        if self.released_errors.ended:
+            said["audit_ended"] = AUDIT_ENDED
+        elif any(count.interval is not None for count in self.counts):
+            said["classifier_error"] = CLASSIFIER_ERROR
+        return said

@@ -51,4 +51,5 @@ def build_specimens(
         busy=lambda: admission.in_flight > 0,
         leaving=lambda: draining.begun,
     )
-    return Specimens(store, runner, differential_rules(settings, services), services.decode_limits)
+    rules = differential_rules(settings, services)
+    return Specimens(store, runner, rules, services.decode_limits, services.audits)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator import errors
+from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.differential import DifferentialRules, differential
 from orchestrator.specimen import Differential, Specimen, SpecimenOrder, SpecimenState
 from orchestrator.specimen_runner import SpecimenRunner
@@ -69,19 +70,26 @@ class Progress:
 
 
 class Specimens:
-    """The use cases, bound to a store, a runner, the site's rules and the limits of an image.
+    """The use cases, bound to a store, a runner, the site's rules, the limits of an image and the audits of
+    its microscopes, which hear what persons decide about sampled cells.
 
     All methods raise :class:`~orchestrator.errors.StoreUnavailable` where the store does not answer, and
     those with an id :class:`~orchestrator.errors.UnknownDifferential`.
     """
 
     def __init__(
-        self, store: Store, runner: SpecimenRunner, rules: DifferentialRules, image_limits: DecodeLimits
+        self,
+        store: Store,
+        runner: SpecimenRunner,
+        rules: DifferentialRules,
+        image_limits: DecodeLimits,
+        audits: DeviceAudits = NO_AUDITS,
     ) -> None:
         self._store = store
         self._runner = runner
         self._rules = rules
         self._image_limits = image_limits
+        self._audits = audits
         self._keeping: set[asyncio.Task[tuple[Specimen, bool]]] = set()
 
     @asynccontextmanager
@@ -143,12 +151,14 @@ class Specimens:
         found = next(cell.result for cell in specimen.cells if cell.cell_id == cell_id)
         accepted = found is not None and found.class_name == label
         SPECIMEN_DECISIONS.labels("accepted" if accepted else "changed").inc()
+        await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
     async def undecide(self, differential_id: str, cell_id: str, person: str) -> Differential:
         """A person takes a decision back. Raises as :meth:`decide`."""
         specimen = await self._store.undecide(differential_id, cell_id, person)
         SPECIMEN_DECISIONS.labels("undone").inc()
+        await self._tell_audits(specimen, person, undecided=cell_id)
         return await self._changed(specimen)
 
     async def sign(self, differential_id: str, person: str) -> Differential:
@@ -160,6 +170,7 @@ class Specimens:
         """
         specimen = await self._store.sign(differential_id, person)
         SPECIMENS.labels("signed").inc()
+        await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
     async def cancel(self, differential_id: str, actor: str) -> Differential:
@@ -236,10 +247,35 @@ class Specimens:
                 _logger.warning("retention failed: %s", type(error).__name__)
             await asyncio.sleep(RETENTION_EVERY_S)
 
+    async def _tell_audits(self, specimen: Specimen, person: str, undecided: str | None = None) -> None:
+        """Count in the audits what is decided about sampled cells, and note it in the trail.
+
+        All of the specimen each time: what could not be counted once, the next decision or the signature
+        brings."""
+        cells = [cell for cell in specimen.cells if cell.decision is not None or cell.cell_id == undecided]
+        try:
+            for sample in await asyncio.to_thread(self._audits.count_samples, cells):
+                said = {None: "undecided", True: "right", False: "wrong"}[sample.correct]
+                details = {
+                    "audit": sample.plan_sha256,
+                    "class": sample.class_name,
+                    "said": said,
+                    "audit_holds": "no" if sample.is_suspended else "yes",
+                }
+                await self._store.note(
+                    specimen.differential_id, sample.cell_id, person, "audit_sample", details
+                )
+        except errors.ConfigurationError as error:  # the decision stands all the same
+            _logger.error("a sample of an audit could not be counted: %s", error)
+
     async def _changed(self, specimen: Specimen) -> Differential:
         self._runner.notify(specimen.differential_id)
         return await self._computed(specimen)
 
     async def _computed(self, specimen: Specimen) -> Differential:
         # Thousands of cells take tens of milliseconds, which the event loop does not have.
-        return await asyncio.to_thread(differential, specimen, self._rules, datetime.now(UTC))
+        return await asyncio.to_thread(self._compute, specimen)
+
+    def _compute(self, specimen: Specimen) -> Differential:
+        released_errors = self._audits.released_errors(specimen.cells)
+        return differential(specimen, self._rules, datetime.now(UTC), released_errors)

@@ -286,6 +286,7 @@ def build_app(
         specimens=specimens,
         order_limits=order_limits(settings.differential),
         site=site_of(settings.interop),
+        audits_folder=settings.audits_dir,
     )
 
 

@@ -27,6 +27,7 @@ from orchestrator.specimen import (
     ClassCount,
     Differential,
     Range,
+    ReleasedErrors,
     Signature,
     Specimen,
     SpecimenCell,
@@ -59,9 +60,11 @@ def read_differential(data: bytes) -> Differential:
         raise MalformedMessage("This differential has no cells: ask for it without `cells=false`.")
     if [count.label for count in document.counts] != list(CELL_LABELS):
         raise MalformedMessage(f"This is no differential: expected counts of {', '.join(CELL_LABELS)}.")
-    shift = document.label_shift
+    shift, errors = document.label_shift, document.released_errors
     if shift is not None and set(shift) != set(CLASS_NAMES):
         raise MalformedMessage("This is no differential: label_shift is of other classes.")
+    if errors is not None and not set(errors.limits) <= set(CLASS_NAMES):
+        raise MalformedMessage("This is no differential: released_errors is of other classes.")
     if any(moment.tzinfo is None for moment in _moments(document, document.cells)):
         raise MalformedMessage("This is no differential: a time has no zone.")
     signature = document.signature
@@ -86,6 +89,7 @@ def read_differential(data: bytes) -> Differential:
         service_version=document.service_version,
         computed_at=document.computed_at,
         reference_source=document.reference_source,
+        released_errors=None if errors is None else ReleasedErrors(errors.limits, errors.ended),
     )
 
 

@@ -25,6 +25,7 @@ from orchestrator.specimen import (
     ClassCount,
     Differential,
     Range,
+    ReleasedErrors,
     Specimen,
     SpecimenCell,
     SpecimenState,
@@ -116,7 +117,10 @@ class LabelCount(_Document):
     percentage: float | None = Field(
         examples=[60.0], description="Of all counted cells; null below the least number of cells."
     )
-    interval: Limits | None = Field(description="Exact 95 % interval of the percentage (Clopper-Pearson).")
+    interval: Limits | None = Field(
+        description="Exact 95 % interval of the percentage (Clopper-Pearson); on an audited microscope it "
+        "carries the classifier's error too (see `released_errors`)."
+    )
     absolute: float | None = Field(examples=[3.72], description="In 10^9/L; null where no total was given.")
     absolute_interval: Limits | None = Field(
         description="That of the percentage times the total; the total's own error is not in it."
@@ -155,6 +159,23 @@ class Statement(_Document):
 
     code: str = Field(examples=["unreviewed"])
     message: str = Field(examples=["7 cells wait for a person's decision."])
+
+
+class ReleasedErrorsDocument(_Document):
+    """What audits know of the answers that no person looked at."""
+
+    limits: dict[str, Share] = Field(
+        examples=[{"Neutrophil": 0.0433}],
+        description="By class, the upper limit of the share of its answers that is wrong (Clopper-Pearson, "
+        "one-sided 98.75 %).",
+    )
+    ended: bool = Field(
+        examples=[False], description="Whether an audit that released some of them has ended since."
+    )
+
+    @classmethod
+    def of(cls, errors: ReleasedErrors | None) -> "ReleasedErrorsDocument | None":
+        return None if errors is None else cls(limits=dict(errors.limits), ended=errors.ended)
 
 
 class SignatureDocument(_Document):
@@ -269,6 +290,10 @@ class DifferentialResult(_Document):
         examples=["known"],
         description="The least of the cells'; null before the first result.",
     )
+    released_errors: ReleasedErrorsDocument | None = Field(
+        default=None,
+        description="There where audits released all cells that count without a person's decision.",
+    )
     review_list: list[CellId] = Field(
         examples=[[EXAMPLE_CELL]], description="Cells that wait for a person, the least confident first."
     )
@@ -305,6 +330,7 @@ class DifferentialResult(_Document):
             reference_source=differential.reference_source,
             label_shift=None if shift is None else dict(zip(CLASS_NAMES, shift, strict=True)),
             device_state=specimen.device_state,
+            released_errors=ReleasedErrorsDocument.of(differential.released_errors),
             review_list=list(differential.review_list),
             limitations=[
                 Statement(code=limit.code, message=limit.message) for limit in limitations(differential)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import FastAPI, Query
@@ -23,6 +24,7 @@ from orchestrator.edge.access_control import AccessRules, kept_by
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.body_limits import BodyLimits
+from orchestrator.edge.device_audits_api import device_audit_routes
 from orchestrator.edge.dicom_api import dicom_routes
 from orchestrator.edge.differentials_api import OrderLimits, differential_routes
 from orchestrator.edge.disconnection import CancelOnDisconnect
@@ -291,6 +293,7 @@ def create_app(
     specimens: Specimens | None = None,
     order_limits: OrderLimits = OrderLimits(),
     site: Site = DEFAULT_SITE,
+    audits_folder: Path | None = None,
 ) -> FastAPI:
     """The application: all that it answers, goes through and turns errors into."""
     draining = draining or Draining()
@@ -326,6 +329,7 @@ def create_app(
         *differential_routes(specimens, services.profiles, services.decode_limits.max_bytes, order_limits),
         *(() if specimens is None else interop_routes(specimens.get, site)),
         *(() if specimens is None else dicom_routes(specimens.get, site)),
+        *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),
         APIRoute("/livez", api.livez, operation_id="livez", tags=["operation"]),
         APIRoute("/readyz", api.readyz, operation_id="readyz", tags=["operation"], responses=unavailable),

@@ -21,6 +21,7 @@ ADMIN: Final[Need] = ("admin",)
 READ: Final[Need] = ("analyse", "review", "sign")
 
 _ONE: Final = "/v1/differentials/{differential_id}"
+_AUDIT: Final = "/v1/device-audits/{audit_name}"
 _CELL: Final = f"{_ONE}/cells/{{cell_id}}"
 
 HTTP_PERMISSIONS: Final[Mapping[tuple[str, str], Need]] = {
@@ -48,6 +49,11 @@ HTTP_PERMISSIONS: Final[Mapping[tuple[str, str], Need]] = {
     ("DELETE", f"{_CELL}/decision"): REVIEW,
     ("POST", f"{_ONE}/sign"): SIGN,
     ("GET", f"{_ONE}/audit"): ADMIN,
+    ("GET", "/v1/device-audits"): READ,
+    ("GET", _AUDIT): READ,
+    ("GET", f"{_AUDIT}/cells/{{image_sha256}}/image"): READ,
+    ("PUT", f"{_AUDIT}/cells/{{image_sha256}}/label"): REVIEW,
+    ("PUT", f"{_AUDIT}/verdict"): SIGN,
     # The Open Inference Protocol, version 2. Its health is a probe.
     ("GET", "/v2/health/live"): OPEN,
     ("GET", "/v2/health/ready"): OPEN,

@@ -243,6 +243,18 @@ KINDS: Final[Mapping[type[Exception], Kind]] = MappingProxyType(
             "This key stands for another order",
             "The Idempotency-Key was used before, for another order or other images.",
         ),
+        errors.UnknownAudit: Kind(
+            "unknown-audit",
+            HTTPStatus.NOT_FOUND,
+            "There is no such audit",
+            "There is no audit of this name.",
+        ),
+        errors.AuditRefused: Kind(
+            "audit-refused",
+            HTTPStatus.CONFLICT,
+            "The audit does not allow this",
+            "this audit is judged, and judged once; begin a new one",
+        ),
         errors.SpecimenClosed: Kind(
             "specimen-closed",
             HTTPStatus.CONFLICT,

@@ -195,6 +195,13 @@ class SqlStore:
         nothing = {"label": None, "decided_by": None, "decided_at": None}
         return await self._change_cell(differential_id, cell_id, person, "undecided", nothing, {})
 
+    async def note(
+        self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
+    ) -> None:
+        async with self._writing() as connection:
+            await _require_cell(connection, differential_id, cell_id)
+            await _note(connection, _now(), actor, action, differential_id, cell_id, details)
+
     async def sign(self, differential_id: str, person: str) -> Specimen:
         now = _now()
         async with self._writing() as connection:

@@ -188,6 +188,10 @@ class StoreSuite:
         await store.decide(specimen.differential_id, cell_id, "Monocyte", "doctor")
         await store.undecide(specimen.differential_id, cell_id, "doctor")
         await store.sign(specimen.differential_id, "doctor")
+        details = {"said": "right"}
+        await store.note(specimen.differential_id, cell_id, "doctor", "audit_sample", details)
+        with pytest.raises(UnknownCell):
+            await store.note(specimen.differential_id, "none", "doctor", "audit_sample", {})
         await self.analysed(store)
 
         trail = await store.audit(specimen.differential_id)
@@ -198,7 +202,9 @@ class StoreSuite:
             ("doctor", "decided"),
             ("doctor", "undecided"),
             ("doctor", "signed"),
+            ("doctor", "audit_sample"),
         ]
+        assert (trail[-1].cell_id, trail[-1].details) == (cell_id, details)
         whole = await store.audit()
         assert [entry.sequence for entry in whole] == list(range(1, len(whole) + 1))
         verdict = await store.verify()

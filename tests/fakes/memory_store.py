@@ -122,6 +122,12 @@ class MemoryStore:
         self._note(person, "undecided", differential_id, cell_id, {})
         return self._with_cell(differential_id, replace(cell, decision=None))
 
+    async def note(
+        self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
+    ) -> None:
+        _cell(await self.get(differential_id), cell_id)
+        self._note(actor, action, differential_id, cell_id, details)
+
     async def sign(self, differential_id: str, person: str) -> Specimen:
         specimen = await self._open(differential_id)
         if any(cell.state == "waiting" for cell in specimen.cells):

@@ -284,6 +284,10 @@ def test_audits_of_microscopes_are_read(check: Check, tmp_path: Path):
     AuditFile(audits / "begun.json").create(Audit.of(plan_of()))
     good = only(check(WBC_AUDITS_DIR=audits), "audits")
     assert good == ("audits", True, "2 audits of microscopes, of which 1 are judged and hold")
+    if os.getuid():  # root may write everywhere
+        audits.chmod(0o500)
+        assert "what persons say" in only(check(WBC_AUDITS_DIR=audits), "audits").detail
+        audits.chmod(0o700)
     (audits / "broken.json").write_text("{}")
     broken = only(check(WBC_AUDITS_DIR=audits), "audits")
     assert not broken.good

@@ -297,6 +297,18 @@ class TestSamples:
         assert audit.is_suspended()
         assert Audit.model_validate_json(audit.model_dump_json()).is_suspended()
 
+    def test_a_slip_of_the_hand_that_is_corrected_suspends_nothing(self):
+        first, second = (image for image, _ in zip(sampled_images(), range(2), strict=False))
+        slipped = passed_audit().with_sample(sample_of(first, False)).with_sample(sample_of(second, True))
+        assert slipped.is_suspended()
+
+        corrected = slipped.with_corrected_sample(sample_of(first, True))
+
+        assert not corrected.is_suspended()
+        assert [sample.image_sha256 for sample in corrected.samples] == [first, second]
+        assert [sample.image_sha256 for sample in slipped.without_sample(first).samples] == [second]
+        assert not slipped.without_sample(first).is_suspended()
+
     def test_samples_as_good_as_the_target_suspend_nothing(self):
         audit = passed_audit()
         for number, image in zip(range(200), sampled_images(), strict=False):

@@ -13,6 +13,7 @@ from orchestrator.device_state import NO_AUDITS
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
+from orchestrator.specimen import CellDecision, SpecimenCell
 from orchestrator.wiring import audits_of
 from tests.audited_cells import (
     MODEL,
@@ -26,6 +27,7 @@ from tests.audited_cells import (
     passed_audit,
     plan_of,
 )
+from tests.counted_cells import result
 
 EOSINOPHIL = CLASS_NAMES.index("Eosinophil")
 
@@ -143,7 +145,7 @@ def test_a_change_of_the_folder_is_seen_within_a_second(tmp_path):
     (tmp_path / "audit.json").unlink()
     look()
 
-    assert seen == [None, None, "audited", None, "audited", None]
+    assert seen == [None, None, "audited", "suspended", "audited", None]
 
 
 def test_a_folder_that_goes_away_releases_nothing(folder, caplog):
@@ -183,6 +185,130 @@ def test_the_settings_name_the_folder(folder):
     assert registry.state_of(PROFILE, MODEL) == "audited"
     with pytest.raises(ConfigurationError, match="WBC_AUDITS_DIR: expected a folder"):
         audits_of(Settings(audits_dir=folder / "audit.json"))
+
+
+def sampled_images(count, seed=7):
+    images = (image_sha256(number, "sample") for number in range(1000))
+    return [
+        image for _, image in zip(range(count), filter(plan_of(seed=seed).is_sampled, images), strict=False)
+    ]
+
+
+def reviewed(image, label, *, minutes=0, codes=("audit_sample",), **changes):
+    """A cell that the audit released and sampled, and what a person says of it; None: nothing."""
+    found = replace(
+        result("Eosinophil", review=codes, model=MODEL, device_state="audited"),
+        profile_sha256=PROFILE.sha256,
+        analysed_at=NOW,
+    )
+    decision = None if label is None else CellDecision(label, "ayse", NOW + timedelta(minutes=minutes))
+    return SpecimenCell(f"of {image[:8]}", 1, image, "analysed", replace(found, **changes), None, decision)
+
+
+def test_what_a_person_decides_of_a_sampled_cell_is_kept_in_the_file_of_its_audit(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    right, wrong, unclear = sampled_images(3)
+    cells = [reviewed(right, "Eosinophil"), reviewed(wrong, "Monocyte"), reviewed(unclear, "Unidentified")]
+
+    counted = registry.count_samples(cells)
+
+    assert [(one.cell_id, one.correct) for one in counted] == [
+        (cells[0].cell_id, True), (cells[1].cell_id, False), (cells[2].cell_id, False),
+    ]  # fmt: skip
+    audit = AuditFile(folder / "audit.json").read()
+    assert {one.plan_sha256 for one in counted} == {audit.plan_sha256}
+    assert [(one.image_sha256, one.correct) for one in audit.samples] == [
+        (right, True), (wrong, False), (unclear, False),
+    ]  # fmt: skip
+    assert registry.count_samples(cells) == ()  # each once
+
+
+def test_an_audit_that_its_samples_contradict_ends_at_once_and_for_every_process(folder, caplog):
+    registry = AuditRegistry(folder, PRECISION)
+    first, second, third = sampled_images(3)
+    registry.count_samples([reviewed(first, "Eosinophil"), reviewed(second, "Monocyte")])
+    assert registry.state_of(PROFILE, MODEL) == "audited"
+
+    (counted,) = registry.count_samples([reviewed(third, "Monocyte")])
+
+    assert counted.is_suspended
+    assert "audit.json is suspended" in caplog.text
+    for one in (registry, AuditRegistry(folder, PRECISION)):
+        assert one.state_of(PROFILE, MODEL) == "suspended"
+        assert not one.releases(PROFILE, MODEL, EOSINOPHIL, 1.0)
+    (corrected,) = registry.count_samples([reviewed(third, "Eosinophil")])
+    assert not corrected.is_suspended
+    assert registry.state_of(PROFILE, MODEL) == "audited"
+
+
+def test_of_one_image_the_last_decision_counts_and_one_taken_back_does_not(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    (image,) = sampled_images(1)
+    twice = [reviewed(image, "Eosinophil", minutes=2), reviewed(image, "Monocyte", minutes=1)]
+
+    assert [one.correct for one in registry.count_samples(twice)] == [True]
+    assert [one.correct for one in registry.count_samples([reviewed(image, None)])] == [None]
+    assert AuditFile(folder / "audit.json").read().samples == ()
+    assert registry.count_samples([reviewed(image, None)]) == ()
+
+
+def test_what_was_not_released_by_this_audit_says_nothing_of_it(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    (image,) = sampled_images(1)
+    other = next(name for name in map(image_sha256, range(100)) if not plan_of().is_sampled(name))
+    cells = [
+        reviewed(image, "Monocyte", codes=("close_call", "audit_sample")),
+        reviewed(image, "Monocyte", codes=()),
+        reviewed(other, "Monocyte"),
+        reviewed(image, "Monocyte", profile_sha256=None),
+        reviewed(image, "Monocyte", profile_sha256="c" * 64),
+        reviewed(image, "Monocyte", model=replace(MODEL, version=6)),
+        reviewed(image, "Monocyte", analysed_at=NOW - timedelta(days=1)),
+        replace(reviewed(image, "Monocyte"), result=None),
+    ]
+
+    assert [registry.count_samples([cell]) for cell in cells] == [()] * len(cells)
+    assert AuditFile(folder / "audit.json").read().samples == ()
+
+
+def test_a_sample_counts_for_the_audit_that_released_it_and_not_for_a_later_one(folder):
+    later = audit_of(plan_of(), eosinophils(99)).judged(NOW + timedelta(days=1))
+    keep(folder, later, "later.json")
+    (image,) = sampled_images(1)
+
+    AuditRegistry(folder, PRECISION).count_samples([reviewed(image, "Eosinophil")])
+
+    assert len(AuditFile(folder / "audit.json").read().samples) == 1
+    assert AuditFile(folder / "later.json").read().samples == ()
+
+
+def released(class_name="Eosinophil", **changes):
+    return reviewed(image_sha256(1), None, codes=(), class_name=class_name, **changes)
+
+
+def test_of_released_cells_the_limit_of_the_error_is_known(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    looked_at = reviewed(image_sha256(2), "Monocyte", codes=(), device_state="known")
+
+    errors = registry.released_errors([released(), looked_at, reviewed(image_sha256(3), None)])
+
+    assert errors.limits == {"Eosinophil": pytest.approx(1 - 0.0125 ** (1 / 99))}  # none of 99 wrong
+    assert not errors.ended
+    registry.count_samples([reviewed(image, "Monocyte") for image in sampled_images(3)])
+    assert registry.released_errors([released()]).ended
+
+
+def test_where_a_cell_was_not_released_by_an_audit_nothing_is_known_of_the_error(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    for other in (
+        released(device_state="known"),
+        released(class_name="Monocyte"),
+        released(profile_sha256=None),
+        released(model=replace(MODEL, version=6)),
+        released(analysed_at=NOW - timedelta(days=1)),
+    ):
+        assert registry.released_errors([released(), other]) is None
+    assert registry.released_errors([reviewed(image_sha256(3), "Monocyte")]) is None
 
 
 def suspended(audit: Audit) -> Audit:

@@ -15,10 +15,10 @@ IMAGE, SAMPLED = "4" * 64, "5" * 64
 UNSURE = replace(SURE, review_reasons=(ReviewReason("close_call", "Two classes are close."),))
 
 
-class PassedAudits:
+class PassedAudits(NoAudits):
     """An audit of every device with one model passed; it releases one class from one confidence on."""
 
-    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited"] | None:
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:
         return "audited" if (profile.name, model) == ("site", MODEL) else None
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
@@ -48,6 +48,24 @@ def test_an_audit_holds_for_the_model_that_it_was_made_with(device: ProfiledDevi
     assert device_state(profile(device), MODEL, PassedAudits()) == "audited"
     other = replace(MODEL, version=6)
     assert device_state(profile(device), other, PassedAudits()) == device
+
+
+class SuspendedAudits(NoAudits):
+    def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:  # noqa: ARG002
+        return "suspended"
+
+
+@pytest.mark.parametrize("device", ["profiled", "known"])
+def test_a_device_of_which_an_audit_was_proven_wrong_releases_nothing_and_says_why(
+    device: ProfiledDevice,
+) -> None:
+    state = device_state(profile(device), MODEL, SuspendedAudits())
+    assert state == "profiled"
+    (reason,) = with_device_reason(
+        SURE, state, profile(device), MODEL, IMAGE, SuspendedAudits()
+    ).review_reasons
+    assert reason.code == "device_unknown"
+    assert reason.message.startswith("The audit of this microscope has ended: ")
 
 
 def test_no_audit_makes_a_device_of_the_profile_that_is_of_none() -> None:

@@ -7,6 +7,12 @@ import numpy as np
 import pytest
 
 from orchestrator import __version__
+from orchestrator.binomial_interval import (
+    ERROR_CONFIDENCE,
+    clopper_pearson,
+    misclassified_share,
+    upper_bound,
+)
 from orchestrator.differential import (
     EQUAL_SHARES,
     DifferentialRules,
@@ -19,7 +25,15 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import load_profiles
 from orchestrator.reference_ranges import ADULTS, ReferenceRanges
 from orchestrator.routing import RoutingPolicy
-from orchestrator.specimen import CELL_LABELS, UNIDENTIFIED, Differential, Range, Signature, Specimen
+from orchestrator.specimen import (
+    CELL_LABELS,
+    UNIDENTIFIED,
+    Differential,
+    Range,
+    ReleasedErrors,
+    Signature,
+    Specimen,
+)
 from tests.counted_cells import NOW, cell, counted, result, specimen, suggestion
 
 SHARES = MappingProxyType({"raabin": EQUAL_SHARES, "default": EQUAL_SHARES})
@@ -337,3 +351,82 @@ def test_the_shares_behind_a_profiles_answers_follow_from_its_routing():
 def test_rules_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="min_cells"):
         DifferentialRules(min_cells=0)
+
+
+def interval_of(found: Differential, label: str) -> Range:
+    interval = count(found, label).interval
+    assert interval is not None
+    return interval
+
+
+NONE_OF_99 = 1 - 0.0125 ** (1 / 99)  # the largest error of a class of which the audit found 99 of 99 right
+
+
+def limits_of(found: Differential) -> dict[str, tuple[float, float]]:
+    intervals = {c.label: interval_of(found, c.label) for c in found.counts}
+    return {label: (round(one.low, 2), round(one.high, 2)) for label, one in intervals.items()}
+
+
+def test_where_an_audit_knows_the_classifiers_error_the_intervals_carry_it_too():
+    errors = ReleasedErrors({"Neutrophil": NONE_OF_99})
+    alone, audited = (differential(counted(Neutrophil=200), RULES, NOW, known) for known in (None, errors))
+
+    assert limits_of(alone)["Neutrophil"] == (98.17, 100.0)
+    assert limits_of(alone)["Lymphocyte"] == (0.0, 1.83)
+    # 0.0125 ** (1 / 200) = 0.97833 of the share, 0.0125 ** (1 / 99) = 0.95670 of it right
+    assert limits_of(audited)["Neutrophil"] == (93.60, 100.0)
+    # 1 - 0.97833 of the share, and 0.04330 of the other 0.97833
+    assert limits_of(audited)["Lymphocyte"] == (0.0, 6.40)
+    assert ("classifier_error" in codes(alone), "classifier_error" in codes(audited)) == (False, True)
+    assert audited.released_errors == errors
+    assert count(audited, "Neutrophil").percentage == 100.0
+
+
+def test_each_class_carries_its_own_error_and_the_largest_of_the_others():
+    errors = ReleasedErrors({"Neutrophil": 0.02, "Lymphocyte": 0.04})
+    cells = counted(12.0, Neutrophil=120, Lymphocyte=60, Unidentified=20)
+
+    found = differential(cells, RULES, NOW, errors)
+
+    low, high = clopper_pearson(120, 200, 0.975)
+    neutrophils = interval_of(found, "Neutrophil")
+    assert neutrophils.low == pytest.approx(100 * low * 0.98)
+    assert neutrophils.high == pytest.approx(100 * (high + (1 - high) * 0.04 * 60 / 80))
+    assert count(found, "Neutrophil").absolute_interval.low == pytest.approx(12 * low * 0.98)
+    _, high = clopper_pearson(0, 200, 0.975)
+    assert interval_of(found, "Basophil").high == pytest.approx(100 * (high + (1 - high) * 0.04 * 180 / 200))
+
+
+def test_what_a_person_decided_has_no_error_of_the_classifier():
+    errors = ReleasedErrors({"Neutrophil": 0.04})
+    cells = [cell(n, result(), decided="Neutrophil" if n <= 100 else None) for n in range(1, 201)]
+
+    found = differential(specimen(cells), RULES, NOW, errors)
+
+    low, _ = clopper_pearson(200, 200, 0.975)
+    assert interval_of(found, "Neutrophil").low == pytest.approx(100 * low * (1 - 0.04 / 2))
+
+
+def test_an_audit_that_ended_is_said_instead():
+    found = differential(
+        counted(Neutrophil=200), RULES, NOW, ReleasedErrors({"Neutrophil": 0.04}, ended=True)
+    )
+    assert "audit_ended" in codes(found)
+    assert "classifier_error" not in codes(found)
+
+
+def test_below_the_least_number_of_cells_no_interval_carries_anything():
+    found = differential(counted(Neutrophil=99), RULES, NOW, ReleasedErrors({"Neutrophil": 0.04}))
+    assert "classifier_error" not in codes(found)
+
+
+def test_the_interval_with_the_classifiers_error_holds_as_often_as_it_says():
+    """Simulated: an audit with as many errors as may be, and specimens that are like those of the audit."""
+    random, held = np.random.default_rng(5), 0
+    truth, wrong_share = 0.6, 0.03
+    answered = truth / (1 - wrong_share)  # so many are called so, that the rest is the truth
+    for _ in range(1000):
+        limit = upper_bound(int(random.binomial(157, wrong_share)), 157, ERROR_CONFIDENCE)
+        low, high = misclassified_share(int(random.binomial(200, answered)), 200, limit, 0.0)
+        held += low <= truth <= high
+    assert held >= 950

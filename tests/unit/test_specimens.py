@@ -1,6 +1,7 @@
 """The use cases where an edge alone would not show them."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,12 +10,18 @@ from datetime import datetime
 import pytest
 
 from orchestrator import errors
+from orchestrator.device_audit import AuditFile
+from orchestrator.device_audit_registry import AuditRegistry
 from orchestrator.differential import DifferentialRules
-from orchestrator.settings import Settings
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.draining import Draining
+from orchestrator.settings import DifferentialSettings, Settings
 from orchestrator.specimen import Specimen, SpecimenOrder
 from orchestrator.specimen_runner import SpecimenRunner
+from orchestrator.specimen_wiring import build_specimens
 from orchestrator.specimens import Progress, Specimens
 from orchestrator.wiring import build_services
+from tests.audited_cells import MODEL, NOW, PRECISION, PROFILE, passed_audit, plan_of
 from tests.counted_cells import cell, result, specimen
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
@@ -140,3 +147,84 @@ def test_progress_counts_cells_by_state():
     assert not progress.ended
     for state in ("analysed", "signed", "cancelled"):
         assert replace(progress, state=state).ended
+
+
+def audited_specimens(folder, store: MemoryStore) -> Specimens:
+    services = build_services(Settings(), model_server=FakeModelServer())
+    services = replace(services, audits=AuditRegistry(folder, PRECISION))
+    return build_specimens(DifferentialSettings(), services, store, Admission(), Draining())
+
+
+async def sampled_cells(store: MemoryStore, count: int) -> Specimen:
+    """As many cells that the audit of `passed_audit` released as eosinophils and sampled."""
+    files = (f"image {number}".encode() for number in range(1000))
+    sampled = (file for file in files if plan_of().is_sampled(hashlib.sha256(file).hexdigest()))
+    ordered, _ = await store.create(
+        ORDER, [file for _, file in zip(range(count), sampled, strict=False)], "x"
+    )
+    released = result("Eosinophil", review=["audit_sample"], model=MODEL, device_state="audited")
+    released = replace(released, profile_sha256=PROFILE.sha256, analysed_at=NOW)
+    for one in ordered.cells:
+        await store.record_result(ordered.differential_id, one.cell_id, released)
+    return await store.get(ordered.differential_id)
+
+
+async def test_what_persons_decide_of_sampled_cells_reaches_the_audit_and_ends_it(tmp_path):
+    AuditFile(tmp_path / "audit.json").create(passed_audit())
+    store = MemoryStore()
+    specimens, kept = audited_specimens(tmp_path, store), await sampled_cells(store, 3)
+    labels = ("Eosinophil", "Neutrophil", "Unidentified")
+
+    for one, label in zip(kept.cells, labels, strict=True):
+        assert not AuditFile(tmp_path / "audit.json").read().is_suspended()
+        await specimens.decide(kept.differential_id, one.cell_id, label, "ayse")
+
+    audit = AuditFile(tmp_path / "audit.json").read()
+    assert [sample.correct for sample in audit.samples] == [True, False, False]
+    assert audit.is_suspended()
+    trail = [entry for entry in await specimens.audit(kept.differential_id) if entry.action == "audit_sample"]
+    assert {entry.actor for entry in trail} == {"ayse"}
+    assert [(entry.cell_id, entry.details["said"], entry.details["audit_holds"]) for entry in trail] == [
+        (kept.cells[0].cell_id, "right", "yes"),
+        (kept.cells[1].cell_id, "wrong", "yes"),
+        (kept.cells[2].cell_id, "wrong", "no"),
+    ]
+    assert trail[0].details["audit"] == audit.plan_sha256
+    assert trail[0].details["class"] == "Eosinophil"
+
+    await specimens.undecide(kept.differential_id, kept.cells[2].cell_id, "ayse")
+    assert not AuditFile(tmp_path / "audit.json").read().is_suspended()
+    assert len(AuditFile(tmp_path / "audit.json").read().samples) == 2
+
+
+async def test_a_differential_carries_the_error_that_the_audit_knows_of(tmp_path):
+    AuditFile(tmp_path / "audit.json").create(passed_audit())
+    store = MemoryStore()
+    ordered, _ = await store.create(ORDER, [b"one", b"two"], "x")
+    released = result("Eosinophil", model=MODEL, device_state="audited")
+    for one in ordered.cells:
+        found = replace(released, profile_sha256=PROFILE.sha256, analysed_at=NOW)
+        await store.record_result(ordered.differential_id, one.cell_id, found)
+
+    found = await audited_specimens(tmp_path, store).get(ordered.differential_id)
+
+    assert found.released_errors is not None
+    assert found.released_errors.limits.keys() == {"Eosinophil"}
+
+
+async def test_a_sample_that_cannot_be_counted_is_told_and_the_signature_brings_it(tmp_path, caplog):
+    path = tmp_path / "audit.json"
+    AuditFile(path).create(passed_audit())
+    store = MemoryStore()
+    specimens, kept = audited_specimens(tmp_path, store), await sampled_cells(store, 1)
+    lock = tmp_path / ".audit.json.lock"
+    lock.unlink()
+    lock.mkdir()  # nobody can hold it
+
+    await specimens.decide(kept.differential_id, kept.cells[0].cell_id, "Neutrophil", "ayse")
+    assert "a sample of an audit could not be counted" in caplog.text
+    assert (await store.get(kept.differential_id)).cells[0].label == "Neutrophil"
+    lock.rmdir()
+    await specimens.sign(kept.differential_id, "ayse")
+
+    assert [sample.correct for sample in AuditFile(path).read().samples] == [False]

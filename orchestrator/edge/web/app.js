@@ -3,6 +3,7 @@
 import {el, fill} from "./dom.js";
 import {isReady, model} from "./api.js";
 import {CellsView} from "./cells_view.js";
+import {DeviceAuditsView} from "./device_audits_view.js";
 import {HistoryView} from "./history_view.js";
 import {keep} from "./history.js";
 import {filesOf} from "./intake.js";
@@ -13,7 +14,7 @@ import {SettingsView} from "./settings_view.js";
 import {SpecimenView} from "./specimen_view.js";
 
 const WATCH_MS = 10_000;
-const VIEWS = ["cells", "specimen", "history", "settings"];
+const VIEWS = ["cells", "specimen", "history", "audits", "settings"];
 
 let service = null;
 
@@ -24,6 +25,7 @@ const views = {
   cells: new CellsView(sections.cells, queue),
   specimen: new SpecimenView(sections.specimen),
   history: new HistoryView(sections.history),
+  audits: new DeviceAuditsView(sections.audits),
   settings: new SettingsView(sections.settings, () => service),
 };
 

@@ -82,7 +82,23 @@ const ENGLISH = {
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
   act_ordered: "ordered", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
-  act_signed: "signed", act_cancelled: "cancelled",
+  act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
+  audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
+    "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
+    + "see the answers, and all is judged once. “wbc audit-device” makes the plan and adds the cells.",
+  noAudits: "No audits yet. Whoever runs the service names their folder by WBC_AUDITS_DIR.", noSuchAudit: "There is no such audit.",
+  audit: "Audit", plan: "The plan", plannedAt: "Planned", planHash: "SHA-256 of the plan", fromConfidence: "From confidence",
+  cellsPlanned: "Cells at least", toRelease: "To be released where at least {target} are right (one-sided {confidence})",
+  labelling: "Labelling", labelled: "{done} of {total} cells have a label", labelNote:
+    "What the service answered is not shown before the verdict. “None of these” is for immature cells, erythroblasts and artefacts.",
+  labelOther: "None of these", labelledAs: "Labelled: {label}", notLabelled: "No label yet", cellsAreMissing: "Cells are still to be added by “wbc audit-device add”.",
+  auditImageMissing: "This service cannot read the file {name}: open it elsewhere, and label it here.",
+  oneLook: "The one look", oneLookNote: "Everything is judged once, when all cells are there and have a label; nothing is added afterwards.",
+  judge: "Judge", judgeTitle: "Judge this audit?", judgeQuestion: "There is one look. Afterwards no label can be changed and no cell added.",
+  outcome: "The outcome", wrongOf: "Wrong", accuracyAtLeast: "Right at least", releasedClass: "released", notReleased: "not released",
+  samplesChecked: "{count} released answers were checked since; the audit holds.", auditSuspended:
+    "The audit has ended: persons found more of its sampled answers wrong than it allows. Nothing is released any more; begin a new one.",
+  au_adding: "cells are missing", au_labelling: "being labelled", au_ready: "ready for the one look", au_judged: "judged", au_suspended: "ended",
   newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
   signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
@@ -167,7 +183,23 @@ const TURKISH = {
   reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirilecek {count} hücrenin {at}. sırasında", undone: "Hücre {number}: geri alındı",
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
   act_ordered: "sipariş etti", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
-  act_signed: "imzaladı", act_cancelled: "iptal etti",
+  act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
+  audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
+    "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
+    + "kişi etiketler, hepsi bir kez değerlendirilir. Planı “wbc audit-device” yapar, hücreleri o ekler.",
+  noAudits: "Henüz denetim yok. Hizmeti işleten, klasörlerini WBC_AUDITS_DIR ile bildirir.", noSuchAudit: "Böyle bir denetim yok.",
+  audit: "Denetim", plan: "Plan", plannedAt: "Planlandı", planHash: "Planın SHA-256 değeri", fromConfidence: "En az güven",
+  cellsPlanned: "En az hücre", toRelease: "En az {target} doğruysa onaylanacaklar (tek yanlı {confidence})",
+  labelling: "Etiketleme", labelled: "{total} hücreden {done} tanesinin etiketi var", labelNote:
+    "Hizmetin yanıtı değerlendirmeden önce gösterilmez. “Hiçbiri”, olgunlaşmamış hücreler, eritroblastlar ve artefaktlar içindir.",
+  labelOther: "Hiçbiri", labelledAs: "Etiketi: {label}", notLabelled: "Henüz etiketi yok", cellsAreMissing: "“wbc audit-device add” ile eklenecek hücreler var.",
+  auditImageMissing: "Bu hizmet {name} dosyasını okuyamıyor: başka yerde açıp burada etiketleyin.",
+  oneLook: "Tek bakış", oneLookNote: "Bütün hücreler gelip etiketlenince hepsi bir kez değerlendirilir; sonra bir şey eklenmez.",
+  judge: "Değerlendir", judgeTitle: "Bu denetim değerlendirilsin mi?", judgeQuestion: "Bir kez bakılır. Sonra etiket değişmez, hücre eklenmez.",
+  outcome: "Sonuç", wrongOf: "Yanlış", accuracyAtLeast: "En az doğruluk", releasedClass: "onaylandı", notReleased: "onaylanmadı",
+  samplesChecked: "O zamandan beri onaylanan {count} yanıta bakıldı; denetim geçerli.", auditSuspended:
+    "Denetim sona erdi: örnek yanıtların izin verilenden çoğu yanlıştı. Artık hiçbir yanıt onaylanmıyor; yenisini başlatın.",
+  au_adding: "hücreler eksik", au_labelling: "etiketleniyor", au_ready: "tek bakışa hazır", au_judged: "değerlendirildi", au_suspended: "sona erdi",
   newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
   signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
@@ -198,6 +230,7 @@ const REASONS_TR = {
   close_call: "İki sınıf birbirine çok yakın.",
   background_focus: "Karar arka plana dayanıyor olabilir: ısı haritasının çoğu hücrenin dışında.",
   not_audited_class: "Bu mikroskobun denetimi, bu sınıfta bu güvenle verilen yanıtları onaylamıyor.",
+  audit_sample: "Bu mikroskobun denetimi bu yanıtı onaylıyor; yine de bir kişinin baktığı örneklerden biri.",
 };
 
 const STATEMENTS_TR = {
@@ -207,6 +240,10 @@ const STATEMENTS_TR = {
   unreviewed: "{unreviewed} hücre bir kişinin kararını bekliyor.",
   unidentified: "{unidentified} hücre tanımlanamadı; payların bütününe dahildir.",
   failed: "{failed} görüntü incelenemedi ve sayılmadı.",
+  audit_ended: "Bu diferansiyeldeki hücreleri onaylayan denetim o zamandan beri sona erdi: örnek yanıtların izin verilenden çoğu "
+    + "yanlıştı. Bir kişi öteki hücrelere de baksın.",
+  classifier_error: "Aralıklar, sayma hatasının yanında, bu mikroskobun denetiminin sınırladığı kadarıyla sınıflandırıcının "
+    + "hatasını da taşır.",
   several_models: "{models} model yanıt verdi: sürüm arada değişti.",
   no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu diferansiyeli kimse imzalamadı.",
   five_classes: "Beş sınıf ayırt edilir; blastlar, çomaklar, olgunlaşmamış granülositler ve başka hücreler tanınmaz ve beş "
@@ -223,6 +260,7 @@ const REASONS_EN = {
   outside_routed_classes: "Routing shut out the class that the model saw.", low_confidence: "The model is not confident.",
   close_call: "Two classes are close.", background_focus: "Most of the heatmap lies beside the cell.",
   not_audited_class: "The audit of this microscope does not release answers of this class at this confidence.",
+  audit_sample: "The audit of this microscope releases this answer; it is one of the sample that a person checks all the same.",
 };
 
 const STAGES_TR = {

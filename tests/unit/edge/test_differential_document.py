@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from orchestrator.edge.differential_document import read_differential, write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.errors import MalformedMessage
+from orchestrator.interop.reporting import has_percentages, notes
+from orchestrator.specimen import ReleasedErrors
 
 EXAMPLES = examples()
 GOOD: dict[str, Any] = json.loads(write_differential(EXAMPLES["too_few_cells"].differential))
@@ -17,6 +20,19 @@ GOOD: dict[str, Any] = json.loads(write_differential(EXAMPLES["too_few_cells"].d
 def test_a_differential_comes_back_as_it_was(name):
     differential = EXAMPLES[name].differential
     assert read_differential(write_differential(differential)) == differential
+
+
+@pytest.mark.parametrize(("ended", "says"), [(False, "error of the classifier"), (True, "has ended since")])
+def test_what_audits_know_of_the_error_comes_back_and_is_said_in_every_format(ended, says):
+    known = ReleasedErrors({"Neutrophil": 0.04}, ended)
+    example = next(e.differential for e in EXAMPLES.values() if has_percentages(e.differential))
+    of = replace(example, released_errors=known)
+    assert not any(says in note for note in notes(example))
+
+    found = read_differential(write_differential(of))
+
+    assert found == of
+    assert any(says in note for note in notes(found))
 
 
 def test_a_document_of_a_version_that_did_not_hash_profiles_is_read():
@@ -60,6 +76,7 @@ def changed(path: str, value: object) -> bytes:
         (changed("cells.6.decision.label", "Blast"), "unknown label"),
         (changed("cells", None), "no cells"),
         (changed("label_shift", {"Blast": 1.0}), "label_shift"),
+        (changed("released_errors", {"limits": {"Blast": 0.1}, "ended": False}), "released_errors"),
     ],
 )
 def test_what_is_no_differential_is_told_by_its_place(data, problem):
