@@ -222,7 +222,7 @@ def _look(
         yield _Look(
             lab_statistics(prepared.crop),
             None if prepared.cell is None else prepared.cell.size / min(rgb.shape[:2]),
-            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.size)))),
+            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.morphometry)))),
         )
 
 
