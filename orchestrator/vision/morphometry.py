@@ -29,7 +29,7 @@ DENSITIES: Final = (0.02, 2.0)
 """Limits of the cytoplasm's density, in that of the nucleus."""
 
 HUES: Final = (-1.5, 1.5)
-"""Limits of the cytoplasm's hue; of the cells of four devices 998 in 1,000 lie within."""
+"""Limits of the cytoplasm's hue; of the cells of four devices 996 in 1,000 lie within."""
 
 _MIN_LEVEL: Final = 3.0
 _EDGE: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))

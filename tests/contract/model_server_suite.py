@@ -162,7 +162,7 @@ class ModelServerSuite:
     ) -> None:
         own = await server.explain(cell_of((0, 1)))
 
-        measured = await server.explain(cell_of((0, 1), morphometry))
+        measured = await server.explain(cell_of((0, 1), morphometry=morphometry))
         rows = rows_of(cell_of((0, 1)))
         places = np.stack([np.full(4, UNKNOWN, np.float32), morphometry.places()])
         mixed = await server.explain(ViewBatch(rows.images, rows.gain, places))
