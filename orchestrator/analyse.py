@@ -110,7 +110,7 @@ async def analyse(
 
         with stage("predict"):  # one pass through the network classifies and explains
             ask = services.model_server.explain if options.heatmap else services.model_server.classify
-            question = CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.size)
+            question = CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.morphometry)
             prediction = await ask(question)
 
         with stage("route"):

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_contract import CLASS_NAMES, MEASURES, UNKNOWN
 
 UInt8Array = NDArray[np.uint8]
 Float32Array = NDArray[np.float32]
@@ -62,18 +62,44 @@ class ReviewReason:
 
 
 @dataclass(frozen=True, slots=True)
+class Morphometry:
+    """What is measured of a cell, the same on every microscope; each None where it is not to be seen.
+
+    ``size`` is log2 of the nucleus' diameter over the median diameter of the red cells around: -0.5 to 1.
+    The others compare the parts of the cell. ``nucleus_share`` is the logit of the nucleus' share of the
+    cell's area, within 3.9 of 0. ``cytoplasm_density`` is the natural logarithm of the cytoplasm's optical
+    density in green (the median) over the nucleus', from -3.9 (as clear as the field) to 0.7.
+    ``cytoplasm_hue`` is the cytoplasm's density in red over that in green, less the same of the nucleus, from
+    -1.5 to 1.5: above 0 where it is bluer than the nucleus, below where it is redder.
+    """
+
+    size: float | None = None
+    nucleus_share: float | None = None
+    cytoplasm_density: float | None = None
+    cytoplasm_hue: float | None = None
+
+    def places(self) -> Float32Array:
+        """As the model takes it, float32 ``[4]``."""
+        values = (getattr(self, name) for name in MEASURES)
+        return np.array([UNKNOWN if value is None else value for value in values], np.float32)
+
+
+UNMEASURED: Final = Morphometry()
+"""Of a cell of which nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
 class CellViews:
     """One image and the views of it that a model server is asked about.
 
     ``image`` is uint8 ``[224, 224, 3]``; ``codes``, 1 to 8 of them, are places in
-    :data:`orchestrator.views.VIEWS`. ``size`` is the log2 of the nucleus's diameter over the median red
-    cell's, None where it is not known. ``head`` is the site's linear head as its difference from the model's,
+    :data:`orchestrator.views.VIEWS`. ``head`` is the site's linear head as its difference from the model's,
     float32 ``[F + 1, 5]``, None where the model's own decides.
     """
 
     image: UInt8Array
     codes: tuple[int, ...]
-    size: float | None = None
+    morphometry: Morphometry = UNMEASURED
     head: Float32Array | None = None
 
     def __len__(self) -> int:
@@ -88,13 +114,13 @@ class CellViews:
 class ViewBatch:
     """Rows as they are, in the layout of the model contract.
 
-    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``size`` float32 ``[N]`` or None
-    where none is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
+    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``morphometry`` float32 ``[N, 4]``
+    or None where nothing is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
     """
 
     images: UInt8Array
     gain: Float32Array
-    size: Float32Array | None = None
+    morphometry: Float32Array | None = None
     head: Float32Array | None = None
 
     def __len__(self) -> int:
@@ -105,7 +131,7 @@ class ViewBatch:
         return ViewBatch(
             self.images[first:last],
             self.gain[first:last],
-            None if self.size is None else self.size[first:last],
+            None if self.morphometry is None else self.morphometry[first:last],
             None if self.head is None else self.head[first:last],
         )
 

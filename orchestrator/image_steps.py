@@ -12,6 +12,7 @@ from orchestrator.domain import (
     CellOutlines,
     Float32Array,
     Focus,
+    Morphometry,
     Overlay,
     ReviewReason,
     UInt8Array,
@@ -30,15 +31,14 @@ from orchestrator.vision.tta import TtaMode
 @dataclass(frozen=True, slots=True)
 class PreparedCell:
     """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
-    sees, ``pixels``, uint8 ``[224, 224, 3]``; ``size`` is the nucleus' in red cells (see
-    :class:`~orchestrator.vision.preprocessing.PreprocessedCell`), ``image_sha256`` that of the payload, hex.
+    sees, ``pixels``, uint8 ``[224, 224, 3]``; ``image_sha256`` is that of the payload, hex.
     """
 
     rgb: UInt8Array
     masks: CellMasks
     window: Window
     pixels: UInt8Array
-    size: float | None
+    morphometry: Morphometry
     image_sha256: str
     quality: tuple[ReviewReason, ...]
 
@@ -78,7 +78,7 @@ def prepare(
     with stage("quality"):
         reasons = quality.assess_located(rgb, cell.cell, usual)
     return PreparedCell(
-        rgb, cell.masks, cell.window, cell.pixels, cell.size, sha256(payload).hexdigest(), reasons
+        rgb, cell.masks, cell.window, cell.pixels, cell.morphometry, sha256(payload).hexdigest(), reasons
     )
 
 

@@ -12,10 +12,12 @@ Inputs; ``main``, ``aux``, ``classify`` and ``gradcam`` take the first two, ``se
     float32 ``[N]``, brightness factor of each row, applied in the graph as
     ``clip(images / 255 * gain, 0, 1)``. 1.0 leaves a row as it is; the brightness views of the
     test-time augmentation use 1.1 and 0.9 without a second rounding to uint8.
-``size``
-    float32 ``[N]``, s = log2 of the nucleus's diameter over the median red cell's; :data:`UNKNOWN_SIZE` where
-    it is not known. Evidence and nothing else: ``[1, s, s^2] @ size_evidence`` is added to the logits, with
-    the model's own ``size_evidence`` ``[3, 5]``; nothing is added where s is unknown.
+``morphometry``
+    float32 ``[N, 4]``, what was measured of the cell, in the places of :data:`MEASURES`;
+    :data:`UNKNOWN` in each that is not to be seen. Evidence and nothing else, by two tables of the model's
+    own. Of the size s ``[1, s, s^2] @ size_evidence`` ``[3, 5]`` is added to the logits, where it is known.
+    Of the others, x1 to x3, ``[1, x1, x2, x3, x1^2, x1 x2, x1 x3, x2^2, x2 x3, x3^2] @ appearance_evidence``
+    ``[10, 5]``, where all three are.
 ``head``
     float32 ``[N, F + 1, 5]``, a site's linear head as its difference from the model's:
     ``[features, 1] @ head`` is added to the logits of the row. Zeros are the model's own head.
@@ -27,7 +29,7 @@ Inputs; ``main``, ``aux``, ``classify`` and ``gradcam`` take the first two, ``se
 ``codes``
     int32 ``[N, 8]``, in each place the number of a view of :data:`orchestrator.views.VIEWS`, or
     :data:`NO_VIEW`, of which nothing is computed and every output is zero.
-``size``, ``head``
+``morphometry``, ``head``
     as above, for all views of the image.
 
 Outputs; those of ``views`` have a dimension of the eight places after the first:
@@ -47,8 +49,8 @@ Outputs; those of ``views`` have a dimension of the eight places after the first
     channels of the maps without.
 ``cams``
     float32 ``[N, 5, 7, 7]``, non-negative, guided Grad-CAM of each class with respect to its logit, the
-    site's part of it included (``size`` has no map); so that one pass through the network both classifies and
-    explains, whichever class is decided on later.
+    site's part of it included (``morphometry`` has no map); so that one pass through the network both
+    classifies and explains, whichever class is decided on later.
 ``conv_maps``
     float32 ``[N, 7, 7, C]``, the last convolution maps of the backbone (after its final ReLU); their number
     is the backbone's own, 1,024 of DenseNet121 and 1,280 of EfficientNet-Lite.
@@ -77,11 +79,14 @@ NUM_VIEWS: Final = 8
 NO_VIEW: Final = -1
 """The code of a place in which no view is wanted."""
 
-UNKNOWN_SIZE: Final = -100.0
-"""The ``size`` of a cell whose size is not known."""
+MEASURES: Final = ("size", "nucleus_share", "cytoplasm_density", "cytoplasm_hue")
+"""Places of ``morphometry``, as :class:`orchestrator.domain.Morphometry` explains them."""
 
-LARGEST_UNKNOWN_SIZE: Final = -50.0
-"""Every size up to this one counts as unknown: no cell is 2^-50 of a red cell."""
+UNKNOWN: Final = -100.0
+"""What stands in a place of ``morphometry`` that is not to be seen."""
+
+LARGEST_UNKNOWN: Final = -50.0
+"""All up to this one, and NaN, counts as unknown: no cell measures so little of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ def admitted(
 
 IMAGES: Final = TensorSpec("images", "uint8", (None, IMAGE_SIZE, IMAGE_SIZE, 3))
 GAIN: Final = TensorSpec("gain", "float32", (None,))
-SIZE: Final = TensorSpec("size", "float32", (None,))
+MORPHOMETRY: Final = TensorSpec("morphometry", "float32", (None, len(MEASURES)))
 HEAD: Final = TensorSpec("head", "float32", (None, None, NUM_CLASSES))
 IMAGE: Final = TensorSpec("image", "uint8", IMAGES.shape)
 CODES: Final = TensorSpec("codes", "int32", (None, NUM_VIEWS))
@@ -158,9 +163,9 @@ SIGNATURES: Final = MappingProxyType(
         "aux": Signature(_ROWS, (AUX_OUT,)),
         "classify": Signature(_ROWS, _CLASSIFIED),
         "gradcam": Signature(_ROWS, (*_CLASSIFIED, CAMS, CONV_MAPS)),
-        ROWS_SIGNATURE: Signature((*_ROWS, SIZE, HEAD), _SERVED),
+        ROWS_SIGNATURE: Signature((*_ROWS, MORPHOMETRY, HEAD), _SERVED),
         VIEWS_SIGNATURE: Signature(
-            (IMAGE, CODES, SIZE, HEAD), tuple(spec.with_places(NUM_VIEWS) for spec in _SERVED)
+            (IMAGE, CODES, MORPHOMETRY, HEAD), tuple(spec.with_places(NUM_VIEWS) for spec in _SERVED)
         ),
     }
 )

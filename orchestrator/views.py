@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, Question, ViewBatch
-from orchestrator.model_contract import NUM_VIEWS, UNKNOWN_SIZE
+from orchestrator.model_contract import NUM_VIEWS, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def rows_of(question: Question) -> ViewBatch:
     return ViewBatch(
         images=np.stack([view.apply(question.image) for view in views]),
         gain=np.array([view.gain for view in views], np.float32),
-        size=None if question.size is None else np.full(rows, question.size, np.float32),
+        morphometry=np.tile(question.morphometry.places(), (rows, 1)),
         head=None if question.head is None else np.broadcast_to(question.head, (rows, *question.head.shape)),
     )
 
@@ -81,7 +81,7 @@ def stacked(questions: Sequence[Question]) -> ViewBatch:
     return ViewBatch(
         np.concatenate([part.images for part in parts]),
         np.concatenate([part.gain for part in parts]),
-        _filled([part.size for part in parts], parts, UNKNOWN_SIZE),
+        _filled([part.morphometry for part in parts], parts, UNKNOWN),
         _filled([part.head for part in parts], parts, 0.0),
     )
 

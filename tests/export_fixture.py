@@ -29,8 +29,10 @@ class ExportedModel:
         return self.model_dir / "1"
 
 
-SIZE_EVIDENCE = np.random.default_rng(7).normal(size=(3, 5)).astype(np.float32)
-"""What a cell's size speaks for, in every export."""
+SIZE_EVIDENCE, APPEARANCE_EVIDENCE = (
+    np.random.default_rng(7).normal(size=(rows, 5)).astype(np.float32) for rows in (3, 10)
+)
+"""What a cell's measures speak for, in every export."""
 
 _EXPORTS: dict[str, ExportedModel] = {}
 
@@ -79,6 +81,7 @@ def _exported(
         from tests.random_images import varied_images
         from tests.random_weights import calibrate, randomise
         from training.export import export_model
+        from training.morphometric_evidence import MorphometricEvidence
 
         # Every run has the same network: with some initial weights a class answers nearly the same for every
         # image.
@@ -91,7 +94,7 @@ def _exported(
             repository,
             version=1,
             check_images=varied_images(3, 224, seed=2),
-            size_evidence=SIZE_EVIDENCE,
+            evidence=MorphometricEvidence(SIZE_EVIDENCE, APPEARANCE_EVIDENCE),
         )
         _EXPORTS[key] = ExportedModel(model, repository)
     return _EXPORTS[key]

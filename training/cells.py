@@ -131,7 +131,9 @@ def look(
             drawn = mask_paths.get(sample.path)
             true = None if drawn is None else window_masks(drawn, prepared.window, rgb.shape)
             scene = Scene(prepared.masks, true, prepared.window, rgb.shape)
-        return _Prepared(sample, reasons, CellViews(prepared.pixels, tta.CODES[mode], prepared.size), scene)
+        return _Prepared(
+            sample, reasons, CellViews(prepared.pixels, tta.CODES[mode], prepared.morphometry), scene
+        )
 
     chunks = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
     with ThreadPoolExecutor() as pool:

@@ -239,7 +239,7 @@ def _look(
             lab_statistics(prepared.crop),
             cell,
             None if cell is None else cell.size / min(rgb.shape[:2]),
-            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.size)))),
+            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.morphometry)))),
             quality.background(rgb),
             None if cell is None else quality.sharpness(rgb, cell.size, (cell.row, cell.column)),
         )

@@ -29,7 +29,7 @@ from orchestrator.model_contract import (
     GAIN,
     HEAD,
     IMAGES,
-    LARGEST_UNKNOWN_SIZE,
+    LARGEST_UNKNOWN,
     LOGITS,
     MAIN_OUT,
     MODEL_NAME,
@@ -50,6 +50,7 @@ from training.classifier import (
 from training.export_check import check_export
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
+from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
 from training.serving_config import write_serving_configs
 from training.warmup import write_warmup_records
 
@@ -65,7 +66,7 @@ def export_model(
     *,
     force: bool = False,
     check_images: UInt8Array | None = None,
-    size_evidence: Float32Array | None = None,
+    evidence: MorphometricEvidence = NO_EVIDENCE,
 ) -> Path:
     """Write ``model`` as ``repository/wbc/<version>`` and check what was written.
 
@@ -80,15 +81,14 @@ def export_model(
         force: replace a version that is there.
         check_images: uint8 ``[N, 224, 224, 3]`` to compare the export and the model on; synthetic
             images where none are given.
-        size_evidence: float32 ``[3, 5]``, what a cell's ``size`` s speaks for: ``[1, s, s^2] @
-            size_evidence`` is added to the logits; nothing where None.
+        evidence: what a cell's ``morphometry`` adds to the logits.
 
     Returns:
         The directory of the version.
 
     Raises:
-        ValueError: ``version`` is not positive, the model does not compute in float32, or the evidence of the
-            size has another shape or holds what is no number.
+        ValueError: ``version`` is not positive, the model does not compute in float32, or the evidence
+            has another shape or holds what is no number.
         FileExistsError: the version is there and ``force`` is not set.
         ContractViolation: the model, or what was written, is not what the contract says, or what was
             written answers otherwise than the model.
@@ -104,9 +104,10 @@ def export_model(
     dtypes = {layer.compute_dtype for layer in (*model.layers, *model.get_layer(BACKBONE_LAYER).layers)}
     if dtypes != {"float32"}:
         raise ValueError(f"expected a model that computes in float32, got {sorted(dtypes)}")
-    evidence = np.zeros((3, NUM_CLASSES), np.float32) if size_evidence is None else size_evidence
-    if evidence.shape != (3, NUM_CLASSES) or not np.isfinite(evidence).all():
-        raise ValueError(f"expected finite evidence of the size, [3, {NUM_CLASSES}], got {evidence.shape}")
+    for name, like in NO_EVIDENCE._asdict().items():
+        table = getattr(evidence, name)
+        if table.shape != like.shape or not np.isfinite(table).all():
+            raise ValueError(f"expected finite evidence of the {name}, {like.shape}, got {table.shape}")
     version_dir = repository / MODEL_NAME / str(version)
     if version_dir.exists() and not force:
         raise FileExistsError(f"version {version} of {MODEL_NAME} is there already; choose another or force")
@@ -128,12 +129,12 @@ def export_model(
     return version_dir
 
 
-def _write_saved_model(model: keras.Model, size_evidence: Float32Array, directory: Path) -> None:
+def _write_saved_model(model: keras.Model, evidence: MorphometricEvidence, directory: Path) -> None:
     # No archive.track(model): it would store every variable a second time, under another name.
     archive = keras.export.ExportArchive()
     sizes = feature_count(model), model.get_layer(CONV_MAPS_LAYER).output.shape[-1]
     network, explain = _network(model), _explanation(model, *sizes)
-    answer = _answer(network, explain, size_evidence, sizes[0])
+    answer = _answer(network, explain, evidence, sizes[0])
     for name, signature in SIGNATURES.items():
         if name == ROWS_SIGNATURE:
             function = answer
@@ -193,19 +194,18 @@ def _rows(
 def _answer(
     network: Callable[[Tensor, Tensor], Outputs],
     explain: Callable[[Tensor, Tensor], Tensor],
-    size_evidence: Float32Array,
+    evidence: MorphometricEvidence,
     features: int,
 ) -> Callable[..., Outputs]:
-    """The signature for rows with what a site and the cell's size add."""
+    """The signature for rows with what a site and the cell's measures add."""
     names = [spec.name for spec in SIGNATURES[ROWS_SIGNATURE].outputs]
 
-    def answer(images: Tensor, gain: Tensor, size: Tensor, head: Tensor) -> Outputs:
+    def answer(images: Tensor, gain: Tensor, morphometry: Tensor, head: Tensor) -> Outputs:
         answers = network(images, gain)
-        known = size > LARGEST_UNKNOWN_SIZE  # false of NaN too
-        s = tf.where(known, size, 0.0)
-        powers = tf.stack([tf.ones_like(s), s, s * s], axis=1) * tf.cast(known, s.dtype)[:, None]
         logits = answers[LOGITS.name] + site_logits(answers[FEATURES.name], head)
-        answers[LOGITS.name] = logits + tf.matmul(powers, tf.constant(size_evidence))
+        size, appearance = morphometry[:, :1], morphometry[:, 1:]
+        logits += _where_known(size, evidence.size) + _where_known(appearance, evidence.appearance)
+        answers[LOGITS.name] = logits
         answers[MAIN_OUT.name] = tf.nn.softmax(answers[LOGITS.name])
         answers[CAMS.name] = explain(answers[CONV_MAPS.name], head)
         return {name: answers[name] for name in names}
@@ -214,10 +214,21 @@ def _answer(
     return tf.function(answer, input_signature=[_tf_spec(spec, features) for spec in inputs], autograph=False)
 
 
+def _where_known(measures: Tensor, table: Float32Array) -> Tensor:
+    """``terms(measures) @ table`` of :mod:`training.morphometric_evidence`; zeros in the rows in which a
+    measure is unknown."""
+    known = tf.reduce_all(measures > LARGEST_UNKNOWN, axis=1, keepdims=True)  # false of NaN too
+    x = tf.where(known, measures, 0.0)
+    first, second = np.triu_indices(x.shape[1])
+    products = tf.gather(x, first, axis=1) * tf.gather(x, second, axis=1)
+    evidence = tf.matmul(tf.concat([tf.ones_like(x[:, :1]), x, products], axis=1), tf.constant(table))
+    return tf.where(known, evidence, 0.0)
+
+
 def _views(answer: Callable[..., Outputs]) -> Callable[..., Outputs]:
     """The signature that makes the rows itself, from an image and the codes of its views."""
 
-    def views(image: Tensor, codes: Tensor, size: Tensor, head: Tensor) -> Outputs:
+    def views(image: Tensor, codes: Tensor, morphometry: Tensor, head: Tensor) -> Outputs:
         places = tf.where(codes >= 0)  # [rows, 2]: which image, and which place of it
         of, code = places[:, 0], tf.gather_nd(codes, places)
 
@@ -230,7 +241,7 @@ def _views(answer: Callable[..., Outputs]) -> Callable[..., Outputs]:
         rows = turned(rows, "up_down", lambda rows: tf.reverse(rows, (1,)))
         rows = turned(rows, "left_right", lambda rows: tf.reverse(rows, (2,)))
         gain = tf.gather(tf.constant([view.gain for view in VIEWS], tf.float32), code)
-        answers = answer(rows, gain, tf.gather(size, of), tf.gather(head, of))
+        answers = answer(rows, gain, tf.gather(morphometry, of), tf.gather(head, of))
         grid = tf.shape(codes, out_type=places.dtype)
         return {
             name: tf.scatter_nd(places, value, tf.concat([grid, tf.shape(value, grid.dtype)[1:]], 0))

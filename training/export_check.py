@@ -23,13 +23,14 @@ from orchestrator.model_contract import (
     IMAGES,
     LOGITS,
     MAIN_OUT,
+    MEASURES,
+    MORPHOMETRY,
     NO_VIEW,
     NUM_CLASSES,
     NUM_VIEWS,
     ROWS_SIGNATURE,
     SIGNATURES,
-    SIZE,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     VIEWS_SIGNATURE,
     TensorSpec,
     admitted,
@@ -37,6 +38,7 @@ from orchestrator.model_contract import (
 from orchestrator.views import VIEWS
 from training.classifier import feature_count, with_served_outputs
 from training.gradcam import autodiff_class_activation_maps
+from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
 
 PROBABILITY_TOLERANCE: Final = 1e-5
 """Largest allowed difference of a probability."""
@@ -57,21 +59,26 @@ CHECK_GAINS: Final = (1.0, 1.1, 0.9)
 HEAD_SCALE: Final = 0.05
 """Standard deviation of the site's head that is tried."""
 
-CHECK_SIZES: Final = (0.7, UNKNOWN_SIZE, -0.2)
+CHECK_MORPHOMETRY: Final = (
+    (0.7, 0.5, -1.0, 0.1),
+    (UNKNOWN, -0.3, -0.4, 0.4),
+    (-0.2, 1.2, UNKNOWN, -0.2),
+)
+"""All known, the size not, and one of the three that count together not."""
 
 
 def check_export(
     version_dir: Path,
     model: keras.Model,
     images: UInt8Array | None = None,
-    size_evidence: Float32Array | None = None,
+    evidence: MorphometricEvidence = NO_EVIDENCE,
 ) -> None:
     """Load the SavedModel in ``version_dir`` with TensorFlow and compare it with ``model``.
 
     Checked are the signatures' names, dtypes and shapes against the contract; every output of every
     signature against the Keras model, and Grad-CAM against automatic differentiation, on ``images``
     (uint8 ``[N, 224, 224, 3]``, or synthetic ones) at several gains, with the model's head and with another,
-    sizes known and unknown (``size_evidence`` is that of the export); the views made in the graph against
+    measures known and unknown (``evidence`` is that of the export); the views made in the graph against
     those made here; and that each parameter is stored exactly once. Made for the CPU: a GPU's TF32
     convolutions differ by more than these tolerances.
 
@@ -108,15 +115,16 @@ def check_export(
             _check_answers(name, _answers(saved, name, feed), expected)
 
     own = np.zeros((len(rows), feature_count(model) + 1, NUM_CLASSES), np.float32)
-    unknown = np.full(len(rows), UNKNOWN_SIZE, np.float32)
+    unknown = np.full((len(rows), len(MEASURES)), UNKNOWN, np.float32)
     _check_answers(
-        ROWS_SIGNATURE, _answers(saved, ROWS_SIGNATURE, feed | {SIZE.name: unknown, HEAD.name: own}), expected
+        ROWS_SIGNATURE,
+        _answers(saved, ROWS_SIGNATURE, feed | {MORPHOMETRY.name: unknown, HEAD.name: own}),
+        expected,
     )
-    size = np.resize(np.asarray(CHECK_SIZES, np.float32), len(rows))
+    measured = np.resize(np.asarray(CHECK_MORPHOMETRY, np.float32), (len(rows), len(MEASURES)))
     head = np.random.default_rng(1).normal(scale=HEAD_SCALE, size=own.shape).astype(np.float32)
-    site = {SIZE.name: size, HEAD.name: head}
-    evidence = np.zeros((3, NUM_CLASSES), np.float32) if size_evidence is None else size_evidence
-    logits = expected[LOGITS.name] + _site_part(expected[FEATURES.name], size, head, evidence)
+    site = {MORPHOMETRY.name: measured, HEAD.name: head}
+    logits = expected[LOGITS.name] + _site_part(expected[FEATURES.name], head) + evidence.logits(measured)
     adapted = {
         LOGITS.name: logits,
         MAIN_OUT.name: _softmax(logits),
@@ -161,14 +169,9 @@ def _check_answers(
         _check_close(f"{where}: {name}", value, expected[name], tolerance)
 
 
-def _site_part(
-    features: Float32Array, size: Float32Array, head: Float32Array, evidence: Float32Array
-) -> Float32Array:
-    ones = np.ones_like(size)
-    part = np.einsum("nf,nfk->nk", np.concatenate([features, ones[:, None]], axis=1), head)
-    known = size != UNKNOWN_SIZE
-    part[known] += np.stack([ones, size, size**2], axis=1)[known] @ evidence
-    return np.asarray(part, np.float32)
+def _site_part(features: Float32Array, head: Float32Array) -> Float32Array:
+    ones = np.ones((len(features), 1), np.float32)
+    return np.asarray(np.einsum("nf,nfk->nk", np.concatenate([features, ones], axis=1), head), np.float32)
 
 
 def _softmax(logits: Float32Array) -> Float32Array:

@@ -22,12 +22,13 @@ from orchestrator.model_contract import (
     IMAGES,
     LOGITS,
     MAIN_OUT,
+    MEASURES,
     MODEL_NAME,
+    MORPHOMETRY,
     NOT_WBC,
     NUM_CLASSES,
     ROWS_SIGNATURE,
-    SIZE,
-    UNKNOWN_SIZE,
+    UNKNOWN,
 )
 from orchestrator.model_server.fingerprint import model_sha256
 from orchestrator.model_server.openvino_network import OpenVinoNetwork
@@ -60,9 +61,16 @@ def saved_model_predictor(version_dir: Path, *, explain: bool = False) -> Predic
 
     def predict(views: ViewBatch) -> Prediction:
         rows = len(views)
-        size = np.full(rows, UNKNOWN_SIZE, np.float32) if views.size is None else views.size
+        morphometry = views.morphometry
+        if morphometry is None:
+            morphometry = np.full((rows, len(MEASURES)), UNKNOWN, np.float32)
         head = np.zeros((rows, head_rows, NUM_CLASSES), np.float32) if views.head is None else views.head
-        feed = {IMAGES.name: views.images, GAIN.name: views.gain, SIZE.name: size, HEAD.name: head}
+        feed = {
+            IMAGES.name: views.images,
+            GAIN.name: views.gain,
+            MORPHOMETRY.name: morphometry,
+            HEAD.name: head,
+        }
         answer = signature(**{name: tf.constant(value) for name, value in feed.items()})
         return Prediction(
             main_out=answer[MAIN_OUT.name].numpy(),

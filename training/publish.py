@@ -28,6 +28,7 @@ from training.evaluate import chosen_profile
 from training.export import export_model
 from training.metrics import SplitScores
 from training.model_card import ModelCardFacts, write_model_card
+from training.morphometric_evidence import fit_evidence, morphometry_of
 from training.negatives import (
     Negative,
     has_boxes,
@@ -41,7 +42,6 @@ from training.review import ReviewRanking, accuracy_of_the_rest, fit_review_rank
 from training.run_config import PLACES
 from training.run_folder import RunFolder
 from training.serving_path import served_finding
-from training.size_evidence import fit_size_evidence, sizes_of
 from training.true_masks import read_mask_paths
 
 console = Console()
@@ -92,13 +92,12 @@ def publish(
     training, validation = split_parts(samples, config["val_fraction"], config["seed"], validate_device)
     profile = chosen_profile(profile_name)
 
-    evidence = fit_size_evidence(training, sizes_of(training, console))
-    if evidence is None:
-        console.print(
-            "too few cells with red cells around them: a nucleus' size is no evidence in this export"
-        )
+    evidence = fit_evidence(training, morphometry_of(training, console))
+    for name, table in evidence._asdict().items():
+        if not table.any():
+            console.print(f"measured in too few cells: {name} is no evidence in this export")
     version_dir = export_model(
-        keras.models.load_model(checkpoint), repository, version, force=force, size_evidence=evidence
+        keras.models.load_model(checkpoint), repository, version, force=force, evidence=evidence
     )
     predict = saved_model_predictor(version_dir)
 

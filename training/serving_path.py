@@ -39,11 +39,13 @@ def served(rgb: UInt8Array, profile: Profile, predict: Callable[[ViewBatch], Pre
     """As :func:`served_finding`, with what the finding rests on."""
     prepared = preprocess(rgb, profile.recipe)
     reasons = quality.assess_located(rgb, prepared.cell, profile.quality)
-    prediction = predict(rows_of(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.size)))
+    prediction = predict(
+        rows_of(CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.morphometry))
+    )
     finding = route(average(prediction), profile.routing, reasons)
     if profile.tta == "adaptive" and not is_clear(finding, profile.adaptive_margin):
         prediction = joined(
-            prediction, predict(rows_of(CellViews(prepared.pixels, tta.OTHER_CODES, prepared.size)))
+            prediction, predict(rows_of(CellViews(prepared.pixels, tta.OTHER_CODES, prepared.morphometry)))
         )
         finding = route(average(prediction), profile.routing, reasons)
     if prediction.cams is None:

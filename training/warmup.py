@@ -21,11 +21,11 @@ from orchestrator.model_contract import (
     IMAGE,
     IMAGES,
     MODEL_NAME,
+    MORPHOMETRY,
     NO_VIEW,
     NUM_VIEWS,
     SIGNATURES,
-    SIZE,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     VIEWS_SIGNATURE,
     TensorSpec,
 )
@@ -35,7 +35,13 @@ WARMUP_FILE: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 WARMUP_VIEWS: Final = ((1, 1), (1, NUM_VIEWS), (4, NUM_VIEWS))
 """Images, and views of each, of the records of the signature ``views``."""
 
-_VALUES: Final[Mapping[TensorSpec, Any]] = {IMAGES: 128, IMAGE: 128, GAIN: 1.0, SIZE: UNKNOWN_SIZE, HEAD: 0.0}
+_VALUES: Final[Mapping[TensorSpec, Any]] = {
+    IMAGES: 128,
+    IMAGE: 128,
+    GAIN: 1.0,
+    MORPHOMETRY: UNKNOWN,
+    HEAD: 0.0,
+}
 
 
 def write_warmup_records(version_dir: Path, features: int) -> Path:

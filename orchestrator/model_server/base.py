@@ -6,6 +6,7 @@ One suite, ``tests/contract/model_server_suite.py``, runs against every implemen
 import math
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question, ViewBatch
@@ -15,11 +16,12 @@ from orchestrator.model_contract import (
     HEAD,
     IMAGE,
     IMAGES,
-    LARGEST_UNKNOWN_SIZE,
+    LARGEST_UNKNOWN,
     MAX_BATCH_SIZE,
+    MEASURES,
+    MORPHOMETRY,
     NUM_CLASSES,
     NUM_VIEWS,
-    SIZE,
 )
 
 
@@ -97,8 +99,10 @@ def _check_cell(cell: CellViews, features: int | None) -> None:
         raise ContractViolation(
             f"expected 1 to {NUM_VIEWS} codes from 0 to {NUM_VIEWS - 1}, received {list(cell.codes)}"
         )
-    if cell.size is not None and not (math.isfinite(cell.size) and cell.size > LARGEST_UNKNOWN_SIZE):
-        raise ContractViolation(f"expected a size of a cell or none, received {cell.size}")
+    for name in MEASURES:
+        value = getattr(cell.morphometry, name)
+        if value is not None and not LARGEST_UNKNOWN < value < math.inf:
+            raise ContractViolation(f"expected a {name} of a cell or none, received {value}")
     if cell.head is not None:
         _check_array(HEAD.name, cell.head, HEAD.dtype, (_head_rows(cell.head, features), NUM_CLASSES))
 
@@ -107,9 +111,11 @@ def _check_rows(views: ViewBatch, features: int | None) -> None:
     rows = len(views.images)
     if not 1 <= rows <= MAX_BATCH_SIZE:
         raise ContractViolation(f"expected 1 to {MAX_BATCH_SIZE} rows, received {rows}")
-    for spec, array in ((IMAGES, views.images), (GAIN, views.gain), (SIZE, views.size)):
+    for spec, array in ((IMAGES, views.images), (GAIN, views.gain), (MORPHOMETRY, views.morphometry)):
         if array is not None:
             _check_array(spec.name, array, spec.dtype, (rows, *spec.shape[1:]))
+    if views.morphometry is not None and np.isposinf(views.morphometry).any():
+        raise ContractViolation(f"expected {MORPHOMETRY.name} that is finite or unknown, received inf")
     if views.head is not None:
         head = views.head
         expected = (rows, _head_rows(head[0] if head.ndim else head, features), NUM_CLASSES)

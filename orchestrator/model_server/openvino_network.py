@@ -30,12 +30,13 @@ from orchestrator.model_contract import (
     IMAGES,
     LOGITS,
     MAIN_OUT,
+    MEASURES,
+    MORPHOMETRY,
     NOT_WBC,
     NUM_CLASSES,
     ROWS_SIGNATURE,
     SIGNATURES,
-    SIZE,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     admitted,
 )
 
@@ -175,12 +176,17 @@ class OpenVinoNetwork:
             self._idle.put(request)
 
     def _inputs(self, views: ViewBatch) -> dict[str, NDArray[Any]]:
-        size, head = views.size, views.head
-        if size is None:
-            size = np.full(len(views), UNKNOWN_SIZE, np.float32)
+        morphometry, head = views.morphometry, views.head
+        if morphometry is None:
+            morphometry = np.full((len(views), len(MEASURES)), UNKNOWN, np.float32)
         if head is None:
             head = np.zeros((len(views), self.features + 1, NUM_CLASSES), np.float32)
-        return {IMAGES.name: views.images, GAIN.name: views.gain, SIZE.name: size, HEAD.name: head}
+        return {
+            IMAGES.name: views.images,
+            GAIN.name: views.gain,
+            MORPHOMETRY.name: morphometry,
+            HEAD.name: head,
+        }
 
     def _current(self, request: "_Request") -> "_Request":
         """The request; another one where the network was compiled anew since."""

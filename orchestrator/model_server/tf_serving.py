@@ -39,15 +39,16 @@ from orchestrator.model_contract import (
     IMAGES,
     LOGITS,
     MAIN_OUT,
+    MEASURES,
     MODEL_NAME,
+    MORPHOMETRY,
     NO_VIEW,
     NOT_WBC,
     NUM_CLASSES,
     NUM_VIEWS,
     ROWS_SIGNATURE,
     SIGNATURES,
-    SIZE,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     VIEWS_SIGNATURE,
 )
 from orchestrator.model_server.base import CircuitOpen, check_question
@@ -344,18 +345,18 @@ class TfServingModelServer:
 def _inputs(question: Question, features: int) -> dict[str, NDArray[Any] | tensor_pb2.TensorProto]:
     inputs: dict[str, NDArray[Any]]
     if isinstance(question, CellViews):
-        rows, size, head = 1, question.size, question.head
+        rows, head = 1, question.head
         codes = np.full((1, NUM_VIEWS), NO_VIEW, np.int32)
         codes[0, : len(question.codes)] = question.codes
         inputs = {IMAGE.name: question.image[np.newaxis], CODES.name: codes}
-        sizes = None if size is None else np.array([size], np.float32)
+        morphometry: Float32Array | None = question.morphometry.places()[np.newaxis]
         heads = None if head is None else head[np.newaxis]
     else:
-        rows, sizes, heads = len(question), question.size, question.head
+        rows, morphometry, heads = len(question), question.morphometry, question.head
         inputs = {IMAGES.name: question.images, GAIN.name: question.gain}
     return {
         **inputs,
-        SIZE.name: filled(UNKNOWN_SIZE, (rows,)) if sizes is None else sizes,
+        MORPHOMETRY.name: filled(UNKNOWN, (rows, len(MEASURES))) if morphometry is None else morphometry,
         HEAD.name: filled(0.0, (rows, features + 1, NUM_CLASSES)) if heads is None else heads,
     }
 

@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 
-from orchestrator.domain import MefVersion, UInt8Array
+from orchestrator.domain import UNMEASURED, MefVersion, Morphometry, UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell
 from orchestrator.vision.foreground import CellMasks, cell_masks
 from orchestrator.vision.found_cell import find_cell, masks_in
 from orchestrator.vision.histogram import percentiles
-from orchestrator.vision.red_cells import relative_size
+from orchestrator.vision.morphometry import measure
 from orchestrator.vision.stain import (
     CALIBRATED_MACENKO,
     LabStatistics,
@@ -50,8 +50,8 @@ class Recipe:
 class PreprocessedCell:
     """``pixels`` (what the model sees) and ``crop`` (the same window, colours untouched) are uint8
     ``[224, 224, 3]``; ``masks`` are those of ``crop``; ``window`` is where they lie in the original frame;
-    ``cell`` is None where no cell was found, and the window is then the whole frame. ``size`` is log2 of the
-    nucleus' diameter over that of the red cells around it; None where it is not to be seen, and of v1 to v5.
+    ``cell`` is None where no cell was found, and the window is then the whole frame. ``morphometry``
+    is of v6 alone: of v1 to v5 nothing is measured.
     """
 
     pixels: UInt8Array
@@ -59,7 +59,7 @@ class PreprocessedCell:
     masks: CellMasks
     window: Window
     cell: CellLocation | None
-    size: float | None
+    morphometry: Morphometry
 
 
 def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
@@ -74,8 +74,8 @@ def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
     masks = masks_in(found, window, IMAGE_SIZE) if is_found_once else cell_masks(crop)
-    size = None if found is None else relative_size(rgb, found)
-    return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell, size)
+    measured = UNMEASURED if found is None else measure(rgb, found)
+    return PreprocessedCell(enhance(crop, recipe, masks), crop, masks, window, cell, measured)
 
 
 def enhance(crop: UInt8Array, recipe: Recipe, masks: CellMasks | None = None) -> UInt8Array:

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator.deadline import deadline
-from orchestrator.domain import CellViews, Question, ViewBatch
+from orchestrator.domain import UNMEASURED, CellViews, Morphometry, Question, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
-from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME, UNKNOWN_SIZE
+from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME, UNKNOWN
 from orchestrator.model_server.base import ModelServer
 from orchestrator.views import rows_of
 from tests.random_images import varied_images
@@ -31,10 +31,10 @@ IMAGE = varied_images(1, 224, seed=4)[0]
 def cell_of(
     codes: tuple[int, ...],
     seed: int = 4,
-    size: float | None = None,
+    morphometry: Morphometry = UNMEASURED,
     head: NDArray[np.float32] | None = None,
 ) -> CellViews:
-    return CellViews(varied_images(1, 224, seed)[0], codes, size, head)
+    return CellViews(varied_images(1, 224, seed)[0], codes, morphometry, head)
 
 
 class ModelServerSuite:
@@ -152,23 +152,30 @@ class ModelServerSuite:
 
         np.testing.assert_allclose(moved.logits - own.logits, head[-1:], atol=1e-3)
 
-    async def test_a_known_size_is_evidence_and_an_unknown_one_none(self, server: ModelServer) -> None:
+    @pytest.mark.parametrize(
+        "morphometry",
+        [Morphometry(size=0.8), Morphometry(None, 0.6, -0.9, 0.2), Morphometry(0.8, 0.6, -0.9, 0.2)],
+        ids=["size", "appearance", "both"],
+    )
+    async def test_what_is_measured_of_a_cell_is_evidence_and_what_is_unknown_none(
+        self, server: ModelServer, morphometry: Morphometry
+    ) -> None:
         own = await server.explain(cell_of((0, 1)))
 
-        sized = await server.explain(cell_of((0, 1), size=0.8))
+        measured = await server.explain(cell_of((0, 1), morphometry=morphometry))
         rows = rows_of(cell_of((0, 1)))
-        sizes = np.array([UNKNOWN_SIZE, 0.8], np.float32)
-        mixed = await server.explain(ViewBatch(rows.images, rows.gain, sizes))
+        places = np.stack([np.full(4, UNKNOWN, np.float32), morphometry.places()])
+        mixed = await server.explain(ViewBatch(rows.images, rows.gain, places))
 
-        moved = sized.logits - own.logits
+        moved = measured.logits - own.logits
         assert np.abs(moved).max() > 0.1
         np.testing.assert_allclose(moved[0], moved[1], atol=1e-3)  # whatever the view
         np.testing.assert_allclose(mixed.logits[0], own.logits[0], atol=1e-3)
-        np.testing.assert_allclose(mixed.logits[1], sized.logits[1], atol=1e-3)
-        np.testing.assert_array_equal(sized.main_out.argmax(axis=1), sized.logits.argmax(axis=1))
-        assert sized.cams is not None
+        np.testing.assert_allclose(mixed.logits[1], measured.logits[1], atol=1e-3)
+        np.testing.assert_array_equal(measured.main_out.argmax(axis=1), measured.logits.argmax(axis=1))
+        assert measured.cams is not None
         assert own.cams is not None
-        np.testing.assert_allclose(sized.cams, own.cams, atol=1e-3 * own.cams.max())
+        np.testing.assert_allclose(measured.cams, own.cams, atol=1e-3 * own.cams.max())
 
     async def test_sites_that_ask_at_once_have_each_their_own_head(self, server: ModelServer) -> None:
         width = (await server.classify(cell_of((0,)))).features.shape[1]
@@ -243,8 +250,14 @@ class ModelServerSuite:
                 r"expected gain as float32\[2\], received float32\[1\]",
             ),
             (
-                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.ones(2, np.float32)),
-                r"expected size as float32\[1\], received float32\[2\]",
+                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.ones((1, 3), np.float32)),
+                r"expected morphometry as float32\[1, 4\], received float32\[1, 3\]",
+            ),
+            (
+                ViewBatch(
+                    IMAGE[np.newaxis], np.ones(1, np.float32), np.array([[0, 0, np.inf, 0]], np.float32)
+                ),
+                "expected morphometry that is finite or unknown, received inf",
             ),
             (
                 ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), head=np.zeros((2, 4, 5), np.float32)),
@@ -258,8 +271,18 @@ class ModelServerSuite:
                 CellViews(IMAGE[:200], (0,)),
                 r"expected image as uint8\[224, 224, 3\], received uint8\[200, 224, 3\]",
             ),
-            (CellViews(IMAGE, (0,), size=float("nan")), "expected a size of a cell or none, received nan"),
-            (CellViews(IMAGE, (0,), size=UNKNOWN_SIZE), "expected a size of a cell or none"),
+            (
+                CellViews(IMAGE, (0,), Morphometry(size=float("nan"))),
+                "expected a size of a cell or none, received nan",
+            ),
+            (
+                CellViews(IMAGE, (0,), Morphometry(cytoplasm_hue=float("inf"))),
+                "expected a cytoplasm_hue of a cell or none, received inf",
+            ),
+            (
+                CellViews(IMAGE, (0,), Morphometry(nucleus_share=UNKNOWN)),
+                "expected a nucleus_share of a cell or none, received -100",
+            ),
             (
                 CellViews(IMAGE, (0,), head=np.zeros((3, 4), np.float32)),
                 r"expected head as float32\[.*, 5\], received float32\[3, 4\]",

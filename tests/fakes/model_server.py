@@ -7,7 +7,7 @@ import numpy as np
 from orchestrator.deadline import remaining_s
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
-from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, LARGEST_UNKNOWN_SIZE, MODEL_NAME, NUM_CLASSES
+from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, LARGEST_UNKNOWN, MODEL_NAME, NUM_CLASSES
 from orchestrator.model_server.base import check_question
 from orchestrator.views import rows_of
 
@@ -27,7 +27,7 @@ class FakeModelServer:
     """Answers from the mean colour of each row, and explains by where that colour is.
 
     Deterministic, row by row. The mean colour is the features, and its directions the head, to which that of
-    a site is added; a size speaks for the classes in the order of theirs, less red against a white cell.
+    a site is added; each measure of a cell speaks for the classes in their order.
     """
 
     def __init__(self, identity: ModelIdentity = IDENTITY) -> None:
@@ -55,9 +55,9 @@ class FakeModelServer:
         views = rows_of(question)
         features = _tiles(views).mean(axis=(1, 2))
         logits = 4.0 * features @ _DIRECTIONS.T
-        if views.size is not None:
-            known = np.where(views.size > LARGEST_UNKNOWN_SIZE, views.size, 0.0)
-            logits = logits + np.outer(known, np.arange(NUM_CLASSES))
+        if views.morphometry is not None:
+            known = np.where(views.morphometry > LARGEST_UNKNOWN, views.morphometry, 0.0)
+            logits = logits + np.outer(known.sum(axis=1), np.arange(NUM_CLASSES))
         if views.head is not None:
             logits = logits + np.einsum("nf,nfk->nk", features, views.head[:, :-1]) + views.head[:, -1]
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

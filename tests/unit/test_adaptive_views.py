@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
-from orchestrator.domain import Finding, ModelIdentity, ReviewReason, ViewBatch, joined
+from orchestrator.domain import Finding, ModelIdentity, Morphometry, ReviewReason, ViewBatch, joined
 from orchestrator.image_steps import Drawing
 from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
@@ -36,13 +36,13 @@ class CountingModelServer(FakeModelServer):
     def __init__(self, *, changes: bool = False) -> None:
         super().__init__()
         self.rows: list[int] = []
-        self.sizes: list[float | None] = []
+        self.measured: list[Morphometry] = []
         self.changes = changes
 
     async def classify(self, views):
         prediction = await super().classify(views)
         self.rows.append(len(views))
-        self.sizes.append(views.size)
+        self.measured.append(views.morphometry)
         if not self.changes or len(self.rows) == 1:
             return prediction
         return dataclasses.replace(prediction, model=ModelIdentity("wbc", 2, None))
@@ -173,13 +173,13 @@ def _views(rows, level):
     return ViewBatch(np.full((rows, 224, 224, 3), level, np.uint8), np.ones(rows, np.float32))
 
 
-async def test_the_model_is_told_the_nucleus_size_in_red_cells_with_every_view(synthetic_cell):
+async def test_the_model_is_told_what_was_measured_of_the_cell_with_every_view(synthetic_cell):
     rgb = synthetic_cell("Neutrophil", seed=1)
-    size = preprocess(rgb, PROFILE.recipe).size
+    measured = preprocess(rgb, PROFILE.recipe).morphometry
     server = CountingModelServer()
 
     await analysed(image_file(rgb), server, NEVER_CLEAR)
 
-    assert size is not None
+    assert None not in dataclasses.astuple(measured)
     assert server.rows == [1, 7]
-    assert server.sizes == [size, size]
+    assert server.measured == [measured, measured]

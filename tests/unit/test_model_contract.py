@@ -6,10 +6,10 @@ from orchestrator.model_contract import (
     CONV_MAPS,
     FEATURES,
     HEAD,
-    LARGEST_UNKNOWN_SIZE,
+    LARGEST_UNKNOWN,
     MAIN_OUT,
     SIGNATURES,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     admitted,
 )
 
@@ -58,5 +58,5 @@ def test_the_views_of_an_image_answer_in_eight_places():
     assert shapes.keys() == {spec.name for spec in SIGNATURES["serving_default"].outputs}
 
 
-def test_the_size_that_says_unknown_counts_as_unknown():
-    assert UNKNOWN_SIZE <= LARGEST_UNKNOWN_SIZE
+def test_what_says_unknown_counts_as_unknown():
+    assert UNKNOWN <= LARGEST_UNKNOWN

@@ -223,8 +223,8 @@ class TestRefusals:
             await EmbeddedModelServer(tmp_path, threads=1).start()
 
     async def test_a_model_whose_answers_are_no_probabilities(self, tmp_path: Path) -> None:
-        def of_zeros(images: Any, gain: Any, size: Any, head: Any) -> dict[str, Any]:
-            gain = gain + 0 * size + 0 * keras.ops.sum(head, axis=(1, 2))
+        def of_zeros(images: Any, gain: Any, morphometry: Any, head: Any) -> dict[str, Any]:
+            gain = gain + 0 * keras.ops.sum(morphometry, axis=1) + 0 * keras.ops.sum(head, axis=(1, 2))
             zero = (
                 gain[:, None] * 0.0
                 + keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3))[:, None] * 0

@@ -18,18 +18,21 @@ from orchestrator.model_contract import (
     MAX_BATCH_SIZE,
     MODEL_NAME,
     SIGNATURES,
-    UNKNOWN_SIZE,
+    UNKNOWN,
     admitted,
 )
 from orchestrator.views import VIEWS
-from tests.export_fixture import SIZE_EVIDENCE, ExportedModel, small_classifier
+from tests.export_fixture import APPEARANCE_EVIDENCE, SIZE_EVIDENCE, ExportedModel, small_classifier
 from tests.random_images import varied_images
 from tests.random_weights import randomise
 from training.classifier import build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
 from training.gradcam import autodiff_class_activation_maps
+from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
 from training.warmup import WARMUP_FILE
+
+NOTHING = [UNKNOWN] * 4
 
 
 def warmup_requests(version_dir: Path) -> list[Any]:
@@ -103,17 +106,19 @@ class TestWhatASiteAdds:
     def signatures(self, small_exported_model: ExportedModel) -> Any:
         return loaded(small_exported_model.version_dir).signatures
 
-    def ask(self, signatures: Any, head: Any = None, size: Any = None) -> dict[str, NDArray[np.float32]]:
+    def ask(
+        self, signatures: Any, head: Any = None, morphometry: Any = None
+    ) -> dict[str, NDArray[np.float32]]:
         rows = len(self.IMAGES)
         answers = signatures["serving_default"](
             images=tf.constant(self.IMAGES),
             gain=tf.ones(rows),
-            size=tf.fill([rows], UNKNOWN_SIZE) if size is None else tf.constant(size, tf.float32),
+            morphometry=tf.constant([NOTHING] * rows if morphometry is None else morphometry, tf.float32),
             head=tf.zeros([rows, 257, 5]) if head is None else tf.constant(head, tf.float32),
         )
         return {name: value.numpy() for name, value in answers.items()}
 
-    def test_a_head_of_zeros_and_an_unknown_size_leave_the_models_own_answer(self, signatures: Any) -> None:
+    def test_a_head_of_zeros_and_unknown_measures_leave_the_models_own_answer(self, signatures: Any) -> None:
         plain = signatures["gradcam"](images=tf.constant(self.IMAGES), gain=tf.ones(2))
 
         served = self.ask(signatures)
@@ -156,7 +161,7 @@ class TestWhatASiteAdds:
     def test_the_size_is_evidence_by_its_powers_where_it_is_known(self, signatures: Any) -> None:
         own = self.ask(signatures)
 
-        sized = self.ask(signatures, size=[0.8, -60.0])
+        sized = self.ask(signatures, morphometry=[[0.8, *NOTHING[1:]], [-60.0, *NOTHING[1:]]])
 
         evidence = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
         np.testing.assert_allclose(sized["logits"][0], own["logits"][0] + evidence, atol=1e-4)
@@ -164,20 +169,46 @@ class TestWhatASiteAdds:
         np.testing.assert_array_equal(sized["logits"][1], own["logits"][1])
         np.testing.assert_array_equal(sized["cams"], own["cams"])
 
-    def test_a_size_that_is_no_number_counts_as_unknown(self, signatures: Any) -> None:
-        sized = self.ask(signatures, size=[np.nan, np.nan])
+    def test_the_appearance_is_evidence_by_all_products_beside_the_size(self, signatures: Any) -> None:
+        own = self.ask(signatures)
+        a, b, c = 0.5, -0.75, 0.25
 
-        np.testing.assert_array_equal(sized["logits"], self.ask(signatures)["logits"])
+        seen = self.ask(signatures, morphometry=[[UNKNOWN, a, b, c], [0.8, a, b, c]])
+
+        products = [1.0, a, b, c, a * a, a * b, a * c, b * b, b * c, c * c]
+        appearance = np.array(products, np.float32) @ APPEARANCE_EVIDENCE
+        size = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
+        np.testing.assert_allclose(seen["logits"][0], own["logits"][0] + appearance, atol=1e-4)
+        np.testing.assert_allclose(seen["logits"][1], own["logits"][1] + appearance + size, atol=1e-4)
+        np.testing.assert_allclose(seen["main_out"], softmax(seen["logits"]), atol=1e-6)
+        np.testing.assert_array_equal(seen["cams"], own["cams"])
+
+    @pytest.mark.parametrize("place", [1, 2, 3])
+    @pytest.mark.parametrize("unknown", [UNKNOWN, -50.0, np.nan])
+    def test_where_one_measure_of_the_appearance_is_unknown_it_adds_nothing(
+        self, signatures: Any, place: int, unknown: float
+    ) -> None:
+        morphometry = np.array([[UNKNOWN, 0.5, -0.75, 0.25]] * 2, np.float32)
+        morphometry[:, place] = unknown
+
+        seen = self.ask(signatures, morphometry=morphometry)
+
+        np.testing.assert_array_equal(seen["logits"], self.ask(signatures)["logits"])
+
+    def test_what_is_no_number_counts_as_unknown(self, signatures: Any) -> None:
+        seen = self.ask(signatures, morphometry=np.full((2, 4), np.nan))
+
+        np.testing.assert_array_equal(seen["logits"], self.ask(signatures)["logits"])
 
     def test_views_of_an_image_are_answered_as_the_rows_that_numpy_makes(self, signatures: Any) -> None:
         codes = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [-1, 5, -1, -1, 6, -1, 0, -1]], np.int32)
         head = np.random.default_rng(3).normal(scale=0.05, size=(2, 257, 5)).astype(np.float32)
-        size = np.array([0.4, UNKNOWN_SIZE], np.float32)
+        morphometry = np.array([[0.4, 0.6, -0.9, 0.2], NOTHING], np.float32)
 
         answers = signatures["views"](
             image=tf.constant(self.IMAGES),
             codes=tf.constant(codes),
-            size=tf.constant(size),
+            morphometry=tf.constant(morphometry),
             head=tf.constant(head),
         )
 
@@ -188,7 +219,7 @@ class TestWhatASiteAdds:
         expected = signatures["serving_default"](
             images=tf.constant(rows),
             gain=tf.constant(gain),
-            size=tf.constant(size[of]),
+            morphometry=tf.constant(morphometry[of]),
             head=tf.constant(head[of]),
         )
         assert set(answers) == set(expected)
@@ -207,20 +238,28 @@ class TestWhatASiteAdds:
         answers = signatures["views"](
             image=tf.constant(self.IMAGES),
             codes=tf.fill([2, 8], -1),
-            size=tf.fill([2], UNKNOWN_SIZE),
+            morphometry=tf.fill([2, 4], UNKNOWN),
             head=tf.zeros([2, 257, 5]),
         )
 
         assert all(value.shape[:2] == (2, 8) and not value.numpy().any() for value in answers.values())
 
     @pytest.mark.parametrize(
-        "evidence", [np.zeros((2, 5), np.float32), np.full((3, 5), np.nan, np.float32)], ids=["shape", "nan"]
+        ("name", "table"),
+        [
+            ("size", np.zeros((2, 5), np.float32)),
+            ("size", np.full((3, 5), np.nan, np.float32)),
+            ("appearance", np.zeros((3, 5), np.float32)),
+        ],
+        ids=["shape", "nan", "appearance"],
     )
     def test_evidence_of_another_kind_is_refused(
-        self, small_exported_model: ExportedModel, tmp_path: Path, evidence: NDArray[np.float32]
+        self, small_exported_model: ExportedModel, tmp_path: Path, name: str, table: NDArray[np.float32]
     ) -> None:
-        with pytest.raises(ValueError, match="finite evidence of the size"):
-            export_model(small_exported_model.model, tmp_path, 1, size_evidence=evidence)
+        with pytest.raises(ValueError, match=f"finite evidence of the {name}"):
+            export_model(
+                small_exported_model.model, tmp_path, 1, evidence=NO_EVIDENCE._replace(**{name: table})
+            )
 
 
 class TestRefusals:
@@ -300,7 +339,13 @@ class TestTheCheck:
         with pytest.raises(ContractViolation, match="classify: logits: expected at most"):
             check_export(small_exported_model.version_dir, other, varied_images(2, 224))
 
-    def test_evidence_of_another_size_is_found_out(self, small_exported_model: ExportedModel) -> None:
+    @pytest.mark.parametrize(("name", "rows"), [("size", 3), ("appearance", 10)])
+    def test_other_evidence_is_found_out(
+        self, small_exported_model: ExportedModel, name: str, rows: int
+    ) -> None:
+        evidence = MorphometricEvidence(SIZE_EVIDENCE, APPEARANCE_EVIDENCE)
+        other = np.tile(np.arange(5, dtype=np.float32), (rows, 1))
+
         with pytest.raises(
             ContractViolation, match=r"serving_default of a site: (main_out|logits): expected"
         ):
@@ -308,7 +353,7 @@ class TestTheCheck:
                 small_exported_model.version_dir,
                 small_exported_model.model,
                 varied_images(2, 224),
-                np.tile(np.arange(5, dtype=np.float32), (3, 1)),
+                evidence._replace(**{name: other}),
             )
 
     def test_a_missing_signature_is_found_out(
@@ -398,7 +443,7 @@ class TestWarmUp:
             assert tuple(images.shape)[1:] == (224, 224, 3)
             assert int(tf.reduce_min(images)) == int(tf.reduce_max(images)) == 128
             assert {len(value) for value in (*feed.values(), *answers.values())} == {len(images)}
-            for name, value in (("gain", 1.0), ("size", UNKNOWN_SIZE), ("head", 0.0)):
+            for name, value in (("gain", 1.0), ("morphometry", UNKNOWN), ("head", 0.0)):
                 np.testing.assert_array_equal(feed.get(name, value), value)
 
 
