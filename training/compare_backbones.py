@@ -77,8 +77,9 @@ CANDIDATES: Final[dict[str, Candidate]] = {
     "DenseNet121": Candidate("DenseNet121"),
     "DenseNet121+attention": Candidate("DenseNet121", attention=True, med_swish=True),
     "Compact+attention": Candidate("Compact", attention=True, med_swish=True),
+    "EfficientNetLite0+attention": Candidate("EfficientNetLite0", attention=True, med_swish=True),
 }
-"""The reference's five, plain; its own network; ours."""
+"""The reference's five, plain; its own network; ours, up to version 5 and from version 6."""
 
 
 def compare(

@@ -44,8 +44,8 @@ def compare_backbones(
     """Train several backbones under one protocol; table, CSV and plot of accuracy, size and time.
 
     Networks: VGG16, ResNet50V2, MobileNetV2, EfficientNetB0, DenseNet121 (plain heads), DenseNet121+attention
-    (the reference's, with MedSwish) and Compact+attention. What is finished is not trained again; the best
-    checkpoints stay in the results folder.
+    (the reference's, with MedSwish), Compact+attention and EfficientNetLite0+attention. What is finished is
+    not trained again; the best checkpoints stay in the results folder.
     """
     from orchestrator.vision.preprocessing import Recipe
     from training.compare_backbones import compare, require_known, results_table

@@ -80,6 +80,7 @@ def test_the_comparison_holds_the_references_five_its_own_network_and_ours():
         "DenseNet121",
         "DenseNet121+attention",
         "Compact+attention",
+        "EfficientNetLite0+attention",
     }
     assert CANDIDATES["DenseNet121+attention"] == Candidate("DenseNet121", attention=True, med_swish=True)
     with pytest.raises(ConfigurationError, match="ResNet9"):
