@@ -330,6 +330,13 @@ def test_there_is_no_estimate_where_the_shares_behind_the_answers_are_unknown_or
     assert of(specimen(mixed), rules).label_shift is None
 
 
+def test_cells_that_wait_or_whose_shares_are_unknown_leave_the_estimate_to_the_others():
+    cells = [cell(n, result()) for n in range(1, 101)]
+    others = [cell(101), cell(102, result(profile="routed"))]
+    assert of(specimen([*others, *cells], state="running")).label_shift == of(specimen(cells)).label_shift
+    assert of(specimen(cells)).label_shift is not None
+
+
 def test_the_shares_behind_a_profiles_answers_follow_from_its_routing():
     default = load_profiles()["default"]
     prior = (0.01, 0.03, 0.3, 0.06, 0.6)

@@ -438,6 +438,8 @@ class TestEnergy:
     def test_huge_logits_neither_overflow_nor_vanish(self) -> None:
         assert energy(np.array([1e4, 0, 0, 0, 0])) == pytest.approx(-1e4)
         assert energy(np.full(5, -1e4)) == pytest.approx(1e4 - math.log(5))
+        far_apart = np.array([[1e4, 0, 0, 0, 0], [-1e4] * 5])
+        assert energy(far_apart) == pytest.approx([-1e4, 1e4 - math.log(5)])
 
     def test_tells_apart_what_the_softmax_cannot(self) -> None:
         strong, weak = np.array([9.0, 4, 0, 0, 0]), np.array([9.0, 4, 0, 0, 0]) - 8
