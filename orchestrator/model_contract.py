@@ -17,7 +17,7 @@ Inputs; ``main``, ``aux``, ``classify`` and ``gradcam`` take the first two, ``se
     :data:`UNKNOWN` in each that is not to be seen. Evidence and nothing else, by two tables of the model's
     own. Of the size s ``[1, s, s^2] @ size_evidence`` ``[3, 5]`` is added to the logits, where it is known.
     Of the others, x1 to x3, ``[1, x1, x2, x3, x1^2, x1 x2, x1 x3, x2^2, x2 x3, x3^2] @ appearance_evidence``
-    ``[10, 5]``, where all three are.
+    ``[10, 5]``, where all three are, no class more than 2 behind the one that it speaks for.
 ``head``
     float32 ``[N, F + 1, 5]``, a site's linear head as its difference from the model's:
     ``[features, 1] @ head`` is added to the logits of the row. Zeros are the model's own head.

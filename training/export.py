@@ -50,7 +50,7 @@ from training.classifier import (
 from training.export_check import check_export
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
-from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
+from training.morphometric_evidence import LIMITS, NO_EVIDENCE, MorphometricEvidence
 from training.serving_config import write_serving_configs
 from training.warmup import write_warmup_records
 
@@ -203,8 +203,9 @@ def _answer(
     def answer(images: Tensor, gain: Tensor, morphometry: Tensor, head: Tensor) -> Outputs:
         answers = network(images, gain)
         logits = answers[LOGITS.name] + site_logits(answers[FEATURES.name], head)
-        size, appearance = morphometry[:, :1], morphometry[:, 1:]
-        logits += _where_known(size, evidence.size) + _where_known(appearance, evidence.appearance)
+        parts = morphometry[:, :1], morphometry[:, 1:]
+        for measures, table, limit in zip(parts, evidence, LIMITS, strict=True):
+            logits += _where_known(measures, table, limit)
         answers[LOGITS.name] = logits
         answers[MAIN_OUT.name] = tf.nn.softmax(answers[LOGITS.name])
         answers[CAMS.name] = explain(answers[CONV_MAPS.name], head)
@@ -214,14 +215,15 @@ def _answer(
     return tf.function(answer, input_signature=[_tf_spec(spec, features) for spec in inputs], autograph=False)
 
 
-def _where_known(measures: Tensor, table: Float32Array) -> Tensor:
-    """``terms(measures) @ table`` of :mod:`training.morphometric_evidence`; zeros in the rows in which a
-    measure is unknown."""
+def _where_known(measures: Tensor, table: Float32Array, limit: float) -> Tensor:
+    """``terms(measures) @ table`` of :mod:`training.morphometric_evidence`, within ``limit`` of its largest;
+    zeros in the rows in which a measure is unknown."""
     known = tf.reduce_all(measures > LARGEST_UNKNOWN, axis=1, keepdims=True)  # false of NaN too
     x = tf.where(known, measures, 0.0)
     first, second = np.triu_indices(x.shape[1])
     products = tf.gather(x, first, axis=1) * tf.gather(x, second, axis=1)
     evidence = tf.matmul(tf.concat([tf.ones_like(x[:, :1]), x, products], axis=1), tf.constant(table))
+    evidence = tf.maximum(evidence, tf.reduce_max(evidence, axis=1, keepdims=True) - limit)
     return tf.where(known, evidence, 0.0)
 
 

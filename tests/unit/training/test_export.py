@@ -29,7 +29,7 @@ from training.classifier import build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
 from training.gradcam import autodiff_class_activation_maps
-from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
+from training.morphometric_evidence import APPEARANCE_LIMIT, NO_EVIDENCE, MorphometricEvidence
 from training.warmup import WARMUP_FILE
 
 NOTHING = [UNKNOWN] * 4
@@ -177,6 +177,8 @@ class TestWhatASiteAdds:
 
         products = [1.0, a, b, c, a * a, a * b, a * c, b * b, b * c, c * c]
         appearance = np.array(products, np.float32) @ APPEARANCE_EVIDENCE
+        assert np.ptp(appearance) > APPEARANCE_LIMIT
+        appearance = np.maximum(appearance, appearance.max() - APPEARANCE_LIMIT)
         size = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
         np.testing.assert_allclose(seen["logits"][0], own["logits"][0] + appearance, atol=1e-4)
         np.testing.assert_allclose(seen["logits"][1], own["logits"][1] + appearance + size, atol=1e-4)

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.model_contract import CLASS_NAMES, UNKNOWN
 from training.datasets import Sample
 from training.morphometric_evidence import (
+    APPEARANCE_LIMIT,
     APPEARANCE_WEIGHT,
     MorphometricEvidence,
     fit_evidence,
@@ -64,12 +65,26 @@ def test_the_evidence_of_the_appearance_is_half_its_log_density_in_each_class():
     evidence = fit_evidence(*cells(count=4000))
     places = np.random.default_rng(1).uniform([-1, -2, -0.5], [1.5, -0.3, 0.5], (50, 3))
 
-    got = evidence.logits(np.concatenate([np.full((50, 1), UNKNOWN), places], axis=1))
+    got = terms(places) @ evidence.appearance
 
     away = places[:, None] - MEANS[:, 1:]
     log_density = -0.5 * np.einsum("nki,ij,nkj->nk", away, np.linalg.inv(COVARIANCE), away)
     np.testing.assert_allclose(centred(got), APPEARANCE_WEIGHT * centred(log_density), atol=0.4)
     assert np.ptp(log_density, axis=1).mean() > 10 * 0.4
+
+
+def test_the_appearance_lets_no_class_fall_further_behind_than_the_limit():
+    evidence = fit_evidence(*cells())
+    strange = np.array([[UNKNOWN, 3.0, -3.0, 1.5], [UNKNOWN, *MEANS[0, 1:]]])
+
+    got = evidence.logits(strange)
+
+    free = terms(strange[:, 1:]) @ evidence.appearance
+    assert np.ptp(free[0]) > 10 * APPEARANCE_LIMIT
+    np.testing.assert_allclose(
+        centred(got), centred(np.maximum(free, free.max(axis=1, keepdims=True) - APPEARANCE_LIMIT)), atol=1e-4
+    )
+    assert np.ptp(got[0]) == pytest.approx(APPEARANCE_LIMIT, abs=1e-4)
 
 
 def test_a_class_that_varies_otherwise_is_taken_a_third_of_the_way_to_the_mean_of_all():
@@ -94,8 +109,8 @@ def test_on_average_the_true_class_is_neither_raised_nor_lowered():
     evidence = fit_evidence(samples, measured)
     truth = [sample.class_index for sample in samples]
 
-    for part in (measured * [1, 0, 0, 0] + [0, *[UNKNOWN] * 3], measured * [0, 1, 1, 1] + [UNKNOWN, 0, 0, 0]):
-        of_truth = evidence.logits(part)[np.arange(len(truth)), truth]
+    for part, table in zip((measured[:, :1], measured[:, 1:]), evidence, strict=True):
+        of_truth = (terms(part) @ table)[np.arange(len(truth)), truth]
         assert np.abs(of_truth).max() > 0.5
         assert np.mean(of_truth) == pytest.approx(0, abs=1e-3)
 
