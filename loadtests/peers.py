@@ -149,7 +149,7 @@ def main() -> None:
     )
     parser.add_argument("peer", choices=("reference", "reference-per-view", "plain"))
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/6"))
+    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/7"))
     options = parser.parse_args()
     if options.peer == "plain":
         predict = plain(options.model_path)
