@@ -1,6 +1,6 @@
 """The door of the HTTP edge: who asks, whether he may, and not too often; before anything of him is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -8,13 +8,12 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge import problems
-from orchestrator.edge.permissions import ADMIN, HTTP_PERMISSIONS, OPEN, Need
 from orchestrator.edge.rate_limits import RateLimits, peer_name
 from orchestrator.edge.response_headers import CORS_ANSWER_HEADERS, CORS_METHODS, CORS_REQUEST_HEADERS
+from orchestrator.edge.route_table import found
 from orchestrator.edge.security import (
     NOBODY,
     AccessDenied,
@@ -73,7 +72,7 @@ def kept_by(rules: AccessRules) -> list[Middleware]:
 
 
 class AccessControl:
-    """Lets in whom the table of :mod:`~orchestrator.edge.permissions` lets in, and says who it is."""
+    """Lets in who has a role that the route of his request needs, and says who it is."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self.app = app
@@ -86,25 +85,25 @@ class AccessControl:
             await self.app(scope, receive, send)
             return
         standing: dict[str, str] = {}
-
-        async def send_with_standing(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(standing)
-            await send(message)
-
         try:
             scope[PRINCIPAL] = await self._admit(scope, standing)
         except (AccessDenied, AuthenticationUnavailable) as error:
             ACCESS_REFUSED.labels(REASONS[type(error)]).inc()
             await problems.respond(error)(scope, receive, send)
             return
-        await self.app(scope, receive, send_with_standing)
+
+        async def send_with_standing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(standing)
+            await send(message)
+
+        await self.app(scope, receive, send_with_standing if standing else send)
 
     async def _admit(self, scope: Scope, standing: dict[str, str]) -> Principal:
         headers = Headers(scope=scope)
         self._refuse_other_sites(scope, headers)
-        need = self._need(scope)
-        if need == OPEN:
+        needs = found(scope).needs
+        if needs is not None and not needs.roles:
             return NOBODY
         peer = peer_name(scope["client"][0] if scope.get("client") else None)
         limits, authenticator = self._rules.rate_limits, self._rules.authenticator
@@ -117,24 +116,9 @@ class AccessControl:
         if limits:
             # Before the roles: a caller who asks for what he may not have also asks.
             standing |= limits.fields(limits.take(principal.name if authenticator.asks else peer))
-        if need is not None:
-            principal.require(*need)
+        if needs is not None:  # where there is no route, there is nothing to guard
+            principal.require(*needs.roles)
         return principal
-
-    def _need(self, scope: Scope) -> Need | None:
-        """What the route of this request demands; None where there is none, and so nothing to guard.
-
-        Raises :class:`Forbidden` where there is one that the table does not know.
-        """
-        template = matched_template(scope["app"].routes, scope)
-        if template is None:
-            return None
-        if template == "/metrics" and self._rules.protect_metrics:
-            return ADMIN
-        need = HTTP_PERMISSIONS.get((scope["method"], template))
-        if need is None:
-            raise Forbidden("This is for nobody: no role has been given to it.")
-        return need
 
     def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
         """Refuse what a page of another site makes the browser of a user send.
@@ -150,8 +134,10 @@ class AccessControl:
             and not is_loopback(_name_in(headers.get("host", "")))
         ):
             raise Forbidden("Without authentication this service is for its own machine: ask localhost.")
+        if scope["method"] in _SAFE_METHODS:
+            return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if scope["method"] in _SAFE_METHODS or origin in self._rules.origins:
+        if origin in self._rules.origins:
             return
         if site is None:
             own = origin is None or _host_in(origin) == headers.get("host")
@@ -159,14 +145,6 @@ class AccessControl:
             own = site in ("same-origin", "none")
         if not own:
             raise Forbidden("A page of another site asks; WBC_SECURITY__CORS_ORIGINS lists those that may.")
-
-
-def matched_template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """The path of the route that will answer, as it was declared; None where none will."""
-    for route in routes:
-        if route.matches(scope)[0] is Match.FULL:
-            return getattr(route, "path_format", None) or getattr(route, "path", "")
-    return None
 
 
 def _name_in(header: str) -> str:

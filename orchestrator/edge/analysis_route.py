@@ -1,18 +1,14 @@
-"""What the endpoints that analyse have in common: each request is counted, and has an end in time."""
+"""What the endpoints that analyse have in common: each request has an end in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import Header
-from fastapi.routing import APIRoute
-from starlette.requests import Request
-from starlette.responses import Response
 
 from orchestrator.deadline import remaining_s
-from orchestrator.edge.admission import counted
 from orchestrator.errors import DeadlineExceeded
 
 TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
@@ -56,16 +52,3 @@ async def within_deadline() -> AsyncIterator[None]:
         if not limit.expired():
             raise
         raise DeadlineExceeded("There was no answer in the time for this request.") from error
-
-
-class AnalysisRoute(APIRoute):
-    """Counts every request by its outcome, those included whose parameters FastAPI itself refuses."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def handle_counted(request: Request) -> Response:
-            with counted(self.name):
-                return await handle(request)
-
-        return handle_counted

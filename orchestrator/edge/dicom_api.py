@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Path
-from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import errors
 from orchestrator.edge import problems
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import READ
 from orchestrator.edge.problems import InvalidParameter
 from orchestrator.interop.dicom_process import written_report
 from orchestrator.interop.site import Site
@@ -61,15 +61,16 @@ class DicomApi:
         return Response(data, media_type=MEDIA_TYPE, headers=headers)
 
 
-def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[BaseRoute]:
+def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The route, for the application's list."""
     file = {"schema": {"type": "string", "format": "binary"}}
     return [
-        APIRoute(
+        Endpoint(
+            "GET",
             "/v1/differentials/{differential_id}/dicom",
             DicomApi(differential_of, site).dicom,
+            READ,
             operation_id="differential_dicom",
-            methods=["GET"],
             tags=["differentials"],
             response_class=Response,
             responses={

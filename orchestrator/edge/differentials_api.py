@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
-from fastapi.routing import APIRoute
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
@@ -28,7 +26,9 @@ from orchestrator.edge.differential_schemas import (
     OrderParameters,
     ProgressEvent,
 )
+from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
+from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD, Needs
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.shown_image import shown_image
 from orchestrator.edge.uploads import (
@@ -48,12 +48,6 @@ from orchestrator.specimens import Progress, Specimens
 PATH: Final = "/v1/differentials"
 _ONE: Final = f"{PATH}/{{differential_id}}"
 _CELL: Final = f"{_ONE}/cells/{{cell_id}}"
-
-ENDPOINTS: Final = (
-    ("POST", PATH), ("GET", PATH), ("GET", _ONE), ("GET", f"{_ONE}/events"), ("POST", f"{_ONE}/cancel"),
-    ("POST", f"{_ONE}/sign"), ("POST", f"{_CELL}/decision"), ("DELETE", f"{_CELL}/decision"),
-    ("GET", f"{_CELL}/image"), ("GET", f"{_ONE}/audit"), ("GET", f"{_ONE}/export.csv"),
-)  # fmt: skip
 
 MAX_STREAMS: Final = 100
 """Streams of progress that are open at a time; each looks into the store every second."""
@@ -323,24 +317,23 @@ _ORDER_PROBLEMS: Final = (
 
 
 def differential_routes(
-    specimens: Specimens | None,
+    specimens: Specimens,
     profiles: Mapping[str, Any],
     max_file_bytes: int,
     limits: OrderLimits = OrderLimits(),
-) -> list[BaseRoute]:
-    """The routes, for the application's list; where nothing is kept, one that says how that is changed."""
-    if specimens is None:
-        return [
-            Route(path, _store_off, methods=[method], include_in_schema=False) for method, path in ENDPOINTS
-        ]
+) -> list[Endpoint]:
+    """The routes, for the application's list."""
     api = DifferentialsApi(specimens, profiles, max_file_bytes, limits)
     one, cell = _ONE, _CELL
 
-    def route(path: str, endpoint: Any, method: str, name: str, kinds: Any, **more: Any) -> APIRoute:
-        return APIRoute(
+    def route(
+        method: str, path: str, endpoint: Any, needs: Needs, name: str, kinds: Any, **more: Any
+    ) -> Endpoint:
+        return Endpoint(
+            method,
             path,
             endpoint,
-            methods=[method],
+            needs,
             name=name,
             operation_id=name,
             tags=["differentials"],
@@ -350,9 +343,10 @@ def differential_routes(
 
     return [
         route(
+            "POST",
             PATH,
             api.order,
-            "POST",
+            UPLOAD,
             "order_differential",
             _ORDER_PROBLEMS,
             status_code=202,
@@ -360,45 +354,56 @@ def differential_routes(
             answers={202: {"headers": LOCATION}},
             openapi_extra={"requestBody": order_form()},
         ),
-        route(PATH, api.page, "GET", "list_differentials", _READ_PROBLEMS),
-        route(one, api.get, "GET", "get_differential", _READ_PROBLEMS),
+        route("GET", PATH, api.page, READ, "list_differentials", _READ_PROBLEMS),
+        route("GET", one, api.get, READ, "get_differential", _READ_PROBLEMS),
         route(
+            "GET",
             f"{one}/events",
             api.events,
-            "GET",
+            READ,
             "follow_differential",
             (*_READ_PROBLEMS, errors.Overloaded),
             response_class=Response,
             answers={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
-        route(f"{one}/cancel", api.cancel, "POST", "cancel_differential", _CHANGE_PROBLEMS),
+        route("POST", f"{one}/cancel", api.cancel, ORDER, "cancel_differential", _CHANGE_PROBLEMS),
         route(
+            "POST",
             f"{cell}/decision",
             api.decide,
-            "POST",
+            REVIEW,
             "decide_cell",
             (*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(DecisionBody)},
         ),
         route(
+            "DELETE",
             f"{cell}/decision",
             api.undecide,
-            "DELETE",
+            REVIEW,
             "undecide_cell",
             (*_CHANGE_PROBLEMS, errors.UnknownCell),
         ),
-        route(f"{one}/sign", api.sign, "POST", "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)),
         route(
+            "POST", f"{one}/sign", api.sign, SIGN, "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)
+        ),
+        route(
+            "GET",
             f"{cell}/image",
             api.image,
-            "GET",
+            READ,
             "cell_image",
             (*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,
             answers={200: {"description": "The file.", "content": {"image/*": {}}}},
         ),
-        route(f"{one}/audit", api.audit, "GET", "differential_audit", _READ_PROBLEMS),
+        route("GET", f"{one}/audit", api.audit, ADMIN, "differential_audit", _READ_PROBLEMS),
     ]
+
+
+def without_store(route: Endpoint) -> Endpoint:
+    """The same route where nothing is kept: it says how that is changed."""
+    return Endpoint(route.method, route.path, _store_off, route.needs, include_in_schema=False)
 
 
 async def _store_off(_: Request) -> Response:

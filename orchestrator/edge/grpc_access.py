@@ -3,12 +3,11 @@
 from starlette.datastructures import Headers
 
 from orchestrator.edge.access_control import REASONS, AccessRules
-from orchestrator.edge.permissions import GRPC_PERMISSIONS
+from orchestrator.edge.needs import Needs
 from orchestrator.edge.rate_limits import peer_name
 from orchestrator.edge.security import (
     AccessDenied,
     AuthenticationUnavailable,
-    Forbidden,
     Principal,
     Unauthenticated,
 )
@@ -16,25 +15,25 @@ from orchestrator.telemetry import ACCESS_REFUSED
 
 
 class GrpcAccess:
-    """Lets in whom the table of :mod:`~.permissions` lets in; before anything of him is read."""
+    """Lets in who has a role that his method needs; before anything of him is read."""
 
     def __init__(self, rules: AccessRules) -> None:
         self._rules = rules
 
-    async def authorize(self, method: str, metadata: Headers, address: str) -> Principal:
-        """Who asks for ``method`` from ``address``.
+    async def authorize(self, needs: Needs, metadata: Headers, address: str) -> Principal:
+        """Who asks from ``address`` for what needs that.
 
         Raises:
             AccessDenied: it is not known, he may not, or he asks too often.
             AuthenticationUnavailable: that cannot be found out now.
         """
         try:
-            return await self._admit(method, metadata, peer_name(address))
+            return await self._admit(needs, metadata, peer_name(address))
         except (AccessDenied, AuthenticationUnavailable) as error:
             ACCESS_REFUSED.labels(REASONS[type(error)]).inc()
             raise
 
-    async def _admit(self, method: str, metadata: Headers, peer: str) -> Principal:
+    async def _admit(self, needs: Needs, metadata: Headers, peer: str) -> Principal:
         limits, authenticator = self._rules.rate_limits, self._rules.authenticator
         try:
             principal = await authenticator.authenticate(metadata)
@@ -44,8 +43,5 @@ class GrpcAccess:
             raise
         if limits:
             limits.take(principal.name if authenticator.asks else peer)
-        need = GRPC_PERMISSIONS.get(method)
-        if need is None:
-            raise Forbidden("This is for nobody: no role has been given to it.")
-        principal.require(*need)
+        principal.require(*needs.roles)
         return principal

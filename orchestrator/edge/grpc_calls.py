@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from starlette.datastructures import Headers
 
 from orchestrator.edge.grpc_problems import Refusal
+from orchestrator.edge.needs import Needs
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
 from orchestrator.edge.security import Principal
 from orchestrator.edge.uploads import MalformedUpload
@@ -24,8 +25,8 @@ from orchestrator.tracing import TRACEPARENT, call_span
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
-Authorize = Callable[[str, Headers, str], Awaitable[Principal]]
-"""Whether the caller may use a method, by its name, his metadata and his address; raises ``AccessDenied`` or
+Authorize = Callable[[Needs, Headers, str], Awaitable[Principal]]
+"""Whether the caller may use a method, by its needs, his metadata and his address; raises ``AccessDenied`` or
 ``AuthenticationUnavailable`` where not."""
 
 SERVICE: Final = "wbc.v1.Analyzer"
@@ -126,6 +127,7 @@ class Method(Generic[Request, Response]):
 
     name: str
     request_type: type[Request]
+    needs: Needs
     answer: Callable[[Call[Request, Response]], Awaitable[Response | None]]
     receives_several: bool = False
     sends_several: bool = False
@@ -160,7 +162,7 @@ class Calls:
         incoming = _Incoming(context)
         with call_span(f"/{SERVICE}/{method.name}", metadata.get(TRACEPARENT)) as span:
             try:
-                principal = await self._authorize(method.name, metadata, _address(context.peer()))
+                principal = await self._authorize(method.needs, metadata, _address(context.peer()))
                 call: Call[Any, Any] = Call(principal, request_id, incoming, context, method.request_type)
                 response = await method.answer(call)
             except Exception as error:

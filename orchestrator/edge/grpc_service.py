@@ -17,6 +17,7 @@ from orchestrator.edge.grpc_messages import analysis_message, model_description,
 from orchestrator.edge.grpc_problems import Refusal
 from orchestrator.edge.grpc_stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
+from orchestrator.edge.needs import ANALYSE, ORDER, READ
 from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.uploads import MalformedUpload, UploadTooLarge
 from orchestrator.errors import ImageTooLarge, Overloaded, StoreOff
@@ -59,10 +60,11 @@ class GrpcService:
     def methods(self) -> list[Method[Any, Any]]:
         """All of them, for :meth:`~.grpc_calls.Calls.handlers`."""
         return [
-            Method("Analyze", pb.AnalyzeRequest, self.analyze),
+            Method("Analyze", pb.AnalyzeRequest, ANALYSE, self.analyze),
             Method(
                 "AnalyzeStream",
                 pb.AnalyzeStreamRequest,
+                ANALYSE,
                 self.analyze_stream,
                 receives_several=True,
                 sends_several=True,
@@ -70,11 +72,12 @@ class GrpcService:
             Method(
                 "CreateDifferential",
                 pb.CreateDifferentialRequest,
+                ORDER,
                 self.create_differential,
                 receives_several=True,
             ),
-            Method("GetDifferential", pb.GetDifferentialRequest, self.get_differential),
-            Method("GetModel", pb.GetModelRequest, self.get_model),
+            Method("GetDifferential", pb.GetDifferentialRequest, READ, self.get_differential),
+            Method("GetModel", pb.GetModelRequest, READ, self.get_model),
         ]
 
     async def analyze(self, call: Call[pb.AnalyzeRequest, pb.AnalyzeResponse]) -> pb.AnalyzeResponse:

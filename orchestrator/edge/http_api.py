@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import Annotated, Any, Final, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Query
-from fastapi.routing import APIRoute
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
@@ -21,13 +20,13 @@ from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.edge import docs_page, problems, web_page
 from orchestrator.edge.access_control import AccessRules, kept_by
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
+from orchestrator.edge.analysis_route import Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.body_limits import BodyLimits
 from orchestrator.edge.dicom_api import dicom_routes
-from orchestrator.edge.differentials_api import OrderLimits, differential_routes
+from orchestrator.edge.differentials_api import OrderLimits, differential_routes, without_store
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.head_requests import HeadAsGet
+from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.http_schemas import (
     AnalysisParameters,
     AnalysisResult,
@@ -41,6 +40,7 @@ from orchestrator.edge.interop_api import interop_routes
 from orchestrator.edge.languages import preferred_language
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.middleware import Envelope, Traced
+from orchestrator.edge.needs import ADMIN, ANALYSE, OPEN, PROBE, READ
 from orchestrator.edge.open_inference_api import inference_problems, open_inference_routes
 from orchestrator.edge.open_inference_errors import PREFIX, OpenInferenceErrors
 from orchestrator.edge.open_inference_schemas import InferenceError
@@ -48,6 +48,7 @@ from orchestrator.edge.problems import FieldProblem, InvalidParameter, Problem
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
+from orchestrator.edge.route_table import Dispatch, Routed
 from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
 from orchestrator.edge.uploads import (
     FILE_FIELD,
@@ -62,6 +63,7 @@ from orchestrator.edge.uploads import (
 from orchestrator.image_steps import Drawing
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.request_context import current_request_id
+from orchestrator.specimen import Differential
 from orchestrator.specimens import Specimens
 from orchestrator.telemetry import MODEL_INFO
 
@@ -103,6 +105,8 @@ _UPLOAD_PROBLEMS: Final = (
     errors.ModelServerTimeout,
     errors.DeadlineExceeded,
 )
+
+_LIVE: Final = Health(status="live").model_dump_json()
 
 _REFUSALS: Final = (Unauthenticated, Forbidden, RateLimited)
 
@@ -180,9 +184,9 @@ class HttpApi:
         """The model that answers, its signatures, and the device profiles."""
         return ModelDescription.of(await self._services.model_server.identity(), self._services)
 
-    async def livez(self) -> Health:
+    async def livez(self) -> Response:
         """Whether this process runs."""
-        return Health(status="live")
+        return Response(_LIVE, media_type="application/json")
 
     async def readyz(self) -> Health:
         """Whether analyses would be answered, now and in the next seconds."""
@@ -202,6 +206,13 @@ class HttpApi:
             model = await self._services.model_server.identity()
         page = docs_page.render(application.openapi(), str(request.base_url).rstrip("/"), model)
         return HTMLResponse(page, headers=docs_page.HEADERS)
+
+    async def openapi(self, request: Request) -> Response:
+        """The documentation for programs."""
+        document = request.app.openapi()
+        if root := request.scope.get("root_path", "").rstrip("/"):  # what a proxy puts before all paths
+            document = {**document, "servers": [{"url": root}]}
+        return JSONResponse(document)
 
     @asynccontextmanager
     async def _begun(self, request: Request, timeout_ms: int | None) -> AsyncIterator[Upload]:
@@ -281,6 +292,23 @@ def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimi
     return admission.places * image_bytes + orders.max_orders * orders.max_total_bytes
 
 
+def _specimen_endpoints(
+    specimens: Specimens | None, services: Services, limits: OrderLimits, site: Site
+) -> list[Endpoint]:
+    """All that is done with what is kept; where nothing is, each says how that is changed."""
+    kept = cast("Specimens", specimens)  # where it is None, nothing that is bound to it is left below
+
+    async def differential(differential_id: str) -> Differential:
+        return await kept.get(differential_id)
+
+    endpoints = [
+        *differential_routes(kept, services.profiles, services.decode_limits.max_bytes, limits),
+        *interop_routes(differential, site),
+        *dicom_routes(differential, site),
+    ]
+    return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
+
+
 def create_app(
     services: Services,
     *,
@@ -293,28 +321,28 @@ def create_app(
     site: Site = DEFAULT_SITE,
 ) -> FastAPI:
     """The application: all that it answers, goes through and turns errors into."""
-    draining = draining or Draining()
+    draining, access = draining or Draining(), access or AccessRules()
     admission = admission or Admission()
     api = HttpApi(services, admission, deadlines, draining)
     analysis_problems = problems.responses(*_UPLOAD_PROBLEMS)
     unavailable = problems.responses(errors.ModelServerUnavailable)
-    routes: list[BaseRoute] = [
-        AnalysisRoute(
+    endpoints = [
+        Endpoint(
+            "POST",
             "/predict",
             api.predict,
-            methods=["POST"],
-            name="predict",
+            ANALYSE,
             operation_id="predict",
             tags=["analysis"],
             response_description="The cell's class, its heatmap and a report.",
             responses=analysis_problems,
             openapi_extra={"requestBody": form_schema(PredictParameters, FILE_FIELD)},
         ),
-        AnalysisRoute(
+        Endpoint(
+            "POST",
             "/v1/analyses",
             api.analyses,
-            methods=["POST"],
-            name="analyses",
+            ANALYSE,
             operation_id="analyses",
             tags=["analysis"],
             response_description="The analysis.",
@@ -322,42 +350,63 @@ def create_app(
             responses={200: dict(STREAM), **analysis_problems},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
-        APIRoute("/v1/model", api.model, operation_id="model", tags=["model"], responses=unavailable),
-        *differential_routes(specimens, services.profiles, services.decode_limits.max_bytes, order_limits),
-        *(() if specimens is None else interop_routes(specimens.get, site)),
-        *(() if specimens is None else dicom_routes(specimens.get, site)),
+        Endpoint(
+            "GET", "/v1/model", api.model, READ, operation_id="model", tags=["model"], responses=unavailable
+        ),
+        *_specimen_endpoints(specimens, services, order_limits, site),
         *open_inference_routes(services, admission, deadlines, api.readyz),
-        APIRoute("/livez", api.livez, operation_id="livez", tags=["operation"]),
-        APIRoute("/readyz", api.readyz, operation_id="readyz", tags=["operation"], responses=unavailable),
-        APIRoute(
+        Endpoint(
+            "GET",
+            "/livez",
+            api.livez,
+            PROBE,
+            operation_id="livez",
+            tags=["operation"],
+            response_model=Health,
+        ),
+        Endpoint(
+            "GET",
+            "/readyz",
+            api.readyz,
+            PROBE,
+            operation_id="readyz",
+            tags=["operation"],
+            responses=unavailable,
+        ),
+        Endpoint(
+            "GET",
             "/metrics",
             api.metrics,
+            replace(PROBE, roles=ADMIN.roles) if access.protect_metrics else PROBE,
             operation_id="metrics",
             tags=["operation"],
             response_class=PlainTextResponse,
         ),
-        APIRoute("/docs", api.docs, include_in_schema=False),
+        Endpoint("GET", "/docs", api.docs, OPEN, include_in_schema=False),
+        Endpoint("GET", "/openapi.json", api.openapi, OPEN, include_in_schema=False),
         *web_page.routes(),
     ]
-    begin_at_zero(services.profiles, [route.name for route in routes if isinstance(route, AnalysisRoute)])
+    begin_at_zero(services.profiles, [endpoint.name for endpoint in endpoints if endpoint.needs.counted])
     return _Application(
         title="WBC Analyzer",
         version=__version__,
         summary="White-blood-cell analysis of blood-smear images.",
         description=DESCRIPTION,
-        routes=routes,
+        routes=[Dispatch(), *endpoints],
         middleware=[
-            Middleware(HeadAsGet),
+            Middleware(Routed),
             Middleware(OpenInferenceErrors),
             Middleware(Traced),
             Middleware(Envelope, draining=draining),
-            *kept_by(access or AccessRules()),
+            *kept_by(access),
             Middleware(CancelOnDisconnect),
             Middleware(BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits)),
         ],
         exception_handlers=problems.HANDLERS,
         lifespan=lambda _: running(services, specimens),
-        # The page of Swagger UI loads its code from a public network, which a laboratory may not reach.
+        # The framework's own would not say what they need; and Swagger UI loads its code from a public
+        # network, which a laboratory may not reach.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

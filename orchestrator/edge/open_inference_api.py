@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import Services
 from orchestrator.deadline import deadline, remaining_s
 from orchestrator.edge import problems
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
+from orchestrator.edge.analysis_route import Deadlines, TimeoutMs, within_deadline
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import ANALYSE, OPEN, READ
 from orchestrator.edge.open_inference_errors import PREFIX
 from orchestrator.edge.open_inference_message import read_question, write_answer
 from orchestrator.edge.open_inference_models import MODEL_NAMES, InferenceModel, inference_models
@@ -220,7 +220,7 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 
 def open_inference_routes(
     services: Services, admission: Admission, deadlines: Deadlines, ready: Ready
-) -> list[BaseRoute]:
+) -> list[Endpoint]:
     """The routes, for the application's list; ``ready`` is what ``/readyz`` asks."""
     api = OpenInferenceApi(services, admission, deadlines, ready)
     model = f"{PREFIX}/models/{{model_name}}"
@@ -228,33 +228,56 @@ def open_inference_routes(
     unavailable = inference_problems(errors.ModelServerUnavailable)
     of_model = inference_problems(UnknownModel, InvalidParameter, errors.ModelServerUnavailable)
     infer: dict[str, Any] = {
-        "methods": ["POST"],
         "tags": ["open inference"],
         "response_model": InferenceResponse,
         "response_description": "The outputs that were asked for.",
         "responses": {200: _BINARY_ANSWER, **inference_problems(*_INFER_PROBLEMS)},
         "openapi_extra": {"requestBody": _REQUEST_BODY},
     }
-    get: dict[str, Any] = {"methods": ["GET"], "tags": ["open inference"]}
+    get: dict[str, Any] = {"tags": ["open inference"]}
     return [
-        APIRoute(PREFIX, api.server, operation_id="v2_server", **get),
-        APIRoute(f"{PREFIX}/", api.server, include_in_schema=False, **get),
-        APIRoute(f"{PREFIX}/health/live", api.live, operation_id="v2_live", **get),
-        APIRoute(f"{PREFIX}/health/ready", api.ready, operation_id="v2_ready", responses=unavailable, **get),
-        APIRoute(model, api.model, operation_id="v2_model", responses=of_model, **get),
-        APIRoute(version, api.model_of_version, operation_id="v2_version", responses=of_model, **get),
-        APIRoute(f"{model}/ready", api.model_ready, operation_id="v2_model_ready", responses=of_model, **get),
-        APIRoute(
+        Endpoint("GET", PREFIX, api.server, READ, operation_id="v2_server", **get),
+        Endpoint("GET", f"{PREFIX}/", api.server, READ, include_in_schema=False, **get),
+        Endpoint("GET", f"{PREFIX}/health/live", api.live, OPEN, operation_id="v2_live", **get),
+        Endpoint(
+            "GET",
+            f"{PREFIX}/health/ready",
+            api.ready,
+            OPEN,
+            operation_id="v2_ready",
+            responses=unavailable,
+            **get,
+        ),
+        Endpoint("GET", model, api.model, READ, operation_id="v2_model", responses=of_model, **get),
+        Endpoint(
+            "GET", version, api.model_of_version, READ, operation_id="v2_version", responses=of_model, **get
+        ),
+        Endpoint(
+            "GET",
+            f"{model}/ready",
+            api.model_ready,
+            OPEN,
+            operation_id="v2_model_ready",
+            responses=of_model,
+            **get,
+        ),
+        Endpoint(
+            "GET",
             f"{version}/ready",
             api.model_of_version_ready,
+            OPEN,
             operation_id="v2_version_ready",
             responses=of_model,
             **get,
         ),
-        AnalysisRoute(f"{model}/infer", api.infer, name="v2_infer", operation_id="v2_infer", **infer),
-        AnalysisRoute(
+        Endpoint(
+            "POST", f"{model}/infer", api.infer, ANALYSE, name="v2_infer", operation_id="v2_infer", **infer
+        ),
+        Endpoint(
+            "POST",
             f"{version}/infer",
             api.infer_by_version,
+            ANALYSE,
             name="v2_version_infer",
             operation_id="v2_version_infer",
             **infer,

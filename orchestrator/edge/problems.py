@@ -18,7 +18,6 @@ from starlette.responses import HTMLResponse, Response
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import not_found_page
-from orchestrator.edge.allowed_methods import allowed_methods
 from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference, UnknownModel
 from orchestrator.edge.security import (
     AccessDenied,
@@ -390,9 +389,6 @@ async def _handle_http(request: Request, error: Any) -> Response:
         and not_found_page.prefers_html(",".join(request.headers.getlist("accept")))
     ):
         return HTMLResponse(not_found_page.render(request.scope.get("root_path", "")), error.status_code)
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        methods = allowed_methods(request.app.routes, request.scope)
-        error = HTTPException(error.status_code, error.detail, {"Allow": ", ".join(methods)})
     return respond(error)
 
 

@@ -8,6 +8,7 @@ keeps, and roles, which are no steps of a ladder: who administers does not there
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, Protocol, get_args
 
 from orchestrator.errors import ConfigurationError, WbcError
@@ -182,6 +183,7 @@ def refuse_open_address(host: str, variable: str, *, asks: bool, allowed: bool) 
     )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether this name or address of the service is for programs of its own machine alone."""
     name = host.strip("[]").rstrip(".").lower()

@@ -1,0 +1,34 @@
+"""A route of the HTTP edge, declared once with all that it needs."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.edge.admission import counted
+from orchestrator.edge.needs import Needs
+
+
+class Endpoint(APIRoute):
+    """One method of one path; ``described`` is what FastAPI tells of it in the OpenAPI document."""
+
+    def __init__(
+        self, method: str, path: str, endpoint: Callable[..., Any], needs: Needs, **described: Any
+    ) -> None:
+        self.method = method
+        self.needs = needs
+        super().__init__(path, endpoint, methods=[method], **described)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What answers; counted with the requests whose parameters FastAPI itself refuses."""
+        handle = super().get_route_handler()
+        if not self.needs.counted:
+            return handle
+
+        async def handle_counted(request: Request) -> Response:
+            with counted(self.name):
+                return await handle(request)
+
+        return handle_counted
