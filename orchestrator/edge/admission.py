@@ -8,13 +8,12 @@ that cannot be answered in time is refused at once, which costs next to nothing,
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, Literal
 
 from orchestrator.deadline import remaining_s
-from orchestrator.edge import problems
-from orchestrator.errors import Overloaded
+from orchestrator.errors import Kind, Overloaded, kind_of
 from orchestrator.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING, IN_FLIGHT, request_ended
 
 Reason = Literal["queue_full", "too_late", "waited_too_long"]
@@ -144,15 +143,15 @@ class Admission:
 
 
 @contextmanager
-def counted(endpoint: str) -> Iterator[None]:
-    """Count one request by its outcome: ``ok`` or the name of the problem that it ends in."""
+def counted(endpoint: str, kind_of: Callable[[Exception], Kind] = kind_of) -> Iterator[None]:
+    """Count one request by its outcome: ``ok``, or the name of the kind of error that it ends in."""
     outcome = "cancelled"
     begun_s = time.monotonic()
     try:
         yield
         outcome = "ok"
     except Exception as error:
-        outcome = problems.kind_of(error).name
+        outcome = kind_of(error).name
         raise
     finally:
         request_ended(endpoint, outcome, time.monotonic() - begun_s)

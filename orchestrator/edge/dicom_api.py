@@ -14,7 +14,7 @@ from orchestrator import errors
 from orchestrator.edge import problems
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.needs import READ
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.errors import InvalidParameter
 from orchestrator.interop.dicom_process import written_report
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential

@@ -29,19 +29,17 @@ from orchestrator.edge.differential_schemas import (
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD, Needs
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.shown_image import shown_image
-from orchestrator.edge.uploads import (
-    FILES_FIELD,
+from orchestrator.edge.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.zip_archive import is_archive, unpack
+from orchestrator.errors import (
+    FieldProblem,
+    InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
-    UploadLimits,
-    Uploads,
     UploadTimeout,
     UploadTooLarge,
-    read_uploads,
 )
-from orchestrator.edge.zip_archive import is_archive, unpack
 from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimens import Progress, Specimens
 

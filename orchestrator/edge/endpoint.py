@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from orchestrator.edge import problems
 from orchestrator.edge.admission import counted
 from orchestrator.edge.needs import Needs
 
@@ -28,7 +29,7 @@ class Endpoint(APIRoute):
             return handle
 
         async def handle_counted(request: Request) -> Response:
-            with counted(self.name):
+            with counted(self.name, problems.kind_of):
                 return await handle(request)
 
         return handle_counted

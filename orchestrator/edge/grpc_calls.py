@@ -19,7 +19,7 @@ from orchestrator.edge.grpc_problems import Refusal
 from orchestrator.edge.needs import Needs
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
 from orchestrator.edge.security import Principal
-from orchestrator.edge.uploads import MalformedUpload
+from orchestrator.errors import MalformedUpload
 from orchestrator.tracing import TRACEPARENT, call_span
 
 Request = TypeVar("Request", bound=Message)

@@ -19,7 +19,7 @@ from orchestrator.edge.grpc_words import (
     SPECIMEN_STATES,
     TTA_MODES,
 )
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.specimen import (
     CellDecision,
     CellResult,

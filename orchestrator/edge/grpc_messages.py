@@ -30,7 +30,7 @@ from orchestrator.edge.grpc_words import (
     ROUTINGS,
     TTA_MODES,
 )
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.image_steps import Drawing
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile

@@ -18,9 +18,15 @@ from orchestrator.edge.grpc_problems import Refusal
 from orchestrator.edge.grpc_stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.needs import ANALYSE, ORDER, READ
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
-from orchestrator.edge.uploads import MalformedUpload, UploadTooLarge
-from orchestrator.errors import ImageTooLarge, Overloaded, StoreOff
+from orchestrator.errors import (
+    FieldProblem,
+    ImageTooLarge,
+    InvalidParameter,
+    MalformedUpload,
+    Overloaded,
+    StoreOff,
+    UploadTooLarge,
+)
 from orchestrator.request_context import current_request_id
 from orchestrator.specimens import Specimens
 from orchestrator.tracing import span

@@ -44,21 +44,19 @@ from orchestrator.edge.needs import ADMIN, ANALYSE, OPEN, PROBE, READ
 from orchestrator.edge.open_inference_api import inference_problems, open_inference_routes
 from orchestrator.edge.open_inference_errors import PREFIX, OpenInferenceErrors
 from orchestrator.edge.open_inference_schemas import InferenceError
-from orchestrator.edge.problems import FieldProblem, InvalidParameter, Problem
+from orchestrator.edge.problems import Problem
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
 from orchestrator.edge.route_table import Dispatch, Routed
 from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
-from orchestrator.edge.uploads import (
-    FILE_FIELD,
-    FORM_OVERHEAD_BYTES,
-    UPLOAD_TIMEOUT_S,
+from orchestrator.edge.uploads import FILE_FIELD, FORM_OVERHEAD_BYTES, UPLOAD_TIMEOUT_S, Upload, read_upload
+from orchestrator.errors import (
+    FieldProblem,
+    InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
-    Upload,
     UploadTimeout,
-    read_upload,
 )
 from orchestrator.image_steps import Drawing
 from orchestrator.interop.site import DEFAULT_SITE, Site

@@ -17,7 +17,7 @@ from orchestrator import errors
 from orchestrator.edge import problems
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.needs import READ
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.errors import InvalidParameter
 from orchestrator.interop import csv_tables, fhir, hl7v2
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind

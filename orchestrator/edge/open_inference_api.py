@@ -39,8 +39,8 @@ from orchestrator.edge.open_inference_schemas import (
     UnknownModel,
     request_schema,
 )
-from orchestrator.edge.problems import InvalidParameter
-from orchestrator.edge.uploads import UPLOAD_TIMEOUT_S, UnsupportedBody, UploadTimeout
+from orchestrator.edge.uploads import UPLOAD_TIMEOUT_S
+from orchestrator.errors import InvalidParameter, UnsupportedBody, UploadTimeout
 
 SERVER_NAME: Final = "wbc-analyzer"
 

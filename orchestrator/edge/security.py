@@ -9,9 +9,10 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final, Literal, Protocol, get_args
 
-from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.errors import ConfigurationError, Kind, WbcError
 
 Role = Literal["analyse", "review", "sign", "admin"]
 """``analyse``: send images and order differentials; ``review``: decide about cells; ``sign``: close a
@@ -48,6 +49,13 @@ class AccessDenied(WbcError):
 class Unauthenticated(AccessDenied):
     """It is not known who asks: no credential, or none that is good."""
 
+    kind = Kind(
+        "unauthenticated",
+        HTTPStatus.UNAUTHORIZED,
+        "It is not known who asks",
+        "Show an API key or a token: 'Authorization: Bearer ...', or an API key in 'X-API-Key'.",
+    )
+
     def __init__(self, message: str, *, shown: bool = True) -> None:
         # RFC 6750, section 3.1: no error code for a caller who has shown no credential at all.
         super().__init__(message, {"WWW-Authenticate": f'{REALM}, error="invalid_token"' if shown else REALM})
@@ -55,6 +63,13 @@ class Unauthenticated(AccessDenied):
 
 class Forbidden(AccessDenied):
     """It is known who asks, and he may not."""
+
+    kind = Kind(
+        "forbidden",
+        HTTPStatus.FORBIDDEN,
+        "The caller may not do this",
+        "This needs the role sign; yours: analyse.",
+    )
 
     def __init__(self, message: str, scope: str | None = None) -> None:
         challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
@@ -64,9 +79,24 @@ class Forbidden(AccessDenied):
 class RateLimited(AccessDenied):
     """This caller has asked too often; ``headers`` say when to ask again."""
 
+    kind = Kind(
+        "rate-limited",
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The caller asks too often",
+        "You asked more than 100 times in 60 seconds; ask again in 3 seconds.",
+    )
+
 
 class AuthenticationUnavailable(WbcError):
     """Whether a credential is good cannot be found out now: the file of keys or the issuer is away."""
+
+    kind = Kind(
+        "authentication-unavailable",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Who asks cannot be found out now",
+        "The issuer of the token does not tell its keys at the moment.",
+        retry_after_s=30,
+    )
 
 
 @dataclass(frozen=True, slots=True)
