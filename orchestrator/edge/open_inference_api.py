@@ -322,7 +322,7 @@ _REQUEST_BODY: Final = {
 }
 
 
-def inference_problems(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
+def inference_problems(*kinds: type[errors.WbcError]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of the errors that an operation may answer with."""
     described: dict[int | str, dict[str, Any]] = {}
     for status, response in problems.responses(*kinds).items():
