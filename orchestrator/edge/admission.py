@@ -21,6 +21,9 @@ Reason = Literal["queue_full", "too_late", "waited_too_long"]
 _SMOOTHING: Final = 0.1
 """Weight of the newest analysis in the running mean of how long one takes."""
 
+BUSY_RETRY_S: Final = 5.0
+"""After which to come back where there was no place for an order or a stream."""
+
 _FIRST_GUESS_S: Final = 0.5
 """How long an analysis takes, before one has been seen."""
 
@@ -140,6 +143,35 @@ class Admission:
             # By then all that are here now have gone, and there is room for as many again.
             retry_after_s=self._expected_wait_s(len(self._waiting)) + self._seconds_each,
         )
+
+
+class Places:
+    """So many at a time, and no more.
+
+    Args:
+        most: how many.
+        what: they are, and what happens to them; for who is refused.
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """With a place.
+
+        Raises:
+            Overloaded: there is none left.
+        """
+        if self._taken >= self._most:
+            raise Overloaded(f"{self._taken} {self._what}; no more are taken.", BUSY_RETRY_S)
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
 
 
 @contextmanager

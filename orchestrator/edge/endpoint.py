@@ -1,8 +1,9 @@
 """A route of the HTTP edge, declared once with all that it needs."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any, Final
 
+from fastapi import Header
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +11,20 @@ from starlette.responses import Response
 from orchestrator.edge import problems
 from orchestrator.edge.admission import counted
 from orchestrator.edge.needs import Needs
+
+TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
+
+TimeoutMs = Annotated[
+    int | None,
+    Header(
+        alias=TIMEOUT_HEADER,
+        ge=1,
+        le=86_400_000,
+        description="Milliseconds that the caller waits, counted from the arrival of the request. The "
+        "service's default where absent, and never more than its limit.",
+        examples=[5000],
+    ),
+]
 
 
 class Endpoint(APIRoute):

@@ -1,7 +1,7 @@
 """The HTTP edge: routes, middleware and error handlers of the service, each a list that one can read."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Annotated, Any, Final, TypeVar, cast
 
@@ -14,19 +14,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from orchestrator import __version__, errors
-from orchestrator.analyse import AnalysisOptions, Services, analyse
-from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import DISCLAIMER, Analysis
+from orchestrator.analyse import AnalysisOptions, Services
+from orchestrator.deadline import remaining_s
+from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import docs_page, problems, web_page
 from orchestrator.edge.access_control import AccessRules, kept_by
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.body_limits import BodyLimits
 from orchestrator.edge.dicom_api import dicom_routes
-from orchestrator.edge.differentials_api import OrderLimits, differential_routes, without_store
+from orchestrator.edge.differentials_api import differential_routes, without_store
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http_schemas import (
     AnalysisParameters,
     AnalysisResult,
@@ -44,15 +43,16 @@ from orchestrator.edge.needs import ADMIN, ANALYSE, OPEN, PROBE, READ
 from orchestrator.edge.open_inference_api import inference_problems, open_inference_routes
 from orchestrator.edge.open_inference_errors import PREFIX, OpenInferenceErrors
 from orchestrator.edge.open_inference_schemas import InferenceError
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.problems import Problem
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
 from orchestrator.edge.route_table import Dispatch, Routed
 from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
 from orchestrator.edge.uploads import FILE_FIELD, FORM_OVERHEAD_BYTES, UPLOAD_TIMEOUT_S, Upload, read_upload
 from orchestrator.errors import (
-    FieldProblem,
     InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
@@ -60,7 +60,6 @@ from orchestrator.errors import (
 )
 from orchestrator.image_steps import Drawing
 from orchestrator.interop.site import DEFAULT_SITE, Site
-from orchestrator.request_context import current_request_id
 from orchestrator.specimen import Differential
 from orchestrator.specimens import Specimens
 from orchestrator.telemetry import MODEL_INFO
@@ -116,7 +115,7 @@ class HttpApi:
         self, services: Services, admission: Admission, deadlines: Deadlines, draining: Draining
     ) -> None:
         self._services = services
-        self._admission = admission
+        self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         self._draining = draining
 
@@ -133,12 +132,12 @@ class HttpApi:
         async with self._begun(request, timeout_ms) as upload:
             chosen = _merged(query, _only_known(upload.fields, PredictParameters))
             options = AnalysisOptions(
-                profile=self._known_profile(chosen.profile),
+                profile=chosen.profile,
                 tta=chosen.tta,
                 language=chosen.language,
                 drawing=Drawing(format="jpeg"),
             )
-            analysis = await self._analyse(upload, options)
+            analysis = await self._frame.analysed(upload.payload, options)
         if analysis.overlay is None or analysis.report is None:
             raise errors.ContractViolation("The model server sent no class activation maps.")
         return PredictResult.of(analysis, analysis.overlay, analysis.report)
@@ -161,7 +160,7 @@ class HttpApi:
             chosen = _merged(query, upload.fields)
             language = chosen.language or preferred_language(request.headers.get("accept-language"))
             options = AnalysisOptions(
-                profile=self._known_profile(chosen.profile),
+                profile=chosen.profile,
                 tta=chosen.tta,
                 language=language,
                 heatmap=chosen.heatmap,
@@ -171,7 +170,7 @@ class HttpApi:
                     chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
                 ),
             )
-            analysis = await self._analyse(upload, options)
+            analysis = await self._frame.analysed(upload.payload, options)
             left_s = remaining_s()
         # From here on the request holds no place among those under way: it waits for others' computers.
         if chosen.report == "stream":
@@ -212,30 +211,16 @@ class HttpApi:
             document = {**document, "servers": [{"url": root}]}
         return JSONResponse(document)
 
-    @asynccontextmanager
-    async def _begun(self, request: Request, timeout_ms: int | None) -> AsyncIterator[Upload]:
-        """What comes before an analysis: its deadline, its image, and its place among the others.
+    def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Upload]:
+        """The request's frame, with its upload."""
 
-        The place last: whoever sends slowly would hold it from all others, with nothing to do in it.
-        """
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            self._admission.refuse_if_full()
+        async def read() -> Upload:
             left_s = max(0.0, remaining_s() or 0.0)
-            max_bytes = self._services.decode_limits.max_bytes
-            upload = await read_upload(request, max_bytes, min(UPLOAD_TIMEOUT_S, left_s))
-            async with self._admission.admitted():
-                yield upload
+            return await read_upload(
+                request, self._services.decode_limits.max_bytes, min(UPLOAD_TIMEOUT_S, left_s)
+            )
 
-    async def _analyse(self, upload: Upload, options: AnalysisOptions) -> Analysis:
-        async with within_deadline():
-            return await analyse(upload.payload, self._services, options, current_request_id())
-
-    def _known_profile(self, name: str | None) -> str | None:
-        if name is None or name in self._services.profiles:
-            return name
-        raise InvalidParameter(
-            FieldProblem("profile", "there is no such profile", tuple(self._services.profiles))
-        )
+        return self._frame.begun(self._deadlines.seconds(timeout_ms), read)
 
 
 def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[str, str]:
@@ -300,7 +285,7 @@ def _specimen_endpoints(
         return await kept.get(differential_id)
 
     endpoints = [
-        *differential_routes(kept, services.profiles, services.decode_limits.max_bytes, limits),
+        *differential_routes(kept, services, limits),
         *interop_routes(differential, site),
         *dicom_routes(differential, site),
     ]

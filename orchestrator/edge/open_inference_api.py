@@ -15,11 +15,10 @@ from starlette.responses import Response
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import Services
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.deadline import remaining_s
 from orchestrator.edge import problems
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines, TimeoutMs, within_deadline
-from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.needs import ANALYSE, OPEN, READ
 from orchestrator.edge.open_inference_errors import PREFIX
 from orchestrator.edge.open_inference_message import read_question, write_answer
@@ -39,6 +38,7 @@ from orchestrator.edge.open_inference_schemas import (
     UnknownModel,
     request_schema,
 )
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
 from orchestrator.edge.uploads import UPLOAD_TIMEOUT_S
 from orchestrator.errors import InvalidParameter, UnsupportedBody, UploadTimeout
 
@@ -77,7 +77,7 @@ class OpenInferenceApi:
     def __init__(self, services: Services, admission: Admission, deadlines: Deadlines, ready: Ready) -> None:
         self._model_server = services.model_server
         self._models: Mapping[str, InferenceModel] = inference_models(services)
-        self._admission = admission
+        self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         self._ready = ready
 
@@ -137,8 +137,7 @@ class OpenInferenceApi:
         Tensors are JSON, or binary data behind it, both ways. Where a request names no outputs, the answer
         has all of them.
         """
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            return await self._infer(request, self._model(model_name), None, header_length)
+        return await self._infer(request, model_name, None, header_length, timeout_ms)
 
     async def infer_by_version(
         self,
@@ -149,18 +148,25 @@ class OpenInferenceApi:
         timeout_ms: TimeoutMs = None,
     ) -> Response:
         """Ask a version of a model; the one that is served, or none."""
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            await self._check_version(model_name, model_version)
-            return await self._infer(request, self._model(model_name), model_version, header_length)
+        return await self._infer(request, model_name, model_version, header_length, timeout_ms)
 
     async def _infer(
-        self, request: Request, model: InferenceModel, version: str | None, header_length: int | None
+        self,
+        request: Request,
+        model_name: str,
+        version: str | None,
+        header_length: int | None,
+        timeout_ms: int | None,
     ) -> Response:
         run = asyncio.get_running_loop().run_in_executor
-        self._admission.refuse_if_full()
-        body = await _read_body(request, model.max_body_bytes)
-        # The place last: whoever sends slowly would hold it from all others.
-        async with self._admission.admitted(), within_deadline():
+        model = self._model(model_name)
+
+        async def read() -> bytes:
+            if version is not None:
+                await self._check_version(model_name, version)
+            return await _read_body(request, model.max_body_bytes)
+
+        async with self._frame.begun(self._deadlines.seconds(timeout_ms), read) as body:
             question = await run(_message_thread, read_question, body, header_length, model)
             del body
             inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)

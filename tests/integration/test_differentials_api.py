@@ -20,9 +20,10 @@ from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, Question
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.differential_schemas import DecisionBody
-from orchestrator.edge.differentials_api import EventStream, OrderLimits
+from orchestrator.edge.differentials_api import EventStream
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer

@@ -18,10 +18,10 @@ from prometheus_client import REGISTRY
 from orchestrator.deadline import deadline
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app
 from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.errors import ModelServerTimeout, Overloaded
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.batching import Batcher

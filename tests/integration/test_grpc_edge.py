@@ -21,13 +21,13 @@ from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access_control import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.grpc_service import GrpcService
 from orchestrator.edge.grpc_stream import StreamLimits
 from orchestrator.edge.http_api import create_app
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.rate_limits import RateLimits
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal, Unauthenticated
 from orchestrator.errors import ModelServerTimeout
 from orchestrator.model_contract import CLASS_NAMES

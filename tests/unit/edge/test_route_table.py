@@ -1,3 +1,4 @@
+import asyncio
 import json
 from typing import Any
 
@@ -45,8 +46,9 @@ async def ask(method: str, path: str, root_path: str = "") -> list[Message]:
     )
     sent: list[Message] = []
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+    async def receive() -> Message:  # nobody sends a body, nor hangs up
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -122,7 +124,7 @@ async def test_a_head_is_refused_where_there_is_no_get():
 
 async def test_a_route_says_what_it_needs_or_there_is_none():
     with pytest.raises(TypeError, match="needs"):
-        Endpoint("GET", "/orders", answer)  # type: ignore[call-arg]
+        Endpoint("GET", "/orders", answer)
     for route in (APIRoute("/orders", answer), Route("/orders", answer)):
         with pytest.raises(TypeError, match="does not say what it needs"):
             RouteTable([route])
