@@ -1,7 +1,7 @@
 """Assembles the gRPC edge from the settings; imported only where there is one."""
 
 from orchestrator.analyse import Services
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_server import MESSAGE_OVERHEAD_BYTES, GrpcOptions, GrpcServer

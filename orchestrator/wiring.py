@@ -29,7 +29,7 @@ from orchestrator.cores import available_cores
 from orchestrator.device_audit_registry import AuditRegistry
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app, running

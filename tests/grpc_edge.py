@@ -8,7 +8,7 @@ import grpc
 
 from orchestrator.analyse import Services
 from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_server import GrpcOptions, GrpcServer

@@ -1,7 +1,5 @@
 """The door of the HTTP edge: who asks, whether he may, and not too often; before anything of him is read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -11,18 +9,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge import problems
-from orchestrator.edge.rate_limits import RateLimits, peer_name
+from orchestrator.edge.access_rules import REASONS, AccessRules, refusals_counted
+from orchestrator.edge.rate_limits import peer_name
 from orchestrator.edge.response_headers import CORS_ANSWER_HEADERS, CORS_METHODS, CORS_REQUEST_HEADERS
 from orchestrator.edge.route_table import found
 from orchestrator.edge.security import (
     NOBODY,
     AccessDenied,
     AuthenticationUnavailable,
-    Authenticator,
     Forbidden,
     Principal,
-    RateLimited,
-    Unauthenticated,
     is_loopback,
 )
 from orchestrator.telemetry import ACCESS_REFUSED
@@ -31,29 +27,6 @@ PRINCIPAL: Final = "wbc_principal"
 """Under this name the scope of a request holds its :class:`~orchestrator.edge.security.Principal`."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-REASONS: Final[Mapping[type[Exception], str]] = {
-    Unauthenticated: "unauthenticated",
-    Forbidden: "forbidden",
-    RateLimited: "rate_limited",
-    AuthenticationUnavailable: "authentication_unavailable",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRules:
-    """How the door is kept.
-
-    ``open_on_loopback``: nobody is asked who he is because only programs of this machine reach the service;
-    then a page of the web must not reach it through the browser of this machine either. ``origins``: pages
-    elsewhere that may ask.
-    """
-
-    authenticator: Authenticator = field(default_factory=Authenticator)
-    rate_limits: RateLimits | None = None
-    protect_metrics: bool = False
-    open_on_loopback: bool = False
-    origins: frozenset[str] = frozenset()
 
 
 def kept_by(rules: AccessRules) -> list[Middleware]:
@@ -84,11 +57,10 @@ class AccessControl:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        standing: dict[str, str] = {}
         try:
-            scope[PRINCIPAL] = await self._admit(scope, standing)
+            with refusals_counted():
+                scope[PRINCIPAL], standing = await self._admit(scope)
         except (AccessDenied, AuthenticationUnavailable) as error:
-            ACCESS_REFUSED.labels(REASONS[type(error)]).inc()
             await problems.respond(error)(scope, receive, send)
             return
 
@@ -99,26 +71,16 @@ class AccessControl:
 
         await self.app(scope, receive, send_with_standing if standing else send)
 
-    async def _admit(self, scope: Scope, standing: dict[str, str]) -> Principal:
+    async def _admit(self, scope: Scope) -> tuple[Principal, dict[str, str]]:
+        """Who asks, and the headers that tell him how often he still may."""
         headers = Headers(scope=scope)
         self._refuse_other_sites(scope, headers)
-        needs = found(scope).needs
+        needs, limits = found(scope).needs, self._rules.rate_limits
         if needs is not None and not needs.roles:
-            return NOBODY
+            return NOBODY, {}
         peer = peer_name(scope["client"][0] if scope.get("client") else None)
-        limits, authenticator = self._rules.rate_limits, self._rules.authenticator
-        try:
-            principal = await authenticator.authenticate(headers)
-        except Unauthenticated:
-            if limits:  # whoever guesses, guesses slowly
-                limits.take(peer)
-            raise
-        if limits:
-            # Before the roles: a caller who asks for what he may not have also asks.
-            standing |= limits.fields(limits.take(principal.name if authenticator.asks else peer))
-        if needs is not None:  # where there is no route, there is nothing to guard
-            principal.require(*needs.roles)
-        return principal
+        principal, standing = await self._rules.admitted(headers.items(), peer, needs)
+        return principal, limits.fields(standing) if limits and standing else {}
 
     def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
         """Refuse what a page of another site makes the browser of a user send.

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.analyse import Services
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_access import GrpcAccess

@@ -18,7 +18,8 @@ from orchestrator.analyse import AnalysisOptions, Services
 from orchestrator.deadline import remaining_s
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import docs_page, problems, web_page
-from orchestrator.edge.access_control import AccessRules, kept_by
+from orchestrator.edge.access_control import kept_by
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.body_limits import BodyLimits
 from orchestrator.edge.dicom_api import dicom_routes

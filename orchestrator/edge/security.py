@@ -6,7 +6,7 @@ keeps, and roles, which are no steps of a ladder: who administers does not there
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
@@ -155,7 +155,7 @@ class Authenticator:
         """Whether anybody is asked who he is; if not, all are one principal, :data:`LOCAL` by default."""
         return self._api_keys is not None or self._tokens is not None
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Principal:
+    async def authenticate(self, headers: Iterable[tuple[str, str]]) -> Principal:
         """Who sent these headers (names in any case): ``Authorization: Bearer CREDENTIAL`` or ``X-API-Key``.
 
         Raises:
@@ -171,11 +171,9 @@ class Authenticator:
         return await verifier.verify(credential)
 
 
-def _credential(headers: Mapping[str, str]) -> str:
+def _credential(headers: Iterable[tuple[str, str]]) -> str:
     shown = [
-        (name.lower(), value)
-        for name, value in headers.items()
-        if name.lower() in ("authorization", "x-api-key")
+        (name.lower(), value) for name, value in headers if name.lower() in ("authorization", "x-api-key")
     ]
     if not shown:
         raise Unauthenticated(

@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, Question
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.differential_schemas import DecisionBody
 from orchestrator.edge.differentials_api import EventStream
 from orchestrator.edge.draining import Draining

@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, generate_latest
 from orchestrator import __version__
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.grpc_service import GrpcService
