@@ -65,17 +65,15 @@ async def test_an_unknown_profile_is_an_error_that_names_those_there_are():
 
 
 def test_a_wrong_parameter_is_named_within_its_message():
-    with pytest.raises(InvalidParameter, match=r"^order\.profile: there is no such profile$") as raised:
-        with fields_of("order"):
-            raise UnknownProfile(("a", "b"))
+    told = r"^order\.profile: there is no such profile$"
+    with pytest.raises(InvalidParameter, match=told) as raised, fields_of("order"):
+        raise UnknownProfile(("a", "b"))
     assert raised.value.fields[0].allowed == ("a", "b")
 
 
 def test_places_are_refused_when_all_are_taken_and_free_again_after_an_error():
     places = Places(1, "orders are being received")
     with pytest.raises(ZeroDivisionError), places.taken():
-        with pytest.raises(Overloaded, match="1 orders are being received"), places.taken():
-            raise AssertionError
         raise ZeroDivisionError
-    with places.taken():
-        pass
+    with places.taken(), pytest.raises(Overloaded, match="1 orders are being received"), places.taken():
+        raise AssertionError
