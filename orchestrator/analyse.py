@@ -27,6 +27,7 @@ from orchestrator.domain import (
     WriterKind,
     joined,
 )
+from orchestrator.errors import UnknownProfile
 from orchestrator.image_steps import Drawing, Explanation
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.threads import ImageThreads
@@ -72,6 +73,17 @@ class Services:
             await self.images.close()
             await self.report_writer.close()
 
+    def profile(self, name: str | None) -> Profile:
+        """The profile of this name; the default one where None.
+
+        Raises:
+            UnknownProfile: there is none.
+        """
+        try:
+            return self.profiles[self.default_profile if name is None else name]
+        except KeyError:
+            raise UnknownProfile(self.profiles) from None
+
     def writer(self, kind: WriterKind) -> ReportWriter:
         """The writer that a caller chose."""
         return self.local_writer if kind == "rule-based" else self.report_writer
@@ -98,9 +110,9 @@ async def analyse(
     Raises:
         InvalidImage: the payload cannot be analysed.
         Overloaded, ModelServerError: the model server did not answer.
-        KeyError: there is no such profile.
+        UnknownProfile: there is none of the name in ``options``.
     """
-    profile = services.profiles[options.profile or services.default_profile]
+    profile = services.profile(options.profile)
     profile = replace(profile, tta=options.tta or profile.tta)
     language = options.language or services.default_language
     with recorded_stages() as stages, stage("total"):

@@ -37,7 +37,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.terminal_text import shown
 from orchestrator.whole_file import write_whole
-from orchestrator.wiring import build_services
+from orchestrator.wiring import build_services, profile_of
 
 CONCURRENCY: Final = 4
 KEPT_EVERY: Final = 100
@@ -112,9 +112,7 @@ def plan(
     """
     settings = load_settings()
     services = build_services(settings)
-    if profile not in services.profiles:
-        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
-    chosen = services.profiles[profile]
+    chosen = profile_of(services, profile)
     if chosen.device == "unknown":
         raise ConfigurationError(
             f"profile {profile!r} is no device's, and no audit can release answers by it: make one of "

@@ -38,7 +38,7 @@ from orchestrator.specimen_wiring import differential_rules
 from orchestrator.store_command import audit_app, store_app
 from orchestrator.terminal_text import shown
 from orchestrator.vision.tta import TtaMode
-from orchestrator.wiring import build_services
+from orchestrator.wiring import build_services, profile_of
 from orchestrator.wiring import serve as run_server
 
 app = typer.Typer(
@@ -106,8 +106,7 @@ def analyse_files(
         raise typer.BadParameter(f"expected en or tr, received {language!r}", param_hint="--language")
     chosen_language: Language | None = language  # type: ignore[assignment]
     services = build_services(load_settings())
-    if profile is not None and profile not in services.profiles:
-        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
+    profile_of(services, profile)
     paths = list(image_files(images))
     if not paths:
         raise ConfigurationError("no image file was found in what was given")
@@ -163,8 +162,7 @@ def differential_of_files(
         raise typer.BadParameter("choose one of --json and --csv")
     settings = load_settings()
     services = build_services(settings)
-    if profile is not None and profile not in services.profiles:
-        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
+    profile_of(services, profile)
     paths = list(image_files(images))
     if not paths:
         raise ConfigurationError("no image file was found in what was given")

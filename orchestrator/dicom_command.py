@@ -27,7 +27,7 @@ from orchestrator.interop_wiring import site_of
 from orchestrator.settings import load_settings
 from orchestrator.vision.containers import is_dicom, read_container
 from orchestrator.vision.tta import TtaMode
-from orchestrator.wiring import build_services
+from orchestrator.wiring import build_services, profile_of
 
 if TYPE_CHECKING:
     from orchestrator.interop.dicom import Belonging, DicomObject
@@ -108,11 +108,9 @@ def analyse_to_dicom(
     require_dicom()
     settings = load_settings()
     services = build_services(settings)
-    if profile is not None and profile not in services.profiles:
-        raise ConfigurationError(f"no profile {profile!r}; there are {', '.join(services.profiles)}")
+    chosen = profile_of(services, profile)
     server = None if stow is None else stow_server(stow, credential_file, ca_file, attempts, timeout_s)
     output.mkdir(parents=True, exist_ok=True)
-    chosen = services.profiles[profile or services.default_profile]
     options = AnalysisOptions(profile=profile, tta=tta, report=False)
     order = _Order(output, options, tta or chosen.tta, specimen_id, site_of(settings.interop))
     done = asyncio.run(_analyse_all(images, services, order))

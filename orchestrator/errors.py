@@ -4,6 +4,8 @@
 
     WbcError
     ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
+    ├ MalformedUpload · UploadTooLarge · UnsupportedBody · UploadTimeout
+    ├ InvalidParameter: UnknownProfile (knows the fields that are wrong)
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
@@ -14,30 +16,186 @@
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
 
-Only :mod:`orchestrator.edge.problems` knows which status code belongs to which error.
+Each error has a :class:`Kind`, its own or that of its nearest ancestor, which the edges translate.
 Messages are written for the person who can do something about it and never contain file names,
 paths or image content.
 """
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What errors of one kind are to a caller, whichever way he asks.
+
+    Args:
+        name: ends the type URI of a problem, and labels its count in the metrics.
+        status: of HTTP; other edges translate it.
+        title: what went wrong, in general.
+        example: a typical message.
+        retry_after_s: after which it may be tried again; None where that makes nothing better.
+    """
+
+    name: str
+    status: HTTPStatus
+    title: str
+    example: str
+    retry_after_s: float | None = None
+
+
+INTERNAL: Final = Kind(
+    "internal-error",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The service failed",
+    "The service failed. Its log tells more under this request id.",
+)
+"""Of everything unexpected."""
 
 
 class WbcError(Exception):
     """Base of every error that this project raises on purpose."""
 
+    kind: ClassVar[Kind] = INTERNAL
+
 
 class InvalidImage(WbcError):
     """The payload is not an image that can be analysed."""
+
+    kind = Kind(
+        "invalid-image",
+        HTTPStatus.BAD_REQUEST,
+        "The image cannot be analysed",
+        "This image cannot be analysed.",
+    )
 
 
 class UndecodableImage(InvalidImage):
     """The format is known but the data is truncated, corrupt or empty."""
 
+    kind = Kind(
+        "undecodable-image",
+        HTTPStatus.BAD_REQUEST,
+        "The image cannot be decoded",
+        "The JPEG data ends early: the file is truncated.",
+    )
+
 
 class UnsupportedImage(InvalidImage):
     """The data is of a format, or of a kind within a format, that is not supported."""
 
+    kind = Kind(
+        "unsupported-image",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "This kind of image is not supported",
+        "The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image.",
+    )
+
 
 class ImageTooLarge(InvalidImage):
     """The payload has more bytes or more pixels than the settings allow."""
+
+    kind = Kind(
+        "image-too-large",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The image is too large",
+        "The file is too large; at most 10485760 bytes are accepted.",
+    )
+
+
+class MalformedUpload(WbcError):
+    """The body is not a form with one file in the field ``file``, or with files where several are taken."""
+
+    kind = Kind(
+        "malformed-upload",
+        HTTPStatus.BAD_REQUEST,
+        "The upload is malformed",
+        "There is no file: the form has no field 'file'.",
+    )
+
+
+class UploadTooLarge(WbcError):
+    """There are more files, or more bytes in all of them together, than one order may have."""
+
+    kind = Kind(
+        "upload-too-large",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The upload is too large",
+        "The files together are too large; at most 268435456 bytes are accepted.",
+    )
+
+
+class UnsupportedBody(WbcError):
+    """The body is of a kind that is never read, such as JSON."""
+
+    kind = Kind(
+        "unsupported-body",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "This kind of body is not supported",
+        "Expected multipart/form-data with the image in the field 'file'.",
+    )
+
+
+class UploadTimeout(WbcError):
+    """The body did not arrive in time."""
+
+    kind = Kind(
+        "upload-timeout",
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The upload took too long",
+        "The upload did not arrive within 60 seconds.",
+    )
+
+
+_PLACES: Final = ("query", "header")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """What is wrong with one parameter, and which values are right where these can be listed."""
+
+    field: str
+    message: str
+    allowed: tuple[str, ...] = ()
+
+
+class InvalidParameter(WbcError):
+    """Parameters of a request are unknown or wrong."""
+
+    kind = Kind(
+        "invalid-parameter",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "A parameter is wrong",
+        "profile: there is no such profile",
+    )
+
+    def __init__(self, *fields: FieldProblem) -> None:
+        super().__init__("; ".join(f"{field.field}: {field.message}" for field in fields))
+        self.fields = fields
+
+    @classmethod
+    def from_validation(cls, found: Sequence[Any]) -> "InvalidParameter":
+        """Of pydantic's list of errors; the values that were received are not repeated."""
+        return cls(
+            *(
+                FieldProblem(".".join(str(p) for p in error["loc"] if p not in _PLACES), error["msg"])
+                for error in found
+            )
+        )
+
+    def within(self, message: str) -> "InvalidParameter":
+        """The same, of parameters that stand in a message of this name."""
+        return InvalidParameter(*(replace(of, field=f"{message}.{of.field}") for of in self.fields))
+
+
+class UnknownProfile(InvalidParameter):
+    """There is no device profile of the name that a caller chose; ``known`` are those there are."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        super().__init__(FieldProblem("profile", "there is no such profile", tuple(known)))
+        self.known = self.fields[0].allowed
 
 
 class Overloaded(WbcError):
@@ -45,6 +203,15 @@ class Overloaded(WbcError):
 
     ``retry_after_s`` is the time in seconds after which a caller may try again.
     """
+
+    # 503 and not 429: all callers together are too many for this process, not this one for its share.
+    kind = Kind(
+        "overloaded",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The service is busy",
+        "64 analyses are under way; no more are taken.",
+        retry_after_s=1,
+    )
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -54,21 +221,57 @@ class Overloaded(WbcError):
 class DeadlineExceeded(WbcError):
     """The time that a request had is over, wherever it was spent."""
 
+    kind = Kind(
+        "deadline-exceeded",
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "The time for this request is over",
+        "There was no answer in the time for this request.",
+    )
+
 
 class ModelServerError(WbcError):
     """The model server could not answer."""
+
+    kind = Kind(
+        "model-error",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The model failed",
+        "The model server could not answer.",
+    )
 
 
 class ModelServerUnavailable(ModelServerError):
     """The model server cannot be reached or holds no loaded model."""
 
+    kind = Kind(
+        "model-unavailable",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The model is not available",
+        "The model server is not ready.",
+        retry_after_s=5,
+    )
+
 
 class ModelServerTimeout(ModelServerError):
     """The model server did not answer before the deadline."""
 
+    kind = Kind(
+        "model-timeout",
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "The model did not answer in time",
+        "The model server did not answer before the deadline.",
+    )
+
 
 class ContractViolation(ModelServerError):
     """The served model is not the one that :mod:`orchestrator.model_contract` describes."""
+
+    kind = Kind(
+        "contract-violation",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The served model is not the one expected",
+        "The model server sent no class activation maps.",
+    )
 
 
 class InteropError(WbcError):
@@ -90,41 +293,112 @@ class PeerRefused(InteropError):
 class DicomOff(InteropError):
     """DICOM objects cannot be written: the extra ``dicom`` is not installed."""
 
+    kind = Kind(
+        "dicom-off",
+        HTTPStatus.NOT_IMPLEMENTED,
+        "This service writes no DICOM",
+        "DICOM objects need the extra 'dicom': pip install 'wbc-analyzer[dicom]'.",
+    )
+
 
 class StoreError(WbcError):
     """Something about what is kept of specimens."""
+
+    kind = Kind(
+        "store-error",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The store failed",
+        "The store could not do this.",
+    )
 
 
 class UnknownDifferential(StoreError):
     """There is no differential of this id."""
 
+    kind = Kind(
+        "unknown-differential",
+        HTTPStatus.NOT_FOUND,
+        "There is no such differential",
+        "There is no differential of this id.",
+    )
+
 
 class UnknownCell(StoreError):
     """The differential has no cell of this id."""
+
+    kind = Kind(
+        "unknown-cell",
+        HTTPStatus.NOT_FOUND,
+        "There is no such cell",
+        "The differential has no cell of this id.",
+    )
 
 
 class IdempotencyConflict(StoreError):
     """The key was used before, for another order or other images."""
 
+    kind = Kind(
+        "idempotency-conflict",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This key stands for another order",
+        "The Idempotency-Key was used before, for another order or other images.",
+    )
+
 
 class SpecimenClosed(StoreError):
     """The differential is signed or cancelled, and nothing changes it any more."""
+
+    kind = Kind(
+        "specimen-closed",
+        HTTPStatus.CONFLICT,
+        "The differential is closed",
+        "The differential is signed or cancelled, and nothing changes it any more.",
+    )
 
 
 class NotReady(StoreError):
     """Cells wait to be analysed, so that the differential cannot be signed."""
 
+    kind = Kind(
+        "not-ready",
+        HTTPStatus.CONFLICT,
+        "The differential is not ready",
+        "Cells wait to be analysed.",
+    )
+
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or does not answer."""
+
+    kind = Kind(
+        "store-unavailable",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The store is not available",
+        "The store does not answer.",
+        retry_after_s=5,
+    )
 
 
 class StoreOff(StoreError):
     """The service runs without a store, which this needs."""
 
+    kind = Kind(
+        "store-off",
+        HTTPStatus.NOT_IMPLEMENTED,
+        "This service keeps nothing",
+        "Differentials need a store: set WBC_STORE__URL.",
+    )
+
 
 class ImageNotKept(StoreError):
     """The image of a cell was not kept, or is not kept any more."""
+
+    kind = Kind(
+        "image-not-kept",
+        HTTPStatus.NOT_FOUND,
+        "The image is not kept",
+        "Images are not kept here, or not any more.",
+    )
 
 
 class AuditError(WbcError):
@@ -134,9 +408,23 @@ class AuditError(WbcError):
 class UnknownAudit(AuditError):
     """There is no audit of this name."""
 
+    kind = Kind(
+        "unknown-audit",
+        HTTPStatus.NOT_FOUND,
+        "There is no such audit",
+        "There is no audit of this name.",
+    )
+
 
 class AuditRefused(AuditError):
     """The audit does not allow this, or not now."""
+
+    kind = Kind(
+        "audit-refused",
+        HTTPStatus.CONFLICT,
+        "The audit does not allow this",
+        "this audit is judged, and judged once; begin a new one",
+    )
 
 
 class ReportWriterError(WbcError):
@@ -145,3 +433,17 @@ class ReportWriterError(WbcError):
 
 class ConfigurationError(WbcError):
     """A setting or a device profile is missing or wrong."""
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Its kind; an internal error for everything unexpected."""
+    return error.kind if isinstance(error, WbcError) else INTERNAL
+
+
+def kinds() -> Iterator[Kind]:
+    """All kinds, each once; of modules that are not imported, none."""
+    below: list[type[WbcError]] = [WbcError]
+    for cls in below:
+        if "kind" in vars(cls):
+            yield cls.kind
+        below.extend(cls.__subclasses__())

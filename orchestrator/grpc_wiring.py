@@ -1,13 +1,13 @@
 """Assembles the gRPC edge from the settings; imported only where there is one."""
 
 from orchestrator.analyse import Services
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_server import MESSAGE_OVERHEAD_BYTES, GrpcOptions, GrpcServer
 from orchestrator.edge.grpc_stream import StreamLimits
 from orchestrator.edge.grpc_tls import GrpcTls
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.settings import GrpcTlsSettings, Settings
 from orchestrator.specimen_wiring import order_limits
 from orchestrator.specimens import Specimens

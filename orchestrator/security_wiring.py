@@ -2,7 +2,7 @@
 
 import ssl
 
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.api_key_file import ApiKeyFile, read_keys
 from orchestrator.edge.rate_limits import RateLimits
 from orchestrator.edge.security import (

@@ -3,8 +3,8 @@
 from orchestrator.analyse import Services
 from orchestrator.differential import DifferentialRules, class_shares_of
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.reference_ranges import ADULTS, load_reference_ranges
 from orchestrator.settings import DifferentialSettings
 from orchestrator.specimen_runner import SpecimenRunner

@@ -29,14 +29,14 @@ from orchestrator.cores import available_cores
 from orchestrator.device_audit_registry import AuditRegistry
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app, running
 from orchestrator.edge.http_protocol import bounded_protocol
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.tls_handshakes import loops_with_handshakes_of
-from orchestrator.errors import ConfigurationError
+from orchestrator.errors import ConfigurationError, UnknownProfile
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
@@ -47,7 +47,7 @@ from orchestrator.model_server.canary import CanaryModelServer
 from orchestrator.model_server.failover import FailoverModelServer
 from orchestrator.model_server.late_start import LateModelServer
 from orchestrator.model_server.shadow import ShadowModelServer
-from orchestrator.profiles import load_profiles
+from orchestrator.profiles import Profile, load_profiles
 from orchestrator.report.base import ReportWriter
 from orchestrator.report_wiring import build_report_writers
 from orchestrator.request_context import current_request_id
@@ -124,6 +124,17 @@ def audits_of(settings: Settings) -> DeviceAudits:
         return AuditRegistry(settings.audits_dir, settings.embedded.precision)
     except ConfigurationError as error:
         raise ConfigurationError(f"WBC_AUDITS_DIR: {error}") from error
+
+
+def profile_of(services: Services, name: str | None) -> Profile:
+    """The profile that a command was given; the default one where None.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where there is no such profile.
+    """
+    try:
+        return services.profile(name)
+    except UnknownProfile as error:
+        raise ConfigurationError(f"no profile {name!r}; there are {', '.join(error.known)}") from error
 
 
 def build_image_workers(settings: Settings) -> ImageWorkers:

@@ -8,13 +8,13 @@ import grpc
 
 from orchestrator.analyse import Services
 from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_server import GrpcOptions, GrpcServer
 from orchestrator.edge.http_api import running
+from orchestrator.edge.orders import OrderLimits
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import Settings
 from orchestrator.specimens import Specimens

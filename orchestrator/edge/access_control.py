@@ -1,29 +1,24 @@
 """The door of the HTTP edge: who asks, whether he may, and not too often; before anything of him is read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge import problems
-from orchestrator.edge.permissions import ADMIN, HTTP_PERMISSIONS, OPEN, Need
-from orchestrator.edge.rate_limits import RateLimits, peer_name
+from orchestrator.edge.access_rules import REASONS, AccessRules, refusals_counted
+from orchestrator.edge.rate_limits import peer_name
 from orchestrator.edge.response_headers import CORS_ANSWER_HEADERS, CORS_METHODS, CORS_REQUEST_HEADERS
+from orchestrator.edge.route_table import found
 from orchestrator.edge.security import (
     NOBODY,
     AccessDenied,
     AuthenticationUnavailable,
-    Authenticator,
     Forbidden,
     Principal,
-    RateLimited,
-    Unauthenticated,
     is_loopback,
 )
 from orchestrator.telemetry import ACCESS_REFUSED
@@ -32,29 +27,6 @@ PRINCIPAL: Final = "wbc_principal"
 """Under this name the scope of a request holds its :class:`~orchestrator.edge.security.Principal`."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-REASONS: Final[Mapping[type[Exception], str]] = {
-    Unauthenticated: "unauthenticated",
-    Forbidden: "forbidden",
-    RateLimited: "rate_limited",
-    AuthenticationUnavailable: "authentication_unavailable",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRules:
-    """How the door is kept.
-
-    ``open_on_loopback``: nobody is asked who he is because only programs of this machine reach the service;
-    then a page of the web must not reach it through the browser of this machine either. ``origins``: pages
-    elsewhere that may ask.
-    """
-
-    authenticator: Authenticator = field(default_factory=Authenticator)
-    rate_limits: RateLimits | None = None
-    protect_metrics: bool = False
-    open_on_loopback: bool = False
-    origins: frozenset[str] = frozenset()
 
 
 def kept_by(rules: AccessRules) -> list[Middleware]:
@@ -73,7 +45,7 @@ def kept_by(rules: AccessRules) -> list[Middleware]:
 
 
 class AccessControl:
-    """Lets in whom the table of :mod:`~orchestrator.edge.permissions` lets in, and says who it is."""
+    """Lets in who has a role that the route of his request needs, and says who it is."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self.app = app
@@ -85,56 +57,30 @@ class AccessControl:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        standing: dict[str, str] = {}
+        try:
+            with refusals_counted():
+                scope[PRINCIPAL], standing = await self._admit(scope)
+        except (AccessDenied, AuthenticationUnavailable) as error:
+            await problems.respond(error)(scope, receive, send)
+            return
 
         async def send_with_standing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(standing)
             await send(message)
 
-        try:
-            scope[PRINCIPAL] = await self._admit(scope, standing)
-        except (AccessDenied, AuthenticationUnavailable) as error:
-            ACCESS_REFUSED.labels(REASONS[type(error)]).inc()
-            await problems.respond(error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send_with_standing)
+        await self.app(scope, receive, send_with_standing if standing else send)
 
-    async def _admit(self, scope: Scope, standing: dict[str, str]) -> Principal:
+    async def _admit(self, scope: Scope) -> tuple[Principal, dict[str, str]]:
+        """Who asks, and the headers that tell him how often he still may."""
         headers = Headers(scope=scope)
         self._refuse_other_sites(scope, headers)
-        need = self._need(scope)
-        if need == OPEN:
-            return NOBODY
+        needs, limits = found(scope).needs, self._rules.rate_limits
+        if needs is not None and not needs.roles:
+            return NOBODY, {}
         peer = peer_name(scope["client"][0] if scope.get("client") else None)
-        limits, authenticator = self._rules.rate_limits, self._rules.authenticator
-        try:
-            principal = await authenticator.authenticate(headers)
-        except Unauthenticated:
-            if limits:  # whoever guesses, guesses slowly
-                limits.take(peer)
-            raise
-        if limits:
-            # Before the roles: a caller who asks for what he may not have also asks.
-            standing |= limits.fields(limits.take(principal.name if authenticator.asks else peer))
-        if need is not None:
-            principal.require(*need)
-        return principal
-
-    def _need(self, scope: Scope) -> Need | None:
-        """What the route of this request demands; None where there is none, and so nothing to guard.
-
-        Raises :class:`Forbidden` where there is one that the table does not know.
-        """
-        template = matched_template(scope["app"].routes, scope)
-        if template is None:
-            return None
-        if template == "/metrics" and self._rules.protect_metrics:
-            return ADMIN
-        need = HTTP_PERMISSIONS.get((scope["method"], template))
-        if need is None:
-            raise Forbidden("This is for nobody: no role has been given to it.")
-        return need
+        principal, standing = await self._rules.admitted(headers.items(), peer, needs)
+        return principal, limits.fields(standing) if limits and standing else {}
 
     def _refuse_other_sites(self, scope: Scope, headers: Headers) -> None:
         """Refuse what a page of another site makes the browser of a user send.
@@ -150,8 +96,10 @@ class AccessControl:
             and not is_loopback(_name_in(headers.get("host", "")))
         ):
             raise Forbidden("Without authentication this service is for its own machine: ask localhost.")
+        if scope["method"] in _SAFE_METHODS:
+            return
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if scope["method"] in _SAFE_METHODS or origin in self._rules.origins:
+        if origin in self._rules.origins:
             return
         if site is None:
             own = origin is None or _host_in(origin) == headers.get("host")
@@ -159,14 +107,6 @@ class AccessControl:
             own = site in ("same-origin", "none")
         if not own:
             raise Forbidden("A page of another site asks; WBC_SECURITY__CORS_ORIGINS lists those that may.")
-
-
-def matched_template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """The path of the route that will answer, as it was declared; None where none will."""
-    for route in routes:
-        if route.matches(scope)[0] is Match.FULL:
-            return getattr(route, "path_format", None) or getattr(route, "path", "")
-    return None
 
 
 def _name_in(header: str) -> str:

@@ -8,19 +8,21 @@ that cannot be answered in time is refused at once, which costs next to nothing,
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, Literal
 
 from orchestrator.deadline import remaining_s
-from orchestrator.edge import problems
-from orchestrator.errors import Overloaded
+from orchestrator.errors import Kind, Overloaded, kind_of
 from orchestrator.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING, IN_FLIGHT, request_ended
 
 Reason = Literal["queue_full", "too_late", "waited_too_long"]
 
 _SMOOTHING: Final = 0.1
 """Weight of the newest analysis in the running mean of how long one takes."""
+
+BUSY_RETRY_S: Final = 5.0
+"""After which to come back where there was no place for an order or a stream."""
 
 _FIRST_GUESS_S: Final = 0.5
 """How long an analysis takes, before one has been seen."""
@@ -143,16 +145,45 @@ class Admission:
         )
 
 
+class Places:
+    """So many at a time, and no more.
+
+    Args:
+        most: how many.
+        what: they are, and what happens to them; for who is refused.
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most = most
+        self._what = what
+        self._taken = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """With a place.
+
+        Raises:
+            Overloaded: there is none left.
+        """
+        if self._taken >= self._most:
+            raise Overloaded(f"{self._taken} {self._what}; no more are taken.", BUSY_RETRY_S)
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
 @contextmanager
-def counted(endpoint: str) -> Iterator[None]:
-    """Count one request by its outcome: ``ok`` or the name of the problem that it ends in."""
+def counted(endpoint: str, kind_of: Callable[[Exception], Kind] = kind_of) -> Iterator[None]:
+    """Count one request by its outcome: ``ok``, or the name of the kind of error that it ends in."""
     outcome = "cancelled"
     begun_s = time.monotonic()
     try:
         yield
         outcome = "ok"
     except Exception as error:
-        outcome = problems.kind_of(error).name
+        outcome = kind_of(error).name
         raise
     finally:
         request_ended(endpoint, outcome, time.monotonic() - begun_s)

@@ -11,8 +11,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.edge.access_control import matched_template
-from orchestrator.edge.permissions import BOUND_THEIR_BODIES
+from orchestrator.edge.route_table import found
 
 MAX_SMALL_BODY_BYTES: Final = 2**20
 
@@ -48,11 +47,11 @@ class BodyLimits:
         self._least_bytes_per_s = least_bytes_per_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or found(scope).is_probe:
             await self.app(scope, receive, send)
             return
-        bounds_itself = matched_template(scope["app"].routes, scope) in BOUND_THEIR_BODIES
-        max_bytes = None if bounds_itself else self._max_bytes
+        needs = found(scope).needs
+        max_bytes = None if needs is not None and needs.bounds_body else self._max_bytes
         received, begun_s, more = 0, time.monotonic(), True
 
         async def receive_within_limits() -> Message:

@@ -14,21 +14,20 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, Literal, Self
 
 from fastapi import Path
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import errors
 from orchestrator.device_audit import CONFIDENCE, Audit, AuditFile
 from orchestrator.device_audit_registry import audit_files
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import problems
+from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.edge.needs import READ, REVIEW, SIGN, Needs
 from orchestrator.edge.shown_image import shown_image
-from orchestrator.edge.uploads import UploadTooLarge
+from orchestrator.errors import InvalidParameter, UploadTooLarge
 
 PATH: Final = "/v1/device-audits"
 ONE: Final = f"{PATH}/{{audit_name}}"
@@ -258,16 +257,19 @@ def _read(file: AuditFile) -> Audit:
         raise errors.AuditRefused("The audit's file does not hold; `wbc check` tells more.") from error
 
 
-def device_audit_routes(folder: FilePath | None, max_image_bytes: int) -> list[BaseRoute]:
+def device_audit_routes(folder: FilePath | None, max_image_bytes: int) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = DeviceAuditsApi(folder, max_image_bytes)
     read = (errors.UnknownAudit, errors.AuditRefused, InvalidParameter)
 
-    def route(path: str, endpoint: Any, method: str, name: str, kinds: Any, **more: Any) -> APIRoute:
-        return APIRoute(
+    def route(
+        method: str, path: str, endpoint: Any, needs: Needs, name: str, kinds: Any, **more: Any
+    ) -> Endpoint:
+        return Endpoint(
+            method,
             path,
             endpoint,
-            methods=[method],
+            needs,
             name=name,
             operation_id=name,
             tags=["device audits"],
@@ -276,21 +278,23 @@ def device_audit_routes(folder: FilePath | None, max_image_bytes: int) -> list[B
         )
 
     return [
-        route(PATH, api.all, "GET", "list_device_audits", ()),
-        route(ONE, api.get, "GET", "get_device_audit", read),
+        route("GET", PATH, api.all, READ, "list_device_audits", ()),
+        route("GET", ONE, api.get, READ, "get_device_audit", read),
         route(
+            "PUT",
             f"{CELL}/label",
             api.label,
-            "PUT",
+            REVIEW,
             "label_audited_cell",
             (*read, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(LabelBody)},
         ),
-        route(f"{ONE}/verdict", api.judge, "PUT", "judge_device_audit", read),
+        route("PUT", f"{ONE}/verdict", api.judge, SIGN, "judge_device_audit", read),
         route(
+            "GET",
             f"{CELL}/image",
             api.image,
-            "GET",
+            READ,
             "audited_cell_image",
             (*read, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Path
-from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import errors
 from orchestrator.edge import problems
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.edge.admission import Places
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import READ
+from orchestrator.errors import InvalidParameter
 from orchestrator.interop.dicom_process import written_report
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
@@ -22,8 +23,6 @@ from orchestrator.specimen import Differential
 MEDIA_TYPE: Final = "application/dicom"
 MOST_ASKED: Final = 4
 """Reports at once: one is written, the others wait for it."""
-
-_RETRY_AFTER_S: Final = 5.0
 
 DifferentialOf = Callable[[str], Awaitable[Differential]]
 """Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`."""
@@ -36,7 +35,7 @@ class DicomApi:
         self._differential_of = differential_of
         self._site = site
         self._writing = asyncio.Semaphore(1)  # others wait: each takes a core and 200 MB
-        self._asked = 0
+        self._places = Places(MOST_ASKED, "DICOM reports are being written")
 
     async def dicom(
         self,
@@ -46,30 +45,24 @@ class DicomApi:
     ) -> Response:
         """The differential as a DICOM Comprehensive SR (TID 1500); PARTIAL and UNVERIFIED until a person
         signed it. Takes some seconds."""
-        if self._asked == MOST_ASKED:
-            raise errors.Overloaded(
-                f"{MOST_ASKED} DICOM reports are being written; no more are taken.", _RETRY_AFTER_S
-            )
-        self._asked += 1
-        try:
+        with self._places.taken():
             differential = await self._differential_of(differential_id)
             async with self._writing:
                 data = await written_report(differential, self._site)
-        finally:
-            self._asked -= 1
         headers = {"Content-Disposition": 'attachment; filename="differential.dcm"'}
         return Response(data, media_type=MEDIA_TYPE, headers=headers)
 
 
-def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[BaseRoute]:
+def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The route, for the application's list."""
     file = {"schema": {"type": "string", "format": "binary"}}
     return [
-        APIRoute(
+        Endpoint(
+            "GET",
             "/v1/differentials/{differential_id}/dicom",
             DicomApi(differential_of, site).dicom,
+            READ,
             operation_id="differential_dicom",
-            methods=["GET"],
             tags=["differentials"],
             response_class=Response,
             responses={

@@ -1,23 +1,21 @@
 """Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path, Query
-from fastapi.routing import APIRoute
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
+from orchestrator.analyse import Services
 from orchestrator.edge import problems
 from orchestrator.edge.acting_person import acting_person
+from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.differential_schemas import (
     AuditTrail,
@@ -25,40 +23,31 @@ from orchestrator.edge.differential_schemas import (
     DifferentialPage,
     DifferentialResult,
     DifferentialSummary,
-    OrderParameters,
     ProgressEvent,
 )
+from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD, Needs
+from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
 from orchestrator.edge.shown_image import shown_image
-from orchestrator.edge.uploads import (
-    FILES_FIELD,
+from orchestrator.edge.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.zip_archive import is_archive, unpack
+from orchestrator.errors import (
+    InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
-    UploadLimits,
-    Uploads,
     UploadTimeout,
     UploadTooLarge,
-    read_uploads,
 )
-from orchestrator.edge.zip_archive import is_archive, unpack
-from orchestrator.specimen import SpecimenOrder
 from orchestrator.specimens import Progress, Specimens
 
 PATH: Final = "/v1/differentials"
 _ONE: Final = f"{PATH}/{{differential_id}}"
 _CELL: Final = f"{_ONE}/cells/{{cell_id}}"
 
-ENDPOINTS: Final = (
-    ("POST", PATH), ("GET", PATH), ("GET", _ONE), ("GET", f"{_ONE}/events"), ("POST", f"{_ONE}/cancel"),
-    ("POST", f"{_ONE}/sign"), ("POST", f"{_CELL}/decision"), ("DELETE", f"{_CELL}/decision"),
-    ("GET", f"{_CELL}/image"), ("GET", f"{_ONE}/audit"), ("GET", f"{_ONE}/export.csv"),
-)  # fmt: skip
-
 MAX_STREAMS: Final = 100
 """Streams of progress that are open at a time; each looks into the store every second."""
 
-BUSY_RETRY_S: Final = 5.0
 STALLED_S: Final = 10.0
 """How much longer than its stream may get one is waited for who does not read it."""
 
@@ -70,7 +59,7 @@ WithCells = Annotated[bool, Query(description="Whether the answer lists every ce
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[\x21-\x7e]{1,255}$",
+        pattern=IDEMPOTENCY_KEY,
         description="The same order sent again under the same key is answered with the first one's "
         "differential, and analysed once.",
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
@@ -80,18 +69,6 @@ LastEventId = Annotated[
     str | None,
     Header(max_length=64, description="What a client that reconnects has seen last; sent by browsers."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLimits:
-    """What one order may bring, how many are read at a time (each is held in memory until it is kept), and
-    how old a stream of their progress gets."""
-
-    max_files: int = 1000
-    max_total_bytes: int = 256 * 2**20
-    upload_timeout_s: float = 300.0
-    max_orders: int = 2
-    max_stream_s: float = 300.0
 
 
 class EventStream(EventSourceResponse):
@@ -118,20 +95,18 @@ class EventStream(EventSourceResponse):
 class DifferentialsApi:
     """The endpoints, bound to the use cases."""
 
-    def __init__(
-        self, specimens: Specimens, profiles: Mapping[str, Any], max_file_bytes: int, limits: OrderLimits
-    ) -> None:
+    def __init__(self, specimens: Specimens, services: Services, limits: OrderLimits) -> None:
         self._specimens = specimens
-        self._profiles = profiles
+        self._services = services
         self._uploads = UploadLimits(
-            max_file_bytes=max_file_bytes,
+            max_file_bytes=services.decode_limits.max_bytes,
             max_total_bytes=limits.max_total_bytes,
             max_files=limits.max_files,
             file_field=FILES_FIELD,
             archives=True,
         )
         self._limits = limits
-        self._orders = 0
+        self._orders = limits.places()
         self._streams = 0
 
     async def order(
@@ -147,9 +122,9 @@ class DifferentialsApi:
         `Location` says where its progress and result are. An image that cannot be analysed is a failed cell
         with the reason, and fails nothing else.
         """
-        with self._place_for_an_order():
+        with self._orders.taken():
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
-            order = self._order_of(uploads.fields)
+            order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
             payloads = await self._images(uploads)
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
@@ -255,27 +230,6 @@ class DifferentialsApi:
         """Who did what with this specimen, the earliest first."""
         return AuditTrail.of(await self._specimens.audit(differential_id))
 
-    @contextmanager
-    def _place_for_an_order(self) -> Iterator[None]:
-        if self._orders >= self._limits.max_orders:
-            raise errors.Overloaded(
-                f"{self._orders} orders are being received; no more are taken.", BUSY_RETRY_S
-            )
-        self._orders += 1
-        try:
-            yield
-        finally:
-            self._orders -= 1
-
-    def _order_of(self, fields: Mapping[str, str]) -> SpecimenOrder:
-        try:
-            chosen = OrderParameters.model_validate({name: value for name, value in fields.items() if value})
-        except ValidationError as error:
-            raise InvalidParameter.from_validation(error.errors(include_url=False)) from error
-        if chosen.profile is not None and chosen.profile not in self._profiles:
-            raise InvalidParameter(FieldProblem("profile", "there is no such profile", tuple(self._profiles)))
-        return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta)
-
     async def _images(self, uploads: Uploads) -> tuple[bytes, ...]:
         if not any(map(is_archive, uploads.files)):
             return uploads.files
@@ -323,24 +277,20 @@ _ORDER_PROBLEMS: Final = (
 
 
 def differential_routes(
-    specimens: Specimens | None,
-    profiles: Mapping[str, Any],
-    max_file_bytes: int,
-    limits: OrderLimits = OrderLimits(),
-) -> list[BaseRoute]:
-    """The routes, for the application's list; where nothing is kept, one that says how that is changed."""
-    if specimens is None:
-        return [
-            Route(path, _store_off, methods=[method], include_in_schema=False) for method, path in ENDPOINTS
-        ]
-    api = DifferentialsApi(specimens, profiles, max_file_bytes, limits)
+    specimens: Specimens, services: Services, limits: OrderLimits = OrderLimits()
+) -> list[Endpoint]:
+    """The routes, for the application's list."""
+    api = DifferentialsApi(specimens, services, limits)
     one, cell = _ONE, _CELL
 
-    def route(path: str, endpoint: Any, method: str, name: str, kinds: Any, **more: Any) -> APIRoute:
-        return APIRoute(
+    def route(
+        method: str, path: str, endpoint: Any, needs: Needs, name: str, kinds: Any, **more: Any
+    ) -> Endpoint:
+        return Endpoint(
+            method,
             path,
             endpoint,
-            methods=[method],
+            needs,
             name=name,
             operation_id=name,
             tags=["differentials"],
@@ -350,9 +300,10 @@ def differential_routes(
 
     return [
         route(
+            "POST",
             PATH,
             api.order,
-            "POST",
+            UPLOAD,
             "order_differential",
             _ORDER_PROBLEMS,
             status_code=202,
@@ -360,45 +311,56 @@ def differential_routes(
             answers={202: {"headers": LOCATION}},
             openapi_extra={"requestBody": order_form()},
         ),
-        route(PATH, api.page, "GET", "list_differentials", _READ_PROBLEMS),
-        route(one, api.get, "GET", "get_differential", _READ_PROBLEMS),
+        route("GET", PATH, api.page, READ, "list_differentials", _READ_PROBLEMS),
+        route("GET", one, api.get, READ, "get_differential", _READ_PROBLEMS),
         route(
+            "GET",
             f"{one}/events",
             api.events,
-            "GET",
+            READ,
             "follow_differential",
             (*_READ_PROBLEMS, errors.Overloaded),
             response_class=Response,
             answers={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
-        route(f"{one}/cancel", api.cancel, "POST", "cancel_differential", _CHANGE_PROBLEMS),
+        route("POST", f"{one}/cancel", api.cancel, ORDER, "cancel_differential", _CHANGE_PROBLEMS),
         route(
+            "POST",
             f"{cell}/decision",
             api.decide,
-            "POST",
+            REVIEW,
             "decide_cell",
             (*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(DecisionBody)},
         ),
         route(
+            "DELETE",
             f"{cell}/decision",
             api.undecide,
-            "DELETE",
+            REVIEW,
             "undecide_cell",
             (*_CHANGE_PROBLEMS, errors.UnknownCell),
         ),
-        route(f"{one}/sign", api.sign, "POST", "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)),
         route(
+            "POST", f"{one}/sign", api.sign, SIGN, "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)
+        ),
+        route(
+            "GET",
             f"{cell}/image",
             api.image,
-            "GET",
+            READ,
             "cell_image",
             (*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,
             answers={200: {"description": "The file.", "content": {"image/*": {}}}},
         ),
-        route(f"{one}/audit", api.audit, "GET", "differential_audit", _READ_PROBLEMS),
+        route("GET", f"{one}/audit", api.audit, ADMIN, "differential_audit", _READ_PROBLEMS),
     ]
+
+
+def without_store(route: Endpoint) -> Endpoint:
+    """The same route where nothing is kept: it says how that is changed."""
+    return Endpoint(route.method, route.path, _store_off, route.needs, include_in_schema=False)
 
 
 async def _store_off(_: Request) -> Response:

@@ -5,6 +5,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.edge.route_table import found
+
 READ_AHEAD: Final = 1
 """Messages of the body, of at most 64 KiB each with uvicorn, that are read before the application asks."""
 
@@ -22,7 +24,7 @@ class CancelOnDisconnect:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or found(scope).is_probe:
             await self.app(scope, receive, send)
             return
         connection = _Connection(receive, send)

@@ -1,51 +1,26 @@
 """The door of the gRPC edge: the same callers, roles and limits as over HTTP."""
 
-from starlette.datastructures import Headers
+from collections.abc import Sequence
 
-from orchestrator.edge.access_control import REASONS, AccessRules
-from orchestrator.edge.permissions import GRPC_PERMISSIONS
+from orchestrator.edge.access_rules import AccessRules, refusals_counted
+from orchestrator.edge.needs import Needs
 from orchestrator.edge.rate_limits import peer_name
-from orchestrator.edge.security import (
-    AccessDenied,
-    AuthenticationUnavailable,
-    Forbidden,
-    Principal,
-    Unauthenticated,
-)
-from orchestrator.telemetry import ACCESS_REFUSED
+from orchestrator.edge.security import Principal
 
 
 class GrpcAccess:
-    """Lets in whom the table of :mod:`~.permissions` lets in; before anything of him is read."""
+    """Lets in who has a role that his method needs; before anything of him is read."""
 
     def __init__(self, rules: AccessRules) -> None:
         self._rules = rules
 
-    async def authorize(self, method: str, metadata: Headers, address: str) -> Principal:
-        """Who asks for ``method`` from ``address``.
+    async def authorize(self, needs: Needs, metadata: Sequence[tuple[str, str]], address: str) -> Principal:
+        """Who asks from ``address`` for what needs that.
 
         Raises:
-            AccessDenied: it is not known, he may not, or he asks too often.
+            AccessDenied: he is not known, may not, or asks too often.
             AuthenticationUnavailable: that cannot be found out now.
         """
-        try:
-            return await self._admit(method, metadata, peer_name(address))
-        except (AccessDenied, AuthenticationUnavailable) as error:
-            ACCESS_REFUSED.labels(REASONS[type(error)]).inc()
-            raise
-
-    async def _admit(self, method: str, metadata: Headers, peer: str) -> Principal:
-        limits, authenticator = self._rules.rate_limits, self._rules.authenticator
-        try:
-            principal = await authenticator.authenticate(metadata)
-        except Unauthenticated:
-            if limits:  # whoever guesses, guesses slowly
-                limits.take(peer)
-            raise
-        if limits:
-            limits.take(principal.name if authenticator.asks else peer)
-        need = GRPC_PERMISSIONS.get(method)
-        if need is None:
-            raise Forbidden("This is for nobody: no role has been given to it.")
-        principal.require(*need)
+        with refusals_counted():
+            principal, _ = await self._rules.admitted(metadata, peer_name(address), needs)
         return principal

@@ -5,7 +5,7 @@ so a call reads its request when it wants it: one that is refused holds no image
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -13,19 +13,22 @@ from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from starlette.datastructures import Headers
 
 from orchestrator.edge.grpc_problems import Refusal
+from orchestrator.edge.needs import Needs
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
 from orchestrator.edge.security import Principal
-from orchestrator.edge.uploads import MalformedUpload
+from orchestrator.errors import MalformedUpload
 from orchestrator.tracing import TRACEPARENT, call_span
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
-Authorize = Callable[[str, Headers, str], Awaitable[Principal]]
-"""Whether the caller may use a method, by its name, his metadata and his address; raises ``AccessDenied`` or
+Metadata = Sequence[tuple[str, str]]
+"""What a caller sends with a call, by names in lower case, which may repeat."""
+
+Authorize = Callable[[Needs, Metadata, str], Awaitable[Principal]]
+"""Whether the caller may use a method, by its needs, his metadata and his address; raises ``AccessDenied`` or
 ``AuthenticationUnavailable`` where not."""
 
 SERVICE: Final = "wbc.v1.Analyzer"
@@ -126,6 +129,7 @@ class Method(Generic[Request, Response]):
 
     name: str
     request_type: type[Request]
+    needs: Needs
     answer: Callable[[Call[Request, Response]], Awaitable[Response | None]]
     receives_several: bool = False
     sends_several: bool = False
@@ -152,15 +156,16 @@ class Calls:
         return grpc.stream_unary_rpc_method_handler(handle)
 
     async def _handle(self, method: Method[Any, Any], context: Any) -> bytes | None:
-        metadata = _headers(context.invocation_metadata())
-        request_id = adopt_request_id(metadata.get(REQUEST_ID_HEADER))
+        metadata = _metadata(context.invocation_metadata())
+        first = dict(reversed(metadata))
+        request_id = adopt_request_id(first.get(REQUEST_ID_HEADER.lower()))
         # In the trailer: once it has seen the head of an answer, a client library may not repeat a call.
         named = ((REQUEST_ID_HEADER.lower(), request_id),)
         context.set_trailing_metadata(named)
         incoming = _Incoming(context)
-        with call_span(f"/{SERVICE}/{method.name}", metadata.get(TRACEPARENT)) as span:
+        with call_span(f"/{SERVICE}/{method.name}", first.get(TRACEPARENT)) as span:
             try:
-                principal = await self._authorize(method.name, metadata, _address(context.peer()))
+                principal = await self._authorize(method.needs, metadata, _address(context.peer()))
                 call: Call[Any, Any] = Call(principal, request_id, incoming, context, method.request_type)
                 response = await method.answer(call)
             except Exception as error:
@@ -178,15 +183,9 @@ class Calls:
         return None
 
 
-def _headers(metadata: Any) -> Headers:
-    """The caller's metadata as headers; repeated ones are kept, binary ones are not looked at."""
-    return Headers(
-        raw=[
-            (key.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-            for key, value in metadata or ()
-            if isinstance(value, str)
-        ]
-    )
+def _metadata(sent: Any) -> Metadata:
+    """What the caller sent as text; binary metadata are not looked at."""
+    return [(key.lower(), value) for key, value in sent or () if isinstance(value, str)]
 
 
 def _address(peer: str) -> str:

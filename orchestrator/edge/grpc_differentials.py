@@ -1,16 +1,16 @@
 """Orders and differentials as messages of ``wbc.v1``."""
 
 from datetime import datetime
+from typing import Annotated
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.analyse import Services
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.differential import limitations
-from orchestrator.edge.differential_schemas import OrderParameters
-from orchestrator.edge.differentials_api import IdempotencyKey
-from orchestrator.edge.grpc_messages import known_profile, model_message, probability_messages
+from orchestrator.edge import orders
+from orchestrator.edge.grpc_messages import fields_of, model_message, probability_messages
 from orchestrator.edge.grpc_words import (
     CELL_CLASSES,
     CELL_STATES,
@@ -19,7 +19,7 @@ from orchestrator.edge.grpc_words import (
     SPECIMEN_STATES,
     TTA_MODES,
 )
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.specimen import (
     CellDecision,
     CellResult,
@@ -30,7 +30,7 @@ from orchestrator.specimen import (
     SpecimenOrder,
 )
 
-_KEYS: TypeAdapter[str | None] = TypeAdapter(IdempotencyKey)
+_KEYS: TypeAdapter[str | None] = TypeAdapter(Annotated[str | None, Field(pattern=orders.IDEMPOTENCY_KEY)])
 
 
 def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrder, str | None]:
@@ -39,22 +39,22 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
     Raises:
         InvalidParameter: a field is missing or wrong.
     """
-    tta = TTA_MODES.word(message.tta, "order.tta")
-    total_wbc = message.total_wbc if message.HasField("total_wbc") else None
-    try:
-        chosen = OrderParameters(specimen_id=message.specimen_id, total_wbc=total_wbc, tta=tta)
-    except ValidationError as error:
-        found = InvalidParameter.from_validation(error.errors(include_url=False)).fields
-        raise InvalidParameter(*(FieldProblem(f"order.{f.field}", f.message) for f in found)) from error
-    profile = known_profile(message.profile, services, "order.profile")
-    try:
-        key = _KEYS.validate_python(message.idempotency_key or None)
-    except ValidationError as error:
-        what = "expected 1 to 255 visible ASCII characters"
-        raise InvalidParameter(FieldProblem("order.idempotency_key", what)) from error
-    if message.images < 1:
-        raise InvalidParameter(FieldProblem("order.images", "expected how many images follow, at least 1"))
-    return SpecimenOrder(chosen.specimen_id, total_wbc, profile, chosen.tta), key
+    with fields_of("order"):
+        said = {
+            "specimen_id": message.specimen_id,
+            "total_wbc": message.total_wbc if message.HasField("total_wbc") else None,
+            "profile": message.profile or None,
+            "tta": TTA_MODES.word(message.tta, "tta"),
+        }
+        order = orders.order_of(said, services)
+        try:
+            key = _KEYS.validate_python(message.idempotency_key or None)
+        except ValidationError as error:
+            what = "expected 1 to 255 visible ASCII characters"
+            raise InvalidParameter(FieldProblem("idempotency_key", what)) from error
+        if message.images < 1:
+            raise InvalidParameter(FieldProblem("images", "expected how many images follow, at least 1"))
+    return order, key
 
 
 def differential_message(differential: Differential, *, cells: bool) -> pb.Differential:

@@ -3,7 +3,8 @@
 Made from the same values as the documents of HTTP, so that both edges answer the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services
@@ -30,45 +31,41 @@ from orchestrator.edge.grpc_words import (
     ROUTINGS,
     TTA_MODES,
 )
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.errors import InvalidParameter
 from orchestrator.image_steps import Drawing
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE, SIGNATURES
 from orchestrator.profiles import Profile
 from orchestrator.vision.heatmap import ColourMap
 
 
-def options_of(message: pb.AnalysisOptions, services: Services) -> AnalysisOptions:
+def options_of(message: pb.AnalysisOptions) -> AnalysisOptions:
     """What a caller chose.
 
     Raises:
-        InvalidParameter: a value or a profile is unknown.
+        InvalidParameter: a value is unknown.
     """
     return AnalysisOptions(
-        profile=known_profile(message.profile, services, "options.profile"),
-        tta=TTA_MODES.word(message.tta, "options.tta"),
-        language=LANGUAGES.word(message.language, "options.language"),
+        profile=message.profile or None,
+        tta=TTA_MODES.word(message.tta, "tta"),
+        language=LANGUAGES.word(message.language, "language"),
         heatmap=message.heatmap if message.HasField("heatmap") else True,
         report=message.report if message.HasField("report") else True,
         drawing=Drawing(
-            COLOUR_MAPS.word(message.colour_map, "options.colour_map") or "viridis",
-            HEATMAP_FORMATS.word(message.heatmap_format, "options.heatmap_format") or "png",
-            HEATMAP_STYLES.word(message.heatmap_style, "options.heatmap_style") or "overlay",
+            COLOUR_MAPS.word(message.colour_map, "colour_map") or "viridis",
+            HEATMAP_FORMATS.word(message.heatmap_format, "heatmap_format") or "png",
+            HEATMAP_STYLES.word(message.heatmap_style, "heatmap_style") or "overlay",
             message.outlines,
         ),
     )
 
 
-def known_profile(name: str, services: Services, field: str) -> str | None:
-    """The profile that a caller named in ``field``; None where he named none.
-
-    Raises:
-        InvalidParameter: there is no such profile.
-    """
-    if not name:
-        return None
-    if name not in services.profiles:
-        raise InvalidParameter(FieldProblem(field, "there is no such profile", tuple(services.profiles)))
-    return name
+@contextmanager
+def fields_of(message: str) -> Iterator[None]:
+    """Name parameters that are wrong within the message that they stand in."""
+    try:
+        yield
+    except InvalidParameter as error:
+        raise error.within(message) from error
 
 
 def analysis_message(analysis: Analysis, colour_map: ColourMap) -> pb.Analysis:

@@ -1,7 +1,7 @@
-"""Errors as gRPC statuses with details: beside :mod:`~.problems` the only place that knows status codes.
+"""Errors as gRPC statuses with details.
 
-The kinds of problems are those of HTTP. A kind has the code that google.rpc gives its HTTP status, but for
-those that gRPC tells apart more finely.
+A kind of errors has the code that google.rpc gives its HTTP status, but for those that gRPC tells apart more
+finely.
 """
 
 import re
@@ -19,9 +19,9 @@ from grpc_status import rpc_status
 from orchestrator import errors
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge import problems
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.edge.failures import detail_of, log_failure
 from orchestrator.edge.security import RateLimited
+from orchestrator.errors import FieldProblem, InvalidParameter, Kind
 from orchestrator.request_context import current_request_id
 
 DOMAIN: Final = "wbc-analyzer"
@@ -63,21 +63,21 @@ class Refusal:
     reason: str
     message: str
     retry_after_s: float | None
-    fields: tuple[problems.FieldProblem, ...]
+    fields: tuple[FieldProblem, ...]
     request_id: str
 
     @classmethod
     def of(cls, error: Exception) -> "Refusal":
         """What a caller is told; nothing of what is inside. What he cannot mend is also logged."""
-        problems.log_failure(error)
-        kind, document = problems.kind_of(error), problems.problem_of(error)
+        kind = errors.kind_of(error)
+        log_failure(error, kind)
         return cls(
             code=code_of(kind),
             reason=re.sub(r"[^A-Z0-9]+", "_", kind.name.upper()),
-            message=document.detail,
+            message=detail_of(error, kind),
             retry_after_s=_retry_after_s(error, kind),
             fields=error.fields if isinstance(error, InvalidParameter) else (),
-            request_id=document.request_id,
+            request_id=current_request_id(),
         )
 
     def rich_status(self) -> Any:
@@ -122,12 +122,12 @@ class Refusal:
         )
 
 
-def code_of(kind: problems.Kind) -> grpc.StatusCode:
+def code_of(kind: Kind) -> grpc.StatusCode:
     """The code of a kind of problem."""
     return _BY_KIND.get(kind.name) or _BY_STATUS.get(kind.status, grpc.StatusCode.UNKNOWN)
 
 
-def _retry_after_s(error: Exception, kind: problems.Kind) -> float | None:
+def _retry_after_s(error: Exception, kind: Kind) -> float | None:
     if isinstance(error, errors.Overloaded):
         return error.retry_after_s
     if isinstance(error, RateLimited):
@@ -135,7 +135,7 @@ def _retry_after_s(error: Exception, kind: problems.Kind) -> float | None:
     return kind.retry_after_s
 
 
-def _with_allowed(field: problems.FieldProblem) -> str:
+def _with_allowed(field: FieldProblem) -> str:
     return f"{field.message} (allowed: {', '.join(field.allowed)})" if field.allowed else field.message
 
 

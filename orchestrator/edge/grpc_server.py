@@ -9,10 +9,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.analyse import Services
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc_access import GrpcAccess
 from orchestrator.edge.grpc_calls import SERVICE, Calls
@@ -20,7 +18,9 @@ from orchestrator.edge.grpc_health import HEALTH_SERVICE, Health
 from orchestrator.edge.grpc_service import GrpcService
 from orchestrator.edge.grpc_stream import StreamLimits
 from orchestrator.edge.grpc_tls import GrpcTls, server_credentials
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.readiness import require_readiness
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.errors import ConfigurationError
 from orchestrator.specimens import Specimens
 

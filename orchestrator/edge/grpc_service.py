@@ -1,26 +1,29 @@
 """The gRPC edge: the methods of ``wbc.v1.Analyzer``, bound to the services that they speak to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-from orchestrator.analyse import Services, analyse
+from orchestrator.analyse import Services
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.deadline import deadline
-from orchestrator.edge.admission import Admission, counted
-from orchestrator.edge.analysis_route import Deadlines, within_deadline
-from orchestrator.edge.differentials_api import BUSY_RETRY_S, OrderLimits
+from orchestrator.edge.admission import Admission, Places, counted
 from orchestrator.edge.grpc_calls import Call, Method
 from orchestrator.edge.grpc_differentials import differential_message, order_of
-from orchestrator.edge.grpc_messages import analysis_message, model_description, options_of
+from orchestrator.edge.grpc_messages import analysis_message, fields_of, model_description, options_of
 from orchestrator.edge.grpc_problems import Refusal
 from orchestrator.edge.grpc_stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
-from orchestrator.edge.uploads import MalformedUpload, UploadTooLarge
-from orchestrator.errors import ImageTooLarge, Overloaded, StoreOff
-from orchestrator.request_context import current_request_id
+from orchestrator.edge.needs import ANALYSE, ORDER, READ
+from orchestrator.edge.orders import OrderLimits
+from orchestrator.edge.request_frame import Deadlines, RequestFrame, within, within_deadline
+from orchestrator.errors import (
+    FieldProblem,
+    ImageTooLarge,
+    InvalidParameter,
+    MalformedUpload,
+    StoreOff,
+    UploadTooLarge,
+)
 from orchestrator.specimens import Specimens
 from orchestrator.tracing import span
 
@@ -46,23 +49,24 @@ class GrpcService:
         leaving: asyncio.Event,
     ) -> None:
         self._services = services
-        self._admission = admission
+        self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         self._specimens = specimens
         self._order_limits = order_limits
         self._stream_limits = stream_limits
         self._leaving = leaving
-        self._streams = 0
-        self._orders = 0
+        self._streams = Places(stream_limits.max_streams, "streams are open")
+        self._orders = order_limits.places()
         begin_at_zero(services.profiles, (ANALYZE, ANALYZE_STREAM))
 
     def methods(self) -> list[Method[Any, Any]]:
         """All of them, for :meth:`~.grpc_calls.Calls.handlers`."""
         return [
-            Method("Analyze", pb.AnalyzeRequest, self.analyze),
+            Method("Analyze", pb.AnalyzeRequest, ANALYSE, self.analyze),
             Method(
                 "AnalyzeStream",
                 pb.AnalyzeStreamRequest,
+                ANALYSE,
                 self.analyze_stream,
                 receives_several=True,
                 sends_several=True,
@@ -70,25 +74,28 @@ class GrpcService:
             Method(
                 "CreateDifferential",
                 pb.CreateDifferentialRequest,
+                ORDER,
                 self.create_differential,
                 receives_several=True,
             ),
-            Method("GetDifferential", pb.GetDifferentialRequest, self.get_differential),
-            Method("GetModel", pb.GetModelRequest, self.get_model),
+            Method("GetDifferential", pb.GetDifferentialRequest, READ, self.get_differential),
+            Method("GetModel", pb.GetModelRequest, READ, self.get_model),
         ]
 
     async def analyze(self, call: Call[pb.AnalyzeRequest, pb.AnalyzeResponse]) -> pb.AnalyzeResponse:
         """Analyse one image. It is read before it has a place: who sends slowly holds none from others."""
         with counted(ANALYZE):
-            async with self._bounded(call):
-                self._admission.refuse_if_full()
-                request = await call.receive_one()
-                async with self._admission.admitted():
-                    return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
+
+            async def read() -> pb.AnalyzeRequest:
+                async with within_deadline():
+                    return await call.receive_one()
+
+            async with self._frame.begun(self._seconds(call), read) as request:
+                return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
         """Analyse images as they come, and answer each as soon as it is ready."""
-        with self._place_for_a_stream():
+        with self._streams.taken():
             await ImageStream(call, self._stream_limits, self._leaving).run(self._outcome)
 
     async def create_differential(
@@ -98,7 +105,7 @@ class GrpcService:
         specimens, limits = self._kept(), self._order_limits
         left_s = call.remaining_s()
         time_s = limits.upload_timeout_s if left_s is None else min(limits.upload_timeout_s, left_s)
-        with self._place_for_an_order(), deadline(time_s):
+        with self._orders.taken(), deadline(time_s):
             async with within_deadline():
                 first = await call.receive_one()
                 if first.WhichOneof("part") != "order":
@@ -115,7 +122,7 @@ class GrpcService:
     ) -> pb.GetDifferentialResponse:
         """Give a differential as it is now."""
         specimens = self._kept()
-        async with self._bounded(call):
+        async with within(self._seconds(call)):
             request = await call.receive_one()
             differential = await specimens.get(request.differential_id)
         cells = request.cells if request.HasField("cells") else True
@@ -123,31 +130,24 @@ class GrpcService:
 
     async def get_model(self, call: Call[pb.GetModelRequest, pb.GetModelResponse]) -> pb.GetModelResponse:
         """Describe what answers."""
-        async with self._bounded(call):
+        async with within(self._seconds(call)):
             await call.receive_one()
             return model_description(await self._services.model_server.identity(), self._services)
 
-    @asynccontextmanager
-    async def _bounded(self, call: Call[Any, Any]) -> AsyncIterator[None]:
-        """Within the caller's deadline, the service's default where he set none, and never over its limit."""
+    def _seconds(self, call: Call[Any, Any]) -> float:
+        """What the caller allows, the service's default where he does not say, and never over its limit."""
         left_s = call.remaining_s()
-        time_s = self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))
-        with deadline(time_s):
-            async with within_deadline():
-                yield
+        return self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))
 
-    @asynccontextmanager
-    async def _bounded_image(self, call: StreamCall) -> AsyncIterator[None]:
-        """Within the service's default: the caller's deadline is that of all his images together."""
-        left_s = call.remaining_s()
-        default_s = self._deadlines.seconds(None)
-        with deadline(default_s if left_s is None else min(default_s, left_s)):
-            async with within_deadline():
-                yield
+    def _seconds_of_an_image(self, call: StreamCall) -> float:
+        """The service's default: the caller's deadline is that of all his images together."""
+        left_s, default_s = call.remaining_s(), self._deadlines.seconds(None)
+        return default_s if left_s is None else min(default_s, left_s)
 
     async def _analysed(self, image: bytes, chosen: pb.AnalysisOptions) -> pb.Analysis:
-        options = options_of(chosen, self._services)
-        analysis = await analyse(image, self._services, options, current_request_id())
+        with fields_of("options"):
+            options = options_of(chosen)
+            analysis = await self._frame.analysed(image, options)
         return analysis_message(analysis, options.drawing.colour_map)
 
     async def _outcome(self, request: pb.AnalyzeStreamRequest, call: StreamCall) -> pb.AnalyzeStreamResponse:
@@ -158,7 +158,7 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(error=Refusal.of(error).message_for_a_stream())
         try:
             with span("image"), counted(ANALYZE_STREAM):
-                async with self._bounded_image(call), self._admission.admitted():
+                async with self._frame.begun(self._seconds_of_an_image(call), _nothing):
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
             refused = Refusal.of(error).message_for_a_stream()
@@ -193,22 +193,6 @@ class GrpcService:
             raise StoreOff("Differentials need a store: set WBC_STORE__URL.")
         return self._specimens
 
-    @contextmanager
-    def _place_for_a_stream(self) -> Iterator[None]:
-        if self._streams >= self._stream_limits.max_streams:
-            raise Overloaded(f"{self._streams} streams are open; no more are taken.", BUSY_RETRY_S)
-        self._streams += 1
-        try:
-            yield
-        finally:
-            self._streams -= 1
 
-    @contextmanager
-    def _place_for_an_order(self) -> Iterator[None]:
-        if self._orders >= self._order_limits.max_orders:
-            raise Overloaded(f"{self._orders} orders are being received; no more are taken.", BUSY_RETRY_S)
-        self._orders += 1
-        try:
-            yield
-        finally:
-            self._orders -= 1
+async def _nothing() -> None:
+    """An image of a stream is read already."""

@@ -4,7 +4,7 @@ from typing import Any, Final, Generic, TypeVar, get_args
 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DeviceState, FocusJudgement, Language, RoutingMode
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
+from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode

@@ -1,35 +1,34 @@
 """The HTTP edge: routes, middleware and error handlers of the service, each a list that one can read."""
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from fastapi import FastAPI, Query
-from fastapi.routing import APIRoute
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel, ValidationError
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from orchestrator import __version__, errors
-from orchestrator.analyse import AnalysisOptions, Services, analyse
-from orchestrator.deadline import deadline, remaining_s
-from orchestrator.domain import DISCLAIMER, Analysis
+from orchestrator.analyse import AnalysisOptions, Services
+from orchestrator.deadline import remaining_s
+from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import docs_page, problems, web_page
-from orchestrator.edge.access_control import AccessRules, kept_by
+from orchestrator.edge.access_control import kept_by
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
 from orchestrator.edge.body_limits import BodyLimits
 from orchestrator.edge.device_audits_api import device_audit_routes
 from orchestrator.edge.dicom_api import dicom_routes
-from orchestrator.edge.differentials_api import OrderLimits, differential_routes
+from orchestrator.edge.differentials_api import differential_routes, without_store
 from orchestrator.edge.disconnection import CancelOnDisconnect
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.head_requests import HeadAsGet
+from orchestrator.edge.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http_schemas import (
     AnalysisParameters,
     AnalysisResult,
@@ -43,27 +42,28 @@ from orchestrator.edge.interop_api import interop_routes
 from orchestrator.edge.languages import preferred_language
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.middleware import Envelope, Traced
+from orchestrator.edge.needs import ADMIN, ANALYSE, OPEN, PROBE, READ
 from orchestrator.edge.open_inference_api import inference_problems, open_inference_routes
 from orchestrator.edge.open_inference_errors import PREFIX, OpenInferenceErrors
 from orchestrator.edge.open_inference_schemas import InferenceError
-from orchestrator.edge.problems import FieldProblem, InvalidParameter, Problem
+from orchestrator.edge.orders import OrderLimits
+from orchestrator.edge.problems import Problem
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.route_table import Dispatch, Routed
 from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
-from orchestrator.edge.uploads import (
-    FILE_FIELD,
-    FORM_OVERHEAD_BYTES,
-    UPLOAD_TIMEOUT_S,
+from orchestrator.edge.uploads import FILE_FIELD, FORM_OVERHEAD_BYTES, UPLOAD_TIMEOUT_S, Upload, read_upload
+from orchestrator.errors import (
+    InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
-    Upload,
     UploadTimeout,
-    read_upload,
 )
 from orchestrator.image_steps import Drawing
 from orchestrator.interop.site import DEFAULT_SITE, Site
-from orchestrator.request_context import current_request_id
+from orchestrator.specimen import Differential
 from orchestrator.specimens import Specimens
 from orchestrator.telemetry import MODEL_INFO
 
@@ -106,6 +106,8 @@ _UPLOAD_PROBLEMS: Final = (
     errors.DeadlineExceeded,
 )
 
+_LIVE: Final = Health(status="live").model_dump_json()
+
 _REFUSALS: Final = (Unauthenticated, Forbidden, RateLimited)
 
 
@@ -116,7 +118,7 @@ class HttpApi:
         self, services: Services, admission: Admission, deadlines: Deadlines, draining: Draining
     ) -> None:
         self._services = services
-        self._admission = admission
+        self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         self._draining = draining
 
@@ -133,12 +135,12 @@ class HttpApi:
         async with self._begun(request, timeout_ms) as upload:
             chosen = _merged(query, _only_known(upload.fields, PredictParameters))
             options = AnalysisOptions(
-                profile=self._known_profile(chosen.profile),
+                profile=chosen.profile,
                 tta=chosen.tta,
                 language=chosen.language,
                 drawing=Drawing(format="jpeg"),
             )
-            analysis = await self._analyse(upload, options)
+            analysis = await self._frame.analysed(upload.payload, options)
         if analysis.overlay is None or analysis.report is None:
             raise errors.ContractViolation("The model server sent no class activation maps.")
         return PredictResult.of(analysis, analysis.overlay, analysis.report)
@@ -161,7 +163,7 @@ class HttpApi:
             chosen = _merged(query, upload.fields)
             language = chosen.language or preferred_language(request.headers.get("accept-language"))
             options = AnalysisOptions(
-                profile=self._known_profile(chosen.profile),
+                profile=chosen.profile,
                 tta=chosen.tta,
                 language=language,
                 heatmap=chosen.heatmap,
@@ -171,7 +173,7 @@ class HttpApi:
                     chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
                 ),
             )
-            analysis = await self._analyse(upload, options)
+            analysis = await self._frame.analysed(upload.payload, options)
             left_s = remaining_s()
         # From here on the request holds no place among those under way: it waits for others' computers.
         if chosen.report == "stream":
@@ -182,9 +184,9 @@ class HttpApi:
         """The model that answers, its signatures, and the device profiles."""
         return ModelDescription.of(await self._services.model_server.identity(), self._services)
 
-    async def livez(self) -> Health:
+    async def livez(self) -> Response:
         """Whether this process runs."""
-        return Health(status="live")
+        return Response(_LIVE, media_type="application/json")
 
     async def readyz(self) -> Health:
         """Whether analyses would be answered, now and in the next seconds."""
@@ -205,30 +207,23 @@ class HttpApi:
         page = docs_page.render(application.openapi(), str(request.base_url).rstrip("/"), model)
         return HTMLResponse(page, headers=docs_page.HEADERS)
 
-    @asynccontextmanager
-    async def _begun(self, request: Request, timeout_ms: int | None) -> AsyncIterator[Upload]:
-        """What comes before an analysis: its deadline, its image, and its place among the others.
+    async def openapi(self, request: Request) -> Response:
+        """The documentation for programs."""
+        document = request.app.openapi()
+        if root := request.scope.get("root_path", "").rstrip("/"):  # what a proxy puts before all paths
+            document = {**document, "servers": [{"url": root}]}
+        return JSONResponse(document)
 
-        The place last: whoever sends slowly would hold it from all others, with nothing to do in it.
-        """
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            self._admission.refuse_if_full()
+    def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Upload]:
+        """The request's frame, with its upload."""
+
+        async def read() -> Upload:
             left_s = max(0.0, remaining_s() or 0.0)
-            max_bytes = self._services.decode_limits.max_bytes
-            upload = await read_upload(request, max_bytes, min(UPLOAD_TIMEOUT_S, left_s))
-            async with self._admission.admitted():
-                yield upload
+            return await read_upload(
+                request, self._services.decode_limits.max_bytes, min(UPLOAD_TIMEOUT_S, left_s)
+            )
 
-    async def _analyse(self, upload: Upload, options: AnalysisOptions) -> Analysis:
-        async with within_deadline():
-            return await analyse(upload.payload, self._services, options, current_request_id())
-
-    def _known_profile(self, name: str | None) -> str | None:
-        if name is None or name in self._services.profiles:
-            return name
-        raise InvalidParameter(
-            FieldProblem("profile", "there is no such profile", tuple(self._services.profiles))
-        )
+        return self._frame.begun(self._deadlines.seconds(timeout_ms), read)
 
 
 def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[str, str]:
@@ -283,6 +278,23 @@ def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimi
     return admission.places * image_bytes + orders.max_orders * orders.max_total_bytes
 
 
+def _specimen_endpoints(
+    specimens: Specimens | None, services: Services, limits: OrderLimits, site: Site
+) -> list[Endpoint]:
+    """All that is done with what is kept; where nothing is, each says how that is changed."""
+    kept = cast("Specimens", specimens)  # where it is None, nothing that is bound to it is left below
+
+    async def differential(differential_id: str) -> Differential:
+        return await kept.get(differential_id)
+
+    endpoints = [
+        *differential_routes(kept, services, limits),
+        *interop_routes(differential, site),
+        *dicom_routes(differential, site),
+    ]
+    return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
+
+
 def create_app(
     services: Services,
     *,
@@ -296,28 +308,28 @@ def create_app(
     audits_folder: Path | None = None,
 ) -> FastAPI:
     """The application: all that it answers, goes through and turns errors into."""
-    draining = draining or Draining()
+    draining, access = draining or Draining(), access or AccessRules()
     admission = admission or Admission()
     api = HttpApi(services, admission, deadlines, draining)
     analysis_problems = problems.responses(*_UPLOAD_PROBLEMS)
     unavailable = problems.responses(errors.ModelServerUnavailable)
-    routes: list[BaseRoute] = [
-        AnalysisRoute(
+    endpoints = [
+        Endpoint(
+            "POST",
             "/predict",
             api.predict,
-            methods=["POST"],
-            name="predict",
+            ANALYSE,
             operation_id="predict",
             tags=["analysis"],
             response_description="The cell's class, its heatmap and a report.",
             responses=analysis_problems,
             openapi_extra={"requestBody": form_schema(PredictParameters, FILE_FIELD)},
         ),
-        AnalysisRoute(
+        Endpoint(
+            "POST",
             "/v1/analyses",
             api.analyses,
-            methods=["POST"],
-            name="analyses",
+            ANALYSE,
             operation_id="analyses",
             tags=["analysis"],
             response_description="The analysis.",
@@ -325,43 +337,64 @@ def create_app(
             responses={200: dict(STREAM), **analysis_problems},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
-        APIRoute("/v1/model", api.model, operation_id="model", tags=["model"], responses=unavailable),
-        *differential_routes(specimens, services.profiles, services.decode_limits.max_bytes, order_limits),
-        *(() if specimens is None else interop_routes(specimens.get, site)),
-        *(() if specimens is None else dicom_routes(specimens.get, site)),
+        Endpoint(
+            "GET", "/v1/model", api.model, READ, operation_id="model", tags=["model"], responses=unavailable
+        ),
+        *_specimen_endpoints(specimens, services, order_limits, site),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),
-        APIRoute("/livez", api.livez, operation_id="livez", tags=["operation"]),
-        APIRoute("/readyz", api.readyz, operation_id="readyz", tags=["operation"], responses=unavailable),
-        APIRoute(
+        Endpoint(
+            "GET",
+            "/livez",
+            api.livez,
+            PROBE,
+            operation_id="livez",
+            tags=["operation"],
+            response_model=Health,
+        ),
+        Endpoint(
+            "GET",
+            "/readyz",
+            api.readyz,
+            PROBE,
+            operation_id="readyz",
+            tags=["operation"],
+            responses=unavailable,
+        ),
+        Endpoint(
+            "GET",
             "/metrics",
             api.metrics,
+            replace(PROBE, roles=ADMIN.roles) if access.protect_metrics else PROBE,
             operation_id="metrics",
             tags=["operation"],
             response_class=PlainTextResponse,
         ),
-        APIRoute("/docs", api.docs, include_in_schema=False),
+        Endpoint("GET", "/docs", api.docs, OPEN, include_in_schema=False),
+        Endpoint("GET", "/openapi.json", api.openapi, OPEN, include_in_schema=False),
         *web_page.routes(),
     ]
-    begin_at_zero(services.profiles, [route.name for route in routes if isinstance(route, AnalysisRoute)])
+    begin_at_zero(services.profiles, [endpoint.name for endpoint in endpoints if endpoint.needs.counted])
     return _Application(
         title="WBC Analyzer",
         version=__version__,
         summary="White-blood-cell analysis of blood-smear images.",
         description=DESCRIPTION,
-        routes=routes,
+        routes=[Dispatch(), *endpoints],
         middleware=[
-            Middleware(HeadAsGet),
+            Middleware(Routed),
             Middleware(OpenInferenceErrors),
             Middleware(Traced),
             Middleware(Envelope, draining=draining),
-            *kept_by(access or AccessRules()),
+            *kept_by(access),
             Middleware(CancelOnDisconnect),
             Middleware(BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits)),
         ],
         exception_handlers=problems.HANDLERS,
         lifespan=lambda _: running(services, specimens),
-        # The page of Swagger UI loads its code from a public network, which a laboratory may not reach.
+        # The framework's own would not say what they need; and Swagger UI loads its code from a public
+        # network, which a laboratory may not reach.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
-from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import errors
 from orchestrator.edge import problems
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import READ
+from orchestrator.errors import InvalidParameter
 from orchestrator.interop import csv_tables, fhir, hl7v2
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind
@@ -90,29 +90,35 @@ class InteropApi:
         return json.dumps(document, ensure_ascii=False)
 
 
-def interop_routes(differential_of: DifferentialOf, site: Site) -> list[BaseRoute]:
+def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = InteropApi(differential_of, site)
     described = problems.responses(errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
-    common: dict[str, Any] = {"methods": ["GET"], "tags": ["differentials"], "response_class": Response}
+    common: dict[str, Any] = {"tags": ["differentials"], "response_class": Response}
     return [
-        APIRoute(
+        Endpoint(
+            "GET",
             f"{_PREFIX}/fhir",
             api.fhir,
+            READ,
             operation_id="differential_fhir",
             responses={200: _content(fhir.MEDIA_TYPE, "object"), **described},
             **common,
         ),
-        APIRoute(
+        Endpoint(
+            "GET",
             f"{_PREFIX}/hl7",
             api.hl7,
+            READ,
             operation_id="differential_hl7",
             responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string"), **described},
             **common,
         ),
-        APIRoute(
+        Endpoint(
+            "GET",
             f"{_PREFIX}/export.csv",
             api.csv,
+            READ,
             operation_id="differential_csv",
             responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string"), **described},
             **common,

@@ -6,8 +6,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from orchestrator.edge.problems import InvalidParameter
-from orchestrator.edge.uploads import UploadTooLarge
+from orchestrator.errors import InvalidParameter, UploadTooLarge
 
 MAX_JSON_BYTES: Final = 16 * 2**10
 

@@ -31,7 +31,7 @@ def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
     """Announce every outcome of every endpoint, and every finding by every profile."""
     for endpoint in endpoints:
         REQUEST_SECONDS.labels(endpoint)
-        for outcome in ("ok", "cancelled", *problems.NAMES):
+        for outcome in ("ok", "cancelled", *(kind.name for kind in problems.kinds())):
             REQUESTS.labels(endpoint, outcome)
     for profile in profiles:
         CONFIDENCE.labels(profile)

@@ -1,16 +1,14 @@
 """What every HTTP request goes through, whatever it asks for."""
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge import problems
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
 from orchestrator.edge.response_headers import harden
+from orchestrator.edge.route_table import found
 from orchestrator.tracing import TRACEPARENT, request_span
-
-_UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class Traced:
@@ -20,15 +18,14 @@ class Traced:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+        if scope["type"] != "http" or found(scope).is_probe:
             await self.app(scope, receive, send)
             return
         with request_span(scope["method"], Headers(scope=scope).get(TRACEPARENT)) as span:
 
             async def send_noting_the_status(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    route = scope.get("route")  # set by the router on its way in
-                    span.answered(message["status"], route.path if isinstance(route, Route) else None)
+                    span.answered(message["status"], found(scope).path)
                 await send(message)
 
             await self.app(scope, receive, send_noting_the_status)

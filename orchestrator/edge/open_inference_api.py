@@ -10,17 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import Services
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.deadline import remaining_s
 from orchestrator.edge import problems
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import AnalysisRoute, Deadlines, TimeoutMs, within_deadline
+from orchestrator.edge.endpoint import Endpoint, TimeoutMs
+from orchestrator.edge.needs import ANALYSE, OPEN, READ
 from orchestrator.edge.open_inference_errors import PREFIX
 from orchestrator.edge.open_inference_message import read_question, write_answer
 from orchestrator.edge.open_inference_models import MODEL_NAMES, InferenceModel, inference_models
@@ -39,8 +38,9 @@ from orchestrator.edge.open_inference_schemas import (
     UnknownModel,
     request_schema,
 )
-from orchestrator.edge.problems import InvalidParameter
-from orchestrator.edge.uploads import UPLOAD_TIMEOUT_S, UnsupportedBody, UploadTimeout
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.uploads import UPLOAD_TIMEOUT_S
+from orchestrator.errors import InvalidParameter, UnsupportedBody, UploadTimeout
 
 SERVER_NAME: Final = "wbc-analyzer"
 
@@ -77,7 +77,7 @@ class OpenInferenceApi:
     def __init__(self, services: Services, admission: Admission, deadlines: Deadlines, ready: Ready) -> None:
         self._model_server = services.model_server
         self._models: Mapping[str, InferenceModel] = inference_models(services)
-        self._admission = admission
+        self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         self._ready = ready
 
@@ -137,8 +137,7 @@ class OpenInferenceApi:
         Tensors are JSON, or binary data behind it, both ways. Where a request names no outputs, the answer
         has all of them.
         """
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            return await self._infer(request, self._model(model_name), None, header_length)
+        return await self._infer(request, model_name, None, header_length, timeout_ms)
 
     async def infer_by_version(
         self,
@@ -149,18 +148,25 @@ class OpenInferenceApi:
         timeout_ms: TimeoutMs = None,
     ) -> Response:
         """Ask a version of a model; the one that is served, or none."""
-        with deadline(self._deadlines.seconds(timeout_ms)):
-            await self._check_version(model_name, model_version)
-            return await self._infer(request, self._model(model_name), model_version, header_length)
+        return await self._infer(request, model_name, model_version, header_length, timeout_ms)
 
     async def _infer(
-        self, request: Request, model: InferenceModel, version: str | None, header_length: int | None
+        self,
+        request: Request,
+        model_name: str,
+        version: str | None,
+        header_length: int | None,
+        timeout_ms: int | None,
     ) -> Response:
         run = asyncio.get_running_loop().run_in_executor
-        self._admission.refuse_if_full()
-        body = await _read_body(request, model.max_body_bytes)
-        # The place last: whoever sends slowly would hold it from all others.
-        async with self._admission.admitted(), within_deadline():
+        model = self._model(model_name)
+
+        async def read() -> bytes:
+            if version is not None:
+                await self._check_version(model_name, version)
+            return await _read_body(request, model.max_body_bytes)
+
+        async with self._frame.begun(self._deadlines.seconds(timeout_ms), read) as body:
             question = await run(_message_thread, read_question, body, header_length, model)
             del body
             inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
@@ -220,7 +226,7 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 
 def open_inference_routes(
     services: Services, admission: Admission, deadlines: Deadlines, ready: Ready
-) -> list[BaseRoute]:
+) -> list[Endpoint]:
     """The routes, for the application's list; ``ready`` is what ``/readyz`` asks."""
     api = OpenInferenceApi(services, admission, deadlines, ready)
     model = f"{PREFIX}/models/{{model_name}}"
@@ -228,33 +234,56 @@ def open_inference_routes(
     unavailable = inference_problems(errors.ModelServerUnavailable)
     of_model = inference_problems(UnknownModel, InvalidParameter, errors.ModelServerUnavailable)
     infer: dict[str, Any] = {
-        "methods": ["POST"],
         "tags": ["open inference"],
         "response_model": InferenceResponse,
         "response_description": "The outputs that were asked for.",
         "responses": {200: _BINARY_ANSWER, **inference_problems(*_INFER_PROBLEMS)},
         "openapi_extra": {"requestBody": _REQUEST_BODY},
     }
-    get: dict[str, Any] = {"methods": ["GET"], "tags": ["open inference"]}
+    get: dict[str, Any] = {"tags": ["open inference"]}
     return [
-        APIRoute(PREFIX, api.server, operation_id="v2_server", **get),
-        APIRoute(f"{PREFIX}/", api.server, include_in_schema=False, **get),
-        APIRoute(f"{PREFIX}/health/live", api.live, operation_id="v2_live", **get),
-        APIRoute(f"{PREFIX}/health/ready", api.ready, operation_id="v2_ready", responses=unavailable, **get),
-        APIRoute(model, api.model, operation_id="v2_model", responses=of_model, **get),
-        APIRoute(version, api.model_of_version, operation_id="v2_version", responses=of_model, **get),
-        APIRoute(f"{model}/ready", api.model_ready, operation_id="v2_model_ready", responses=of_model, **get),
-        APIRoute(
+        Endpoint("GET", PREFIX, api.server, READ, operation_id="v2_server", **get),
+        Endpoint("GET", f"{PREFIX}/", api.server, READ, include_in_schema=False, **get),
+        Endpoint("GET", f"{PREFIX}/health/live", api.live, OPEN, operation_id="v2_live", **get),
+        Endpoint(
+            "GET",
+            f"{PREFIX}/health/ready",
+            api.ready,
+            OPEN,
+            operation_id="v2_ready",
+            responses=unavailable,
+            **get,
+        ),
+        Endpoint("GET", model, api.model, READ, operation_id="v2_model", responses=of_model, **get),
+        Endpoint(
+            "GET", version, api.model_of_version, READ, operation_id="v2_version", responses=of_model, **get
+        ),
+        Endpoint(
+            "GET",
+            f"{model}/ready",
+            api.model_ready,
+            OPEN,
+            operation_id="v2_model_ready",
+            responses=of_model,
+            **get,
+        ),
+        Endpoint(
+            "GET",
             f"{version}/ready",
             api.model_of_version_ready,
+            OPEN,
             operation_id="v2_version_ready",
             responses=of_model,
             **get,
         ),
-        AnalysisRoute(f"{model}/infer", api.infer, name="v2_infer", operation_id="v2_infer", **infer),
-        AnalysisRoute(
+        Endpoint(
+            "POST", f"{model}/infer", api.infer, ANALYSE, name="v2_infer", operation_id="v2_infer", **infer
+        ),
+        Endpoint(
+            "POST",
             f"{version}/infer",
             api.infer_by_version,
+            ANALYSE,
             name="v2_version_infer",
             operation_id="v2_version_infer",
             **infer,
@@ -299,7 +328,7 @@ _REQUEST_BODY: Final = {
 }
 
 
-def inference_problems(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
+def inference_problems(*kinds: type[errors.WbcError]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's description of the errors that an operation may answer with."""
     described: dict[int | str, dict[str, Any]] = {}
     for status, response in problems.responses(*kinds).items():

@@ -24,7 +24,7 @@ from orchestrator.edge.open_inference_schemas import (
     TensorMetadata,
 )
 from orchestrator.edge.open_inference_tensors import DTYPES, Array, bytes_array
-from orchestrator.errors import InvalidImage, ModelServerUnavailable
+from orchestrator.errors import InvalidImage, ModelServerUnavailable, UnknownProfile
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
@@ -212,10 +212,12 @@ class AnalysisModel:
         except ValidationError as error:
             names = sorted({str(found["loc"][0]) for found in error.errors(include_url=False)})
             raise MalformedInference(f"A parameter is wrong: {', '.join(names)}.") from error
-        if chosen.profile is not None and chosen.profile not in self._services.profiles:
+        try:
+            self._services.profile(chosen.profile)
+        except UnknownProfile as error:
             raise MalformedInference(
-                f"There is no such profile; expected one of {', '.join(self._services.profiles)}."
-            )
+                f"There is no such profile; expected one of {', '.join(error.known)}."
+            ) from error
         return AnalysisOptions(
             profile=chosen.profile,
             tta=chosen.tta,

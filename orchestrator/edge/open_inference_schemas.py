@@ -6,12 +6,13 @@ number of tensors and the length of names. Members that it does not know are ign
 their own.
 """
 
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.errors import WbcError
+from orchestrator.errors import Kind, WbcError
 from orchestrator.model_contract import IMAGE_SIZE, MODEL_NAME
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
@@ -30,13 +31,34 @@ Name = Annotated[str, Field(max_length=64)]
 class MalformedInference(WbcError):
     """A request is not one of the protocol, or its tensors are not those of the model."""
 
+    kind = Kind(
+        "malformed-inference",
+        HTTPStatus.BAD_REQUEST,
+        "The inference request is malformed",
+        "images: expected the datatype UINT8.",
+    )
+
 
 class InferenceTooLarge(WbcError):
     """A request has more bytes, or more rows, than a model takes at a time."""
 
+    kind = Kind(
+        "inference-too-large",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The inference request is too large",
+        "images: at most 32 rows are taken at a time.",
+    )
+
 
 class UnknownModel(WbcError):
     """There is no such model, or no such version of it."""
+
+    kind = Kind(
+        "unknown-model",
+        HTTPStatus.NOT_FOUND,
+        "There is no such model",
+        "There is no such model; there are wbc, wbc_analysis.",
+    )
 
 
 class _Document(BaseModel):

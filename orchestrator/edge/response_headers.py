@@ -47,9 +47,13 @@ CORS_ANSWER_HEADERS: Final = (
 )
 
 
+_RAW: Final = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_RAW_WITH_TLS: Final = [*_RAW, (b"strict-transport-security", HSTS.encode())]
+
+
 def harden(headers: MutableHeaders, scheme: str) -> None:
     """Add what is not set; ``scheme`` is how the caller has reached this service."""
-    for name, value in SECURITY_HEADERS.items():
-        headers.setdefault(name, value)
-    if scheme == "https":  # a browser that hears it without TLS must ignore it
-        headers.setdefault("Strict-Transport-Security", HSTS)
+    is_set = {name for name, _ in headers.raw}
+    # A browser that hears of HSTS without TLS must ignore it.
+    wanted = _RAW_WITH_TLS if scheme == "https" else _RAW
+    headers.raw.extend([header for header in wanted if header[0] not in is_set])

@@ -6,11 +6,13 @@ keeps, and roles, which are no steps of a ladder: who administers does not there
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Final, Literal, Protocol, get_args
 
-from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.errors import ConfigurationError, Kind, WbcError
 
 Role = Literal["analyse", "review", "sign", "admin"]
 """``analyse``: send images and order differentials; ``review``: decide about cells; ``sign``: close a
@@ -47,6 +49,13 @@ class AccessDenied(WbcError):
 class Unauthenticated(AccessDenied):
     """It is not known who asks: no credential, or none that is good."""
 
+    kind = Kind(
+        "unauthenticated",
+        HTTPStatus.UNAUTHORIZED,
+        "It is not known who asks",
+        "Show an API key or a token: 'Authorization: Bearer ...', or an API key in 'X-API-Key'.",
+    )
+
     def __init__(self, message: str, *, shown: bool = True) -> None:
         # RFC 6750, section 3.1: no error code for a caller who has shown no credential at all.
         super().__init__(message, {"WWW-Authenticate": f'{REALM}, error="invalid_token"' if shown else REALM})
@@ -54,6 +63,13 @@ class Unauthenticated(AccessDenied):
 
 class Forbidden(AccessDenied):
     """It is known who asks, and he may not."""
+
+    kind = Kind(
+        "forbidden",
+        HTTPStatus.FORBIDDEN,
+        "The caller may not do this",
+        "This needs the role sign; yours: analyse.",
+    )
 
     def __init__(self, message: str, scope: str | None = None) -> None:
         challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
@@ -63,9 +79,24 @@ class Forbidden(AccessDenied):
 class RateLimited(AccessDenied):
     """This caller has asked too often; ``headers`` say when to ask again."""
 
+    kind = Kind(
+        "rate-limited",
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The caller asks too often",
+        "You asked more than 100 times in 60 seconds; ask again in 3 seconds.",
+    )
+
 
 class AuthenticationUnavailable(WbcError):
     """Whether a credential is good cannot be found out now: the file of keys or the issuer is away."""
+
+    kind = Kind(
+        "authentication-unavailable",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Who asks cannot be found out now",
+        "The issuer of the token does not tell its keys at the moment.",
+        retry_after_s=30,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +155,7 @@ class Authenticator:
         """Whether anybody is asked who he is; if not, all are one principal, :data:`LOCAL` by default."""
         return self._api_keys is not None or self._tokens is not None
 
-    async def authenticate(self, headers: Mapping[str, str]) -> Principal:
+    async def authenticate(self, headers: Iterable[tuple[str, str]]) -> Principal:
         """Who sent these headers (names in any case): ``Authorization: Bearer CREDENTIAL`` or ``X-API-Key``.
 
         Raises:
@@ -140,11 +171,9 @@ class Authenticator:
         return await verifier.verify(credential)
 
 
-def _credential(headers: Mapping[str, str]) -> str:
+def _credential(headers: Iterable[tuple[str, str]]) -> str:
     shown = [
-        (name.lower(), value)
-        for name, value in headers.items()
-        if name.lower() in ("authorization", "x-api-key")
+        (name.lower(), value) for name, value in headers if name.lower() in ("authorization", "x-api-key")
     ]
     if not shown:
         raise Unauthenticated(
@@ -182,6 +211,7 @@ def refuse_open_address(host: str, variable: str, *, asks: bool, allowed: bool) 
     )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether this name or address of the service is for programs of its own machine alone."""
     name = host.strip("[]").rstrip(".").lower()

@@ -15,7 +15,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from orchestrator.errors import ImageTooLarge, WbcError
+from orchestrator.errors import (
+    ImageTooLarge,
+    MalformedUpload,
+    UnsupportedBody,
+    UploadTimeout,
+    UploadTooLarge,
+    WbcError,
+)
 
 FILE_FIELD: Final = "file"
 FILES_FIELD: Final = "files"
@@ -34,22 +41,6 @@ ZIP_SIGNATURE: Final = b"PK\x03\x04"
 """How every archive that holds something begins (APPNOTE.TXT of PKWARE, 4.3.7)."""
 
 UPLOAD_TIMEOUT_S: Final = 60.0
-
-
-class MalformedUpload(WbcError):
-    """The body is not a form with one file in the field ``file``, or with files where several are taken."""
-
-
-class UploadTooLarge(WbcError):
-    """There are more files, or more bytes in all of them together, than one order may have."""
-
-
-class UnsupportedBody(WbcError):
-    """The body is of a kind that is never read, such as JSON."""
-
-
-class UploadTimeout(WbcError):
-    """The body did not arrive in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import OPEN
 
 _FOLDER: Final = Path(__file__).parent / "web"
 
@@ -49,7 +51,7 @@ def _read() -> dict[str, _File]:
     }
 
 
-def routes() -> list[BaseRoute]:
+def routes() -> list[Endpoint]:
     """``/`` and ``/web/…``."""
     files = _read()
 
@@ -63,8 +65,8 @@ def routes() -> list[BaseRoute]:
         return _answer(file, request)
 
     return [
-        Route("/", page, methods=["GET"], name="page"),
-        Route("/web/{name:path}", asset, methods=["GET"], name="asset"),
+        Endpoint("GET", "/", page, OPEN, include_in_schema=False),
+        Endpoint("GET", "/web/{name:path}", asset, OPEN, include_in_schema=False),
     ]
 
 

@@ -11,8 +11,8 @@ import zipfile
 import zlib
 from typing import Final
 
-from orchestrator.edge.uploads import ZIP_SIGNATURE, MalformedUpload, UploadLimits, UploadTooLarge
-from orchestrator.errors import ImageTooLarge
+from orchestrator.edge.uploads import ZIP_SIGNATURE, UploadLimits
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
 
 _CENTRAL_SIGNATURE: Final = b"PK\x01\x02"
 _EMPTY: Final = b"PK\x05\x06"

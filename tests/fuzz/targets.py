@@ -20,15 +20,17 @@ from orchestrator.edge.open_inference_message import read_question
 from orchestrator.edge.open_inference_models import InferenceModel, inference_models
 from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference
 from orchestrator.edge.open_inference_tensors import from_binary, to_binary
-from orchestrator.edge.uploads import (
+from orchestrator.edge.uploads import UploadLimits, read_uploads
+from orchestrator.edge.zip_archive import unpack
+from orchestrator.errors import (
+    ContractViolation,
+    ImageTooLarge,
+    InvalidImage,
+    MalformedMessage,
     MalformedUpload,
     UnsupportedBody,
-    UploadLimits,
     UploadTooLarge,
-    read_uploads,
 )
-from orchestrator.edge.zip_archive import unpack
-from orchestrator.errors import ContractViolation, ImageTooLarge, InvalidImage, MalformedMessage
 from orchestrator.interop import hl7v2_text
 from orchestrator.interop.hl7v2_ack import Acknowledgement
 from orchestrator.interop.mllp_frames import Framer

@@ -10,17 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi.routing import APIRoute
 from pydantic import SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli import app
 from orchestrator.edge.access_control import PRINCIPAL
 from orchestrator.edge.api_key_file import change_keys
-from orchestrator.edge.permissions import HTTP_PERMISSIONS
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import READ, Needs
 from orchestrator.edge.problems import MEDIA_TYPE
 from orchestrator.errors import ConfigurationError
 from orchestrator.keys_command import parsed_lifetime
@@ -148,36 +147,39 @@ async def test_a_path_that_does_not_exist_tells_nothing_to_strangers(keys):
         assert (await client.delete("/predict", headers=bearer(keys["sign"]))).status_code == 405
 
 
-async def test_a_route_without_a_row_in_the_table_is_for_nobody(keys):
+async def test_an_application_with_a_route_that_does_not_say_its_needs_answers_nothing():
     async def forgotten() -> str:
         return "secret"
 
     def add(app: Any) -> None:
-        app.router.routes.append(APIRoute("/v1/forgotten", forgotten))
+        app.add_api_route("/v1/forgotten", forgotten)
 
-    async with service(add, api_keys_file=keys["file"]) as client:
-        assert (await client.get("/v1/forgotten", headers=bearer(keys["admin"]))).status_code == 403
-        assert (await client.get("/v1/forgotten")).status_code in (401, 403)
+    async with service(add) as client:
+        refused = await client.get("/v1/forgotten")
+    assert (refused.status_code, refused.text) == (500, "Internal Server Error")
 
 
-def test_every_route_of_the_application_has_a_row_in_the_table(tmp_path):
-    settings = Settings(store=StoreSettings(url=SecretStr(f"sqlite:///{tmp_path}/store.db")))
+@pytest.mark.parametrize("kept", [True, False])
+def test_nothing_that_changes_or_holds_results_is_open(tmp_path, kept):
+    store = StoreSettings(url=SecretStr(f"sqlite:///{tmp_path}/store.db")) if kept else StoreSettings()
+    settings = Settings(store=store)
     services = build_services(settings, model_server=FakeModelServer())
     application = build_app(settings, services, store=build_store(settings.store))
-    routes = {
-        (method, route.path_format)
-        for route in application.routes
-        if isinstance(route, Route)
-        for method in (route.methods or set()) - {"HEAD"}
+    needs = {
+        (route.method, route.path): route.needs for route in application.routes if isinstance(route, Endpoint)
     }
-    assert len(routes) == len(application.routes)
-    assert len(routes) >= 20
-    assert routes - set(HTTP_PERMISSIONS) == set()
-    assert HTTP_PERMISSIONS["POST", "/v1/differentials/{differential_id}/sign"] == ("sign",)
-    # Nothing that changes or holds results is open.
-    assert {method for (method, _), need in HTTP_PERMISSIONS.items() if need == ()} == {"GET"}
-    open_paths = {path for (_, path), need in HTTP_PERMISSIONS.items() if need == ()}
-    assert not [path for path in open_paths if path.startswith("/v1")]
+    assert len(needs) == len(application.routes) - 1  # the first hands out
+    assert len(needs) >= 30
+    assert needs["POST", "/v1/differentials/{differential_id}/sign"] == Needs(("sign",))
+    assert needs["GET", "/v1/differentials/{differential_id}/audit"] == Needs(("admin",))
+    opened = {of for of, need in needs.items() if not need.roles}
+    assert {method for method, _ in opened} == {"GET"}
+    assert not [path for _, path in opened if path.startswith("/v1")]
+    uploads = {path for (_, path), need in needs.items() if need.bounds_body}
+    assert uploads == {
+        "/predict", "/v1/analyses", "/v1/differentials", "/v2/models/{model_name}/infer",
+        "/v2/models/{model_name}/versions/{model_version}/infer",
+    }  # fmt: skip
 
 
 async def test_what_follows_knows_who_asks(keys):
@@ -186,8 +188,8 @@ async def test_what_follows_knows_who_asks(keys):
 
     def replace_model(app: Any) -> None:
         routes = app.router.routes
-        at = next(n for n, route in enumerate(routes) if route.path == "/v1/model")
-        routes[at] = APIRoute("/v1/model", who)
+        at = next(n for n, route in enumerate(routes) if getattr(route, "path", "") == "/v1/model")
+        routes[at] = Endpoint("GET", "/v1/model", who, READ)
 
     async with service(replace_model, api_keys_file=keys["file"]) as client:
         assert (await client.get("/v1/model", headers=bearer(keys["review"]))).text == "key:a-review"
@@ -354,8 +356,8 @@ async def test_a_handler_that_raises_shows_nothing_of_the_inside(keys):
 
     def break_model(app: Any) -> None:
         routes = app.router.routes
-        at = next(n for n, route in enumerate(routes) if route.path == "/v1/model")
-        routes[at] = APIRoute("/v1/model", broken)
+        at = next(n for n, route in enumerate(routes) if getattr(route, "path", "") == "/v1/model")
+        routes[at] = Endpoint("GET", "/v1/model", broken, READ)
 
     async with service(break_model, api_keys_file=keys["file"]) as client:
         answer = await client.get("/v1/model", headers=bearer(keys["analyse"]))

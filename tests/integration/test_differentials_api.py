@@ -17,10 +17,12 @@ from starlette.types import Message
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER, Prediction, Question
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.differential_schemas import DecisionBody
-from orchestrator.edge.differentials_api import ENDPOINTS, EventStream, OrderLimits
+from orchestrator.edge.differentials_api import EventStream
 from orchestrator.edge.draining import Draining
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
@@ -62,6 +64,11 @@ def app_of(
     settings = Settings(differential=differential, images=ImageSettings(max_bytes=200_000))
     services = build_services(settings, model_server=model_server or FakeModelServer())
     return build_app(settings, services, draining, store=store or MemoryStore(), access=access)
+
+
+def endpoints() -> set[tuple[str, str]]:
+    routes = [route for route in app_of().routes if isinstance(route, Endpoint)]
+    return {(route.method, route.path) for route in routes if route.path.startswith(PATH)}
 
 
 @pytest.fixture
@@ -299,7 +306,7 @@ async def test_only_so_many_orders_are_received_at_a_time(cells):
 async def test_without_a_store_it_is_said_how_to_get_one():
     services = build_services(Settings(), model_server=FakeModelServer())
     async with client_of(build_app(Settings(), services)) as client:
-        for method, path in ENDPOINTS:
+        for method, path in endpoints():
             document = assert_problem(await client.request(method, path), 501, "store-off")
             assert "WBC_STORE__URL" in document["detail"]
         assert PATH not in (await client.get("/openapi.json")).json()["paths"]
@@ -720,14 +727,14 @@ async def test_the_openapi_document_describes_every_endpoint_with_examples(clien
     document = (await client.get("/openapi.json")).json()
     paths = document["paths"]
     assert {
-        (method, path) for method, path in ENDPOINTS if method.lower() not in paths.get(path, {})
+        (method, path) for method, path in endpoints() if method.lower() not in paths.get(path, {})
     } == set()
     form = document["paths"][PATH]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["required"] == ["files", "specimen_id"]
     assert form["properties"]["files"]["type"] == "array"
     answers = document["paths"][PATH]["post"]["responses"]
     assert {"202", "400", "413", "415", "422", "503"} <= set(answers)
-    for path in {path for _, path in ENDPOINTS}:
+    for path in {path for _, path in endpoints()}:
         for operation in paths[path].values():
             for status, answer in operation["responses"].items():
                 for media_type, content in answer.get("content", {}).items():

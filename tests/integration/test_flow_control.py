@@ -16,11 +16,11 @@ from prometheus_client import REGISTRY
 
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.errors import Overloaded
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.batching import Batcher

@@ -18,7 +18,7 @@ from orchestrator.client import (
 )
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable

@@ -13,9 +13,9 @@ from orchestrator.client import AnalyzerError, AsyncClient, Client, Connection, 
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.differentials_api import OrderLimits
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.http_api import create_app
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import DifferentialSettings, ImageSettings, Settings

@@ -17,18 +17,21 @@ from prometheus_client import REGISTRY, generate_latest
 from orchestrator import __version__
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_control import AccessRules
+from orchestrator.edge.access_rules import AccessRules
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.grpc_server import GrpcOptions
+from orchestrator.edge.grpc_service import GrpcService
+from orchestrator.edge.grpc_stream import StreamLimits
 from orchestrator.edge.http_api import create_app
-from orchestrator.edge.permissions import GRPC_PERMISSIONS
+from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.rate_limits import RateLimits
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal, Unauthenticated
 from orchestrator.errors import ModelServerTimeout
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import ImageSettings, Settings
 from orchestrator.tracing import exported_traces
+from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.otlp_collector import OtlpCollector, attributes, tree
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -435,9 +438,21 @@ async def test_who_asks_too_often_is_told_when_to_ask_again():
         await edge.stub.GetModel(pb.GetModelRequest(), metadata=bearer("sign"))  # another caller
 
 
-def test_every_method_is_in_the_table_of_permissions_and_none_is_left_over():
-    service = pb.DESCRIPTOR.services_by_name["Analyzer"]
-    assert set(GRPC_PERMISSIONS) == {method.name for method in service.methods}
+async def test_every_method_of_the_protos_is_answered_and_none_of_them_is_for_everybody():
+    services = build_services(Settings(), model_server=FakeModelServer())
+    service = GrpcService(
+        services,
+        Admission(),
+        Deadlines(),
+        specimens=None,
+        order_limits=OrderLimits(),
+        stream_limits=StreamLimits(),
+        leaving=asyncio.Event(),
+    )
+    methods = service.methods()
+    described = pb.DESCRIPTOR.services_by_name["Analyzer"]
+    assert {method.name for method in methods} == {method.name for method in described.methods}
+    assert [method.name for method in methods if not method.needs.roles] == []
 
 
 # What is told

@@ -13,9 +13,9 @@ from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.grpc_server import GrpcOptions
 from orchestrator.edge.grpc_stream import StreamLimits
+from orchestrator.edge.request_frame import Deadlines
 from tests.fakes.long_line import long_line
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer

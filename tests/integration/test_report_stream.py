@@ -14,8 +14,8 @@ from starlette.types import ASGIApp
 from orchestrator.analyse import AnalysisOptions, analyse, with_report
 from orchestrator.domain import DISCLAIMER, Report, ReportRequest
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.analysis_route import Deadlines
 from orchestrator.edge.http_api import create_app
+from orchestrator.edge.request_frame import Deadlines
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.fallback_writer import FallbackWriter, Provider
 from orchestrator.report.rule_based_writer import RuleBasedWriter

@@ -31,7 +31,7 @@ def test_what_is_announced_at_zero_is_what_can_happen():
 
 def test_every_outcome_and_finding_of_a_profile_has_a_series_before_the_first_request():
     begin_at_zero(["nowhere"], ["never"])
-    for outcome in ("ok", "cancelled", *problems.NAMES):
+    for outcome in ("ok", "cancelled", *(kind.name for kind in problems.kinds())):
         labels = {"endpoint": "never", "outcome": outcome}
         assert REGISTRY.get_sample_value("wbc_requests_total", labels) == 0
     for review in ("true", "false"):

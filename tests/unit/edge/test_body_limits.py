@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import Message
 
 from orchestrator.edge import problems
 from orchestrator.edge.body_limits import BodyLimits
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import ORDER, UPLOAD
+from orchestrator.edge.route_table import Dispatch, Routed
 from tests.waiting import time_passes
 
 
@@ -41,11 +43,13 @@ async def document(body: dict[str, int]) -> int:
 def application(**limits: Any) -> FastAPI:
     return FastAPI(
         routes=[
-            APIRoute("/predict", size, methods=["POST"]),
-            APIRoute("/size", size, methods=["POST"]),
-            APIRoute("/document", document, methods=["POST"]),
+            Dispatch(),
+            Endpoint("POST", "/predict", size, UPLOAD),
+            Endpoint("POST", "/size", size, ORDER),
+            Endpoint("POST", "/document", document, ORDER),
         ],
-        middleware=[Middleware(BodyLimits, **limits)],
+        openapi_url=None,
+        middleware=[Middleware(Routed), Middleware(BodyLimits, **limits)],
         exception_handlers=problems.HANDLERS,
     )
 

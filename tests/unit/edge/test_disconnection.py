@@ -5,8 +5,11 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from orchestrator.edge.disconnection import CancelOnDisconnect
+from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.needs import PROBE
+from orchestrator.edge.route_table import FOUND, Found
 
-SCOPE: dict[str, Any] = {"type": "http"}
+SCOPE: dict[str, Any] = {"type": "http", FOUND: Found()}
 FIRST: Message = {"type": "http.request", "body": b"first", "more_body": True}
 LAST: Message = {"type": "http.request", "body": b"last", "more_body": False}
 
@@ -147,6 +150,20 @@ async def test_an_error_passes_on():
 
     with pytest.raises(ZeroDivisionError):
         await Connection(LAST).request(broken)
+
+
+async def test_nobody_watches_the_connection_of_a_probe():
+    watching: list[str] = []
+
+    async def live(_scope: Any, _receive: Any, _send: Any) -> None:
+        watching.extend(tasks_of_the_middleware())
+
+    probe = Endpoint("GET", "/livez", answer, PROBE)
+    connection = Connection()
+    scope = {"type": "http", FOUND: Found(probe)}
+    await CancelOnDisconnect(live)(scope, connection.receive, connection.send)
+    await asyncio.sleep(0)
+    assert (watching, connection.taken) == ([], 0)
 
 
 async def test_what_is_not_http_passes_through():

@@ -6,12 +6,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from orchestrator import errors
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge import problems
 from orchestrator.edge.grpc_problems import DOMAIN, Refusal, code_of
-from orchestrator.edge.problems import FieldProblem, InvalidParameter
 from orchestrator.edge.request_identity import adopt_request_id
 from orchestrator.edge.security import Forbidden, RateLimited, Unauthenticated
-from orchestrator.edge.uploads import MalformedUpload
+from orchestrator.errors import FieldProblem, InvalidParameter, MalformedUpload
 
 CODES = {
     errors.UndecodableImage: grpc.StatusCode.INVALID_ARGUMENT,
@@ -52,13 +50,13 @@ def test_errors_have_the_code_that_says_what_a_caller_may_do(kind, code):
     assert (found, message) == (code, "It is so.")
     info = details["ErrorInfo"]
     assert info.domain == DOMAIN
-    assert info.reason == problems.KINDS[kind].name.upper().replace("-", "_")
+    assert info.reason == kind.kind.name.upper().replace("-", "_")
     assert info.metadata["disclaimer"] == DISCLAIMER
     assert details["RequestInfo"].request_id == "lab-42"
 
 
 def test_no_kind_of_problem_is_without_a_code():
-    assert all(code_of(kind) is not grpc.StatusCode.UNKNOWN for kind in problems.KINDS.values())
+    assert all(code_of(kind) is not grpc.StatusCode.UNKNOWN for kind in errors.kinds())
 
 
 @pytest.mark.parametrize(

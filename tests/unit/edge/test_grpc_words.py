@@ -5,7 +5,7 @@ import pytest
 from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import FocusJudgement, Language, RoutingMode
 from orchestrator.edge import grpc_words
-from orchestrator.edge.problems import InvalidParameter
+from orchestrator.errors import InvalidParameter
 from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode

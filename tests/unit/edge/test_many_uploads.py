@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from orchestrator.edge.uploads import (
     FORM_OVERHEAD_BYTES,
     PART_OVERHEAD_BYTES,
-    MalformedUpload,
     UploadLimits,
     Uploads,
-    UploadTooLarge,
     read_uploads,
 )
-from orchestrator.errors import ImageTooLarge
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.unit.edge.test_uploads import Sender, request_of
 

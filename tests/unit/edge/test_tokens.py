@@ -241,19 +241,18 @@ async def test_old_keys_are_renewed_in_the_background(issuer):
 @pytest.mark.parametrize(
     "trouble",
     [
-        {"status": 500},
-        {"status": 302},
-        {"may_tell": threading.Event()},
-        {"body": b"<html>"},
-        {"body": b"[]"},
-        {"body": b"[" * 100_000},
-        {"body": b'{"keys": {}}'},
-        {"body": b'{"keys": [' + b" " * MAX_DOCUMENT_BYTES + b"]}"},
-        {"discovery": {"issuer": "https://evil.example"}},
-        {"discovery": {"jwks_uri": "http://192.0.2.1/keys"}},
-        {"discovery": {"jwks_uri": "file:///etc/passwd"}},
+        pytest.param({"status": 500}, id="fails"),
+        pytest.param({"status": 302}, id="redirects"),
+        pytest.param({"may_tell": threading.Event()}, id="never answers"),
+        pytest.param({"body": b"<html>"}, id="HTML"),
+        pytest.param({"body": b"[]"}, id="a list"),
+        pytest.param({"body": b"[" * 100_000}, id="deep"),
+        pytest.param({"body": b'{"keys": {}}'}, id="keys are no list"),
+        pytest.param({"body": b'{"keys": [' + b" " * MAX_DOCUMENT_BYTES + b"]}"}, id="long"),
+        pytest.param({"discovery": {"issuer": "https://evil.example"}}, id="another issuer"),
+        pytest.param({"discovery": {"jwks_uri": "http://192.0.2.1/keys"}}, id="keys in the clear"),
+        pytest.param({"discovery": {"jwks_uri": "file:///etc/passwd"}}, id="keys in a file"),
     ],
-    ids=str,
 )
 async def test_an_issuer_in_trouble_is_not_taken_for_a_wrong_token(issuer, trouble):
     for name, value in trouble.items():

@@ -14,13 +14,10 @@ from orchestrator.edge.uploads import (
     MAX_PART_HEADERS,
     MAX_TEXT_FIELD_BYTES,
     MAX_TEXT_FIELDS,
-    MalformedUpload,
-    UnsupportedBody,
     Upload,
-    UploadTimeout,
     read_upload,
 )
-from orchestrator.errors import ImageTooLarge
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UnsupportedBody, UploadTimeout
 from tests.multipart_forms import CONTENT_TYPE, form, part
 
 LIMIT = 100_000

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.edge.uploads import MalformedUpload, UploadLimits, UploadTooLarge
+from orchestrator.edge.uploads import UploadLimits
 from orchestrator.edge.zip_archive import is_archive, unpack
-from orchestrator.errors import ImageTooLarge, WbcError
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge, WbcError
 
 LIMITS = UploadLimits(max_file_bytes=100_000, max_total_bytes=1_000_000, max_files=20, archives=True)
 

@@ -73,9 +73,9 @@ def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(path):
 
 def test_the_failures_that_spend_the_budget_are_those_of_the_service():
     # 501 says how the service is set up, and no request of one that keeps nothing fails for it.
-    of_the_service = {
-        kind.name for kind in problems.KINDS.values() if kind.status >= 500 and kind.status != 501
-    } | {problems.kind_of(RuntimeError()).name}
+    of_the_service = {kind.name for kind in problems.kinds() if kind.status >= 500 and kind.status != 501} | {
+        problems.kind_of(RuntimeError()).name
+    }
     found = {
         outcomes
         for rule in rules()

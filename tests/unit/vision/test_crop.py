@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell, place
 from orchestrator.vision.decode import decode
+from orchestrator.vision.quality import is_certain
 from tests.synthetic_cells import synthetic_cell_with_masks
 
 
@@ -135,29 +136,32 @@ def test_a_map_is_zero_outside_its_window():
 
 
 def test_in_a_field_of_red_cells_alone_no_cell_is_certain():
-    """Red cells are the darkest thing there, and much less dense in green than any nucleus."""
-    field = np.full((240, 240, 3), (233, 226, 222), np.uint8)
-    for row, column in np.random.default_rng(4).integers(20, 220, (14, 2)):
-        cv2.circle(field, (int(column), int(row)), 17, (206, 148, 152), -1)
-        cv2.circle(field, (int(column), int(row)), 7, (222, 180, 180), -1)
-    field = cv2.GaussianBlur(field, (0, 0), 1.5)
-
-    assert not is_certain(locate_cell(field))
+    """Red cells are the darkest thing there, and none is denser than the others."""
+    assert not holds_a_certain_cell(field_of_red_cells())
 
 
 @pytest.mark.parametrize("colour", [(40, 40, 40), (120, 30, 20), (90, 60, 30), (20, 110, 40)])
 def test_a_dark_thing_that_is_not_purple_is_no_certain_cell(colour):
     """A photograph, print, or pigment: as dense as a nucleus, of another hue."""
-    field = np.random.default_rng(1).normal(235, 3, (200, 200, 3)).clip(0, 255).astype(np.uint8)
-    cv2.circle(field, (100, 100), 40, colour, -1)
-    assert not is_certain(locate_cell(field))
+    field = field_of_red_cells()
+    cv2.circle(field, (120, 120), 40, colour, -1)
+    assert not holds_a_certain_cell(field)
 
-    cv2.circle(field, (100, 100), 40, (95, 45, 130), -1)
-    assert is_certain(locate_cell(field))
+    cv2.circle(field, (120, 120), 40, (95, 45, 130), -1)
+    assert holds_a_certain_cell(field)
 
 
-def is_certain(cell):
-    return cell is not None and cell.certain
+def field_of_red_cells():
+    field = np.full((240, 240, 3), (233, 226, 222), np.uint8)
+    for row, column in np.random.default_rng(4).integers(20, 220, (14, 2)):
+        cv2.circle(field, (int(column), int(row)), 17, (206, 148, 152), -1)
+        cv2.circle(field, (int(column), int(row)), 7, (222, 180, 180), -1)
+    return cv2.GaussianBlur(field, (0, 0), 1.5)
+
+
+def holds_a_certain_cell(rgb):
+    cell = locate_cell(rgb)
+    return cell is not None and is_certain(cell.stain)
 
 
 @pytest.mark.parametrize("device", ["barcelona", "bccd", "chula", "raabin"])

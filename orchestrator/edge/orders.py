@@ -1,0 +1,45 @@
+"""Orders of differentials: what one may bring and say, whichever edge it came through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from orchestrator.analyse import Services
+from orchestrator.edge.admission import Places
+from orchestrator.edge.differential_schemas import OrderParameters
+from orchestrator.errors import InvalidParameter
+from orchestrator.specimen import SpecimenOrder
+
+IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]{1,255}$"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimits:
+    """What one order may bring, how many are read at a time (each is held in memory until it is kept), and
+    how old a stream of their progress gets."""
+
+    max_files: int = 1000
+    max_total_bytes: int = 256 * 2**20
+    upload_timeout_s: float = 300.0
+    max_orders: int = 2
+    max_stream_s: float = 300.0
+
+    def places(self) -> Places:
+        """Of the orders of one edge."""
+        return Places(self.max_orders, "orders are being received")
+
+
+def order_of(said: Mapping[str, Any], services: Services) -> SpecimenOrder:
+    """What a laboratory ordered.
+
+    Raises:
+        InvalidParameter: a parameter is missing or wrong, or there is no such profile.
+    """
+    try:
+        chosen = OrderParameters.model_validate(said)
+    except ValidationError as error:
+        raise InvalidParameter.from_validation(error.errors(include_url=False)) from error
+    services.profile(chosen.profile)
+    return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta)

@@ -1,0 +1,80 @@
+"""The frame of a request, whichever edge it came through: its end in time, and its place among the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.deadline import deadline, remaining_s
+from orchestrator.domain import Analysis
+from orchestrator.edge.admission import Admission
+from orchestrator.errors import DeadlineExceeded
+from orchestrator.request_context import current_request_id
+
+Sent = TypeVar("Sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that a request has: by default, and at most."""
+
+    default_s: float = 15.0
+    longest_s: float = 30.0
+
+    def seconds(self, asked_ms: int | None) -> float:
+        """What a request gets that asks for ``asked_ms`` milliseconds, or for nothing."""
+        return min(self.default_s if asked_ms is None else asked_ms / 1000, self.longest_s)
+
+
+class RequestFrame:
+    """What every request that analyses goes through, with the places that all edges share."""
+
+    def __init__(self, services: Services, admission: Admission) -> None:
+        self._services = services
+        self._admission = admission
+
+    @asynccontextmanager
+    async def begun(self, time_s: float, read: Callable[[], Awaitable[Sent]]) -> AsyncIterator[Sent]:
+        """What ``read`` gives, within ``time_s`` seconds from now and with a place among those under way.
+
+        The place last: whoever sends slowly would hold it from all others, with nothing to do in it.
+
+        Raises:
+            Overloaded: there is no place; also before anything is read.
+            DeadlineExceeded: the time is over.
+        """
+        with deadline(time_s):
+            self._admission.refuse_if_full()
+            sent = await read()
+            async with self._admission.admitted(), within_deadline():
+                yield sent
+
+    async def analysed(self, image: bytes, options: AnalysisOptions) -> Analysis:
+        """The analysis of one image of this request; raises as :func:`~orchestrator.analyse.analyse`."""
+        return await analyse(image, self._services, options, current_request_id())
+
+
+@asynccontextmanager
+async def within(time_s: float) -> AsyncIterator[None]:
+    """Break off what runs within after ``time_s`` seconds. Raises as :func:`within_deadline`."""
+    with deadline(time_s):
+        async with within_deadline():
+            yield
+
+
+@asynccontextmanager
+async def within_deadline() -> AsyncIterator[None]:
+    """Break off what runs within when the deadline of the request is over.
+
+    Raises:
+        DeadlineExceeded: it is over.
+    """
+    try:
+        async with asyncio.timeout(remaining_s()) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded("There was no answer in the time for this request.") from error
