@@ -12,7 +12,8 @@ from orchestrator.settings import Settings
 from orchestrator.wiring import build_app, build_services
 from tests.audited_cells import answer_of, audit_of, cell_of, eosinophils, image_sha256, passed_audit, plan_of
 from tests.fakes.model_server import FakeModelServer
-from tests.integration.test_http_api import assert_problem, client_of
+from tests.http_edge import client_of
+from tests.integration.test_http_api import assert_problem
 from tests.synthetic_cells import synthetic_cell
 
 PATH = "/v1/device-audits"
