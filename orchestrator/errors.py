@@ -12,7 +12,7 @@
     ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
     │             StoreUnavailable · StoreOff · ImageNotKept
-    ├ AuditError: UnknownAudit · AuditRefused
+    ├ UnknownAudit · AuditRefused     (of a microscope)
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
 
@@ -401,12 +401,8 @@ class ImageNotKept(StoreError):
     )
 
 
-class AuditError(WbcError):
-    """Something about the audit of a microscope."""
-
-
-class UnknownAudit(AuditError):
-    """There is no audit of this name."""
+class UnknownAudit(WbcError):
+    """There is no audit of a microscope of this name."""
 
     kind = Kind(
         "unknown-audit",
@@ -416,8 +412,8 @@ class UnknownAudit(AuditError):
     )
 
 
-class AuditRefused(AuditError):
-    """The audit does not allow this, or not now."""
+class AuditRefused(WbcError):
+    """The audit of a microscope does not allow this, or not now."""
 
     kind = Kind(
         "audit-refused",

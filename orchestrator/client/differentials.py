@@ -160,13 +160,26 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedErrors:
+    """What audits know of the answers that no person looked at.
+
+    ``limits`` has, by class, the upper limit of the share of its answers that is wrong (one-sided 98.75 %);
+    ``ended`` says whether an audit that released some of them has ended since.
+    """
+
+    limits: Mapping[str, float]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Differential:
     """A specimen's differential at one moment. Never a diagnosis.
 
     ``state`` is ``waiting`` or ``running`` while cells are to be analysed, then ``analysed``, and at the end
     ``signed`` or ``cancelled``. ``counts`` has the five classes, then ``Unidentified``. ``label_shift`` is
     None where there are too few cells; ``cells`` is empty where none were asked for. ``device_state`` is the
-    least of the cells', None before the first result.
+    least of the cells', None before the first result. ``released_errors`` is None unless audits released all
+    cells that count without a person's decision.
     """
 
     differential_id: str
@@ -189,6 +202,7 @@ class Differential:
     cells: tuple[Cell, ...]
     disclaimer: str
     device_state: str | None
+    released_errors: ReleasedErrors | None
 
     @property
     def ended(self) -> bool:
@@ -230,6 +244,13 @@ class Differential:
             cells=tuple(Cell.of(cell) for cell in message.cells),
             disclaimer=message.disclaimer,
             device_state=device_state_of(message.device_state),
+            released_errors=(
+                ReleasedErrors(
+                    probabilities_of(message.released_errors.limits), message.released_errors.ended
+                )
+                if message.HasField("released_errors")
+                else None
+            ),
         )
 
 

@@ -26,6 +26,7 @@ from orchestrator.specimen import (
     ClassCount,
     Differential,
     Range,
+    ReleasedErrors,
     SpecimenCell,
     SpecimenOrder,
 )
@@ -91,7 +92,18 @@ def differential_message(differential: Differential, *, cells: bool) -> pb.Diffe
         cells=[_cell(cell) for cell in specimen.cells] if cells else [],
         disclaimer=differential.disclaimer,
         device_state=None if state is None else DEVICE_STATES.number(state),
+        released_errors=_released_errors(differential.released_errors),
     )
+
+
+def _released_errors(errors: ReleasedErrors | None) -> pb.ReleasedErrors | None:
+    if errors is None:
+        return None
+    limits = [
+        pb.ClassProbability(cell_class=CELL_CLASSES.number(name), probability=limit)
+        for name, limit in errors.limits.items()
+    ]
+    return pb.ReleasedErrors(limits=limits, ended=errors.ended)
 
 
 def _order(order: SpecimenOrder, images: int) -> pb.SpecimenOrder:

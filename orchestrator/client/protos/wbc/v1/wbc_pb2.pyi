@@ -562,8 +562,16 @@ class Signature(_message.Message):
     signed_at: _timestamp_pb2.Timestamp
     def __init__(self, person: _Optional[str] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ReleasedErrors(_message.Message):
+    __slots__ = ("limits", "ended")
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    limits: _containers.RepeatedCompositeFieldContainer[ClassProbability]
+    ended: bool
+    def __init__(self, limits: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., ended: _Optional[bool] = ...) -> None: ...
+
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -583,6 +591,7 @@ class Differential(_message.Message):
     CELLS_FIELD_NUMBER: _ClassVar[int]
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_ERRORS_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -602,7 +611,8 @@ class Differential(_message.Message):
     cells: _containers.RepeatedCompositeFieldContainer[Cell]
     disclaimer: str
     device_state: DeviceState
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
+    released_errors: ReleasedErrors
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
