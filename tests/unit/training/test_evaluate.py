@@ -11,7 +11,7 @@ import pytest
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.routing import estimate_prior
+from orchestrator.routing import calibrate, estimate_prior
 from orchestrator.vision.stain import fit_reinhard_reference
 from tests.painted_splits import paint_splits
 from tests.predictions import predicted
@@ -237,8 +237,9 @@ def test_the_binary_mode_decides_on_testb_alone(data_root, small_exported_model,
     assert {cell.finding.decided_by for cell in judged.cells["TestA"]} == {"none"}
     assert {cell.finding.decided_by for cell in judged.cells["TestB"]} == {mode}
     if mode == "prior":
-        answers = [cell.averaged.probabilities for cell in judged.cells["TestB"]]
-        expected = (estimate_prior(np.array(answers), [0.2] * 5) * 5 + 1) / 10
+        answers = np.array([cell.averaged.probabilities for cell in judged.cells["TestB"]])
+        answers = calibrate(answers, chosen_profile("default").routing.temperature)
+        expected = (estimate_prior(answers, [0.2] * 5) * 5 + 1) / 10
         assert judged.routings["TestB"].prior == pytest.approx(expected, abs=1e-4)
     else:
         assert {cell.finding.class_name for cell in judged.cells["TestB"]} <= {"Lymphocyte", "Neutrophil"}
