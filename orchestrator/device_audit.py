@@ -17,6 +17,7 @@ Clopper and Pearson 1934 (:mod:`orchestrator.binomial_interval`).
 import hashlib
 import hmac
 import json
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,6 +68,7 @@ MAX_CELLS: Final = 10_000
 MAX_FILE_BYTES: Final = 2**25
 
 _EMBEDDED: Final = "embedded"
+_LOOK_AGAIN_S: Final = 0.02
 _READABLE_BY_THE_SERVICE: Final = 0o644
 
 
@@ -219,11 +221,14 @@ class Verdict(_Part):
 
 
 class AuditSample(_Part):
-    """What a person said of a released answer, after the audit."""
+    """What a person said of a released answer, after the audit; where it was said of a cell of a specimen, of
+    which one, and when."""
 
     image_sha256: _Sha256
     class_name: _ClassName
     correct: bool
+    cell_id: str | None = Field(default=None, max_length=200)
+    decided_at: AwareDatetime | None = None
 
 
 class CountedSample(NamedTuple):
@@ -297,6 +302,11 @@ class Audit(_Part):
                 raise ValueError("there are samples and no verdict")
         elif self.missing() or self.verdict != self._verdict(self.verdict.judged_at):
             raise ValueError("the verdict is not what plan, cells, labels and answers come to")
+        elif len({sample.image_sha256 for sample in self.samples}) != len(self.samples) or not all(
+            self.verdict.releases(sample.class_name) and self.plan.is_sampled(sample.image_sha256)
+            for sample in self.samples
+        ):
+            raise ValueError("there are samples that were counted twice, or are none of this audit")
         return self
 
     def with_cell(self, cell: AuditCell, answer: SealedAnswer) -> "Audit":
@@ -509,16 +519,21 @@ class AuditFile:
             raise self._error(f"cannot be written ({error.strerror})") from error
 
     @contextmanager
-    def held(self, *, wait: bool = False) -> Iterator[None]:
-        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does and nobody is
-        to ``wait``."""
+    def held(self, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Keep other processes from changing it. Raises ``ConfigurationError`` where one does, for all of
+        ``wait_s`` seconds."""
+        until_s = time.monotonic() + wait_s
         with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(self._path, wait=wait))
-            except BlockingIOError as error:
-                raise self._error("another command is changing it; wait for its end") from error
-            except OSError as error:
-                raise self._error(f"cannot be written ({error.strerror})") from error
+            while True:
+                try:
+                    stack.enter_context(locked(self._path, wait=False))
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() >= until_s:
+                        raise self._error("another command is changing it; wait for its end") from error
+                    time.sleep(_LOOK_AGAIN_S)
+                except OSError as error:
+                    raise self._error(f"cannot be written ({error.strerror})") from error
             yield
 
     def _error(self, why: str) -> ConfigurationError:

@@ -25,6 +25,9 @@ from orchestrator.whole_file import FileState, state_of
 
 CHECK_EVERY_S: Final = 1.0
 
+LOCK_WAIT_S: Final = 2.0
+"""How long a decision waits for another process that changes the audit; then the next decision counts it."""
+
 AUDIT_SAMPLE: Final = ReviewReason(
     "audit_sample",
     "The audit of this microscope releases this answer; it is one of the sample that a person checks all the "
@@ -45,8 +48,8 @@ class _Judged:
     wrong_limits: Mapping[str, float]
 
     @property
-    def releases_any(self) -> bool:
-        return any(one.released for one in self.verdict.classes)
+    def holds(self) -> bool:
+        return not self.is_suspended and any(one.released for one in self.verdict.classes)
 
 
 def audit_files(folder: Path) -> list[Path]:
@@ -70,24 +73,32 @@ class AuditRegistry:
     Raises :class:`~orchestrator.errors.ConfigurationError` where the folder is none.
     """
 
-    def __init__(self, folder: Path, embedded_precision: str, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        embedded_precision: str,
+        *,
+        clock: Clock = time.monotonic,
+        lock_wait_s: float = LOCK_WAIT_S,
+    ) -> None:
         if not folder.is_dir():
             raise ConfigurationError(f"expected a folder, received {folder.name!r}, which is none")
         self._folder = folder
         self._embedded_precision = embedded_precision
         self._clock = clock
+        self._lock_wait_s = lock_wait_s
         self._lock = threading.Lock()
         self._look_at_s = float("-inf")
         self._read: dict[Path, tuple[FileState, _Judged | None]] = {}
         self._refresh()
 
     def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:
-        """``audited`` where an audit of this profile, as it is used, and of this very model passed and
-        holds; ``suspended`` where its samples prove it worse."""
+        """``audited`` where the last audit of this profile, as it is used, and of this very model passed and
+        holds; ``suspended`` where it released nothing, or its samples prove it worse."""
         judged = self._last(profile.sha256, model)
-        if judged is None or not judged.releases_any:
+        if judged is None:
             return None
-        return "suspended" if judged.is_suspended else "audited"
+        return "audited" if judged.holds else "suspended"
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
         """Whether an answer of a class (of ``CLASS_NAMES``) at a confidence, in [0, 1], needs no person."""
@@ -141,7 +152,7 @@ class AuditRegistry:
 
     def _count(self, path: Path, cells: Iterable[tuple[SpecimenCell, CellResult]]) -> list[CountedSample]:
         file, new = AuditFile(path), []
-        with file.held(wait=True):
+        with file.held(wait_s=self._lock_wait_s):
             before = audit = file.read()
             for cell, result in cells:
                 after = _counted(audit, cell, result)
@@ -164,7 +175,7 @@ class AuditRegistry:
 
     def _passed(self, profile: Profile, model: ModelIdentity) -> _Judged | None:
         judged = self._last(profile.sha256, model)
-        return judged if judged is not None and judged.releases_any and not judged.is_suspended else None
+        return judged if judged is not None and judged.holds else None
 
     def _last(
         self, profile_sha256: str, model: ModelIdentity, before: datetime | None = None
@@ -197,17 +208,18 @@ class AuditRegistry:
         self._read = {
             path: known
             if (known := self._read.get(path)) and known[0] == state
-            else (state, self._judged(path))
+            else (state, self._judged(path, known[1] if known else None))
             for path, state in states.items()
         }
 
     @staticmethod
-    def _judged(path: Path) -> _Judged | None:
+    def _judged(path: Path, before: _Judged | None) -> _Judged | None:
+        """What the file says now; a suspended audit stays one where it cannot be read any more."""
         try:
             audit = AuditFile(path).read()
         except ConfigurationError as error:
             _LOGGER.warning("audits: not used: %s", error)
-            return None
+            return before if before is not None and before.is_suspended else None
         if (verdict := audit.verdict) is None:
             return None
         return _Judged(path, audit, verdict, audit.is_suspended(), verdict.wrong_limits())
@@ -222,16 +234,22 @@ def _is_right(cell: SpecimenCell, result: CellResult) -> bool | None:
 
 
 def _counted(audit: Audit, cell: SpecimenCell, result: CellResult) -> Audit:
-    """The audit with what was decided about the cell; itself where it knows that, or it is none of its
-    sample."""
-    right = _is_right(cell, result)
-    if right is None:
-        return audit.without_sample(cell.image_sha256)
-    said = AuditSample(image_sha256=cell.image_sha256, class_name=result.class_name, correct=right)
-    if said in audit.samples:
-        return audit
-    if any(one.image_sha256 == said.image_sha256 for one in audit.samples):
-        return audit.with_corrected_sample(said)
+    """The audit with what was decided about the cell; itself where it knows that, or a later decision about
+    the same image, or the image is none of its sample."""
+    before = next((one for one in audit.samples if one.image_sha256 == cell.image_sha256), None)
+    if cell.decision is None:
+        mine = before is not None and before.cell_id == cell.cell_id
+        return audit.without_sample(cell.image_sha256) if mine else audit
+    said = AuditSample(
+        image_sha256=cell.image_sha256,
+        class_name=result.class_name,
+        correct=cell.decision.label == result.class_name,
+        cell_id=cell.cell_id,
+        decided_at=cell.decision.decided_at,
+    )
+    if before is not None:
+        is_older = before.decided_at is not None and cell.decision.decided_at < before.decided_at
+        return audit if is_older or said == before else audit.with_corrected_sample(said)
     try:
         return audit.with_sample(said)
     except ConfigurationError:

@@ -27,7 +27,7 @@ class DeviceAudits(Protocol):
 
     def state_of(self, profile: Profile, model: ModelIdentity) -> Literal["audited", "suspended"] | None:
         """``audited`` where an audit of this profile's device with this model passed and still holds,
-        ``suspended`` where one passed and its samples have proven it worse since."""
+        ``suspended`` where the last one released nothing, or its samples have proven it worse since."""
 
     def releases(self, profile: Profile, model: ModelIdentity, class_index: int, confidence: float) -> bool:
         """Whether that audit releases an answer of this class (of ``CLASS_NAMES``) at this confidence, in
@@ -97,8 +97,9 @@ _WHAT_TO_DO: Final = (
 _NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
 _PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
 _SUSPENDED: Final = (
-    "The audit of this microscope has ended: persons found more of its sampled answers wrong than it allows. "
-    "This answer is a suggestion; find the cause, then make a new audit with `wbc audit-device`."
+    "The audit of this microscope does not hold: it released nothing, or persons found more of its sampled "
+    "answers wrong than it allows. This answer is a suggestion; find the cause, then make a new audit with "
+    "`wbc audit-device`."
 )
 _NOT_RELEASED: Final = ReviewReason(
     NOT_AUDITED_CLASS,

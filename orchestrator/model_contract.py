@@ -85,6 +85,9 @@ MEASURES: Final = ("size", "nucleus_share", "cytoplasm_density", "cytoplasm_hue"
 UNKNOWN: Final = -100.0
 """What stands in a place of ``morphometry`` that is not to be seen."""
 
+LARGEST_KNOWN: Final = 50.0
+"""No measure is larger; its evidence would be no number."""
+
 LARGEST_UNKNOWN: Final = -50.0
 """All up to this one, and NaN, counts as unknown: no cell measures so little of anything."""
 

@@ -158,7 +158,7 @@ class Specimens:
         """A person takes a decision back. Raises as :meth:`decide`."""
         specimen = await self._store.undecide(differential_id, cell_id, person)
         SPECIMEN_DECISIONS.labels("undone").inc()
-        await self._tell_audits(specimen, person, undecided=cell_id)
+        await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
     async def sign(self, differential_id: str, person: str) -> Differential:
@@ -247,14 +247,13 @@ class Specimens:
                 _logger.warning("retention failed: %s", type(error).__name__)
             await asyncio.sleep(RETENTION_EVERY_S)
 
-    async def _tell_audits(self, specimen: Specimen, person: str, undecided: str | None = None) -> None:
-        """Count in the audits what is decided about sampled cells, and note it in the trail.
+    async def _tell_audits(self, specimen: Specimen, person: str) -> None:
+        """Count in the audits what is decided about sampled cells or was taken back; note it in the trail.
 
         All of the specimen each time: what could not be counted once, the next decision or the signature
         brings."""
-        cells = [cell for cell in specimen.cells if cell.decision is not None or cell.cell_id == undecided]
         try:
-            for sample in await asyncio.to_thread(self._audits.count_samples, cells):
+            for sample in await asyncio.to_thread(self._audits.count_samples, specimen.cells):
                 said = {None: "undecided", True: "right", False: "wrong"}[sample.correct]
                 details = {
                     "audit": sample.plan_sha256,

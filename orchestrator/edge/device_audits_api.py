@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.device_audit import CONFIDENCE, Audit, AuditFile
-from orchestrator.device_audit_registry import audit_files
+from orchestrator.device_audit_registry import LOCK_WAIT_S, audit_files
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge import problems
 from orchestrator.edge.endpoint import Endpoint
@@ -161,7 +161,7 @@ class DeviceAuditsApi:
     def __init__(self, folder: FilePath | None, max_image_bytes: int) -> None:
         self._folder = folder
         self._max_image_bytes = max_image_bytes
-        self._changing = asyncio.Lock()
+        self._changing: dict[str, asyncio.Lock] = {}
 
     async def all(self) -> DeviceAuditList:
         """The audits of microscopes. A file that does not hold is left out; `wbc check` names it."""
@@ -192,13 +192,14 @@ class DeviceAuditsApi:
         return Response(shown, media_type=media_type, headers=headers)
 
     async def _change(self, name: str, change: Callable[[Audit], Audit]) -> DeviceAuditSummary:
-        async with self._changing:
-            return await asyncio.to_thread(self._changed, name, change)
+        file = await asyncio.to_thread(self._file, name)  # a name that is none leaves no lock behind
+        async with self._changing.setdefault(name, asyncio.Lock()):
+            return await asyncio.to_thread(self._changed, name, file, change)
 
-    def _changed(self, name: str, change: Callable[[Audit], Audit]) -> DeviceAuditSummary:
-        file = self._file(name)
+    @staticmethod
+    def _changed(name: str, file: AuditFile, change: Callable[[Audit], Audit]) -> DeviceAuditSummary:
         try:
-            with file.held():
+            with file.held(wait_s=LOCK_WAIT_S):
                 before = _read(file)
                 try:
                     after = change(before)

@@ -3,10 +3,8 @@
 One suite, ``tests/contract/model_server_suite.py``, runs against every implementation.
 """
 
-import math
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question, ViewBatch
@@ -16,6 +14,7 @@ from orchestrator.model_contract import (
     HEAD,
     IMAGE,
     IMAGES,
+    LARGEST_KNOWN,
     LARGEST_UNKNOWN,
     MAX_BATCH_SIZE,
     MEASURES,
@@ -101,7 +100,7 @@ def _check_cell(cell: CellViews, features: int | None) -> None:
         )
     for name in MEASURES:
         value = getattr(cell.morphometry, name)
-        if value is not None and not LARGEST_UNKNOWN < value < math.inf:
+        if value is not None and not LARGEST_UNKNOWN < value <= LARGEST_KNOWN:
             raise ContractViolation(f"expected a {name} of a cell or none, received {value}")
     if cell.head is not None:
         _check_array(HEAD.name, cell.head, HEAD.dtype, (_head_rows(cell.head, features), NUM_CLASSES))
@@ -114,8 +113,8 @@ def _check_rows(views: ViewBatch, features: int | None) -> None:
     for spec, array in ((IMAGES, views.images), (GAIN, views.gain), (MORPHOMETRY, views.morphometry)):
         if array is not None:
             _check_array(spec.name, array, spec.dtype, (rows, *spec.shape[1:]))
-    if views.morphometry is not None and np.isposinf(views.morphometry).any():
-        raise ContractViolation(f"expected {MORPHOMETRY.name} that is finite or unknown, received inf")
+    if views.morphometry is not None and (views.morphometry > LARGEST_KNOWN).any():
+        raise ContractViolation(f"expected {MORPHOMETRY.name} of at most {LARGEST_KNOWN:g}, or unknown")
     if views.head is not None:
         head = views.head
         expected = (rows, _head_rows(head[0] if head.ndim else head, features), NUM_CLASSES)

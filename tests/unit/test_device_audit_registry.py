@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
 from orchestrator.specimen import CellDecision, SpecimenCell
+from orchestrator.whole_file import locked
 from orchestrator.wiring import audits_of
 from tests.audited_cells import (
     MODEL,
@@ -92,17 +93,41 @@ def test_the_name_of_a_profile_is_no_matter(folder):
     assert AuditRegistry(folder, PRECISION).state_of(replace(PROFILE, name="renamed"), MODEL) == "audited"
 
 
-@pytest.mark.parametrize(
-    "audit",
-    [
-        audit_of(plan_of(), eosinophils(99)),  # not judged yet
-        audit_of(plan_of(), eosinophils(99, wrong=1)).judged(NOW),  # not passed
-    ],
-)
-def test_an_audit_that_released_nothing_audits_nothing(tmp_path, audit):
-    keep(tmp_path, audit)
+def test_an_audit_that_is_not_judged_says_nothing(tmp_path):
+    keep(tmp_path, audit_of(plan_of(), eosinophils(99)))
 
     assert AuditRegistry(tmp_path, PRECISION).state_of(PROFILE, MODEL) is None
+
+
+def test_an_audit_that_released_nothing_suspends_the_device(tmp_path):
+    keep(tmp_path, audit_of(plan_of(), eosinophils(99, wrong=1)).judged(NOW))
+    registry = AuditRegistry(tmp_path, PRECISION)
+
+    assert registry.state_of(PROFILE, MODEL) == "suspended"
+    assert not registry.releases(PROFILE, MODEL, EOSINOPHIL, 1.0)
+
+
+def test_a_suspended_audit_stays_suspended_where_its_file_cannot_be_read_any_more(tmp_path):
+    time = Time()
+    keep(tmp_path, suspended(passed_audit()))
+    registry = AuditRegistry(tmp_path, PRECISION, clock=time)
+
+    (tmp_path / "audit.json").write_text("{")
+    time.now_s += 2.0
+
+    assert registry.state_of(PROFILE, MODEL) == "suspended"
+
+
+def test_a_sample_that_the_audit_could_not_have_counted_makes_the_file_void(folder):
+    (image,) = sampled_images(1)
+    other = next(name for name in map(image_sha256, range(100)) if not plan_of().is_sampled(name))
+    good = {"image_sha256": image, "class_name": "Eosinophil", "correct": False}
+    for samples in ([good, good], [good | {"class_name": "Monocyte"}], [good | {"image_sha256": other}]):
+        document = json.loads((folder / "audit.json").read_text())
+        (folder / "audit.json").write_text(json.dumps(document | {"samples": samples}))
+
+        with pytest.raises(ConfigurationError, match="samples"):
+            AuditFile(folder / "audit.json").read()
 
 
 def test_a_tampered_file_is_refused_with_a_warning_and_hides_no_other(folder, caplog):
@@ -122,7 +147,7 @@ def test_of_several_audits_the_last_counts(folder):
     later = audit_of(plan_of(), eosinophils(99, wrong=1)).judged(NOW + timedelta(days=1))
     keep(folder, later, "0-later.json")
 
-    assert AuditRegistry(folder, PRECISION).state_of(PROFILE, MODEL) is None
+    assert AuditRegistry(folder, PRECISION).state_of(PROFILE, MODEL) == "suspended"
 
 
 def test_a_change_of_the_folder_is_seen_within_a_second(tmp_path):
@@ -250,6 +275,29 @@ def test_of_one_image_the_last_decision_counts_and_one_taken_back_does_not(folde
     assert [one.correct for one in registry.count_samples([reviewed(image, None)])] == [None]
     assert AuditFile(folder / "audit.json").read().samples == ()
     assert registry.count_samples([reviewed(image, None)]) == ()
+
+
+def test_of_one_image_in_two_specimens_the_later_decision_stays_whichever_is_told_last(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    (image,) = sampled_images(1)
+    first, second = reviewed(image, "Monocyte"), reviewed(image, "Eosinophil", minutes=1)
+    second = replace(second, cell_id="of another specimen")
+    registry.count_samples([first])
+    registry.count_samples([second])
+
+    assert registry.count_samples([first]) == ()
+    assert registry.count_samples([replace(first, decision=None)]) == ()
+    (sample,) = AuditFile(folder / "audit.json").read().samples
+    assert sample.correct
+
+
+def test_a_decision_does_not_wait_for_good_for_an_audit_that_another_process_holds(folder):
+    registry = AuditRegistry(folder, PRECISION, lock_wait_s=0.1)
+    (image,) = sampled_images(1)
+
+    with locked(folder / "audit.json"), pytest.raises(ConfigurationError, match="another command"):
+        registry.count_samples([reviewed(image, "Eosinophil")])
+    assert len(registry.count_samples([reviewed(image, "Eosinophil")])) == 1
 
 
 def test_what_was_not_released_by_this_audit_says_nothing_of_it(folder):

@@ -65,7 +65,7 @@ def test_a_device_of_which_an_audit_was_proven_wrong_releases_nothing_and_says_w
         SURE, state, profile(device), MODEL, IMAGE, SuspendedAudits()
     ).review_reasons
     assert reason.code == "device_unknown"
-    assert reason.message.startswith("The audit of this microscope has ended: ")
+    assert reason.message.startswith("The audit of this microscope does not hold: ")
 
 
 def test_no_audit_makes_a_device_of_the_profile_that_is_of_none() -> None:
