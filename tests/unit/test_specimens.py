@@ -228,3 +228,23 @@ async def test_a_sample_that_cannot_be_counted_is_told_and_the_signature_brings_
     await specimens.sign(kept.differential_id, "ayse")
 
     assert [sample.correct for sample in AuditFile(path).read().samples] == [False]
+
+
+async def test_a_decision_that_was_taken_back_while_the_audit_could_not_be_changed_is_forgotten_later(
+    tmp_path,
+):
+    path = tmp_path / "audit.json"
+    AuditFile(path).create(passed_audit())
+    store = MemoryStore()
+    specimens, kept = audited_specimens(tmp_path, store), await sampled_cells(store, 2)
+    first, second = (cell.cell_id for cell in kept.cells[:2])
+    lock = tmp_path / ".audit.json.lock"
+    await specimens.decide(kept.differential_id, first, "Neutrophil", "ayse")
+    lock.unlink()
+    lock.mkdir()
+    await specimens.undecide(kept.differential_id, first, "ayse")
+    lock.rmdir()
+
+    await specimens.decide(kept.differential_id, second, "Eosinophil", "ayse")
+
+    assert [sample.correct for sample in AuditFile(path).read().samples] == [True]
