@@ -121,7 +121,11 @@ class AuditRegistry:
 
         Raises :class:`~orchestrator.errors.ConfigurationError` where a file cannot be changed.
         """
-        latest = {cell.image_sha256: cell for cell in sorted(cells, key=_decided_at)}
+        # What is undecided comes first, so that a decision about the same image stays.
+        latest = {
+            cell.cell_id if cell.decision is None else cell.image_sha256: cell
+            for cell in sorted(cells, key=_decided_at)
+        }
         of: dict[Path, list[tuple[SpecimenCell, CellResult]]] = {}
         for cell in latest.values():
             result = cell.result

@@ -32,7 +32,7 @@ of devices left out is within 0.005 in the mean."""
 APPEARANCE_LIMIT: Final = 2.0
 """The most by which it lets a class fall behind the one that it speaks for: on a microscope that shows parts
 otherwise it is wrong, and must not be sure. Without a limit the mean of devices left out is 0.005 lower, and
-the temperature that fits them 1.9 and not 1.5."""
+the temperature that fits them 2.4 and not 1.5."""
 
 SHRINKAGE: Final = 0.3
 """How far the covariance of a class is taken towards the mean of the classes' where measures are several: a

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -22,10 +23,9 @@ from orchestrator import errors
 from orchestrator.device_audit import CONFIDENCE, Audit, AuditFile
 from orchestrator.device_audit_registry import LOCK_WAIT_S, audit_files
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge import problems
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
-from orchestrator.edge.needs import READ, REVIEW, SIGN, Needs
+from orchestrator.edge.needs import READ, REVIEW, SIGN
 from orchestrator.edge.shown_image import shown_image
 from orchestrator.errors import InvalidParameter, UploadTooLarge
 
@@ -74,7 +74,7 @@ class DeviceAuditSummary(_Document):
 
     name: str
     profile: str
-    model: str = Field(examples=["wbc 6"])
+    model: str = Field(examples=["wbc 7"])
     planned_at: datetime
     plan_sha256: str
     thresholds: dict[str, float] = Field(description="By class to be released, the least confidence.")
@@ -263,41 +263,27 @@ def device_audit_routes(folder: FilePath | None, max_image_bytes: int) -> list[E
     api = DeviceAuditsApi(folder, max_image_bytes)
     read = (errors.UnknownAudit, errors.AuditRefused, InvalidParameter)
 
-    def route(
-        method: str, path: str, endpoint: Any, needs: Needs, name: str, kinds: Any, **more: Any
-    ) -> Endpoint:
-        return Endpoint(
-            method,
-            path,
-            endpoint,
-            needs,
-            name=name,
-            operation_id=name,
-            tags=["device audits"],
-            responses=problems.responses(*kinds),
-            **more,
-        )
-
+    route = partial(Endpoint, tags=["device audits"])
     return [
-        route("GET", PATH, api.all, READ, "list_device_audits", ()),
-        route("GET", ONE, api.get, READ, "get_device_audit", read),
+        route("GET", PATH, api.all, READ, name="list_device_audits"),
+        route("GET", ONE, api.get, READ, name="get_device_audit", refusals=read),
         route(
             "PUT",
             f"{CELL}/label",
             api.label,
             REVIEW,
-            "label_audited_cell",
-            (*read, UploadTooLarge),
+            name="label_audited_cell",
+            refusals=(*read, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(LabelBody)},
         ),
-        route("PUT", f"{ONE}/verdict", api.judge, SIGN, "judge_device_audit", read),
+        route("PUT", f"{ONE}/verdict", api.judge, SIGN, name="judge_device_audit", refusals=read),
         route(
             "GET",
             f"{CELL}/image",
             api.image,
             READ,
-            "audited_cell_image",
-            (*read, errors.UnknownCell, errors.ImageNotKept),
+            name="audited_cell_image",
+            refusals=(*read, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,
         ),
     ]

@@ -11,7 +11,6 @@ from fastapi import Path
 from starlette.responses import Response
 
 from orchestrator import errors
-from orchestrator.edge import problems
 from orchestrator.edge.admission import Places
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.needs import READ
@@ -65,16 +64,14 @@ def dicom_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
             operation_id="differential_dicom",
             tags=["differentials"],
             response_class=Response,
-            responses={
-                200: {"description": "The file.", "content": {MEDIA_TYPE: file}},
-                **problems.responses(
-                    errors.UnknownDifferential,
-                    InvalidParameter,
-                    errors.StoreUnavailable,
-                    errors.DicomOff,
-                    errors.Overloaded,
-                    errors.DeadlineExceeded,
-                ),
-            },
+            responses={200: {"description": "The file.", "content": {MEDIA_TYPE: file}}},
+            refusals=(
+                errors.UnknownDifferential,
+                InvalidParameter,
+                errors.StoreUnavailable,
+                errors.DicomOff,
+                errors.Overloaded,
+                errors.DeadlineExceeded,
+            ),
         )
     ]

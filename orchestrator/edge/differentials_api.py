@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Final
 
 from fastapi import Header, Path, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -27,7 +28,7 @@ from orchestrator.edge.differential_schemas import (
 )
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
-from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD, Needs
+from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
 from orchestrator.edge.shown_image import shown_image
 from orchestrator.edge.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
@@ -282,55 +283,42 @@ def differential_routes(
     """The routes, for the application's list."""
     api = DifferentialsApi(specimens, services, limits)
     one, cell = _ONE, _CELL
-
-    def route(
-        method: str, path: str, endpoint: Any, needs: Needs, name: str, kinds: Any, **more: Any
-    ) -> Endpoint:
-        return Endpoint(
-            method,
-            path,
-            endpoint,
-            needs,
-            name=name,
-            operation_id=name,
-            tags=["differentials"],
-            responses={**more.pop("answers", {}), **problems.responses(*kinds)},
-            **more,
-        )
-
+    route = partial(Endpoint, tags=["differentials"])
     return [
         route(
             "POST",
             PATH,
             api.order,
             UPLOAD,
-            "order_differential",
-            _ORDER_PROBLEMS,
+            name="order_differential",
+            refusals=_ORDER_PROBLEMS,
             status_code=202,
             response_description="The order is kept; its cells wait to be analysed.",
-            answers={202: {"headers": LOCATION}},
+            responses={202: {"headers": LOCATION}},
             openapi_extra={"requestBody": order_form()},
         ),
-        route("GET", PATH, api.page, READ, "list_differentials", _READ_PROBLEMS),
-        route("GET", one, api.get, READ, "get_differential", _READ_PROBLEMS),
+        route("GET", PATH, api.page, READ, name="list_differentials", refusals=_READ_PROBLEMS),
+        route("GET", one, api.get, READ, name="get_differential", refusals=_READ_PROBLEMS),
         route(
             "GET",
             f"{one}/events",
             api.events,
             READ,
-            "follow_differential",
-            (*_READ_PROBLEMS, errors.Overloaded),
+            name="follow_differential",
+            refusals=(*_READ_PROBLEMS, errors.Overloaded),
             response_class=Response,
-            answers={200: EVENTS, 204: {"description": "The last event is known already."}},
+            responses={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
-        route("POST", f"{one}/cancel", api.cancel, ORDER, "cancel_differential", _CHANGE_PROBLEMS),
+        route(
+            "POST", f"{one}/cancel", api.cancel, ORDER, name="cancel_differential", refusals=_CHANGE_PROBLEMS
+        ),
         route(
             "POST",
             f"{cell}/decision",
             api.decide,
             REVIEW,
-            "decide_cell",
-            (*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
+            name="decide_cell",
+            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(DecisionBody)},
         ),
         route(
@@ -338,23 +326,28 @@ def differential_routes(
             f"{cell}/decision",
             api.undecide,
             REVIEW,
-            "undecide_cell",
-            (*_CHANGE_PROBLEMS, errors.UnknownCell),
+            name="undecide_cell",
+            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell),
         ),
         route(
-            "POST", f"{one}/sign", api.sign, SIGN, "sign_differential", (*_CHANGE_PROBLEMS, errors.NotReady)
+            "POST",
+            f"{one}/sign",
+            api.sign,
+            SIGN,
+            name="sign_differential",
+            refusals=(*_CHANGE_PROBLEMS, errors.NotReady),
         ),
         route(
             "GET",
             f"{cell}/image",
             api.image,
             READ,
-            "cell_image",
-            (*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
+            name="cell_image",
+            refusals=(*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,
-            answers={200: {"description": "The file.", "content": {"image/*": {}}}},
+            responses={200: {"description": "The file.", "content": {"image/*": {}}}},
         ),
-        route("GET", f"{one}/audit", api.audit, ADMIN, "differential_audit", _READ_PROBLEMS),
+        route("GET", f"{one}/audit", api.audit, ADMIN, name="differential_audit", refusals=_READ_PROBLEMS),
     ]
 
 

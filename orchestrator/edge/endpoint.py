@@ -1,6 +1,7 @@
 """A route of the HTTP edge, declared once with all that it needs."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from fastapi import Header
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from orchestrator.edge import problems
 from orchestrator.edge.admission import counted
 from orchestrator.edge.needs import Needs
+from orchestrator.errors import WbcError
 
 TIMEOUT_HEADER: Final = "X-Request-Timeout-Ms"
 
@@ -28,14 +30,38 @@ TimeoutMs = Annotated[
 
 
 class Endpoint(APIRoute):
-    """One method of one path; ``described`` is what FastAPI tells of it in the OpenAPI document."""
+    """One method of one path.
+
+    Args:
+        method: in capitals.
+        path: with its parameters in braces.
+        endpoint: what answers; its name is the route's, where none is ``described``.
+        needs: what the route needs of those who stand before it.
+        refusals: errors that it may answer with, which the OpenAPI document then tells beside ``responses``.
+        described: what else FastAPI tells of it there; its operation has the name of the route.
+    """
 
     def __init__(
-        self, method: str, path: str, endpoint: Callable[..., Any], needs: Needs, **described: Any
+        self,
+        method: str,
+        path: str,
+        endpoint: Callable[..., Any],
+        needs: Needs,
+        *,
+        refusals: Iterable[type[WbcError]] = (),
+        responses: Mapping[int | str, dict[str, Any]] = MappingProxyType({}),
+        **described: Any,
     ) -> None:
         self.method = method
         self.needs = needs
-        super().__init__(path, endpoint, methods=[method], **described)
+        super().__init__(
+            path,
+            endpoint,
+            methods=[method],
+            responses={**responses, **problems.responses(*refusals)},
+            **described,
+        )
+        self.operation_id = self.operation_id or self.name
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What answers; counted with the requests whose parameters FastAPI itself refuses."""

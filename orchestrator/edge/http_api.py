@@ -311,18 +311,16 @@ def create_app(
     draining, access = draining or Draining(), access or AccessRules()
     admission = admission or Admission()
     api = HttpApi(services, admission, deadlines, draining)
-    analysis_problems = problems.responses(*_UPLOAD_PROBLEMS)
-    unavailable = problems.responses(errors.ModelServerUnavailable)
+    unavailable = (errors.ModelServerUnavailable,)
     endpoints = [
         Endpoint(
             "POST",
             "/predict",
             api.predict,
             ANALYSE,
-            operation_id="predict",
             tags=["analysis"],
             response_description="The cell's class, its heatmap and a report.",
-            responses=analysis_problems,
+            refusals=_UPLOAD_PROBLEMS,
             openapi_extra={"requestBody": form_schema(PredictParameters, FILE_FIELD)},
         ),
         Endpoint(
@@ -330,16 +328,14 @@ def create_app(
             "/v1/analyses",
             api.analyses,
             ANALYSE,
-            operation_id="analyses",
             tags=["analysis"],
             response_description="The analysis.",
             response_model=AnalysisResult,
-            responses={200: dict(STREAM), **analysis_problems},
+            refusals=_UPLOAD_PROBLEMS,
+            responses={200: dict(STREAM)},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
-        Endpoint(
-            "GET", "/v1/model", api.model, READ, operation_id="model", tags=["model"], responses=unavailable
-        ),
+        Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
         *_specimen_endpoints(specimens, services, order_limits, site),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),
@@ -348,7 +344,6 @@ def create_app(
             "/livez",
             api.livez,
             PROBE,
-            operation_id="livez",
             tags=["operation"],
             response_model=Health,
         ),
@@ -357,16 +352,14 @@ def create_app(
             "/readyz",
             api.readyz,
             PROBE,
-            operation_id="readyz",
             tags=["operation"],
-            responses=unavailable,
+            refusals=unavailable,
         ),
         Endpoint(
             "GET",
             "/metrics",
             api.metrics,
             replace(PROBE, roles=ADMIN.roles) if access.protect_metrics else PROBE,
-            operation_id="metrics",
             tags=["operation"],
             response_class=PlainTextResponse,
         ),

@@ -8,13 +8,13 @@ added where the message is sent from, by ``wbc export`` or by the receiver, who 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
 from starlette.responses import Response
 
 from orchestrator import errors
-from orchestrator.edge import problems
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.needs import READ
 from orchestrator.errors import InvalidParameter
@@ -93,35 +93,36 @@ class InteropApi:
 def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = InteropApi(differential_of, site)
-    described = problems.responses(errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
-    common: dict[str, Any] = {"tags": ["differentials"], "response_class": Response}
+    route = partial(
+        Endpoint,
+        tags=["differentials"],
+        response_class=Response,
+        refusals=(errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable),
+    )
     return [
-        Endpoint(
+        route(
             "GET",
             f"{_PREFIX}/fhir",
             api.fhir,
             READ,
             operation_id="differential_fhir",
-            responses={200: _content(fhir.MEDIA_TYPE, "object"), **described},
-            **common,
+            responses={200: _content(fhir.MEDIA_TYPE, "object")},
         ),
-        Endpoint(
+        route(
             "GET",
             f"{_PREFIX}/hl7",
             api.hl7,
             READ,
             operation_id="differential_hl7",
-            responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string"), **described},
-            **common,
+            responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")},
         ),
-        Endpoint(
+        route(
             "GET",
             f"{_PREFIX}/export.csv",
             api.csv,
             READ,
             operation_id="differential_csv",
-            responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string"), **described},
-            **common,
+            responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")},
         ),
     ]
 

@@ -291,6 +291,19 @@ def test_of_one_image_in_two_specimens_the_later_decision_stays_whichever_is_tol
     assert sample.correct
 
 
+def test_a_decision_taken_back_is_forgotten_where_the_image_is_in_the_specimen_twice(folder):
+    registry = AuditRegistry(folder, PRECISION)
+    (image,) = sampled_images(1)
+    first, second = reviewed(image, "Monocyte"), reviewed(image, None)
+    second = replace(second, cell_id="the same once more")
+    registry.count_samples([first, second])
+
+    (forgotten,) = registry.count_samples([replace(first, decision=None), second])
+
+    assert forgotten.correct is None
+    assert AuditFile(folder / "audit.json").read().samples == ()
+
+
 def test_a_decision_does_not_wait_for_good_for_an_audit_that_another_process_holds(folder):
     registry = AuditRegistry(folder, PRECISION, lock_wait_s=0.1)
     (image,) = sampled_images(1)
