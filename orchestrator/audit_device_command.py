@@ -269,7 +269,7 @@ def sample(
     """Count what a person said of a released answer that was sampled (review reason `audit_sample`).
 
     The newest 300 of a class show whether it is still as good. Where it is proven worse, the audit is
-    suspended for good.
+    suspended.
     """
     file = AuditFile(audit)
     with file.held():

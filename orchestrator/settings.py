@@ -558,7 +558,7 @@ class Settings(BaseSettings):
     model_version: int | None = Field(default=None, ge=1, description="The newest where unset.")
     profiles_dir: Path | None = Field(default=None, description="A site's own device profiles.")
     audits_dir: Path | None = Field(
-        default=None, description="Judged audits of microscopes; looked at again when they change."
+        default=None, description="Audits of microscopes; written to, and looked at again when they change."
     )
     profile: str = Field(default="default", description="Profile of requests that name none.")
     language: Language = Field(default="en", description="Language of requests that name none.")

@@ -26,7 +26,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.needs import READ, REVIEW, SIGN
-from orchestrator.edge.shown_image import shown_image
+from orchestrator.edge.shown_image import image_response
 from orchestrator.errors import InvalidParameter, UploadTooLarge
 
 PATH: Final = "/v1/device-audits"
@@ -161,7 +161,7 @@ class DeviceAuditsApi:
     def __init__(self, folder: FilePath | None, max_image_bytes: int) -> None:
         self._folder = folder
         self._max_image_bytes = max_image_bytes
-        self._changing: dict[str, asyncio.Lock] = {}
+        self._changing: dict[str, asyncio.Lock] = {}  # who labels beside others waits here, and in no thread
 
     async def all(self) -> DeviceAuditList:
         """The audits of microscopes. A file that does not hold is left out; `wbc check` names it."""
@@ -184,12 +184,7 @@ class DeviceAuditsApi:
 
     async def image(self, audit_name: _Name, image_sha256: _Image) -> Response:
         """The image of a cell, where this service can read the file that was added."""
-        payload = await asyncio.to_thread(self._image, audit_name, image_sha256)
-        headers = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-        shown, media_type = await asyncio.to_thread(shown_image, payload)
-        if media_type is None:
-            raise errors.ImageNotKept("The file is no image any more.")
-        return Response(shown, media_type=media_type, headers=headers)
+        return await image_response(await asyncio.to_thread(self._image, audit_name, image_sha256))
 
     async def _change(self, name: str, change: Callable[[Audit], Audit]) -> DeviceAuditSummary:
         file = await asyncio.to_thread(self._file, name)  # a name that is none leaves no lock behind

@@ -30,7 +30,7 @@ from orchestrator.edge.endpoint import Endpoint
 from orchestrator.edge.json_body import json_schema, read_json
 from orchestrator.edge.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
-from orchestrator.edge.shown_image import shown_image
+from orchestrator.edge.shown_image import image_response
 from orchestrator.edge.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.zip_archive import is_archive, unpack
 from orchestrator.errors import (
@@ -219,13 +219,7 @@ class DifferentialsApi:
         payload = await self._specimens.image(differential_id, cell_id)
         if payload is None:
             raise errors.ImageNotKept("Images are not kept here, or not any more.")
-        # The bytes are somebody else's: their type is what they are, and no browser runs anything in them.
-        headers = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-        shown, media_type = await asyncio.to_thread(shown_image, payload)
-        if media_type is None:
-            media_type = "application/octet-stream"
-            headers["Content-Disposition"] = "attachment"
-        return Response(shown, media_type=media_type, headers=headers)
+        return await image_response(payload)
 
     async def audit(self, differential_id: DifferentialIdPath) -> AuditTrail:
         """Who did what with this specimen, the earliest first."""

@@ -49,18 +49,13 @@ class Endpoint(APIRoute):
         needs: Needs,
         *,
         refusals: Iterable[type[WbcError]] = (),
-        responses: Mapping[int | str, dict[str, Any]] = MappingProxyType({}),
+        responses: Mapping[int | str, Mapping[str, Any]] = MappingProxyType({}),
         **described: Any,
     ) -> None:
         self.method = method
         self.needs = needs
-        super().__init__(
-            path,
-            endpoint,
-            methods=[method],
-            responses={**responses, **problems.responses(*refusals)},
-            **described,
-        )
+        answers = {status: dict(told) for status, told in responses.items()} | problems.responses(*refusals)
+        super().__init__(path, endpoint, methods=[method], responses=answers, **described)
         self.operation_id = self.operation_id or self.name
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -52,7 +52,7 @@ from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.report_stream import OPENAPI as STREAM
 from orchestrator.edge.report_stream import report_stream
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
-from orchestrator.edge.route_table import Dispatch, Routed
+from orchestrator.edge.route_table import Dispatch, Routed, RouteTable
 from orchestrator.edge.security import SECURITY_SCHEMES, Forbidden, RateLimited, Unauthenticated
 from orchestrator.edge.uploads import FILE_FIELD, FORM_OVERHEAD_BYTES, UPLOAD_TIMEOUT_S, Upload, read_upload
 from orchestrator.errors import (
@@ -332,7 +332,7 @@ def create_app(
             response_description="The analysis.",
             response_model=AnalysisResult,
             refusals=_UPLOAD_PROBLEMS,
-            responses={200: dict(STREAM)},
+            responses={200: STREAM},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
@@ -375,7 +375,7 @@ def create_app(
         description=DESCRIPTION,
         routes=[Dispatch(), *endpoints],
         middleware=[
-            Middleware(Routed),
+            Middleware(Routed, table=RouteTable(endpoints)),
             Middleware(OpenInferenceErrors),
             Middleware(Traced),
             Middleware(Envelope, draining=draining),

@@ -93,17 +93,14 @@ class Routed:
     stream then sees its caller gone, and ends as well.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, table: RouteTable) -> None:
         self.app = app
-        self._table: RouteTable | None = None
+        self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self._table is None:
-            routes: list[BaseRoute] = scope["app"].routes
-            self._table = RouteTable(route for route in routes if not isinstance(route, Dispatch))
         if scope["method"] == "HEAD":
             # A copy: the server goes by its own scope, and by HEAD there, when it frames the answer.
             scope, send = {**scope, "method": "GET"}, _headers_alone(send)
@@ -126,7 +123,6 @@ class Dispatch(BaseRoute):
             if of.path is None:
                 raise HTTPException(404)
             raise HTTPException(405, headers={"Allow": ", ".join(of.allowed)})
-        scope["route"], scope["endpoint"] = of.route, of.route.endpoint
         scope["path_params"] = {**scope.get("path_params", {}), **of.parameters}
         await of.route.app(scope, receive, send)
 

@@ -6,13 +6,13 @@ import pytest
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from orchestrator.edge import problems
 from orchestrator.edge.body_limits import BodyLimits
 from orchestrator.edge.endpoint import Endpoint
-from orchestrator.edge.needs import ORDER, UPLOAD
-from orchestrator.edge.route_table import Dispatch, Routed
+from orchestrator.edge.needs import ORDER, PROBE, UPLOAD
+from orchestrator.edge.route_table import FOUND, Dispatch, Found, Routed, RouteTable
 from tests.waiting import time_passes
 
 
@@ -41,15 +41,18 @@ async def document(body: dict[str, int]) -> int:
 
 
 def application(**limits: Any) -> FastAPI:
+    endpoints = [
+        Endpoint("POST", "/predict", size, UPLOAD),
+        Endpoint("POST", "/size", size, ORDER),
+        Endpoint("POST", "/document", document, ORDER),
+    ]
     return FastAPI(
-        routes=[
-            Dispatch(),
-            Endpoint("POST", "/predict", size, UPLOAD),
-            Endpoint("POST", "/size", size, ORDER),
-            Endpoint("POST", "/document", document, ORDER),
-        ],
+        routes=[Dispatch(), *endpoints],
         openapi_url=None,
-        middleware=[Middleware(Routed), Middleware(BodyLimits, **limits)],
+        middleware=[
+            Middleware(Routed, table=RouteTable(endpoints)),
+            Middleware(BodyLimits, **limits),
+        ],
         exception_handlers=problems.HANDLERS,
     )
 
@@ -105,3 +108,18 @@ async def test_all_bodies_together_have_a_limit_and_give_it_back():
     await asyncio.sleep(0.05)
     time_passes(30)
     assert (await again)[0] == 408  # there is room again
+
+
+async def test_the_body_of_a_probe_is_not_bounded():
+    received: list[Receive] = []
+
+    async def live(_scope: Any, receive: Receive, _send: Any) -> None:
+        received.append(receive)
+
+    async def send(_: Message) -> None:
+        pass
+
+    sender = Sender([])
+    scope = {"type": "http", FOUND: Found(Endpoint("GET", "/livez", size, PROBE))}
+    await BodyLimits(live)(scope, sender.receive, send)
+    assert received == [sender.receive]
