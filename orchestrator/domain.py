@@ -63,14 +63,14 @@ class ReviewReason:
 
 @dataclass(frozen=True, slots=True)
 class Morphometry:
-    """What is measured of a cell, the same on every microscope; each None where it is not to be seen.
+    """What is measured of a cell, the same on every microscope; None where it is not to be seen.
 
-    ``size`` is log2 of the nucleus' diameter over the median diameter of the red cells around: -0.5 to 1.
-    The others compare the parts of the cell. ``nucleus_share`` is the logit of the nucleus' share of the
-    cell's area, within 3.9 of 0. ``cytoplasm_density`` is the natural logarithm of the cytoplasm's optical
-    density in green (the median) over the nucleus', from -3.9 (as clear as the field) to 0.7.
-    ``cytoplasm_hue`` is the cytoplasm's density in red over that in green, less the same of the nucleus, from
-    -1.5 to 1.5: above 0 where it is bluer than the nucleus, below where it is redder.
+    ``size`` is log2 of the nucleus' diameter over the median diameter of the red cells around, mostly -0.5 to
+    1. The others compare the parts of the cell, and are all there or none. ``nucleus_share`` is the logit of
+    the nucleus' share of the cell's area, within 3.9 of 0. ``cytoplasm_density`` is the natural logarithm of
+    the cytoplasm's optical density in green (the median) over the nucleus', from -3.9 (as clear as the field)
+    to 0.7. ``cytoplasm_hue`` is the cytoplasm's density in red over that in green, less the same of the
+    nucleus, from -1.5 to 1.5: above 0 where it is bluer than the nucleus, below where it is redder.
     """
 
     size: float | None = None

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import Profile
 from orchestrator.routing import RoutingPolicy
 from orchestrator.vision.preprocessing import Recipe
+from orchestrator.vision.quality import GENERAL_LIMITS
 from orchestrator.vision.stain import CALIBRATED_MACENKO, UNCALIBRATED_MACENKO
 from orchestrator.vision.tta import CODES, TtaMode
 from training.calibrate import fit_temperature
@@ -217,7 +218,15 @@ def fitted_temperature(settings: EvaluationSettings, predict: Predictor, recipe:
     """
     samples = read_split(settings.data_root, settings.normalization_reference_split)
     _, held_out = validation_split(samples, VALIDATION_FRACTION, settings.seed)
-    seen = look(predict, held_out, recipe, "light", "temperature", batch_size=settings.batch_size)
+    seen = look(
+        predict,
+        held_out,
+        recipe,
+        "light",
+        "temperature",
+        limits=GENERAL_LIMITS,
+        batch_size=settings.batch_size,
+    )
     answers = [averaged_views(cell, "light").probabilities for cell in seen]
     return fit_temperature(answers, [sample.class_index for sample in held_out])
 
@@ -260,6 +269,7 @@ def _seen(
                     recipe,
                     mode,
                     f"{number} of {len(modes)}: {recipe.mef_version}, {split}",
+                    limits=GENERAL_LIMITS,
                     batch_size=settings.batch_size,
                 )
             )

@@ -97,20 +97,21 @@ def choose_margins(
 ) -> list[MarginChoice]:
     """The margin of each profile, on the validation part of ``split`` as `wbc-train train` divides it.
 
-    Images are seen once for each distinct recipe.
+    Images are seen once for each distinct recipe with its limits of quality.
 
     Raises:
         ConfigurationError: the split is missing.
         InvalidImage: an image cannot be decoded.
     """
     _, held_out = split_parts(read_split(data_root, split), val_fraction, seed, validate_device)
+    what = f"validation part of {split}"
     seen = {
-        recipe: list(
-            look(predict, held_out, recipe, "light", f"validation part of {split}", batch_size=batch_size)
+        (recipe, limits): list(
+            look(predict, held_out, recipe, "light", what, limits=limits, batch_size=batch_size)
         )
-        for recipe in dict.fromkeys(profile.recipe for profile in profiles)
+        for recipe, limits in dict.fromkeys((profile.recipe, profile.quality) for profile in profiles)
     }
-    return [choose_margin(seen[profile.recipe], profile, tolerance) for profile in profiles]
+    return [choose_margin(seen[profile.recipe, profile.quality], profile, tolerance) for profile in profiles]
 
 
 def margin_table(choices: Sequence[MarginChoice]) -> Table:

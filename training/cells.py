@@ -109,13 +109,14 @@ def look(
     mode: TtaMode,
     description: str,
     *,
-    limits: quality.QualityLimits = quality.GENERAL_LIMITS,
+    limits: quality.QualityLimits,
     batch_size: int = 1,
     mask_paths: Mapping[Path, Path] | None = None,
 ) -> Iterator[SeenCell]:
     """Ask the network about every sample, in the order given, with a progress bar.
 
-    ``batch_size`` images go through the network at once; the next ones are prepared meanwhile.
+    ``limits`` are those of the quality, of the device's profile. ``batch_size`` images go through the network
+    at once; the next ones are prepared meanwhile.
     ``mask_paths`` (see :func:`training.true_masks.read_mask_paths`; may be empty) asks for what the focus
     takes; ``predict`` must then answer with ``cams``.
 

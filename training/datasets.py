@@ -105,7 +105,7 @@ def read_device(folder: Path) -> list[Sample]:
     """
     folder = folder.resolve()  # "." and "chula" have no parent to look for the tables in
     root = folder.parent
-    rows = {row["path"]: row for row in _rows(root / "manifest.csv", {"path", "slide"})}
+    rows = {row["path"]: row for row in table_rows(root / "manifest.csv", {"path", "slide"})}
     slides, fields = _held_back(root.parent / "fields" / "fields.csv", folder.name)
     samples = []
     for sample in read_split(root, folder.name):
@@ -148,7 +148,7 @@ def _held_back(fields_csv: Path, device: str) -> tuple[set[str], set[str]]:
     Raises :class:`ConfigurationError` for a split that is neither ``dev`` nor ``test``: a slip of the pen
     must not let a test image into training.
     """
-    rows = _rows(fields_csv, {"path", "slide", "split"})
+    rows = table_rows(fields_csv, {"path", "slide", "split"})
     if wrong := sorted({row["split"] for row in rows} - {"dev", "test"}):
         received = ", ".join(map(repr, wrong))
         raise ConfigurationError(f"{fields_csv.name}: expected dev or test as split, received {received}")
@@ -278,12 +278,15 @@ def _read_manifest(root: Path) -> dict[str, tuple[str, str, Path | None]]:
             "" if row["slide"].startswith("(") else row["slide"],
             root / row["mask"] if row.get("mask") else None,
         )
-        for row in _rows(root / "manifest.csv", {"path", "device", "slide"})
+        for row in table_rows(root / "manifest.csv", {"path", "device", "slide"})
     }
 
 
-def _rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
-    """The rows of a table that may be missing; none then."""
+def table_rows(path: Path, needed: set[str]) -> list[dict[str, str]]:
+    """The rows of a table that may be missing; none then.
+
+    Raises :class:`ConfigurationError` where it lacks one of the ``needed`` columns, or is no table.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8-sig") as file:  # as spreadsheets write it, too

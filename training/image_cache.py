@@ -9,7 +9,6 @@ time. Labels are not kept. An entry takes as much space as the pixels in memory,
 import hashlib
 import os
 import zipfile
-from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -23,7 +22,6 @@ from orchestrator import vision
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.vision.crop import CellLocation
-from orchestrator.vision.nucleus_stain import NucleusStain
 from orchestrator.vision.stain_anchor import StainAnchor
 from training.datasets import Sample
 from training.images import LoadedImage, load_image
@@ -36,7 +34,6 @@ _VISION_SOURCES: Final = (
     "foreground.py",
     "cell_outline.py",
     "histogram.py",
-    "nucleus_stain.py",
     "stain_anchor.py",
 )
 
@@ -113,26 +110,21 @@ def _read(path: Path, class_index: int) -> LoadedImage | None:
     if not _is_sound(rgb, cell, mask, anchor):
         return None
     return LoadedImage(
-        rgb, _cell_of(cell), class_index, mask if mask.size else None, bool(is_true), _anchor_of(anchor)
+        rgb,
+        _cell_of(cell),
+        class_index,
+        mask if mask.size else None,
+        bool(is_true),
+        _anchor_of(anchor),
     )
 
 
 def _cell_of(numbers: np.ndarray) -> CellLocation | None:
-    """Place, size and stain, NaN for each number that there is not; nothing at all where there is no cell."""
+    """Place and size; nothing at all where there is no cell."""
     if not numbers.size:
         return None
-    row, column, size, density, hue, *contrasts = (float(number) for number in numbers)
-    contrast, hue_contrast = (None if np.isnan(number) else number for number in contrasts)
-    stain = None if np.isnan(density) else NucleusStain(density, hue, contrast, hue_contrast)
-    return CellLocation(row, column, size, stain)
-
-
-def _numbers_of(cell: CellLocation | None) -> list[float | None]:
-    """The inverse; NumPy makes NaN of None."""
-    if cell is None:
-        return []
-    stain = astuple(cell.stain) if cell.stain is not None else (None,) * 4
-    return [cell.row, cell.column, cell.size, *stain]
+    row, column, size = (float(number) for number in numbers)
+    return CellLocation(row, column, size)
 
 
 def _anchor_of(numbers: np.ndarray) -> StainAnchor | None:
@@ -148,7 +140,7 @@ def _is_sound(rgb: UInt8Array, cell: np.ndarray, mask: UInt8Array, anchor: np.nd
         rgb.dtype == mask.dtype == np.uint8
         and rgb.ndim == 3
         and rgb.shape[2] == 3
-        and cell.shape in ((7,), (0,))
+        and cell.shape in ((3,), (0,))
         and anchor.shape in ((4,), (0,))
         and mask.shape in (rgb.shape[:2], (0,))
     )
@@ -156,7 +148,7 @@ def _is_sound(rgb: UInt8Array, cell: np.ndarray, mask: UInt8Array, anchor: np.nd
 
 def _write(path: Path, image: LoadedImage) -> None:
     """Under another name first: no reader ever sees half an entry."""
-    anchor = image.anchor
+    cell, anchor = image.cell, image.anchor
     density = np.nan if anchor is None or anchor.nucleus_density is None else anchor.nucleus_density
     temporary = path.with_name(f".{path.stem}.{uuid4().hex}.partial")
     try:
@@ -164,7 +156,7 @@ def _write(path: Path, image: LoadedImage) -> None:
             np.savez(
                 file,
                 rgb=image.rgb,
-                cell=np.array(_numbers_of(image.cell), np.float64),
+                cell=np.array([cell.row, cell.column, cell.size] if cell else [], np.float64),
                 mask=np.zeros(0, np.uint8) if image.mask is None else image.mask,
                 has_true_mask=np.array(image.has_true_mask),
                 anchor=np.array([*anchor.field, density] if anchor else [], np.float64),

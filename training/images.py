@@ -4,7 +4,7 @@ All that a variation of an image needs and that does not vary. Finding cells tak
 that the outcome can be kept on disk (:mod:`training.image_cache`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -54,7 +54,9 @@ def load_image(sample: Sample) -> LoadedImage:
     scale = LONGEST_SIDE / max(rgb.shape[:2])
     if scale < 1:
         rgb = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    cell = locate_cell(rgb)
+    located = locate_cell(rgb)
+    # Where it lies is all that training asks of it.
+    cell = None if located is None else replace(located, stain=None)
     own_mask, anchor = (None, None) if cell is None else _own_cell_mask(rgb, cell)
     if true_mask is None:
         return LoadedImage(rgb, cell, sample.class_index, own_mask, anchor=anchor)

@@ -5,7 +5,6 @@ Three sources, none of which a model is trained on: parts of real frames away fr
 cells, platelets, empty fields and the like; photographs of other things.
 """
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.painting.looks import LOOKS
 from orchestrator.vision.decode import decode
 from orchestrator.vision.quality import MIN_SIDE_PX
+from training.datasets import table_rows
 from training.painted_negatives import NEGATIVES, paint_negative
 
 MANIFEST: Final = "manifest.csv"
@@ -102,7 +102,7 @@ def dev_fields(folder: Path) -> list[tuple[Path, list[tuple[float, ...]]]]:
     folder = folder.resolve()
     root = folder.parent.parent / "fields"
     fields: dict[str, list[dict[str, str]]] = {}
-    for row in _rows(root / "fields.csv"):
+    for row in table_rows(root / "fields.csv", {"path", "split", *BOX}):
         if row["path"].startswith(f"{folder.name}/"):
             fields.setdefault(row["path"], []).append(row)
     return [
@@ -222,15 +222,7 @@ def review_rates(
 
 
 def _manifest_rows(data_root: Path) -> list[dict[str, str]]:
-    return _rows(data_root / MANIFEST)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that may be missing; none then."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return table_rows(data_root / MANIFEST, {"path"})
 
 
 def _rate(findings: Sequence[Finding]) -> ReviewRate:

@@ -281,7 +281,7 @@ class _Routing(_Table):
 
 
 class _Quality(_Table):
-    min_sharpness: float = Field(default=GENERAL_LIMITS.min_sharpness, ge=0, le=1)
+    min_sharpness: float = Field(default=GENERAL_LIMITS.min_sharpness, ge=0)
     min_background: float = Field(default=GENERAL_LIMITS.min_background, ge=0, le=1)
     min_nucleus_density: float | None = Field(default=None, ge=0)
     min_nucleus_hue: float | None = None

@@ -168,14 +168,15 @@ def assess(
             )
         )
     clipped = 0.0 if cell_size_px is None else clipped_share(rgb, cell_size_px, cell_centre)
-    if clipped > MAX_CLIPPED_SHARE or _is_washed_out(rgb, luma):
+    darkest, glass = percentiles(luma, 1, 95)[0]
+    if clipped > MAX_CLIPPED_SHARE or (darkest > MAX_DARKEST * glass and _has_clipped_glass(rgb)):
         reasons.append(
             ReviewReason(
                 "overexposed",
                 "The image is overexposed: lower the light or the exposure time and try again.",
             )
         )
-    if _share(luma < 255 * limits.min_background) >= 0.95:
+    if glass < 255 * limits.min_background:
         reasons.append(
             ReviewReason(
                 "underexposed",
@@ -190,10 +191,8 @@ def background(rgb: UInt8Array) -> float:
     return float(percentiles(_luma(rgb), 95)[0, 0]) / 255
 
 
-def _is_washed_out(rgb: UInt8Array, luma: UInt8Array) -> bool:
-    """Whether glass is clipped, and the darkest is not dark against it."""
-    darkest, glass = percentiles(luma, 1, 95)[0]
-    return bool(darkest > MAX_DARKEST * glass) and _share(_second(rgb) >= CLIPPED_LEVEL) >= 0.05
+def _has_clipped_glass(rgb: UInt8Array) -> bool:
+    return _share(_second(rgb) >= CLIPPED_LEVEL) >= 0.05
 
 
 def clipped_share(
@@ -213,7 +212,9 @@ def clipped_share(
 
 
 def sharpness(rgb: UInt8Array, cell_size_px: float, cell_centre: tuple[float, float] | None = None) -> float:
-    """How much finest detail the strongest edges have for each unit of coarser detail, 0 to about 1.
+    """How much finest detail the strongest edges have for each unit of coarser detail.
+
+    0 to about 1, and up to 2 in noise.
 
     The ratio of the 99th percentiles of a fine and a coarser band of the luma (differences of Gaussians), at
     a scale at which every cell is equally large. Contrast, stain and the number of red cells raise and lower

@@ -67,7 +67,10 @@ def test_the_exported_model_is_evaluated_on_all_splits(workshop):
 
 
 def test_masks_are_measured_against_the_painted_ones(workshop):
-    run("masks", "--data-root", workshop / "data", "--output", workshop / "masks.csv")
+    run(
+        *("masks", "--data-root", workshop / "data", "--output", workshop / "masks.csv", "--painted", 1),
+        *("--empty", 2, "--model-path", workshop / "repository" / "wbc" / "7"),
+    )
 
     scores = (workshop / "masks.csv").read_text()
     assert all(method in scores for method in ("reference", "outlined"))

@@ -12,6 +12,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.routing import calibrate, estimate_prior
+from orchestrator.vision.quality import QualityLimits
 from orchestrator.vision.stain import fit_reinhard_reference
 from tests.painted_splits import paint_splits
 from tests.predictions import predicted
@@ -34,6 +35,7 @@ from training.evaluate import (
 )
 from training.evaluation_files import report_text, write_predictions
 from training.metrics import score
+from training.predictors import open_predictor
 from training.publish import publish
 
 
@@ -208,6 +210,18 @@ def test_every_split_and_all_together_get_their_files(data_root, small_exported_
         assert 0 <= document["scores"][folder]["focus_ratio"]["value"] <= 1
         assert document["scores"][folder]["focus_masks"] == {"own": scores[folder].n}
         assert len(document["evaluated"]["model"]["sha256"]) == 64
+
+
+def test_images_are_judged_by_what_is_usual_on_the_profiles_device(data_root, small_exported_model, tmp_path):
+    profile = replace(chosen_profile("default"), quality=QualityLimits(min_background=1.0))
+    settings = EvaluationSettings(data_root, tmp_path, model_path=small_exported_model.version_dir, limit=2)
+    predict = open_predictor(settings.model_path, "embedded")
+
+    cells = evaluate_cells(predict, chosen_samples(settings)["TestA"], profile)
+
+    assert len(cells) == 2
+    for cell in cells:
+        assert "underexposed" in {reason.code for reason in cell.finding.review_reasons}
 
 
 def test_both_runtimes_say_the_same(data_root, small_exported_model, tmp_path):

@@ -16,6 +16,7 @@ from training.finder_quality import (
     measure_empty,
     measure_finder,
 )
+from training.negatives import field_negatives
 
 
 def box_of(mask):
@@ -45,7 +46,9 @@ def data(tmp_path_factory):
                 writer.writerow({"path": path, "device": device, **corners})
     fields = [("scope/field.png", "dev"), ("scope/held.png", "test"), ("other/field.png", "dev")]
     for path, _ in fields:
-        write(root / "fields" / path, np.full((400, 400, 3), 200, np.uint8))
+        field = np.full((400, 400, 3), 200, np.uint8)
+        field[20:120, 20:120] = 90  # what the box is of
+        write(root / "fields" / path, field)
     (root / "fields" / "fields.csv").write_text(
         "path,slide,split,x0,y0,x1,y1\n"
         + "".join(f"{path},,{split},20,20,120,120\n" for path, split in fields)
@@ -77,6 +80,7 @@ def test_a_cell_of_a_whole_field_is_looked_for_in_its_surroundings(tmp_path):
     left, top, right, bottom = box_of(cell.cell)
     field = np.full((600, 600, 3), 230, np.uint8)
     field[300:540, 200:440] = cell.rgb
+    field[360:600, 460:600] = cell.rgb[:, 50:190] // 2  # darker and larger, beyond what is cut out
     write(tmp_path / "fields/scope/one.png", field)
     box = f"{left + 200},{top + 300},{right + 200},{bottom + 300}"
     table = f"path,slide,split,x0,y0,x1,y1\nscope/one.png,,dev,{box}\n"
@@ -119,4 +123,6 @@ def test_windows_of_fields_that_are_not_held_back_are_counted_as_marked_or_not(d
     ]
     assert (of_device.images, of_device.marked, of_device.reasons) == (1, 1.0, "uncertain_cell 1")
     assert shapes[-1][:2] == (140, 140)
+    windows = [field_negatives(data / "more" / "scope", 1, seed=seed)[0] for seed in range(40)]
+    assert all((window.rgb == 200).all() for window in windows)  # nothing of the cell that the box is of
     assert "For research use only" in empty_table([of_device]).caption

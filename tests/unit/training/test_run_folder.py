@@ -84,8 +84,9 @@ def test_a_run_of_other_settings_or_data_is_not_taken_up(folder):
 
     with pytest.raises(ConfigurationError, match=r"config differs .* in seed"):
         folder.open(MANIFEST | {"config": MANIFEST["config"] | {"seed": 2}}, resume=True)
-    with pytest.raises(ConfigurationError, match="data differs"):
-        folder.open(MANIFEST | {"data_sha256": "e"}, resume=True)
+    for what in ("data", "painted", "negatives", "teachers"):
+        with pytest.raises(ConfigurationError, match="data differs"):
+            folder.open(MANIFEST | {f"{what}_sha256": "e"}, resume=True)
 
 
 def test_a_run_may_be_taken_up_in_another_place_and_says_on_what_it_went_on(folder):

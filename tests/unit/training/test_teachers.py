@@ -39,8 +39,10 @@ def test_teachers_are_saved_models_or_exports_and_say_their_mean(tmp_path, pixel
 
 def test_a_teacher_is_known_by_what_it_is_and_not_by_its_place(tmp_path, small_exported_model):
     first, second = saved(tmp_path / "a.keras", 1), saved(tmp_path / "b.keras", 2)
+    before = teacher_sha256(first)
     moved = first.rename(tmp_path / "moved.keras")
 
+    assert teacher_sha256(moved) == before
     assert teacher_sha256(moved) != teacher_sha256(second)
     assert teacher_sha256(small_exported_model.version_dir) not in (
         teacher_sha256(moved),
