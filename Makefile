@@ -98,17 +98,17 @@ COMPILE = $(DEV)/bin/uv pip compile pyproject.toml --group build --universal --p
 # What the image of the service holds beside its dependencies: everything that a setting can switch on.
 SERVED = --extra tracing --extra writers --extra oidc --extra interop --extra dicom
 
-CLIENT_PROTOS := orchestrator/client/protos
+PROTOS := orchestrator/protos
 
 .PHONY: protos
 protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours and TensorFlow Serving's
 	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. \
 		$(wildcard orchestrator/model_server/protos/*.proto)
-	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(CLIENT_PROTOS) --python_out=$(CLIENT_PROTOS) \
-		--pyi_out=$(CLIENT_PROTOS) --grpc_python_out=$(CLIENT_PROTOS) wbc/v1/wbc.proto
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(PROTOS) --python_out=$(PROTOS) \
+		--pyi_out=$(PROTOS) --grpc_python_out=$(PROTOS) wbc/v1/wbc.proto
 	# The compiler knows no relative imports, and the client must work under any name.
-	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py
-	rm $(CLIENT_PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
+	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(PROTOS)/wbc/v1/wbc_pb2_grpc.py
+	rm $(PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
 .PHONY: docs
 docs: $(DEV)/.installed ## Write the tables of all settings into docs/api.md

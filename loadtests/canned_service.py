@@ -11,10 +11,11 @@ import os
 
 import numpy as np
 
+from orchestrator.bootstrap.process import serve
+from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.model_contract import CAM_SIZE, MODEL_NAME, NUM_CLASSES
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services, serve
 
 IDENTITY = ModelIdentity(MODEL_NAME, 1, None)
 LOGITS = np.array([0.0, 0.0, 1.0, 0.0, 6.0], np.float32)

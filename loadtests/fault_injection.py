@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.domain import DISCLAIMER, CellViews, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable, Overloaded, WbcError
 from orchestrator.model_contract import (

@@ -15,9 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message
 
 from loadtests.canned_service import CannedModelServer
-from orchestrator.edge.http_schemas import Health
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.edge.rest.schemas import Health
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_app, build_services
 
 ROUNDS: Final = 300
 REQUESTS: Final = 100

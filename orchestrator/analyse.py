@@ -28,16 +28,16 @@ from orchestrator.domain import (
     joined,
 )
 from orchestrator.errors import UnknownProfile
-from orchestrator.image_steps import Drawing, Explanation
+from orchestrator.image_steps import Explanation, RenderOptions
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.model_server.base import ModelServer
+from orchestrator.observability.metrics import record_finding, record_views
+from orchestrator.observability.stages import milliseconds, recorded_stages, stage
 from orchestrator.profiles import Profile
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.focus_verdict import judge_focus
 from orchestrator.report.rule_based_writer import RuleBasedWriter
-from orchestrator.stages import milliseconds, recorded_stages, stage
-from orchestrator.telemetry import finding_reached, views_taken
 from orchestrator.vision import tta
 from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.tta import TtaMode
@@ -45,7 +45,7 @@ from orchestrator.vision.tta import TtaMode
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What an analysis needs, assembled once by :mod:`orchestrator.wiring`.
+    """What an analysis needs, assembled once by :mod:`orchestrator.bootstrap.services`.
 
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
     order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes.
@@ -99,7 +99,7 @@ class AnalysisOptions:
     heatmap: bool = True
     report: bool = True
     writer: WriterKind = "configured"
-    drawing: Drawing = field(default_factory=Drawing)
+    drawing: RenderOptions = field(default_factory=RenderOptions)
 
 
 async def analyse(
@@ -153,8 +153,8 @@ async def analyse(
                 request = ReportRequest(finding, focus, language)
                 report = await services.writer(options.writer).write(request)
 
-    views_taken(profile.tta, len(prediction.main_out))
-    finding_reached(
+    record_views(profile.tta, len(prediction.main_out))
+    record_finding(
         profile.name,
         finding.class_name,
         finding.confidence,

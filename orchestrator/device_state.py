@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from orchestrator.device_audit import CountedSample
+from orchestrator.device_audits.audit import CountedSample
 from orchestrator.domain import (
     DEVICE_UNKNOWN,
     NOT_AUDITED_CLASS,
@@ -37,7 +37,7 @@ class DeviceAudits(Protocol):
         """The reason to look at a released answer all the same; None for all but a few per cent."""
 
     def count_samples(self, cells: Sequence[SpecimenCell]) -> tuple[CountedSample, ...]:
-        """Keep what persons decided about those of ``cells`` that were sampled, and forget what was kept of
+        """Keep what people decided about those of ``cells`` that were sampled, and forget what was kept of
         one that nobody decides any more; what was new in that.
 
         Raises :class:`~orchestrator.errors.ConfigurationError` where it cannot be kept.
@@ -97,7 +97,7 @@ _WHAT_TO_DO: Final = (
 _NONE_CHOSEN: Final = f"No profile of this microscope was chosen: {_WHAT_TO_DO}"
 _PROFILED: Final = f"This microscope has a profile but no passed audit: {_WHAT_TO_DO}"
 _SUSPENDED: Final = (
-    "The audit of this microscope does not hold: it released nothing, or persons found more of its sampled "
+    "The audit of this microscope does not hold: it released nothing, or people found more of its sampled "
     "answers wrong than it allows. This answer is a suggestion; find the cause, then make a new audit with "
     "`wbc audit-device`."
 )

@@ -16,7 +16,7 @@
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
 
-Each error has a :class:`Kind`, its own or that of its nearest ancestor, which the edges translate.
+Each error has a :class:`ProblemType`, its own or that of its nearest ancestor, which the edges translate.
 Messages are written for the person who can do something about it and never contain file names,
 paths or image content.
 """
@@ -28,8 +28,8 @@ from typing import Any, ClassVar, Final
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What errors of one kind are to a caller, whichever way he asks.
+class ProblemType:
+    """What errors of one kind are to a caller, whichever way they ask.
 
     Args:
         name: ends the type URI of a problem, and labels its count in the metrics.
@@ -46,7 +46,7 @@ class Kind:
     retry_after_s: float | None = None
 
 
-INTERNAL: Final = Kind(
+INTERNAL: Final = ProblemType(
     "internal-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "The service failed",
@@ -54,17 +54,25 @@ INTERNAL: Final = Kind(
 )
 """Of everything unexpected."""
 
+DISCONNECTED: Final = ProblemType(
+    "client-disconnected",
+    HTTPStatus.BAD_REQUEST,
+    "The sender went away",
+    "The upload was broken off.",
+)
+"""Of an upload whose sender is gone: nobody reads it, the metrics count it."""
+
 
 class WbcError(Exception):
     """Base of every error that this project raises on purpose."""
 
-    kind: ClassVar[Kind] = INTERNAL
+    kind: ClassVar[ProblemType] = INTERNAL
 
 
 class InvalidImage(WbcError):
     """The payload is not an image that can be analysed."""
 
-    kind = Kind(
+    kind = ProblemType(
         "invalid-image",
         HTTPStatus.BAD_REQUEST,
         "The image cannot be analysed",
@@ -75,7 +83,7 @@ class InvalidImage(WbcError):
 class UndecodableImage(InvalidImage):
     """The format is known but the data is truncated, corrupt or empty."""
 
-    kind = Kind(
+    kind = ProblemType(
         "undecodable-image",
         HTTPStatus.BAD_REQUEST,
         "The image cannot be decoded",
@@ -86,7 +94,7 @@ class UndecodableImage(InvalidImage):
 class UnsupportedImage(InvalidImage):
     """The data is of a format, or of a kind within a format, that is not supported."""
 
-    kind = Kind(
+    kind = ProblemType(
         "unsupported-image",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "This kind of image is not supported",
@@ -97,7 +105,7 @@ class UnsupportedImage(InvalidImage):
 class ImageTooLarge(InvalidImage):
     """The payload has more bytes or more pixels than the settings allow."""
 
-    kind = Kind(
+    kind = ProblemType(
         "image-too-large",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The image is too large",
@@ -108,7 +116,7 @@ class ImageTooLarge(InvalidImage):
 class MalformedUpload(WbcError):
     """The body is not a form with one file in the field ``file``, or with files where several are taken."""
 
-    kind = Kind(
+    kind = ProblemType(
         "malformed-upload",
         HTTPStatus.BAD_REQUEST,
         "The upload is malformed",
@@ -119,7 +127,7 @@ class MalformedUpload(WbcError):
 class UploadTooLarge(WbcError):
     """There are more files, or more bytes in all of them together, than one order may have."""
 
-    kind = Kind(
+    kind = ProblemType(
         "upload-too-large",
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The upload is too large",
@@ -130,7 +138,7 @@ class UploadTooLarge(WbcError):
 class UnsupportedBody(WbcError):
     """The body is of a kind that is never read, such as JSON."""
 
-    kind = Kind(
+    kind = ProblemType(
         "unsupported-body",
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "This kind of body is not supported",
@@ -141,7 +149,7 @@ class UnsupportedBody(WbcError):
 class UploadTimeout(WbcError):
     """The body did not arrive in time."""
 
-    kind = Kind(
+    kind = ProblemType(
         "upload-timeout",
         HTTPStatus.REQUEST_TIMEOUT,
         "The upload took too long",
@@ -164,7 +172,7 @@ class FieldProblem:
 class InvalidParameter(WbcError):
     """Parameters of a request are unknown or wrong."""
 
-    kind = Kind(
+    kind = ProblemType(
         "invalid-parameter",
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "A parameter is wrong",
@@ -205,7 +213,7 @@ class Overloaded(WbcError):
     """
 
     # 503 and not 429: all callers together are too many for this process, not this one for its share.
-    kind = Kind(
+    kind = ProblemType(
         "overloaded",
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The service is busy",
@@ -221,7 +229,7 @@ class Overloaded(WbcError):
 class DeadlineExceeded(WbcError):
     """The time that a request had is over, wherever it was spent."""
 
-    kind = Kind(
+    kind = ProblemType(
         "deadline-exceeded",
         HTTPStatus.GATEWAY_TIMEOUT,
         "The time for this request is over",
@@ -232,7 +240,7 @@ class DeadlineExceeded(WbcError):
 class ModelServerError(WbcError):
     """The model server could not answer."""
 
-    kind = Kind(
+    kind = ProblemType(
         "model-error",
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The model failed",
@@ -243,7 +251,7 @@ class ModelServerError(WbcError):
 class ModelServerUnavailable(ModelServerError):
     """The model server cannot be reached or holds no loaded model."""
 
-    kind = Kind(
+    kind = ProblemType(
         "model-unavailable",
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The model is not available",
@@ -255,7 +263,7 @@ class ModelServerUnavailable(ModelServerError):
 class ModelServerTimeout(ModelServerError):
     """The model server did not answer before the deadline."""
 
-    kind = Kind(
+    kind = ProblemType(
         "model-timeout",
         HTTPStatus.GATEWAY_TIMEOUT,
         "The model did not answer in time",
@@ -266,7 +274,7 @@ class ModelServerTimeout(ModelServerError):
 class ContractViolation(ModelServerError):
     """The served model is not the one that :mod:`orchestrator.model_contract` describes."""
 
-    kind = Kind(
+    kind = ProblemType(
         "contract-violation",
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The served model is not the one expected",
@@ -293,7 +301,7 @@ class PeerRefused(InteropError):
 class DicomOff(InteropError):
     """DICOM objects cannot be written: the extra ``dicom`` is not installed."""
 
-    kind = Kind(
+    kind = ProblemType(
         "dicom-off",
         HTTPStatus.NOT_IMPLEMENTED,
         "This service writes no DICOM",
@@ -304,7 +312,7 @@ class DicomOff(InteropError):
 class StoreError(WbcError):
     """Something about what is kept of specimens."""
 
-    kind = Kind(
+    kind = ProblemType(
         "store-error",
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The store failed",
@@ -315,7 +323,7 @@ class StoreError(WbcError):
 class UnknownDifferential(StoreError):
     """There is no differential of this id."""
 
-    kind = Kind(
+    kind = ProblemType(
         "unknown-differential",
         HTTPStatus.NOT_FOUND,
         "There is no such differential",
@@ -326,7 +334,7 @@ class UnknownDifferential(StoreError):
 class UnknownCell(StoreError):
     """The differential has no cell of this id."""
 
-    kind = Kind(
+    kind = ProblemType(
         "unknown-cell",
         HTTPStatus.NOT_FOUND,
         "There is no such cell",
@@ -337,7 +345,7 @@ class UnknownCell(StoreError):
 class IdempotencyConflict(StoreError):
     """The key was used before, for another order or other images."""
 
-    kind = Kind(
+    kind = ProblemType(
         "idempotency-conflict",
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "This key stands for another order",
@@ -348,7 +356,7 @@ class IdempotencyConflict(StoreError):
 class SpecimenClosed(StoreError):
     """The differential is signed or cancelled, and nothing changes it any more."""
 
-    kind = Kind(
+    kind = ProblemType(
         "specimen-closed",
         HTTPStatus.CONFLICT,
         "The differential is closed",
@@ -359,7 +367,7 @@ class SpecimenClosed(StoreError):
 class NotReady(StoreError):
     """Cells wait to be analysed, so that the differential cannot be signed."""
 
-    kind = Kind(
+    kind = ProblemType(
         "not-ready",
         HTTPStatus.CONFLICT,
         "The differential is not ready",
@@ -370,7 +378,7 @@ class NotReady(StoreError):
 class StoreUnavailable(StoreError):
     """The store cannot be reached or does not answer."""
 
-    kind = Kind(
+    kind = ProblemType(
         "store-unavailable",
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The store is not available",
@@ -382,7 +390,7 @@ class StoreUnavailable(StoreError):
 class StoreOff(StoreError):
     """The service runs without a store, which this needs."""
 
-    kind = Kind(
+    kind = ProblemType(
         "store-off",
         HTTPStatus.NOT_IMPLEMENTED,
         "This service keeps nothing",
@@ -393,7 +401,7 @@ class StoreOff(StoreError):
 class ImageNotKept(StoreError):
     """The image of a cell was not kept, or is not kept any more."""
 
-    kind = Kind(
+    kind = ProblemType(
         "image-not-kept",
         HTTPStatus.NOT_FOUND,
         "The image is not kept",
@@ -404,7 +412,7 @@ class ImageNotKept(StoreError):
 class UnknownAudit(WbcError):
     """There is no audit of a microscope of this name."""
 
-    kind = Kind(
+    kind = ProblemType(
         "unknown-audit",
         HTTPStatus.NOT_FOUND,
         "There is no such audit",
@@ -415,7 +423,7 @@ class UnknownAudit(WbcError):
 class AuditRefused(WbcError):
     """The audit of a microscope does not allow this, or not now."""
 
-    kind = Kind(
+    kind = ProblemType(
         "audit-refused",
         HTTPStatus.CONFLICT,
         "The audit does not allow this",
@@ -431,13 +439,14 @@ class ConfigurationError(WbcError):
     """A setting or a device profile is missing or wrong."""
 
 
-def kind_of(error: BaseException) -> Kind:
+def kind_of(error: BaseException) -> ProblemType:
     """Its kind; an internal error for everything unexpected."""
     return error.kind if isinstance(error, WbcError) else INTERNAL
 
 
-def kinds() -> Iterator[Kind]:
+def kinds() -> Iterator[ProblemType]:
     """All kinds, each once; of modules that are not imported, none."""
+    yield DISCONNECTED
     below: list[type[WbcError]] = [WbcError]
     for cls in below:
         if "kind" in vars(cls):

@@ -17,7 +17,7 @@ from orchestrator.domain import (
     ReviewReason,
     UInt8Array,
 )
-from orchestrator.stages import stage
+from orchestrator.observability.stages import stage
 from orchestrator.vision import heatmap, quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.decode import DecodeLimits, decode
@@ -44,7 +44,7 @@ class PreparedCell:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class RenderOptions:
     """What is drawn for a person."""
 
     colour_map: ColourMap = "viridis"
@@ -83,7 +83,7 @@ def prepare(
 
 
 def explain(
-    prepared: PreparedCell, cams: Float32Array | None, mode: TtaMode, drawing: Drawing
+    prepared: PreparedCell, cams: Float32Array | None, mode: TtaMode, drawing: RenderOptions
 ) -> Explanation:
     """After the network: class activation maps of the views, float32 ``[N, h, w]``, to a heatmap in the
     original frame and its picture; without maps, the outlines alone."""

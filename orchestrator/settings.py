@@ -302,7 +302,7 @@ class TlsSettings(_Section):
 
 
 class SecuritySettings(_Section):
-    """Who is let in, how often, and how long he may take to say what he wants."""
+    """Who is let in, how often, and how long they may take to say what they want."""
 
     api_keys_file: Path | None = Field(default=None, description="Of `wbc keys`; no API keys where unset.")
     oidc: OidcSettings = OidcSettings()
@@ -321,7 +321,7 @@ class SecuritySettings(_Section):
     )
     header_timeout_s: float = Field(default=10, gt=0, description="For a TLS handshake, and for headers.")
     send_timeout_s: float = Field(
-        default=30, gt=0, description="For a client to read something of what is sent to him."
+        default=30, gt=0, description="For a client to read something of what is sent to them."
     )
     max_connections: int = Field(default=900, ge=1, description="Open at a time; further ones are closed.")
 
@@ -499,7 +499,7 @@ class DifferentialSettings(_Section):
         "JSON list in the order of the class names.",
     )
     concurrency: int = Field(
-        default=2, ge=1, description="Cells under way at a time; one while persons' requests are."
+        default=2, ge=1, description="Cells under way at a time; one while people's requests are."
     )
     max_files: int = Field(default=1000, ge=2, description="Images of one order.")
     max_total_bytes: int = Field(

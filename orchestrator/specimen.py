@@ -1,4 +1,4 @@
-"""Frozen value types of a specimen: its cells, what persons decided about them, and the differential.
+"""Frozen value types of a specimen: its cells, what people decided about them, and the differential.
 
 A differential is the share of each class among the white cells of one specimen. The reference method is CLSI
 H20-A2 (400 cells, two times 200); practice is 100 or 200. What the service cannot tell is a label of its own,
@@ -45,7 +45,7 @@ CELL_LABELS: Final = (*CLASS_NAMES, UNIDENTIFIED)
 """What a cell may be counted as."""
 
 SpecimenState = Literal["waiting", "running", "analysed", "signed", "cancelled"]
-"""``waiting`` and ``running``: cells are still to be analysed; ``analysed``: all are, and persons may decide;
+"""``waiting`` and ``running``: cells are still to be analysed; ``analysed``: all are, and people may decide;
 ``signed`` and ``cancelled`` are final."""
 
 CellState = Literal["waiting", "analysed", "failed"]
@@ -167,9 +167,9 @@ class Specimen:
 
 @dataclass(frozen=True, slots=True)
 class ReleasedErrors:
-    """What audits know of the answers that no person looked at: by class the upper limit of the share that
-    is wrong, one-sided at :data:`~orchestrator.binomial_interval.ERROR_CONFIDENCE`; ``ended`` where an audit
-    that released some of them was suspended since."""
+    """What audits know of the answers that no person looked at: by class the upper limit of the share that is
+    wrong, one-sided at :data:`~orchestrator.common.binomial_interval.ERROR_CONFIDENCE`; ``ended`` where an
+    audit that released some of them was suspended since."""
 
     limits: Mapping[str, float]
     ended: bool = False

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from orchestrator.device_audit import Audit, AuditCell, AuditedModel, AuditPlan, SealedAnswer
+from orchestrator.device_audits.audit import Audit, AuditCell, AuditedModel, AuditPlan, SealedAnswer
 from orchestrator.domain import ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import load_profiles

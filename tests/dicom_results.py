@@ -9,13 +9,13 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from orchestrator.analyse import AnalysisOptions, analyse
+from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import Analysis
-from orchestrator.interop.dicom import Belonging, CellSource, DicomObject
+from orchestrator.interop.dicom import CellSource, DicomObject, StudyContext
 from orchestrator.interop.dicom_overlay import overlay_image
 from orchestrator.interop.dicom_report import cell_report
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 
 MOMENT = datetime(2026, 3, 2, 9, 45, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ class CellObjects:
 
 async def cell_objects(
     payload: bytes,
-    belonging: Belonging,
+    study: StudyContext,
     moment: datetime = MOMENT,
     *,
     is_lossy: bool = False,
@@ -42,7 +42,7 @@ async def cell_objects(
     await model_server.start()
     services = build_services(Settings(), model_server=model_server)
     analysis = await analyse(payload, services, AnalysisOptions(report=False))
-    source = CellSource("image/model", 3, belonging, is_lossy)
+    source = CellSource("image/model", 3, study, is_lossy)
     overlay = overlay_image(analysis, source, "1.0")
     report = cell_report(analysis, source, overlay, moment=moment, service_version="1.0", site=site)
     return CellObjects(analysis, overlay, report)
@@ -52,4 +52,4 @@ def read(one: DicomObject) -> Dataset:
     return pydicom.dcmread(io.BytesIO(one.data))
 
 
-Made = Callable[[bytes, Belonging], Awaitable[CellObjects]]
+Made = Callable[[bytes, StudyContext], Awaitable[CellObjects]]

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 import grpc
 
 from orchestrator.analyse import Services
-from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
-from orchestrator.edge.access_rules import AccessRules
+from orchestrator.bootstrap.services import build_services
+from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.grpc_server import GrpcOptions, GrpcServer
-from orchestrator.edge.http_api import running
+from orchestrator.edge.grpc.server import GrpcOptions, GrpcServer
+from orchestrator.edge.http_app import running
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.model_server.base import ModelServer
+from orchestrator.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.settings import Settings
-from orchestrator.specimens import Specimens
-from orchestrator.wiring import build_services
+from orchestrator.specimens.service import Specimens
 
 LARGE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

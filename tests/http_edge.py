@@ -27,6 +27,6 @@ def asking(app: FastAPI) -> httpx2.AsyncClient:
 
 @asynccontextmanager
 async def client_of(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an application that is started for him alone."""
+    """A client of an application that is started for them alone."""
     async with asking(app) as client, app.router.lifespan_context(app):
         yield client

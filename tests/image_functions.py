@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UnsupportedImage
-from orchestrator.stages import stage
+from orchestrator.observability.stages import stage
 
 
 def brighter(image: NDArray[np.uint8], by: int = 1) -> dict[str, object]:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from orchestrator.client import Differential
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 
 RENAMED: Final = {
     "cell_class": "class",

@@ -30,7 +30,7 @@ BATCHING_CONFIG: Final = "\n".join(
         f"max_batch_size {{ value: {MAX_BATCH_SIZE} }}",
         "# No waiting: rows gather by themselves while every thread is busy.",
         "batch_timeout_micros { value: 0 }",
-        "# A short queue: a caller waits at most for one batch before his own, or is told to come back.",
+        "# A short queue: a caller waits at most for one batch before their own, or is told to come back.",
         "max_enqueued_batches { value: 4 }",
         "num_batch_threads { value: 4 }",
         "# The last one has to equal max_batch_size; the warm-up records cover each.",

@@ -2,8 +2,8 @@
 
 For research use only. Not for use in diagnostic procedures.
 
-The modules know one another by relative imports alone: here they are ``orchestrator.client``, installed on
-their own (``pyproject.toml`` beside this file) they are ``wbc_client``.
+The modules know one another, and the messages in ``protos`` beside this folder, by relative imports alone:
+here they are ``orchestrator.client``, installed on their own (``pyproject.toml``) they are in ``wbc_client``.
 """
 
 from .aio import AsyncClient

@@ -16,6 +16,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
+from ..protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .connection import Connection, pause_s
 from .differentials import Differential
 from .errors import AnalyzerError
@@ -30,8 +32,6 @@ from .messages import (
     unanswered,
 )
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
-from .protos.wbc.v1 import wbc_pb2 as pb
-from .protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .resending import Resending
 from .results import Analysis, Key, ModelDescription, StreamResult
 
@@ -205,7 +205,7 @@ class _Feeder(Generic[Key]):
             else:
                 for key, image in images:
                     await self._add(key, image)
-        except Exception as error:  # the caller's own, and for him: raised where he waits for answers
+        except Exception as error:  # the caller's own, and for them: raised where they wait for answers
             self._failure = error
         async with self._changed:
             self._read = True

@@ -8,6 +8,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import grpc
 
+from ..protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .connection import Connection, pause_s
 from .differentials import Differential
 from .errors import AnalyzerError
@@ -22,8 +24,6 @@ from .messages import (
     unanswered,
 )
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
-from .protos.wbc.v1 import wbc_pb2 as pb
-from .protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .resending import Resending
 from .results import Analysis, Key, ModelDescription, StreamResult
 
@@ -199,7 +199,7 @@ class _Feeder(Generic[Key]):
                         return
                     self._keys[self._resending.add(image)] = key
                     self._changed.notify_all()
-        except Exception as error:  # the caller's own, and for him: raised where he waits for answers
+        except Exception as error:  # the caller's own, and for them: raised where they wait for answers
             self._failure = error
         finally:
             with self._changed:

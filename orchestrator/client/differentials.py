@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from .protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1 import wbc_pb2 as pb
 from .results import Model, Reason, probabilities_of
 from .words import device_state_of, label, word
 

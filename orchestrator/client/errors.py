@@ -7,7 +7,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from .protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1 import wbc_pb2 as pb
 
 DOMAIN = "wbc-analyzer"
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import grpc
 
+from ..protos.wbc.v1 import wbc_pb2 as pb
 from .differentials import Differential
 from .errors import AnalyzerError
 from .options import SpecimenOrder
-from .protos.wbc.v1 import wbc_pb2 as pb
 from .resending import Resending
 from .results import Analysis, Key, StreamResult
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1 import wbc_pb2 as pb
 from .words import ColourMap, HeatmapFormat, HeatmapStyle, Language, Tta, number
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from ..protos.wbc.v1 import wbc_pb2 as pb
 from .errors import AnalyzerError
-from .protos.wbc.v1 import wbc_pb2 as pb
 from .words import device_state_of, label, word
 
 Key = TypeVar("Key")

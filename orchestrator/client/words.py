@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from .protos.wbc.v1 import wbc_pb2 as pb
+from ..protos.wbc.v1 import wbc_pb2 as pb
 
 ClassName = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"]
 Label = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil", "Unidentified"]

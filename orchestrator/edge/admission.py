@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, Literal
 
-from orchestrator.deadline import remaining_s
-from orchestrator.errors import Kind, Overloaded, kind_of
-from orchestrator.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING, IN_FLIGHT, request_ended
+from orchestrator.common.deadline import remaining_s
+from orchestrator.errors import Overloaded, ProblemType, kind_of
+from orchestrator.observability.metrics import ADMISSION_REFUSED, ADMISSION_WAITING, IN_FLIGHT, request_ended
 
 Reason = Literal["queue_full", "too_late", "waited_too_long"]
 
@@ -66,7 +66,7 @@ class Admission:
             Overloaded: too many wait, or the place would come, or did come, too late.
         """
         if self._inside >= self._max_in_flight:
-            await self._wait()  # the one who left has passed his place on
+            await self._wait()  # the one who left has passed their place on
         else:
             self._inside += 1
         IN_FLIGHT.inc()
@@ -175,7 +175,7 @@ class Places:
 
 
 @contextmanager
-def counted(endpoint: str, kind_of: Callable[[Exception], Kind] = kind_of) -> Iterator[None]:
+def counted(endpoint: str, kind_of: Callable[[Exception], ProblemType] = kind_of) -> Iterator[None]:
     """Count one request by its outcome: ``ok``, or the name of the kind of error that it ends in."""
     outcome = "cancelled"
     begun_s = time.monotonic()

@@ -1,6 +1,6 @@
 """Whether this process is about to leave."""
 
-from orchestrator.telemetry import DRAINING
+from orchestrator.observability.metrics import DRAINING
 
 
 class Draining:

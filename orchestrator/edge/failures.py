@@ -4,20 +4,20 @@ import logging
 import traceback
 from http import HTTPStatus
 
-from orchestrator.errors import INTERNAL, Kind, Overloaded, WbcError
-from orchestrator.request_context import current_request_id
+from orchestrator.errors import INTERNAL, Overloaded, ProblemType, WbcError
+from orchestrator.observability.request_context import current_request_id
 
 _logger = logging.getLogger(__name__)
 
 
-def detail_of(error: Exception, kind: Kind) -> str:
+def detail_of(error: Exception, kind: ProblemType) -> str:
     """What a caller is told: nothing of what is inside."""
     if isinstance(error, WbcError) and kind is not INTERNAL:
         return str(error) or kind.title  # written for the person who can do something about it
     return kind.example
 
 
-def log_failure(error: Exception, kind: Kind) -> None:
+def log_failure(error: Exception, kind: ProblemType) -> None:
     """Log what a caller cannot mend, but for an overload, which the metrics tell of.
 
     Of our own errors the message; not of a foreign one, which may quote what was in the image or in the form.

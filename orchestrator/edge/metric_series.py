@@ -7,11 +7,10 @@ as nothing fails, and the first failure would be no increase. So what can happen
 from collections.abc import Iterable
 from typing import get_args
 
-from orchestrator.edge import problems
 from orchestrator.edge.admission import Reason
+from orchestrator.errors import kinds
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.report.wording import REASONS_BY_WEIGHT
-from orchestrator.telemetry import (
+from orchestrator.observability.metrics import (
     ADMISSION_REFUSED,
     CONFIDENCE,
     FINDINGS,
@@ -24,6 +23,7 @@ from orchestrator.telemetry import (
     SPECIMENS,
     VIEWS,
 )
+from orchestrator.report.wording import REASONS_BY_WEIGHT
 from orchestrator.vision.tta import TtaMode
 
 
@@ -31,7 +31,7 @@ def begin_at_zero(profiles: Iterable[str], endpoints: Iterable[str]) -> None:
     """Announce every outcome of every endpoint, and every finding by every profile."""
     for endpoint in endpoints:
         REQUEST_SECONDS.labels(endpoint)
-        for outcome in ("ok", "cancelled", *(kind.name for kind in problems.kinds())):
+        for outcome in ("ok", "cancelled", *(kind.name for kind in kinds())):
             REQUESTS.labels(endpoint, outcome)
     for profile in profiles:
         CONFIDENCE.labels(profile)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
-from orchestrator.edge.differential_schemas import OrderParameters
+from orchestrator.edge.parameters import OrderParameters
 from orchestrator.errors import InvalidParameter
 from orchestrator.specimen import SpecimenOrder
 

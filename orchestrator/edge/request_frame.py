@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import Analysis
 from orchestrator.edge.admission import Admission
 from orchestrator.errors import DeadlineExceeded
-from orchestrator.request_context import current_request_id
+from orchestrator.observability.request_context import current_request_id
 
 Sent = TypeVar("Sent")
 

@@ -4,7 +4,7 @@ import re
 import uuid
 from typing import Final
 
-from orchestrator.request_context import set_request_id
+from orchestrator.observability.request_context import set_request_id
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 

@@ -88,7 +88,7 @@ class EmulatedLis:
             code = "AE"
         elif answer == "reject":
             code = "AR"
-        else:  # filed even where the sender does not hear of it: that is what makes him repeat
+        else:  # filed even where the sender does not hear of it: that is what makes them repeat
             self._store(control_id, data)
         kind = f"{message.value('MSH', 9)}^{message.value('MSH', 9, 2)}"
         specimen_id = message.component(message.field("SPM", 2).split(message.delimiters[4])[0])

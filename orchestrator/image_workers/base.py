@@ -17,7 +17,7 @@ class ImageWorkers(Protocol):
         """Return ``function(*args, **kwargs)``, or raise what it raises.
 
         ``function`` belongs to a module, and does the same wherever and however often it runs. The stages in
-        it (:func:`orchestrator.stages.stage`) count as the caller's.
+        it (:func:`orchestrator.observability.stages.stage`) count as the caller's.
 
         Raises:
             UndecodableImage: a process that ran it came to no end, or it and another to a sudden one.

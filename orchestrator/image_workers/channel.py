@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
 
-from orchestrator.stages import StageTime
+from orchestrator.observability.stages import StageTime
 
 MEMORY_BYTES: Final = 8 * 2**20
 """A decoded photograph, its masks and eight views are 3 MB. Only pages that were used take memory."""

@@ -18,8 +18,8 @@ from typing import Final, ParamSpec, TypeVar
 
 from orchestrator.errors import UndecodableImage
 from orchestrator.image_workers.channel import MEMORY_BYTES, Channel, Outcome
-from orchestrator.stages import stage_ended
-from orchestrator.telemetry import IMAGE_WORKERS_LOST
+from orchestrator.observability.metrics import IMAGE_WORKERS_LOST
+from orchestrator.observability.stages import stage_ended
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 
 import orchestrator.image_steps  # noqa: F401 - before the first image needs it
-from orchestrator.allocator import keep_image_memory
+from orchestrator.common.allocator import keep_image_memory
 from orchestrator.image_workers.channel import READY, Channel, Outcome
-from orchestrator.stages import recorded_stages
+from orchestrator.observability.stages import recorded_stages
 
 
 def main(arguments: Sequence[str]) -> None:

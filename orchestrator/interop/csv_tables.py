@@ -1,7 +1,7 @@
 """A differential as two tables: a row for each class, and a row for each cell (RFC 4180, UTF-8).
 
 A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection"):
-specimen ids and names of persons are other people's text. Numbers are written as numbers.
+specimen ids and names of people are other people's text. Numbers are written as numbers.
 """
 
 import csv

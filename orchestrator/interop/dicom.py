@@ -67,7 +67,7 @@ class DicomObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Belonging:
+class StudyContext:
     """Whom and what an object belongs to.
 
     ``study`` is a data set with the elements of patient and study; ``source`` is the image's class and
@@ -94,7 +94,7 @@ class CellSource:
 
     key: str
     number: int
-    belonging: Belonging
+    study: StudyContext
     is_lossy: bool = False
 
 
@@ -103,7 +103,7 @@ def derived_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(0x1F).join(parts)).int}"
 
 
-def belonging_of(payload: bytes) -> Belonging:
+def study_of(payload: bytes) -> StudyContext:
     """Patient, study and specimen of a DICOM image, whose pixels are not read.
 
     Raises :class:`~orchestrator.errors.MalformedMessage` where it cannot be read or names no study.
@@ -111,7 +111,7 @@ def belonging_of(payload: bytes) -> Belonging:
     with quiet():
         source = _header_of(payload)
         try:
-            return _belonging_of(source)
+            return _study_of(source)
         except MalformedMessage:
             raise
         except Exception as error:
@@ -119,7 +119,7 @@ def belonging_of(payload: bytes) -> Belonging:
             raise MalformedMessage("An element of the DICOM source cannot be read.") from error
 
 
-def _belonging_of(source: Dataset) -> Belonging:
+def _study_of(source: Dataset) -> StudyContext:
     study = Dataset()
     study.SpecificCharacterSet = "ISO_IR 192"
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"):
@@ -133,7 +133,7 @@ def _belonging_of(source: Dataset) -> Belonging:
             setattr(study, keyword, value)
     specimens = source.get("SpecimenDescriptionSequence")
     specimen = specimens[0] if specimens else Dataset()
-    return Belonging(
+    return StudyContext(
         study,
         (study.SOPClassUID, study.SOPInstanceUID),
         dicom_values.unlimited(_said(specimen, "SpecimenIdentifier")) or None,
@@ -144,7 +144,7 @@ def _belonging_of(source: Dataset) -> Belonging:
 
 def new_belonging(
     study_uid: str, context: OrderContext, *, specimen: str | None = None, begun_at: datetime | None = None
-) -> Belonging:
+) -> StudyContext:
     """A study of its own, of the patient and the order of ``context`` as far as it knows them."""
     study = Dataset()
     study.SpecificCharacterSet = "ISO_IR 192"
@@ -159,7 +159,7 @@ def new_belonging(
         study.PatientName = "^".join(names) if any(names) else ""
     if context.placer_order is not None:
         study.AccessionNumber = dicom_values.short_identifier(context.placer_order)
-    return Belonging(study, specimen=None if specimen is None else dicom_values.unlimited(specimen))
+    return StudyContext(study, specimen=None if specimen is None else dicom_values.unlimited(specimen))
 
 
 def person_name(name: str) -> str:
@@ -179,9 +179,9 @@ def set_moment(dataset: Dataset, moment: datetime, *names: str) -> None:
         setattr(dataset, f"{name}Time", local.strftime("%H%M%S.%f"))
 
 
-def begin_instance(dataset: Dataset, belonging: Belonging, service_version: str) -> None:
+def begin_instance(dataset: Dataset, study: StudyContext, service_version: str) -> None:
     """Set what every object has: patient, study, and who made it."""
-    for element in belonging.study:
+    for element in study.study:
         if element.keyword not in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
             dataset[element.tag] = deepcopy(element)
     dataset.Manufacturer = MANUFACTURER

@@ -35,9 +35,9 @@ def overlay_image(analysis: Analysis, source: CellSource, service_version: str) 
     rgb = _captioned(_decoded(analysis.overlay.data))
     image = Dataset()
     with quiet():
-        begin_instance(image, source.belonging, service_version)
+        begin_instance(image, source.study, service_version)
         image.SOPClassUID = SECONDARY_CAPTURE
-        image.SeriesInstanceUID = derived_uid("overlays", source.belonging.study_uid, model)
+        image.SeriesInstanceUID = derived_uid("overlays", source.study.study_uid, model)
         image.SeriesNumber = SERIES_NUMBER
         image.SeriesDescription = "Heatmaps of a model: research use only"
         image.Modality = "OT"
@@ -53,10 +53,10 @@ def overlay_image(analysis: Analysis, source: CellSource, service_version: str) 
         image.RecognizableVisualFeatures = "NO"
         if source.is_lossy:
             image.LossyImageCompression = "01"
-        if source.belonging.source is not None:
-            image.SourceImageSequence = Sequence([_reference(*source.belonging.source)])
+        if source.study.source is not None:
+            image.SourceImageSequence = Sequence([_reference(*source.study.source)])
         _set_pixels(image, rgb)
-        return finished(image, derived_uid("overlay", source.belonging.study_uid, source.key))
+        return finished(image, derived_uid("overlay", source.study.study_uid, source.key))
 
 
 def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:

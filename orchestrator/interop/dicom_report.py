@@ -39,9 +39,9 @@ from orchestrator.interop.coding import Code, Unit
 from orchestrator.interop.dicom import (
     MANUFACTURER,
     MODEL_NAME,
-    Belonging,
     CellSource,
     DicomObject,
+    StudyContext,
     begin_instance,
     derived_uid,
     finished,
@@ -81,12 +81,12 @@ def cell_report(
     ``overlay`` is its heatmap, which the report shows; ``moment`` (aware) is when it was analysed. Nobody
     signs a single cell.
     """
-    belonging = source.belonging
+    study = source.study
     with quiet():
         content = _content(
             procedure=dicom_codes.CELL_ANALYSIS,
             groups=[_cell_group(analysis, source, site)],
-            belonging=belonging,
+            study=study,
             service_version=service_version,
             sentences=(DISCLAIMER, FIVE_CLASSES, *_in_words(analysis)),
         )
@@ -99,13 +99,13 @@ def cell_report(
             )
         )
         model = f"{analysis.model.name}/{analysis.model.version}"
-        picture = _stand_in(belonging, overlay.sop_class_uid, overlay.sop_instance_uid)
-        picture.SeriesInstanceUID = derived_uid("overlays", belonging.study_uid, model)
+        picture = _stand_in(study, overlay.sop_class_uid, overlay.sop_instance_uid)
+        picture.SeriesInstanceUID = derived_uid("overlays", study.study_uid, model)
         report = _document(
             content,
-            belonging,
-            [belonging.study, picture] if belonging.source else [picture],
-            series=derived_uid("reports", belonging.study_uid, model),
+            study,
+            [study.study, picture] if study.source else [picture],
+            series=derived_uid("reports", study.study_uid, model),
             number=source.number,
             moment=moment,
             service_version=service_version,
@@ -113,7 +113,7 @@ def cell_report(
             site=site,
         )
         names = map("=".join, sorted(site.snomed.items()))
-        return finished(report, derived_uid("cell report", belonging.study_uid, source.key, *names))
+        return finished(report, derived_uid("cell report", study.study_uid, source.key, *names))
 
 
 def differential_report(
@@ -126,7 +126,7 @@ def differential_report(
     differential = reported(differential)
     specimen = differential.specimen
     key = specimen.differential_id
-    belonging = new_belonging(
+    study = new_belonging(
         derived_uid("study", key),
         context,
         specimen=specimen.order.specimen_id,
@@ -137,16 +137,16 @@ def differential_report(
         content = _content(
             procedure=coding.panel(site.method),
             groups=_specimen_groups(differential, site),
-            belonging=belonging,
+            study=study,
             service_version=differential.service_version,
             sentences=(*notes(differential), f"Method: {METHOD}."),
             person=None if signature is None else signature.person,
         )
         report = _document(
             content,
-            belonging,
-            [_stand_in(belonging, ComprehensiveSRStorage, derived_uid("none"))],
-            series=derived_uid("reports", belonging.study_uid),
+            study,
+            [_stand_in(study, ComprehensiveSRStorage, derived_uid("none"))],
+            series=derived_uid("reports", study.study_uid),
             number=1,
             moment=issued_at(differential),
             service_version=differential.service_version,
@@ -162,7 +162,7 @@ def _content(
     *,
     procedure: Code,
     groups: Sequence[Group],
-    belonging: Belonging,
+    study: StudyContext,
     service_version: str,
     sentences: Sequence[str],
     person: str | None = None,
@@ -175,9 +175,9 @@ def _content(
         model_name=MODEL_NAME,
     )
     subject = None
-    if belonging.specimen is not None:
-        uid = belonging.specimen_uid or derived_uid("specimen", belonging.study_uid, belonging.specimen)
-        specimen = SubjectContextSpecimen(uid, identifier=belonging.specimen)
+    if study.specimen is not None:
+        uid = study.specimen_uid or derived_uid("specimen", study.study_uid, study.specimen)
+        specimen = SubjectContextSpecimen(uid, identifier=study.specimen)
         subject = SubjectContext(codes.DCM.Specimen, specimen)
     report = MeasurementReport(
         observation_context=ObservationContext(
@@ -203,7 +203,7 @@ def _content(
 
 def _document(
     content: Dataset,
-    belonging: Belonging,
+    study: StudyContext,
     evidence: list[Dataset],
     *,
     series: str,
@@ -231,7 +231,7 @@ def _document(
     for equipment in report.get("ContributingEquipmentSequence", ()):
         if "ContributionDateTime" in equipment:  # highdicom's note of itself, with the time of writing
             del equipment.ContributionDateTime
-    begin_instance(report, belonging, service_version)
+    begin_instance(report, study, service_version)
     set_moment(report, moment, "Content")
     if signature is not None:
         signed_at = signature.signed_at.astimezone(UTC)
@@ -239,11 +239,11 @@ def _document(
     return report
 
 
-def _stand_in(belonging: Belonging, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+def _stand_in(study: StudyContext, sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     """What highdicom needs to know of an object: patient, study, and which one it is."""
-    known = deepcopy(belonging.study)
+    known = deepcopy(study.study)
     known.SOPClassUID, known.SOPInstanceUID = sop_class_uid, sop_instance_uid
-    known.SeriesInstanceUID = derived_uid("stand-in", belonging.study_uid)
+    known.SeriesInstanceUID = derived_uid("stand-in", study.study_uid)
     return known
 
 
@@ -268,12 +268,12 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
         code = Code(coding.OWN, reason.code.replace("_", "-"), reason.message)
         evaluations.append(_evaluated(dicom_codes.REVIEW_REASON, code))
     images = None
-    if source.belonging.source is not None:
-        images = [SourceImageForMeasurementGroup(*source.belonging.source)]
+    if source.study.source is not None:
+        images = [SourceImageForMeasurementGroup(*source.study.source)]
     details = (_profile(analysis.profile, analysis.profile_sha256), f"views: {analysis.views}")
     return Group(
         tracking_identifier=TrackingIdentifier(
-            derived_uid("cell", source.belonging.study_uid, source.key), f"Cell {source.number}"
+            derived_uid("cell", source.study.study_uid, source.key), f"Cell {source.number}"
         ),
         finding_type=concept(class_code(finding.class_name, site)),
         algorithm_id=_algorithm((analysis.model,), *details),

@@ -31,7 +31,7 @@ _MAX_ACKNOWLEDGEMENT_BYTES: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long and how often a client tries; all times in seconds.
 
     Between attempts it waits ``backoff_s``, then twice that, up to ``longest_backoff_s``, each less a random
@@ -63,13 +63,13 @@ class MllpClient:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
-        patience: Patience = Patience(),
+        retries: RetryPolicy = RetryPolicy(),
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
-        self._patience = patience
+        self._retries = retries
         self._sleep = sleep
         self._lock = asyncio.Lock()
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter, Framer] | None = None
@@ -93,7 +93,7 @@ class MllpClient:
         self._connection = None
         writer.close()
         try:
-            async with asyncio.timeout(self._patience.connect_s):
+            async with asyncio.timeout(self._retries.connect_s):
                 await writer.wait_closed()
         except (OSError, TimeoutError):
             writer.transport.abort()
@@ -114,8 +114,8 @@ class MllpClient:
         except ValueError as error:
             raise MalformedMessage("The message holds a byte that ends a frame of MLLP.") from error
         async with self._lock:
-            for attempt in range(1, self._patience.attempts + 1):
-                is_last = attempt == self._patience.attempts
+            for attempt in range(1, self._retries.attempts + 1):
+                is_last = attempt == self._retries.attempts
                 try:
                     answer = await self._attempt(framed, control_id)
                 except (OSError, EOFError, TimeoutError, MalformedMessage) as error:
@@ -134,14 +134,14 @@ class MllpClient:
                             f"{answer.text or 'no reason was given'}"
                         )
                     _logger.warning("message %s: rejected with %s; again", control_id, answer.code)
-                await self._sleep(self._patience.wait_s(attempt))
+                await self._sleep(self._retries.wait_s(attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _attempt(self, framed: bytes, control_id: str) -> Acknowledgement:
         """One try. After any failure, and where it is cancelled, the connection is closed."""
         try:
             reader, writer, framer = await self._connected()
-            async with asyncio.timeout(self._patience.acknowledgement_s):
+            async with asyncio.timeout(self._retries.acknowledgement_s):
                 writer.write(framed)
                 await writer.drain()
                 while True:
@@ -159,7 +159,7 @@ class MllpClient:
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Framer]:
         if self._connection is None:
-            async with asyncio.timeout(self._patience.connect_s):
+            async with asyncio.timeout(self._retries.connect_s):
                 reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
             self._connection = reader, writer, Framer(_MAX_ACKNOWLEDGEMENT_BYTES)
         return self._connection

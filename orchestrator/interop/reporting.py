@@ -54,7 +54,7 @@ def issued_at(differential: Differential) -> datetime:
 
 
 def decided_by(differential: Differential) -> tuple[str, ...]:
-    """The persons who decided about cells, each once, in alphabetical order."""
+    """The people who decided about cells, each once, in alphabetical order."""
     return tuple(sorted({c.decision.person for c in differential.specimen.cells if c.decision}))
 
 

@@ -25,7 +25,8 @@ from orchestrator.model_contract import (
 
 
 class CircuitOpen(ModelServerUnavailable):
-    """The question was not asked, since those before it failed; see :mod:`orchestrator.circuit_breaker`."""
+    """The question was not asked, since those before it failed; see
+    :mod:`orchestrator.common.circuit_breaker`."""
 
 
 class ModelServer(Protocol):
@@ -33,7 +34,7 @@ class ModelServer(Protocol):
 
     ``start`` comes first and ``close`` last; both may be called again without effect. Between the two,
     every other method may be called at any time and never blocks the loop. A caller who is cancelled takes
-    his question with him: what has not been begun for him is not begun.
+    their question with them: what has not been begun for them is not begun.
     """
 
     async def start(self) -> None:
@@ -67,7 +68,8 @@ class ModelServer(Protocol):
             ContractViolation: ``question`` is not as the contract has it, has no row, or has more than
                 ``MAX_BATCH_SIZE`` rows.
             ModelServerUnavailable: the server is not started, is closed, or cannot be reached.
-            ModelServerTimeout: it did not answer in time, at the latest by :mod:`orchestrator.deadline`.
+            ModelServerTimeout: it did not answer in time, at the latest by the
+                :mod:`~orchestrator.common.deadline`.
             ModelServerError: the network failed on this batch; the server lives on.
         """
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from orchestrator.deadline import remaining_s
+from orchestrator.common.deadline import remaining_s
 from orchestrator.domain import Prediction, Question, joined
 from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 
@@ -124,7 +124,7 @@ class Batcher:
 
         Raises:
             Overloaded: too many rows wait, or so many that the answer would come after the deadline.
-            ModelServerTimeout: it did not come before the deadline (:mod:`orchestrator.deadline`).
+            ModelServerTimeout: it did not come before the deadline (:mod:`orchestrator.common.deadline`).
             ModelServerUnavailable: :meth:`close` was called.
             ModelServerError: the network failed on the batch with these rows.
         """

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal, Protocol
 
-from orchestrator.circuit_breaker import BreakerState
+from orchestrator.common.circuit_breaker import BreakerState
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable, Overloaded
 from orchestrator.model_server.base import CircuitOpen

@@ -10,7 +10,7 @@ from orchestrator.errors import ModelServerError, Overloaded
 from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.failover import within_share
 from orchestrator.model_server.pair import close_both, start_both
-from orchestrator.telemetry import CANARY_REQUESTS
+from orchestrator.observability.metrics import CANARY_REQUESTS
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import (
     ContractViolation,
@@ -15,7 +15,7 @@ from orchestrator.errors import (
 )
 from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.pair import close_both, start_both
-from orchestrator.telemetry import FAILOVERS
+from orchestrator.observability.metrics import FAILOVERS
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cores import available_cores
+from orchestrator.common.cores import available_cores
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, UInt8Array, ViewBatch
 from orchestrator.errors import ConfigurationError, ContractViolation, ModelServerUnavailable
 from orchestrator.model_contract import (

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from orchestrator.deadline import remaining_s
+from orchestrator.common.deadline import remaining_s
 
 Answer = TypeVar("Answer")
 

@@ -6,12 +6,12 @@ from typing import Final, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from orchestrator.deadline import remaining_s
+from orchestrator.common.deadline import remaining_s
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
 from orchestrator.model_server.grpc_errors import translated
 from orchestrator.model_server.protos import serving_pb2
 from orchestrator.model_server.served_signatures import METADATA_FIELD
-from orchestrator.tracing import Metadata, client_call
+from orchestrator.observability.tracing import Metadata, client_call
 
 Reply = TypeVar("Reply", bound=Message)
 

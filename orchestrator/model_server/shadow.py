@@ -7,11 +7,11 @@ from contextvars import Context
 
 import numpy as np
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.pair import close_both, start_both
-from orchestrator.telemetry import SHADOW_COMPARISONS
+from orchestrator.observability.metrics import SHADOW_COMPARISONS
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ _LOGGER = logging.getLogger(__name__)
 class ShadowModelServer:
     """Answers from ``primary`` and asks ``shadow`` the same afterwards; see :class:`~.base.ModelServer`.
 
-    The copy is sent when the caller has his answer, from a task of its own, so that neither the time nor an
-    error of the shadow reaches him. Where the shadow is busy the copy is dropped. The outcome is a metric:
+    The copy is sent when the caller has their answer, from a task of its own, so that neither the time nor an
+    error of the shadow reaches them. Where the shadow is busy the copy is dropped. The outcome is a metric:
     ``agree``, ``disagree`` (another class, by the mean over the views), ``failed`` or ``dropped``.
 
     Args:

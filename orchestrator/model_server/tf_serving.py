@@ -17,8 +17,8 @@ import numpy as np
 from google.protobuf.wrappers_pb2 import Int64Value
 from numpy.typing import NDArray
 
-from orchestrator.circuit_breaker import BreakerState, CircuitBreaker, Verdict
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.common.circuit_breaker import BreakerState, CircuitBreaker, Verdict
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question
 from orchestrator.errors import (
     ContractViolation,
@@ -90,7 +90,7 @@ class TfServingOptions:
         max_attempts: calls for one question; 1 never retries.
         retry_share, retry_reserve: the budget of retries and hedges; see :class:`~.retry.RetryBudget`.
         hedge_after_s: after how long ``classify`` asks a second time; never where None.
-        breaker_min_calls, breaker_open_s: see :class:`~orchestrator.circuit_breaker.CircuitBreaker`.
+        breaker_min_calls, breaker_open_s: see :class:`~orchestrator.common.circuit_breaker.CircuitBreaker`.
     """
 
     target: str

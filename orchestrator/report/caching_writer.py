@@ -5,9 +5,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from orchestrator.domain import Report, ReportRequest
+from orchestrator.observability.metrics import report_cached
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.facts import facts_of
-from orchestrator.telemetry import report_cached
 
 
 class CachingWriter:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from orchestrator.circuit_breaker import BreakerState, CircuitBreaker, Verdict
-from orchestrator.deadline import remaining_s
+from orchestrator.common.circuit_breaker import BreakerState, CircuitBreaker, Verdict
+from orchestrator.common.deadline import remaining_s
 from orchestrator.domain import Report, ReportRequest
+from orchestrator.observability.metrics import announce_fallbacks, report_fell_back, writer_breaker
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.failures import FAILURE_REASONS, HOPELESS, PASSING, FailureReason, WriterFailed
-from orchestrator.telemetry import announce_fallbacks, report_fell_back, writer_breaker
 
 SkipReason = Literal["busy", "no_time", "left_alone", "breaker_open"]
 """Why a provider was not even asked."""

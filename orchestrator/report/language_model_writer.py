@@ -4,11 +4,11 @@ import logging
 from dataclasses import dataclass
 
 from orchestrator.domain import Report, ReportRequest
+from orchestrator.observability.metrics import announce_tokens, tokens_used
 from orchestrator.report.facts import facts_of
 from orchestrator.report.guard import guarded
 from orchestrator.report.language_model import LanguageModel
 from orchestrator.report.prompt import prompt_of
-from orchestrator.telemetry import announce_tokens, tokens_used
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Tells the metrics of what a report writer does."""
 
 from orchestrator.domain import Report, ReportRequest
+from orchestrator.observability.metrics import announce_writer, report_written
 from orchestrator.report.base import ReportWriter
-from orchestrator.telemetry import announce_writer, report_written
 
 
 class ObservedWriter:

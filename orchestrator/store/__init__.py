@@ -1,1 +1,1 @@
-"""What must not be lost: specimens, what persons decided about them, and who did what."""
+"""What must not be lost: specimens, what people decided about them, and who did what."""

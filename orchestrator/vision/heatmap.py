@@ -21,7 +21,7 @@ ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 OverlayFormat = Literal["png", "jpeg"]
 
 OverlayStyle = Literal["overlay", "levels"]
-"""Drawn over the image, or the heat alone as grey levels, for who colours it himself."""
+"""Drawn over the image, or the heat alone as grey levels, for who colours it themselves."""
 
 
 def _table(colour_map: int) -> UInt8Array:

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import UnsupportedImage
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.channel import MEMORY_BYTES
-from orchestrator.stages import StageTime, listen, recorded_stages
+from orchestrator.observability.stages import StageTime, listen, recorded_stages
 from tests.image_functions import brighter, fail, hold, note, refuse, staged
 from tests.waiting import becomes
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.domain import UNMEASURED, CellViews, Morphometry, Question, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
 from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME, UNKNOWN

@@ -33,7 +33,7 @@ class ReportWriterSuite:
             assert faults(report.text, facts_of(asked)) == frozenset()
 
     async def test_reasons_go_by_their_code_and_never_by_their_message(self, writer: ReportWriter) -> None:
-        """Messages are written for persons and may hold other figures; nothing of them is a fact here."""
+        """Messages are written for people and may hold other figures; nothing of them is a fact here."""
         for asked in VARIED:
             text = (await writer.write(asked)).text
             assert "smith" not in text

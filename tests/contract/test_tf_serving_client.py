@@ -14,8 +14,8 @@ import grpc
 import numpy as np
 import pytest
 
-from orchestrator.circuit_breaker import BreakerState
-from orchestrator.deadline import deadline
+from orchestrator.common.circuit_breaker import BreakerState
+from orchestrator.common.deadline import deadline
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import (
     ConfigurationError,

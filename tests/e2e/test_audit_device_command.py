@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.analyse import AnalysisOptions, analyse
-from orchestrator.cli import app
-from orchestrator.device_audit import AuditFile
+from orchestrator.bootstrap.services import audits_of, build_services
+from orchestrator.commands.cli import app
+from orchestrator.device_audits.audit import AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.samples import paint_sample
 from orchestrator.settings import Settings
-from orchestrator.wiring import audits_of, build_services
 
 BASOPHIL = CLASS_NAMES.index("Basophil")
 

@@ -21,7 +21,12 @@ from tests.running_service import free_port
 def wbc(project_root):
     def run(*arguments, **environment):
         return subprocess.run(
-            [sys.executable, "-c", "from orchestrator.cli import main; main()", *map(str, arguments)],
+            [
+                sys.executable,
+                "-c",
+                "from orchestrator.commands.cli import main; main()",
+                *map(str, arguments),
+            ],
             cwd=project_root,
             env=os.environ | {"COLUMNS": "200"} | environment,
             capture_output=True,
@@ -159,7 +164,7 @@ def test_check_fails_where_there_is_no_model(wbc, tmp_path):
 
 def test_the_service_process_never_imports_a_training_framework(project_root, images):
     code = (
-        "import sys, orchestrator.cli as cli\n"
+        "import sys, orchestrator.commands.cli as cli\n"
         f"sys.argv = ['wbc', 'analyse', {str(images / 'Lymphocyte.png')!r}, '--csv']\n"
         "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
         "found = {'tensorflow', 'keras', 'training', 'torch', 'jax'} & set(sys.modules)\n"

@@ -12,7 +12,7 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
@@ -70,7 +70,7 @@ def test_a_table_shows_intervals_reviews_and_what_is_missing(project_root, folde
     }
     result = subprocess.run(
         [
-            *(sys.executable, "-c", "from orchestrator.cli import main; main()", "differential"),
+            *(sys.executable, "-c", "from orchestrator.commands.cli import main; main()", "differential"),
             *(str(folder), "--specimen-id", "S-1", "--tta", "none"),
         ],
         cwd=project_root,

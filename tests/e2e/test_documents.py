@@ -1,6 +1,7 @@
 """Every command and program of the documents, run page by page in what a clone holds, as a reader would."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -56,7 +57,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     folder = fresh_clone(PROJECT_ROOT, tmp_path_factory.mktemp("clone"))
     # What `pip install ./orchestrator/client` would put beside the other packages.
     installed = tmp_path_factory.mktemp("installed")
-    (installed / "wbc_client").symlink_to(folder / "orchestrator" / "client")
+    package = installed / "wbc_client"
+    shutil.copytree(folder / "orchestrator" / "client" / "distribution", package)
+    for name in ("client", "protos"):
+        (package / name).symlink_to(folder / "orchestrator" / name)
     ports = dict(zip((GRPC, *OTHER_PORTS), free_ports(1 + len(OTHER_PORTS)), strict=True))
     environment = {"PYTHONPATH": os.pathsep.join(map(str, (folder, installed)))}
     settings = {"WBC_GRPC__PORT": str(ports[GRPC]), "WBC_STORE__URL": "sqlite:///data/wbc.db"}

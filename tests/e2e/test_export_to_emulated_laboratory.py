@@ -16,7 +16,7 @@ from orchestrator.interop.hl7v2_text import read
 from tests.golden.write_interop import FOLDER
 from tests.running_service import free_port
 
-COMMAND = [sys.executable, "-c", "from orchestrator.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from orchestrator.commands.cli import main; main()"]
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
 DOCUMENT = FOLDER / "too_few_cells.differential.json"
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.edge.http.problems import MEDIA_TYPE
 from orchestrator.model_contract import CLASS_NAMES
 from tests.malformed_images import malformed_images
 from tests.running_service import RunningService, running_service

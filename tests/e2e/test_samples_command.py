@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.analyse import analyse
-from orchestrator.cli import app
+from orchestrator.bootstrap.services import build_services
+from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from orchestrator.deadline import remaining_s
+from orchestrator.common.deadline import remaining_s
 from orchestrator.domain import Float32Array, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
 from orchestrator.model_contract import CAM_SIZE, IMAGE_SIZE, LARGEST_UNKNOWN, MODEL_NAME, NUM_CLASSES

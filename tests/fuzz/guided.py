@@ -17,12 +17,12 @@ from tests.fuzz.mutation import drawn
 # Modules are instrumented as they are imported: so these are named here, and the targets are imported later.
 GUIDES: Final[Mapping[str, Sequence[str]]] = {
     "image": ("orchestrator.vision.containers",),
-    "form": ("orchestrator.edge.uploads", "python_multipart"),
-    "archive": ("orchestrator.edge.zip_archive", "zipfile"),
-    "inference": ("orchestrator.edge.open_inference_message", "orchestrator.edge.open_inference_tensors"),
+    "form": ("orchestrator.edge.http.uploads", "python_multipart"),
+    "archive": ("orchestrator.edge.http.zip_archive", "zipfile"),
+    "inference": ("orchestrator.edge.open_inference.message", "orchestrator.edge.open_inference.tensors"),
     "tensor": ("orchestrator.model_server.tensor_codec",),
     "hl7": ("orchestrator.interop",),
-    "language": ("orchestrator.edge.languages",),
+    "language": ("orchestrator.edge.http.languages",),
 }
 """The targets, and the modules whose lines guide the search."""
 

@@ -7,8 +7,8 @@ from typing import Final, Literal, get_args
 
 from hypothesis import strategies as st
 
-Kind = Literal["overwrite", "insert", "remove", "repeat", "truncate", "splice"]
-KINDS: Final = get_args(Kind)
+ProblemType = Literal["overwrite", "insert", "remove", "repeat", "truncate", "splice"]
+KINDS: Final = get_args(ProblemType)
 
 TELLING: Final = tuple(
     bytes.fromhex(text)
@@ -27,7 +27,7 @@ MAX_BYTES: Final = 200_000
 class Change:
     """``place`` and ``length`` are in thousandths of what is there, and so right for every seed."""
 
-    kind: Kind
+    kind: ProblemType
     place: int
     length: int
     data: bytes

@@ -19,8 +19,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.transport.serialization import Binary
 
-from orchestrator.edge.open_inference_schemas import BINARY_MEDIA_TYPE, HEADER_LENGTH
-from orchestrator.edge.uploads import FILE_FIELD, FILES_FIELD
+from orchestrator.edge.http.uploads import FILE_FIELD, FILES_FIELD
+from orchestrator.edge.open_inference.schemas import BINARY_MEDIA_TYPE, HEADER_LENGTH
 from tests.fuzz import seeds
 from tests.fuzz.mutation import drawn
 

@@ -7,8 +7,9 @@ to the file: nobody reads its stderr while it runs, and a full pipe would stop i
 import os
 import sys
 
+from orchestrator.bootstrap.process import serve
+from orchestrator.bootstrap.services import build_services
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services, serve
 from tests.fakes.model_server import FakeModelServer
 
 if __name__ == "__main__":

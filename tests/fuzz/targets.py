@@ -15,13 +15,14 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from starlette.requests import Request
 
-from orchestrator.edge.languages import LANGUAGES, preferred_language
-from orchestrator.edge.open_inference_message import read_question
-from orchestrator.edge.open_inference_models import InferenceModel, inference_models
-from orchestrator.edge.open_inference_schemas import InferenceTooLarge, MalformedInference
-from orchestrator.edge.open_inference_tensors import from_binary, to_binary
-from orchestrator.edge.uploads import UploadLimits, read_uploads
-from orchestrator.edge.zip_archive import unpack
+from orchestrator.bootstrap.services import build_services
+from orchestrator.edge.http.languages import LANGUAGES, preferred_language
+from orchestrator.edge.http.uploads import UploadLimits, read_uploads
+from orchestrator.edge.http.zip_archive import unpack
+from orchestrator.edge.open_inference.message import read_question
+from orchestrator.edge.open_inference.models import InferenceModel, inference_models
+from orchestrator.edge.open_inference.schemas import InferenceTooLarge, MalformedInference
+from orchestrator.edge.open_inference.tensors import from_binary, to_binary
 from orchestrator.errors import (
     ContractViolation,
     ImageTooLarge,
@@ -39,7 +40,6 @@ from orchestrator.model_server.protos import tensor_pb2
 from orchestrator.model_server.tensor_codec import from_tensor
 from orchestrator.settings import Settings
 from orchestrator.vision.decode import DecodeLimits, decode
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fuzz import seeds
 

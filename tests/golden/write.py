@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orchestrator.edge import web_page
+from orchestrator.edge.web import web_page
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.looks import LOOKS
 from orchestrator.painting.smear import paint_cell
@@ -55,7 +55,7 @@ def write_samples(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_samples(Path(web_page.__file__).parent / "web" / "samples")
+    write_samples(Path(web_page.__file__).parent / "static" / "samples")
     folder = Path(__file__).parent
     for name, rgb in golden_images().items():
         cv2.imwrite(str(folder / f"{name}.png"), rgb[:, :, ::-1])

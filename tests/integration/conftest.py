@@ -4,8 +4,8 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_app, build_services
 from tests.export_fixture import small_exported_model
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import asking, started

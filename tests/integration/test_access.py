@@ -15,15 +15,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from typer.testing import CliRunner, Result
 
-from orchestrator.cli import app
-from orchestrator.edge.access_control import PRINCIPAL
-from orchestrator.edge.api_key_file import change_keys
-from orchestrator.edge.endpoint import Endpoint
-from orchestrator.edge.needs import READ, Needs
-from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.bootstrap.security import build_access, check_address
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.bootstrap.store import build_store
+from orchestrator.commands.cli import app
+from orchestrator.commands.keys import parsed_lifetime
+from orchestrator.edge.access.api_key_file import change_keys
+from orchestrator.edge.access.needs import READ, Needs
+from orchestrator.edge.http.access import PRINCIPAL
+from orchestrator.edge.http.endpoint import Endpoint
+from orchestrator.edge.http.problems import MEDIA_TYPE
 from orchestrator.errors import ConfigurationError
-from orchestrator.keys_command import parsed_lifetime
-from orchestrator.security_wiring import build_access, check_address
 from orchestrator.settings import (
     OidcSettings,
     RateLimitSettings,
@@ -32,8 +34,6 @@ from orchestrator.settings import (
     StoreSettings,
     TlsSettings,
 )
-from orchestrator.store_wiring import build_store
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.token_issuer import AUDIENCE, TokenIssuer
 from tests.http_edge import client_of
@@ -320,7 +320,7 @@ def test_an_origin_in_the_settings_is_a_whole_one_and_never_all(origin):
     [("localhost:8000", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("evil.example", 403), ("", 403)],
 )
 async def test_a_page_whose_name_is_made_to_mean_this_machine_is_refused(host, status):
-    """DNS rebinding: nobody is asked who he is, and the browser sends what its page wants."""
+    """DNS rebinding: nobody is asked who they are, and the browser sends what its page wants."""
     settings = Settings()
     application = build_app(settings, build_services(settings, model_server=FakeModelServer()))
     transport = httpx2.ASGITransport(application)

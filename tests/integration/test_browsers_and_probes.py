@@ -8,12 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.api_key_file import change_keys
-from orchestrator.edge.problems import MEDIA_TYPE
-from orchestrator.edge.response_headers import SECURITY_HEADERS
+from orchestrator.edge.access.api_key_file import change_keys
+from orchestrator.edge.http.problems import MEDIA_TYPE
+from orchestrator.edge.http.response_headers import SECURITY_HEADERS
 from orchestrator.settings import SecuritySettings, Settings
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import asking, client_of
 

@@ -6,10 +6,10 @@ import json
 import cv2
 import pytest
 
-from orchestrator.device_audit import Audit, AuditCell, AuditFile
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.device_audits.audit import Audit, AuditCell, AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_app, build_services
 from tests.audited_cells import answer_of, audit_of, cell_of, eosinophils, image_sha256, passed_audit, plan_of
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import client_of

@@ -13,9 +13,9 @@ import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
-from orchestrator.cli import app
+from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.differential_document import write_differential
+from orchestrator.edge.rest.differential_document import write_differential
 from orchestrator.emulator.examples import examples
 from tests.dicom_files import PATIENT, native_file
 from tests.orthanc import PASSWORD, USER, running_orthanc

@@ -16,21 +16,21 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from orchestrator import errors
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.bootstrap.specimens import order_limits
 from orchestrator.domain import DISCLAIMER, Prediction, Question
-from orchestrator.edge.access_rules import AccessRules
-from orchestrator.edge.differential_schemas import DecisionBody
-from orchestrator.edge.differentials_api import EventStream
+from orchestrator.edge.access.rules import AccessRules
+from orchestrator.edge.access.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.endpoint import Endpoint
+from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.orders import OrderLimits
-from orchestrator.edge.security import API_KEY_PREFIX, ROLES, Authenticator, Principal
+from orchestrator.edge.rest.differential_schemas import DecisionBody
+from orchestrator.edge.rest.differentials_api import EventStream
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
 from orchestrator.specimen import CELL_LABELS
-from orchestrator.specimen_wiring import order_limits
 from orchestrator.store.base import Store
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import client_of
@@ -323,7 +323,7 @@ async def test_what_does_not_exist_is_not_found(client, method, rest):
     assert_problem(await client.request(method, f"{PATH}/nowhere{rest}"), 404, "unknown-differential")
 
 
-# What persons do
+# What people do
 
 
 async def test_a_decision_changes_the_differential_and_can_be_taken_back(client, cells):

@@ -14,19 +14,19 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
+from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.http_api import create_app
+from orchestrator.edge.http.problems import MEDIA_TYPE
+from orchestrator.edge.http_app import create_app
 from orchestrator.edge.orders import OrderLimits
-from orchestrator.edge.problems import MEDIA_TYPE
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.errors import Overloaded
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.batching import Batcher
 from orchestrator.settings import Settings
 from orchestrator.views import stacked
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.multipart_forms import CONTENT_TYPE, form, part
@@ -328,7 +328,8 @@ async def test_past_saturation_the_answers_keep_coming_and_the_others_are_refuse
 SERVE_A_FAKE = """
 import asyncio
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services, serve
+from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.process import serve
 from tests.fakes.model_server import FakeModelServer
 
 class Slow(FakeModelServer):

@@ -16,12 +16,12 @@ from orchestrator.client import (
     Connection,
     StreamResult,
 )
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_rules import AccessRules
-from orchestrator.edge.grpc_server import GrpcOptions
-from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal
+from orchestrator.edge.access.rules import AccessRules
+from orchestrator.edge.access.security import API_KEY_PREFIX, Authenticator, Principal
+from orchestrator.edge.grpc.server import GrpcOptions
 from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge

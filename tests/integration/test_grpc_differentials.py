@@ -9,18 +9,18 @@ import grpc
 import httpx2
 import pytest
 
+from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.client import AnalyzerError, AsyncClient, Client, Connection, Differential, SpecimenOrder
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.http_api import create_app
+from orchestrator.edge.http_app import create_app
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
-from orchestrator.specimen_wiring import build_specimens
-from orchestrator.wiring import build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer

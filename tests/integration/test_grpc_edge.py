@@ -15,23 +15,23 @@ from grpc_status import rpc_status
 from prometheus_client import REGISTRY, generate_latest
 
 from orchestrator import __version__
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.access_rules import AccessRules
+from orchestrator.edge.access.rate_limits import RateLimits
+from orchestrator.edge.access.rules import AccessRules
+from orchestrator.edge.access.security import API_KEY_PREFIX, Authenticator, Principal, Unauthenticated
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.grpc_server import GrpcOptions
-from orchestrator.edge.grpc_service import GrpcService
-from orchestrator.edge.grpc_stream import StreamLimits
-from orchestrator.edge.http_api import create_app
+from orchestrator.edge.grpc.server import GrpcOptions
+from orchestrator.edge.grpc.service import GrpcService
+from orchestrator.edge.grpc.stream import StreamLimits
+from orchestrator.edge.http_app import create_app
 from orchestrator.edge.orders import OrderLimits
-from orchestrator.edge.rate_limits import RateLimits
 from orchestrator.edge.request_frame import Deadlines
-from orchestrator.edge.security import API_KEY_PREFIX, Authenticator, Principal, Unauthenticated
 from orchestrator.errors import ModelServerTimeout
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.observability.tracing import exported_traces
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import ImageSettings, Settings
-from orchestrator.tracing import exported_traces
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.otlp_collector import OtlpCollector, attributes, tree
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -269,7 +269,7 @@ async def test_the_callers_deadline_is_what_the_model_server_sees(cell):
 
     class Noting(FakeModelServer):
         async def explain(self, views):
-            from orchestrator.deadline import remaining_s
+            from orchestrator.common.deadline import remaining_s
 
             seen.append(remaining_s())
             return await super().explain(views)

@@ -10,14 +10,14 @@ from pathlib import Path
 import cv2
 import pytest
 
+from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import DifferentialSettings, Settings
 from orchestrator.specimen import CELL_LABELS
-from orchestrator.specimen_wiring import build_specimens
-from orchestrator.wiring import build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.grpc_edge import grpc_edge
@@ -59,7 +59,7 @@ def cpp_program(project_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
         pytest.skip("no grpc++ or protobuf for C++: apt-get install libgrpc++-dev libprotobuf-dev")
     protoc = run(
         "protoc",
-        f"--proto_path={project_root / CLIENT / 'protos'}",
+        f"--proto_path={project_root / 'orchestrator/protos'}",
         "--cpp_out=.",
         "--grpc_out=.",
         f"--plugin=protoc-gen-grpc={tools['grpc_cpp_plugin']}",

@@ -14,15 +14,16 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from orchestrator.bootstrap.grpc_edge import grpc_options
+from orchestrator.bootstrap.process import serve
+from orchestrator.bootstrap.services import build_services
 from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.edge.grpc_health import REMEMBER_S
-from orchestrator.edge.grpc_server import GrpcOptions
-from orchestrator.edge.grpc_tls import GrpcTls
+from orchestrator.edge.grpc.health import REMEMBER_S
+from orchestrator.edge.grpc.server import GrpcOptions
+from orchestrator.edge.tls.grpc import GrpcTls
 from orchestrator.errors import ConfigurationError, ModelServerUnavailable
-from orchestrator.grpc_wiring import grpc_options
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import GrpcSettings, GrpcTlsSettings, HttpSettings, ImageSettings, Settings
-from orchestrator.wiring import build_services, serve
 from tests.certificates import issued
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer

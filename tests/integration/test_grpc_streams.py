@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.grpc_server import GrpcOptions
-from orchestrator.edge.grpc_stream import StreamLimits
+from orchestrator.edge.grpc.server import GrpcOptions
+from orchestrator.edge.grpc.stream import StreamLimits
 from orchestrator.edge.request_frame import Deadlines
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.protos.wbc.v1 import wbc_pb2_grpc
 from tests.fakes.long_line import long_line
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -212,7 +212,7 @@ async def test_who_cancels_takes_all_his_images_with_him(cell):
         await becomes(lambda: model_server.running == 3)
         call.cancel()
         await becomes(lambda: model_server.cancelled == 3 and edge.admission.in_flight == 0)
-        # And his place among the streams is free again.
+        # And their place among the streams is free again.
         model_server.gate.set()
         for _ in range(3):
             assert len(await rest_of(edge.stub.AnalyzeStream(iter([image("a", cell)])))) == 1

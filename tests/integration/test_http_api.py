@@ -16,14 +16,14 @@ import pytest
 from numpy.typing import NDArray
 
 from orchestrator import __version__, errors
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.domain import DISCLAIMER, Prediction, Question
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.http_api import create_app
-from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.edge.http.problems import MEDIA_TYPE
+from orchestrator.edge.http_app import create_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import ImageSettings, Settings
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import asking, client_of
 from tests.malformed_images import malformed_images

@@ -12,8 +12,9 @@ import httpx2
 import pydicom
 import pytest
 
-from orchestrator.edge.dicom_api import MOST_ASKED, DicomApi
-from orchestrator.edge.problems import MEDIA_TYPE
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.edge.http.problems import MEDIA_TYPE
+from orchestrator.edge.rest.dicom_api import MOST_ASKED, DicomApi
 from orchestrator.emulator.examples import examples
 from orchestrator.errors import Overloaded, UnknownDifferential
 from orchestrator.interop import fhir_check, hl7v2_check
@@ -21,7 +22,6 @@ from orchestrator.interop.hl7v2_text import at, read
 from orchestrator.interop.site import DEFAULT_SITE
 from orchestrator.settings import Settings
 from orchestrator.specimen import Differential
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 
@@ -154,8 +154,8 @@ async def test_more_reports_at_once_than_can_soon_be_written_are_refused():
 
 def test_neither_the_service_nor_its_command_line_loads_the_libraries_of_dicom():
     program = (
-        "import sys, orchestrator.cli; from orchestrator.settings import Settings; "
-        "from orchestrator.wiring import build_app; build_app(Settings()); "
+        "import sys, orchestrator.commands.cli; from orchestrator.settings import Settings; "
+        "from orchestrator.bootstrap.services import build_app; build_app(Settings()); "
         "print(*{'pydicom', 'highdicom'} & set(sys.modules))"
     )
     done = subprocess.run(

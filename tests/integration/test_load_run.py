@@ -9,8 +9,8 @@ import uvicorn
 
 from loadtests.load import main
 from loadtests.objective import is_met, judge, read_objective, read_statistics
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_app, build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.running_service import free_port
 

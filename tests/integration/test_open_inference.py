@@ -16,14 +16,14 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from orchestrator import errors
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.domain import DISCLAIMER, Prediction, Question, ViewBatch
+from orchestrator.edge.access.api_keys import KeyRing
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.api_keys import KeyRing
-from orchestrator.edge.http_api import create_app
+from orchestrator.edge.http_app import create_app
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import SecuritySettings, Settings
-from orchestrator.wiring import build_app, build_services
 from tests import open_inference_documents as documents
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer

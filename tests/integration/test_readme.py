@@ -6,8 +6,8 @@ import re
 import httpx2
 import pytest
 
+from orchestrator.bootstrap.services import build_app
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_app
 
 
 @pytest.fixture(scope="module")

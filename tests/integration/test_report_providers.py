@@ -12,11 +12,11 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from werkzeug import Response
 
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.bootstrap.report_writers import build_report_writers
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.facts import facts_of
 from orchestrator.report.grounding import faults
-from orchestrator.report_wiring import build_report_writers
 from orchestrator.settings import Settings, WriterSettings, WritersSettings
 from tests.fakes.report_provider import (
     COMPLETION_TOKENS,

@@ -12,15 +12,15 @@ import pytest
 from starlette.types import ASGIApp
 
 from orchestrator.analyse import AnalysisOptions, analyse, with_report
+from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import DISCLAIMER, Report, ReportRequest
 from orchestrator.edge.admission import Admission
-from orchestrator.edge.http_api import create_app
+from orchestrator.edge.http_app import create_app
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.fallback_writer import FallbackWriter, Provider
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_writer import ScriptedWriter
 from tests.report_requests import finding, focus, request

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.uploads import FORM_OVERHEAD_BYTES
+from orchestrator.edge.http.uploads import FORM_OVERHEAD_BYTES
 from tests.multipart_forms import CONTENT_TYPE, part
 from tests.running_service import PROJECT_ROOT, RunningService, free_port, running_service
 
@@ -19,7 +19,8 @@ SERVE_A_FAKE = """
 import asyncio
 from orchestrator.errors import ContractViolation
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services, serve
+from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.process import serve
 from tests.fakes.model_server import FakeModelServer
 
 class Slow(FakeModelServer):

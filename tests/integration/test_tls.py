@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from orchestrator.edge.tls import ServerTls, server_context
+from orchestrator.edge.tls.http import ServerTls, server_context
 from orchestrator.errors import ConfigurationError
 from tests.certificates import issued
 from tests.integration.test_serving_process import fake_service

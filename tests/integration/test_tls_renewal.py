@@ -12,9 +12,9 @@ import httpx2
 import pytest
 
 from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
-from orchestrator.edge.grpc_server import GrpcOptions
-from orchestrator.edge.grpc_tls import GrpcTls, server_credentials
-from orchestrator.edge.tls import ServerTls, renewed_context
+from orchestrator.edge.grpc.server import GrpcOptions
+from orchestrator.edge.tls.grpc import GrpcTls, server_credentials
+from orchestrator.edge.tls.http import ServerTls, renewed_context
 from orchestrator.errors import ConfigurationError
 from tests.certificates import Issued, issued
 from tests.fakes.model_server import FakeModelServer
@@ -106,7 +106,7 @@ def test_the_running_service_shows_a_renewed_certificate_and_keeps_the_old_one_w
             assert model_over_grpc(grpc_port, second.files[0]) == "wbc"
             assert refused(second) == {f'wbc_tls_files_refused{{edge="{e}"}} 0.0' for e in ("http", "grpc")}
             before.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert before.recv(100).startswith(b"HTTP/1.1 200")  # nobody has lost his connection
+            assert before.recv(100).startswith(b"HTTP/1.1 200")  # nobody has lost their connection
 
         volume.put(third.files[0], second.files[1])  # a key of another certificate
         both_refuse = {f'wbc_tls_files_refused{{edge="{e}"}} 1.0' for e in ("http", "grpc")}

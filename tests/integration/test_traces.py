@@ -11,13 +11,13 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from orchestrator.analyse import Services
-from orchestrator.edge.http_api import create_app, running
+from orchestrator.bootstrap.services import build_services
+from orchestrator.edge.http_app import create_app, running
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.failover import FailoverModelServer
 from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+from orchestrator.observability.tracing import current_trace_id, exported_traces
 from orchestrator.settings import ImageSettings, Settings
-from orchestrator.tracing import current_trace_id, exported_traces
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.otlp_collector import OtlpCollector, Tree, attributes, tree
 from tests.fakes.pixel_serving import PixelServing, handlers
@@ -236,7 +236,7 @@ async def test_exemplars_name_the_trace_or_else_the_request(serving, cell):
 def test_without_a_collector_nothing_of_the_sdk_is_imported():
     """FastAPI itself imports the interface of OpenTelemetry; what costs time and memory is behind it."""
     code = (
-        "import sys, orchestrator.wiring as w, orchestrator.settings as s\n"
+        "import sys, orchestrator.bootstrap.services as w, orchestrator.settings as s\n"
         "w.build_app(s.Settings())\n"
         "w.tf_serving_model_server(s.Settings(), 'localhost:1')\n"
         "print([m for m in sys.modules if m.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))])"
@@ -250,7 +250,7 @@ def test_without_a_collector_nothing_of_the_sdk_is_imported():
 def test_a_collector_that_is_gone_holds_the_end_up_for_seconds_alone():
     import time
 
-    from orchestrator.tracing import request_span, span
+    from orchestrator.observability.tracing import request_span, span
 
     begun_s = time.monotonic()
     endpoint = f"http://127.0.0.1:{free_port()}"

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.client.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.client.protos.wbc.v1 import wbc_pb2_grpc
+from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.domain import Prediction, Question, Report, ReportRequest
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.protos.wbc.v1 import wbc_pb2_grpc
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.settings import Settings
 from orchestrator.views import rows_of
-from orchestrator.wiring import build_app, build_services
 from tests.dicom_files import PATIENT, native_file
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.otlp_collector import OtlpCollector
@@ -27,12 +27,13 @@ from tests.integration.test_serving_process import fake_service
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.running_service import RunningService, free_port, running_service
 
-MARKER = PATIENT  # so that DICOM files name him, too
+MARKER = PATIENT  # so that DICOM files name them, too
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 FAILS_WITHOUT_HEATMAP = """
 import logging
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services, serve
+from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.process import serve
 from tests.fakes.model_server import FakeModelServer
 
 class FailsWithoutHeatmap(FakeModelServer):
@@ -247,7 +248,7 @@ def test_every_line_is_json_and_names_its_request(told):
     assert rest
     for line in rest:
         assert {"time", "level", "logger", "message"} <= set(line)
-        if line["logger"] in ("orchestrator.requests", "orchestrator.edge.problems"):
+        if line["logger"] in ("orchestrator.requests", "orchestrator.edge.http.problems"):
             assert line["request_id"]
     assert [line for line in rest if line.get("request_id") == "run-17"]
     messages = [line["message"] for line in rest]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.commands.differential import count_files
 from orchestrator.device_state import NoAudits
-from orchestrator.differential import DifferentialRules
-from orchestrator.differential_command import count_files
 from orchestrator.domain import ModelIdentity, ReviewReason
 from orchestrator.profiles import Profile, load_profiles
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.specimen import ReleasedErrors, SpecimenCell, SpecimenOrder
+from orchestrator.specimens.differential import DifferentialRules
 from orchestrator.vision.decode import DecodeLimits
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import cell_file

@@ -123,12 +123,16 @@ def _imported_top_levels(folder: Path) -> Iterator[tuple[str, Path]]:
 class TestOrchestrator:
     def test_it_starts_without_tensorflow_and_without_training(self, project_root: Path) -> None:
         listing = _run(
-            [sys.executable, "-c", "import sys, orchestrator.wiring, orchestrator.cli; print(*sys.modules)"],
+            [
+                sys.executable,
+                "-c",
+                "import sys, orchestrator.commands.cli; print(*sys.modules)",
+            ],
             cwd=project_root,
         )
         assert listing.returncode == 0, listing.stderr
         modules = listing.stdout.split()
-        assert "orchestrator.wiring" in modules
+        assert "orchestrator.bootstrap.services" in modules
         assert {module.split(".")[0] for module in modules} & TRAINING_FRAMEWORKS == set()
 
     def test_whatever_it_imports_is_a_requirement_of_production(self, project_root: Path) -> None:
@@ -136,7 +140,7 @@ class TestOrchestrator:
         providers = packages_distributions()
         checked = set()
         for module, path in _imported_top_levels(project_root / "orchestrator"):
-            if module in sys.stdlib_module_names or module == "orchestrator":
+            if module in sys.stdlib_module_names or module in ("orchestrator", "wbc_client"):
                 continue
             distributions = {canonicalize_name(name) for name in providers.get(module, [])}
             assert distributions & pinned, f"{path.name} imports {module}, which runtime.txt does not install"
@@ -259,14 +263,14 @@ FORBIDDEN_IMPORTS = [
     ("orchestrator.vision.decode", "fastapi"),
     ("orchestrator.vision.tta", "orchestrator.routing"),
     ("orchestrator.routing", "prometheus_client"),
-    ("orchestrator.routing", "orchestrator.telemetry"),
+    ("orchestrator.routing", "orchestrator.observability.metrics"),
     ("orchestrator.model_contract", "grpc"),
     ("orchestrator.model_contract", "openvino"),
     ("orchestrator.domain", "orchestrator.settings"),
     ("orchestrator.errors", "orchestrator.domain"),
-    ("orchestrator.analyse", "orchestrator.wiring"),
+    ("orchestrator.analyse", "orchestrator.bootstrap.services"),
     ("orchestrator.analyse", "tensorflow"),
-    ("orchestrator.cli", "training.cli"),
+    ("orchestrator.commands.cli", "training.cli"),
     ("training.datasets", "orchestrator.analyse"),
     ("training.datasets", "orchestrator.model_server.base"),
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from orchestrator.device_audit import Audit, AuditCell, AuditFile
+from orchestrator.device_audits.audit import Audit, AuditCell, AuditFile
 from tests.audited_cells import answer_of, cell_of, plan_of
 from tests.e2e.page.conftest import LOOKS, choose, kept, violations
 from tests.running_service import RunningService, running_service

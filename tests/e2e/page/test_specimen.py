@@ -45,7 +45,7 @@ def counted(page: Page) -> dict[str, int]:
 @pytest.fixture
 def hundred(cells: list[Path]) -> list[Path]:
     """102 cells; three are the sample of the page that goes to review."""
-    doubtful = PROJECT_ROOT / "orchestrator" / "edge" / "web" / "samples" / "lymphocyte.jpg"
+    doubtful = PROJECT_ROOT / "orchestrator" / "edge" / "web" / "static" / "samples" / "lymphocyte.jpg"
     return [cells[number % len(cells)] for number in range(99)] + [doubtful] * 3
 
 
@@ -329,7 +329,14 @@ def guarded(browser: Browser, tmp_path: Path) -> Iterator[tuple[Page, str]]:
         "WBC_STORE__URL": f"sqlite:///{tmp_path}/wbc.db",
         "WBC_STORE__KEEP_IMAGES": "true",
     }
-    command = [sys.executable, "-c", "from orchestrator.cli import main; main()", "keys", "create", "lab"]
+    command = [
+        sys.executable,
+        "-c",
+        "from orchestrator.commands.cli import main; main()",
+        "keys",
+        "create",
+        "lab",
+    ]
     for role in ("analyse", "review", "sign", "admin"):
         command += ["--role", role]
     made = subprocess.run(

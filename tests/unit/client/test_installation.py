@@ -12,11 +12,12 @@ HEAVY = ("cv2", "fastapi", "numpy", "openvino", "orchestrator", "PIL", "pydantic
 
 @pytest.fixture(scope="module")
 def source(project_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the client's folder as a clone has it."""
-    folder = tmp_path_factory.mktemp("source") / "client"
+    """A copy of the client's folder, and of the messages beside it, as a clone has them."""
+    clone = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
-    shutil.copytree(project_root / "orchestrator" / "client", folder, ignore=ignored)
-    return folder
+    for folder in ("client", "protos"):
+        shutil.copytree(project_root / "orchestrator" / folder, clone / folder, ignore=ignored)
+    return clone / "client"
 
 
 def content(folder: Path) -> dict[Path, bytes]:
@@ -27,7 +28,7 @@ def content(folder: Path) -> dict[Path, bytes]:
 def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the distribution alone, as pip puts it there; nothing is left behind in the source."""
     target = tmp_path_factory.mktemp("target")
-    before = content(source)
+    before = content(source.parent)
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--target", str(target)]
     pip = [
         sys.executable,
@@ -41,7 +42,7 @@ def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     run = subprocess.run(pip, timeout=120, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert content(source) == before
+    assert content(source.parent) == before
     return target
 
 

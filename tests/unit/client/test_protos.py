@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-PROTOS = Path("orchestrator") / "client" / "protos"
+PROTOS = Path("orchestrator") / "protos"
 SOURCE = Path("wbc") / "v1" / "wbc.proto"
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from orchestrator.edge.security import refuse_open_address
+from orchestrator.edge.access.security import refuse_open_address
 from orchestrator.settings import Settings
 from tests.unit.deployment import serving_flags
 from tests.unit.deployment.manifests import (

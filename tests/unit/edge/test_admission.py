@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.edge.admission import Admission, counted
 from orchestrator.errors import Overloaded, UndecodableImage
 
@@ -201,7 +201,7 @@ async def test_who_gives_up_while_he_waits_leaves_his_turn_to_the_next():
 
 @pytest.mark.parametrize("steps", range(6))
 async def test_no_place_is_lost_whenever_somebody_gives_up(steps: int):
-    """Whatever comes first, his turn or his leaving: afterwards there are as many places as before."""
+    """Whatever comes first, their turn or their leaving: afterwards there are as many places as before."""
     before = in_flight()
     admission = Admission(2, max_waiting=8)
     analyses = Analyses(admission)

@@ -3,14 +3,14 @@ import asyncio
 import pytest
 
 from orchestrator.analyse import AnalysisOptions
-from orchestrator.deadline import remaining_s
+from orchestrator.bootstrap.services import build_services
+from orchestrator.common.deadline import remaining_s
 from orchestrator.edge.admission import Admission, Places
-from orchestrator.edge.grpc_messages import fields_of
+from orchestrator.edge.grpc.messages import fields_of
 from orchestrator.edge.orders import order_of
 from orchestrator.edge.request_frame import RequestFrame
 from orchestrator.errors import DeadlineExceeded, InvalidParameter, Overloaded, UnknownProfile
 from orchestrator.settings import Settings
-from orchestrator.wiring import build_services
 from tests.fakes.model_server import FakeModelServer
 
 SERVICES = build_services(Settings(), model_server=FakeModelServer())

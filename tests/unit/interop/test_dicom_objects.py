@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.dicom_check import checked_object
 from orchestrator.errors import MalformedMessage
-from orchestrator.interop.dicom import DicomObject, belonging_of, derived_uid, new_belonging, quiet
+from orchestrator.interop.dicom import DicomObject, derived_uid, new_belonging, quiet, study_of
 from orchestrator.interop.site import NO_CONTEXT, Site
 from orchestrator.model_contract import CLASS_NAMES
 from tests.dicom_files import PATIENT, described, native_file, written
@@ -32,13 +32,13 @@ PNG = image_file(CELL)
 
 @pytest.fixture
 async def of_dicom() -> CellObjects:
-    return await cell_objects(DICOM, belonging_of(DICOM))
+    return await cell_objects(DICOM, study_of(DICOM))
 
 
 @pytest.fixture
 async def of_a_photograph() -> CellObjects:
-    belonging = new_belonging(derived_uid("study", "S-1"), NO_CONTEXT, specimen="S-1")
-    return await cell_objects(PNG, belonging)
+    study = new_belonging(derived_uid("study", "S-1"), NO_CONTEXT, specimen="S-1")
+    return await cell_objects(PNG, study)
 
 
 def faults(one: DicomObject, folder: Path) -> list[str]:
@@ -94,21 +94,21 @@ async def test_the_picture_names_its_source(of_dicom, of_a_photograph):
 
 async def test_a_picture_of_an_image_with_losses_says_so():
     said = [
-        read((await cell_objects(DICOM, belonging_of(DICOM), is_lossy=is_lossy)).overlay)
+        read((await cell_objects(DICOM, study_of(DICOM), is_lossy=is_lossy)).overlay)
         for is_lossy in (True, False)
     ]
     assert [image.get("LossyImageCompression") for image in said] == ["01", None]
 
 
 def test_losses_of_long_ago_are_remembered():
-    assert belonging_of(native_file(CELL, LossyImageCompression="01")).was_lossy
-    assert not belonging_of(DICOM).was_lossy
+    assert study_of(native_file(CELL, LossyImageCompression="01")).was_lossy
+    assert not study_of(DICOM).was_lossy
 
 
 def test_a_name_in_the_characters_of_its_source_stays_the_same_name():
     turkish = native_file(CELL, SpecificCharacterSet="ISO_IR 148", PatientName="Çelik^Ayşe Şule")
     assert "Çelik".encode() not in turkish
-    study = belonging_of(turkish).study
+    study = study_of(turkish).study
     assert (study.PatientName.family_name, study.PatientName.given_name) == ("Çelik", "Ayşe Şule")
     assert study.SpecificCharacterSet == "ISO_IR 192"
 
@@ -150,17 +150,17 @@ async def test_nobody_signs_a_single_cell(of_dicom):
 
 
 async def test_the_same_result_gives_the_same_objects_another_study_others(of_dicom):
-    again = await cell_objects(DICOM, belonging_of(DICOM))
+    again = await cell_objects(DICOM, study_of(DICOM))
     assert again.overlay == of_dicom.overlay
     assert again.report == of_dicom.report
-    later = await cell_objects(DICOM, belonging_of(DICOM), MOMENT + timedelta(days=1))
+    later = await cell_objects(DICOM, study_of(DICOM), MOMENT + timedelta(days=1))
     assert later.report.sop_instance_uid == of_dicom.report.sop_instance_uid
     site = Site(snomed={"Neutrophil": "30630007"})
-    in_other_codes = await cell_objects(DICOM, belonging_of(DICOM), site=site)
+    in_other_codes = await cell_objects(DICOM, study_of(DICOM), site=site)
     assert in_other_codes.overlay == of_dicom.overlay
     assert in_other_codes.report.sop_instance_uid != of_dicom.report.sop_instance_uid
     moved = native_file(CELL, StudyInstanceUID="2.25.77")
-    elsewhere = await cell_objects(moved, belonging_of(moved))
+    elsewhere = await cell_objects(moved, study_of(moved))
     assert elsewhere.overlay.sop_instance_uid != of_dicom.overlay.sop_instance_uid
     assert elsewhere.report.sop_instance_uid != of_dicom.report.sop_instance_uid
 
@@ -201,7 +201,7 @@ async def test_no_object_has_a_fault_that_dciodvfy_finds(of_dicom, of_a_photogra
 async def test_what_a_careless_source_holds_makes_no_broken_object(changes, tmp_path):
     with quiet():
         payload = native_file(CELL, **changes)
-    made = await cell_objects(payload, belonging_of(payload))
+    made = await cell_objects(payload, study_of(payload))
     for one in (made.overlay, made.report):
         assert checked_object(one.data).problems == ()
         dataset = read(one)
@@ -223,13 +223,13 @@ def test_a_source_without_valid_identifiers_is_refused_by_their_names(changes, n
     with quiet():
         payload = written(described(**changes))
     with pytest.raises(MalformedMessage, match=names):
-        belonging_of(payload)
+        study_of(payload)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\0" * 128 + b"DICM" + b"\1" * 40], ids=["nothing", "no elements"])
 def test_what_is_no_dicom_file_is_refused(payload):
     with pytest.raises(MalformedMessage):
-        belonging_of(payload)
+        study_of(payload)
 
 
 @given(st.data())
@@ -238,7 +238,7 @@ def test_a_damaged_header_gives_a_belonging_or_is_refused(data):
     for _ in range(data.draw(st.integers(1, 5))):
         payload[data.draw(st.integers(132, len(payload) - 1))] = data.draw(st.integers(0, 255))
     try:
-        belonging = belonging_of(bytes(payload))
+        study = study_of(bytes(payload))
     except MalformedMessage:
         return
-    assert re.fullmatch(r"[0-9.]{3,64}", belonging.study_uid)
+    assert re.fullmatch(r"[0-9.]{3,64}", study.study_uid)

@@ -15,7 +15,7 @@ from orchestrator.errors import MalformedMessage, PeerRefused, PeerUnavailable
 from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_check import own_problems
 from orchestrator.interop.hl7v2_text import read
-from orchestrator.interop.mllp import MllpClient, Patience, client_tls
+from orchestrator.interop.mllp import MllpClient, RetryPolicy, client_tls
 from orchestrator.interop.mllp_frames import frame
 from orchestrator.interop.mllp_listener import ListenerLimits, MllpListener
 from tests.waiting import LONGEST_S, becomes, time_passes
@@ -45,8 +45,8 @@ class Waits:
 
 
 def client(port: int, *, attempts: int = 3, wait_s: float = 0.3, waits: Waits | None = None) -> MllpClient:
-    patience = Patience(connect_s=2, acknowledgement_s=wait_s, attempts=attempts)
-    return MllpClient("127.0.0.1", port, patience=patience, sleep=waits or Waits())
+    patience = RetryPolicy(connect_s=2, acknowledgement_s=wait_s, attempts=attempts)
+    return MllpClient("127.0.0.1", port, retries=patience, sleep=waits or Waits())
 
 
 @asynccontextmanager
@@ -303,11 +303,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 async def test_tls_protects_the_line_and_a_stranger_is_not_trusted(certificate):
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server_side.load_cert_chain(*certificate)
-    patience = Patience(connect_s=2, acknowledgement_s=2, attempts=1)
+    patience = RetryPolicy(connect_s=2, acknowledgement_s=2, attempts=1)
     async with MllpListener(lis_that(), tls=server_side) as listener:
         knows = client_tls(certificate[0])
-        async with MllpClient("127.0.0.1", listener.port, tls=knows, patience=patience) as sender:
+        async with MllpClient("127.0.0.1", listener.port, tls=knows, retries=patience) as sender:
             assert (await sender.send(ORU)).code == "AA"
-        stranger = MllpClient("127.0.0.1", listener.port, tls=client_tls(), patience=patience)
+        stranger = MllpClient("127.0.0.1", listener.port, tls=client_tls(), retries=patience)
         with pytest.raises(PeerUnavailable, match="TLS failed"):
             await stranger.send(ORU)

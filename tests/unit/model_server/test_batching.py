@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import numpy as np
 import pytest
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.domain import ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import ModelServerError, ModelServerTimeout, ModelServerUnavailable, Overloaded
 from orchestrator.model_server.batching import Batcher

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from orchestrator.deadline import deadline, remaining_s
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import Prediction, Question, ViewBatch
 from orchestrator.errors import (
     ContractViolation,

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.deadline import deadline
+from orchestrator.common.deadline import deadline
 from orchestrator.model_server.retry import Backoff, RetryBudget, Retrying
 
 

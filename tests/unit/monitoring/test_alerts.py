@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.edge import problems
+from orchestrator.errors import INTERNAL, kinds
 from tests.unit.monitoring.rule_files import RULES, RUNBOOKS, alerts, metrics_of, recorded, rules
 
 PROMTOOL = shutil.which("promtool")
@@ -73,8 +73,8 @@ def test_a_runbook_says_what_it_means_where_to_look_and_what_to_do(path):
 
 def test_the_failures_that_spend_the_budget_are_those_of_the_service():
     # 501 says how the service is set up, and no request of one that keeps nothing fails for it.
-    of_the_service = {kind.name for kind in problems.kinds() if kind.status >= 500 and kind.status != 501} | {
-        problems.kind_of(RuntimeError()).name
+    of_the_service = {kind.name for kind in kinds() if kind.status >= 500 and kind.status != 501} | {
+        INTERNAL.name
     }
     found = {
         outcomes

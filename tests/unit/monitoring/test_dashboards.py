@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-import orchestrator.telemetry  # noqa: F401 (registers the metrics)
+import orchestrator.observability.metrics  # noqa: F401 (registers the metrics)
 from tests.fakes.serving_metrics import NAMES as SERVING_NAMES
 from tests.unit.monitoring.rule_files import (
     DASHBOARDS,

@@ -1,4 +1,4 @@
-"""Patience, plateaus and bests, as data that outlives a kill."""
+"""RetryPolicy, plateaus and bests, as data that outlives a kill."""
 
 import json
 

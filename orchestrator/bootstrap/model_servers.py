@@ -1,0 +1,130 @@
+"""Assembles from the settings what answers for the network, with all that is wrapped around it."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import MODEL_NAME
+from orchestrator.model_server.base import ModelServer
+from orchestrator.model_server.canary import CanaryModelServer
+from orchestrator.model_server.failover import FailoverModelServer
+from orchestrator.model_server.late_start import LateModelServer
+from orchestrator.model_server.shadow import ShadowModelServer
+from orchestrator.observability.metrics import ModelServerMetrics, TfServingMetrics
+from orchestrator.observability.request_context import current_request_id
+from orchestrator.settings import CanarySettings, Settings, ShadowSettings
+
+if TYPE_CHECKING:
+    pass
+
+
+def build_model_server(settings: Settings) -> ModelServer:
+    """What answers, with all that is wrapped around it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the settings do not go together.
+    """
+    single = single_model_servers(settings)
+    server = single["model"]
+    if "failover" in single:
+        server = FailoverModelServer(
+            LateModelServer(server), single["failover"], primary_share=settings.failover.primary_share
+        )
+    if "canary" in single:
+        server = CanaryModelServer(
+            server,
+            LateModelServer(single["canary"]),
+            share=settings.canary.share,
+            request_name=current_request_id,
+        )
+    if "shadow" in single:
+        server = ShadowModelServer(
+            server,
+            LateModelServer(single["shadow"]),
+            max_pending=settings.shadow.max_pending,
+            timeout_s=settings.shadow.timeout_s,
+        )
+    return server
+
+
+def single_model_servers(settings: Settings) -> dict[str, ModelServer]:
+    """Every model server that the settings name, by its part, with nothing wrapped around it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the settings do not go together.
+    """
+    servers = {"model": one_model_server(settings)}
+    if settings.failover.enabled:
+        if settings.tf_serving.target is None:
+            raise ConfigurationError("WBC_FAILOVER__ENABLED: expected WBC_TF_SERVING__TARGET with it")
+        servers["failover"] = embedded_model_server(settings)
+    if settings.canary.share:
+        servers["canary"] = one_model_server(_with_version(settings, settings.canary), "canary")
+    if settings.shadow.is_named:
+        servers["shadow"] = one_model_server(_with_version(settings, settings.shadow), "shadow")
+    return servers
+
+
+def one_model_server(settings: Settings, role: str = "") -> ModelServer:
+    """TensorFlow Serving where its target is set, else the model server inside this process."""
+    if settings.tf_serving.target is None:
+        if settings.tf_serving.version_label is not None:
+            raise ConfigurationError(
+                "a version_label is known to TensorFlow Serving only, and no target is set"
+            )
+        return embedded_model_server(settings, role)
+    return tf_serving_model_server(settings, settings.tf_serving.target, role)
+
+
+def _with_version(settings: Settings, other: CanarySettings | ShadowSettings) -> Settings:
+    named = other.version is not None or other.version_label is not None
+    tf_serving = settings.tf_serving.model_copy(
+        update={
+            "target": other.target or settings.tf_serving.target,
+            "version": other.version if named else settings.tf_serving.version,
+            "version_label": other.version_label if named else settings.tf_serving.version_label,
+        }
+    )
+    version = other.version or settings.model_version
+    return settings.model_copy(update={"tf_serving": tf_serving, "model_version": version})
+
+
+def tf_serving_model_server(settings: Settings, target: str, role: str = "") -> ModelServer:
+    """The client of the TensorFlow Serving at ``target``."""
+    # Here and below: gRPC and OpenVINO each cost memory and time, and a process needs one of them.
+    from orchestrator.model_server.grpc_channel import TlsFiles
+    from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+
+    chosen = settings.tf_serving
+    version = settings.model_version if chosen.version is None else chosen.version
+    files = TlsFiles(chosen.ca_file, chosen.client_certificate_file, chosen.client_key_file)
+    options = TfServingOptions(
+        target,
+        version=version if chosen.version_label is None else None,
+        version_label=chosen.version_label,
+        tls=files if chosen.tls else None,
+        timeout_s=chosen.timeout_s,
+        start_timeout_s=chosen.start_timeout_s,
+        keepalive_s=chosen.keepalive_s,
+        max_attempts=chosen.max_attempts,
+        retry_share=chosen.retry_share,
+        retry_reserve=chosen.retry_reserve,
+        hedge_after_s=None if chosen.hedge_after_ms is None else chosen.hedge_after_ms / 1000,
+        breaker_min_calls=chosen.breaker_min_calls,
+        breaker_open_s=chosen.breaker_open_s,
+    )
+    observer = TfServingMetrics(f"tf_serving_{role}" if role else "tf_serving", answers=role != "shadow")
+    return TfServingModelServer(options, observer=observer)
+
+
+def embedded_model_server(settings: Settings, role: str = "") -> ModelServer:
+    """The model server inside this process."""
+    from orchestrator.model_server.embedded import EmbeddedModelServer
+
+    embedded = settings.embedded
+    return EmbeddedModelServer(
+        settings.model_repository / MODEL_NAME,
+        version=settings.model_version,
+        precision=embedded.precision,
+        threads=embedded.threads,
+        cache_dir=embedded.cache_dir,
+        max_queue_rows=embedded.max_queue_rows,
+        observer=None if role else ModelServerMetrics(),  # one queue has one length
+    )

@@ -1,0 +1,55 @@
+"""Assembles the work on specimens from the settings."""
+
+from orchestrator.analyse import Services
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.draining import Draining
+from orchestrator.edge.orders import OrderLimits
+from orchestrator.settings import DifferentialSettings
+from orchestrator.specimens.differential import DifferentialRules, class_shares_of
+from orchestrator.specimens.reference_ranges import ADULTS, load_reference_ranges
+from orchestrator.specimens.runner import SpecimenRunner
+from orchestrator.specimens.service import Specimens
+from orchestrator.store.base import Store
+
+
+def differential_rules(settings: DifferentialSettings, services: Services) -> DifferentialRules:
+    """The site's rules.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where its reference ranges are wrong.
+    """
+    path = settings.reference_ranges
+    return DifferentialRules(
+        min_cells=settings.min_cells,
+        reference=ADULTS if path is None else load_reference_ranges(path),
+        class_shares=class_shares_of(services.profiles, settings.training_prior),
+    )
+
+
+def order_limits(settings: DifferentialSettings) -> OrderLimits:
+    """What one order over HTTP may bring."""
+    return OrderLimits(
+        max_files=settings.max_files,
+        max_total_bytes=settings.max_total_bytes,
+        upload_timeout_s=settings.upload_timeout_s,
+        max_orders=settings.max_orders,
+        max_stream_s=settings.max_stream_s,
+    )
+
+
+def build_specimens(
+    settings: DifferentialSettings,
+    services: Services,
+    store: Store,
+    admission: Admission,
+    draining: Draining,
+) -> Specimens:
+    """The use cases over ``store``; people's requests, which ``admission`` counts, go first."""
+    runner = SpecimenRunner(
+        store,
+        services,
+        concurrency=settings.concurrency,
+        busy=lambda: admission.in_flight > 0,
+        leaving=lambda: draining.begun,
+    )
+    rules = differential_rules(settings, services)
+    return Specimens(store, runner, rules, services.decode_limits, services.audits)

@@ -1,0 +1,198 @@
+"""The gRPC edge: the methods of ``wbc.v1.Analyzer``, bound to the services that they speak to."""
+
+import asyncio
+from typing import Any, Final
+
+from orchestrator.analyse import Services
+from orchestrator.common.deadline import deadline
+from orchestrator.edge.access.needs import ANALYSE, ORDER, READ
+from orchestrator.edge.admission import Admission, Places, counted
+from orchestrator.edge.grpc.calls import Call, Method
+from orchestrator.edge.grpc.differentials import differential_message, order_of
+from orchestrator.edge.grpc.messages import analysis_message, fields_of, model_description, options_of
+from orchestrator.edge.grpc.problems import Refusal
+from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
+from orchestrator.edge.metric_series import begin_at_zero
+from orchestrator.edge.orders import OrderLimits
+from orchestrator.edge.request_frame import Deadlines, RequestFrame, within, within_deadline
+from orchestrator.errors import (
+    FieldProblem,
+    ImageTooLarge,
+    InvalidParameter,
+    MalformedUpload,
+    StoreOff,
+    UploadTooLarge,
+)
+from orchestrator.observability.tracing import span
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.specimens.service import Specimens
+
+ANALYZE: Final = "grpc.Analyze"
+ANALYZE_STREAM: Final = "grpc.AnalyzeStream"
+"""Endpoints in the metrics; a stream is counted image by image."""
+
+MAX_CORRELATION_BYTES: Final = 128
+
+
+class GrpcService:
+    """The methods. ``specimens`` is None where nothing is kept; ``leaving`` says that this process stops."""
+
+    def __init__(
+        self,
+        services: Services,
+        admission: Admission,
+        deadlines: Deadlines,
+        *,
+        specimens: Specimens | None,
+        order_limits: OrderLimits,
+        stream_limits: StreamLimits,
+        leaving: asyncio.Event,
+    ) -> None:
+        self._services = services
+        self._frame = RequestFrame(services, admission)
+        self._deadlines = deadlines
+        self._specimens = specimens
+        self._order_limits = order_limits
+        self._stream_limits = stream_limits
+        self._leaving = leaving
+        self._streams = Places(stream_limits.max_streams, "streams are open")
+        self._orders = order_limits.places()
+        begin_at_zero(services.profiles, (ANALYZE, ANALYZE_STREAM))
+
+    def methods(self) -> list[Method[Any, Any]]:
+        """All of them, for :meth:`~.grpc_calls.Calls.handlers`."""
+        return [
+            Method("Analyze", pb.AnalyzeRequest, ANALYSE, self.analyze),
+            Method(
+                "AnalyzeStream",
+                pb.AnalyzeStreamRequest,
+                ANALYSE,
+                self.analyze_stream,
+                receives_several=True,
+                sends_several=True,
+            ),
+            Method(
+                "CreateDifferential",
+                pb.CreateDifferentialRequest,
+                ORDER,
+                self.create_differential,
+                receives_several=True,
+            ),
+            Method("GetDifferential", pb.GetDifferentialRequest, READ, self.get_differential),
+            Method("GetModel", pb.GetModelRequest, READ, self.get_model),
+        ]
+
+    async def analyze(self, call: Call[pb.AnalyzeRequest, pb.AnalyzeResponse]) -> pb.AnalyzeResponse:
+        """Analyse one image. It is read before it has a place: who sends slowly holds none from others."""
+        with counted(ANALYZE):
+
+            async def read() -> pb.AnalyzeRequest:
+                async with within_deadline():
+                    return await call.receive_one()
+
+            async with self._frame.begun(self._seconds(call), read) as request:
+                return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
+
+    async def analyze_stream(self, call: StreamCall) -> None:
+        """Analyse images as they come, and answer each as soon as it is ready."""
+        with self._streams.taken():
+            await ImageStream(call, self._stream_limits, self._leaving).run(self._outcome)
+
+    async def create_differential(
+        self, call: Call[pb.CreateDifferentialRequest, pb.CreateDifferentialResponse]
+    ) -> pb.CreateDifferentialResponse:
+        """Keep an order."""
+        specimens, limits = self._kept(), self._order_limits
+        left_s = call.remaining_s()
+        time_s = limits.upload_timeout_s if left_s is None else min(limits.upload_timeout_s, left_s)
+        with self._orders.taken(), deadline(time_s):
+            async with within_deadline():
+                first = await call.receive_one()
+                if first.WhichOneof("part") != "order":
+                    raise MalformedUpload("The first message must be the order.")
+                order, key = order_of(first.order, self._services)
+                images = await self._images(call, first.order.images)
+            differential, created = await specimens.order(order, images, call.principal.name, key)
+        return pb.CreateDifferentialResponse(
+            differential=differential_message(differential, cells=False), created=created
+        )
+
+    async def get_differential(
+        self, call: Call[pb.GetDifferentialRequest, pb.GetDifferentialResponse]
+    ) -> pb.GetDifferentialResponse:
+        """Give a differential as it is now."""
+        specimens = self._kept()
+        async with within(self._seconds(call)):
+            request = await call.receive_one()
+            differential = await specimens.get(request.differential_id)
+        cells = request.cells if request.HasField("cells") else True
+        return pb.GetDifferentialResponse(differential=differential_message(differential, cells=cells))
+
+    async def get_model(self, call: Call[pb.GetModelRequest, pb.GetModelResponse]) -> pb.GetModelResponse:
+        """Describe what answers."""
+        async with within(self._seconds(call)):
+            await call.receive_one()
+            return model_description(await self._services.model_server.identity(), self._services)
+
+    def _seconds(self, call: Call[Any, Any]) -> float:
+        """What the caller allows, the service's default where they do not say, and never over its limit."""
+        left_s = call.remaining_s()
+        return self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))
+
+    def _seconds_of_an_image(self, call: StreamCall) -> float:
+        """The service's default: the caller's deadline is that of all their images together."""
+        left_s, default_s = call.remaining_s(), self._deadlines.seconds(None)
+        return default_s if left_s is None else min(default_s, left_s)
+
+    async def _analysed(self, image: bytes, chosen: pb.AnalysisOptions) -> pb.Analysis:
+        with fields_of("options"):
+            options = options_of(chosen)
+            analysis = await self._frame.analysed(image, options)
+        return analysis_message(analysis, options.drawing.colour_map)
+
+    async def _outcome(self, request: pb.AnalyzeStreamRequest, call: StreamCall) -> pb.AnalyzeStreamResponse:
+        """What becomes of one image of a stream: a result, or an error of its own."""
+        if len(request.correlation_id.encode()) > MAX_CORRELATION_BYTES:
+            what = f"expected at most {MAX_CORRELATION_BYTES} bytes"
+            error: Exception = InvalidParameter(FieldProblem("correlation_id", what))
+            return pb.AnalyzeStreamResponse(error=Refusal.of(error).message_for_a_stream())
+        try:
+            with span("image"), counted(ANALYZE_STREAM):
+                async with self._frame.begun(self._seconds_of_an_image(call), _nothing):
+                    analysis = await self._analysed(request.image, request.options)
+        except Exception as error:
+            refused = Refusal.of(error).message_for_a_stream()
+            return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, error=refused)
+        return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, analysis=analysis)
+
+    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any], announced: int) -> list[bytes]:
+        """Exactly as many as were announced: a caller who goes away may seem to have sent all of them."""
+        limits, images, total = self._order_limits, list[bytes](), 0
+        max_bytes = self._services.decode_limits.max_bytes
+        if announced > limits.max_files:
+            raise UploadTooLarge(f"There are more than {limits.max_files} images.")
+        while (part := await call.receive()) is not None:
+            if part.WhichOneof("part") != "image":
+                raise MalformedUpload("After the order every message must be an image.")
+            if len(images) == announced:
+                raise MalformedUpload(f"There are more than the {announced} images that were announced.")
+            if len(part.image) > max_bytes:
+                raise ImageTooLarge(f"An image is too large; at most {max_bytes} bytes are accepted.")
+            total += len(part.image)
+            if total > limits.max_total_bytes:
+                raise UploadTooLarge(
+                    f"The images together are too large; at most {limits.max_total_bytes} bytes are accepted."
+                )
+            images.append(part.image)
+        if len(images) < announced:
+            raise MalformedUpload(f"{announced} images were announced, and {len(images)} came.")
+        return images
+
+    def _kept(self) -> Specimens:
+        if self._specimens is None:
+            raise StoreOff("Differentials need a store: set WBC_STORE__URL.")
+        return self._specimens
+
+
+async def _nothing() -> None:
+    """An image of a stream is read already."""

@@ -1,0 +1,102 @@
+"""Unpacks the images of one zip archive in memory, and trusts nothing that it says of itself.
+
+What an archive claims about sizes, counts and names decides nothing: bytes are counted as they come out of
+the decompressor, entries by their signatures before a list of them is made. Only the two compression methods
+are read whose memory is bounded whatever the data says. Names are dropped, as those of uploaded files are.
+"""
+
+import io
+import struct
+import zipfile
+import zlib
+from typing import Final
+
+from orchestrator.edge.http.uploads import ZIP_SIGNATURE, UploadLimits
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
+
+_CENTRAL_SIGNATURE: Final = b"PK\x01\x02"
+_EMPTY: Final = b"PK\x05\x06"
+"""How an archive begins that holds nothing."""
+
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED: Final = 0x1
+
+_SYSTEM_NAMES: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+_SPARE_ENTRIES: Final = 1000
+"""Folders and the files that operating systems add, beside the images."""
+
+_CHUNK_BYTES: Final = 256 * 2**10
+
+_DAMAGE: Final = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, OSError,
+)  # fmt: skip
+"""What :mod:`zipfile` raises for archives that are damaged, or made to be."""
+
+
+def is_archive(payload: bytes) -> bool:
+    """Whether an uploaded file is a zip, by its bytes; no image format begins so."""
+    return payload.startswith((ZIP_SIGNATURE, _EMPTY))
+
+
+def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
+    """The files in the archive, in its order; folders, and what macOS and file browsers add, are left out.
+
+    Takes up to seconds for a large archive: call it in a thread.
+
+    Raises:
+        MalformedUpload: damaged, encrypted, of a rare compression, or without a file.
+        UploadTooLarge: too many entries, or too many bytes in all of them together.
+        ImageTooLarge: one file is too large.
+    """
+    # Each entry of the list has this signature, so that it cannot be longer than the count says.
+    if archive.count(_CENTRAL_SIGNATURE) > limits.max_files + _SPARE_ENTRIES:
+        raise _too_many(limits)
+    files: list[bytes] = []
+    left = limits.max_total_bytes
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            for entry in opened.infolist():
+                # Not entry.is_dir(), which fails on a name of no characters.
+                if entry.filename.endswith("/") or _is_hidden(entry.filename):
+                    continue
+                if len(files) == limits.max_files:
+                    raise _too_many(limits)
+                if entry.flag_bits & _ENCRYPTED:
+                    raise MalformedUpload("The zip archive is encrypted.")
+                if entry.compress_type not in _METHODS:
+                    raise MalformedUpload("The zip archive is not stored or deflated.")
+                files.append(_read(opened, entry, limits, left))
+                left -= len(files[-1])
+    except _DAMAGE as error:
+        raise MalformedUpload("The zip archive is damaged.") from error
+    if not files:
+        raise MalformedUpload("There is no file in the zip archive.")
+    return tuple(files)
+
+
+def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: UploadLimits, left: int) -> bytes:
+    content = bytearray()
+    with opened.open(entry) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > limits.max_file_bytes:
+                raise ImageTooLarge(
+                    f"A file in the zip archive is too large; at most {limits.max_file_bytes} bytes are "
+                    "accepted."
+                )
+            if len(content) > left:
+                raise UploadTooLarge(
+                    f"The files in the zip archive are too large together; at most {limits.max_total_bytes} "
+                    "bytes are accepted."
+                )
+    return bytes(content)
+
+
+def _is_hidden(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return any((part.startswith(".") and part.strip(".")) or part in _SYSTEM_NAMES for part in parts)
+
+
+def _too_many(limits: UploadLimits) -> UploadTooLarge:
+    return UploadTooLarge(f"There are more than {limits.max_files} files in the zip archive.")

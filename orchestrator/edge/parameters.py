@@ -1,0 +1,118 @@
+"""What may be chosen for an analysis and for an order, whichever edge it is said at."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.domain import Language, WriterKind
+from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
+from orchestrator.vision.tta import TtaMode
+
+MAX_TOTAL_WBC: Final = 1000.0
+"""10^9/L; the highest counts ever measured, in leukaemia, are below it."""
+
+
+ProfileName = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="Device profile; `GET /v1/model` lists them. The service's default where absent.",
+        examples=["default"],
+    ),
+]
+ReportLanguage = Annotated[
+    Language | None, Field(description="Language of the report. The service's default where absent.")
+]
+
+
+Tta = Annotated[
+    TtaMode | None,
+    Field(
+        description="Test-time augmentation: one view, eight (`light`), or one and the others only where it "
+        "is not clear (`adaptive`). That of the profile where absent."
+    ),
+]
+
+
+class PredictParameters(BaseModel):
+    """What may be chosen at ``POST /predict``; anything else in the form is ignored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profile: ProfileName = None
+    language: ReportLanguage = None
+    tta: Tta = None
+
+
+class AnalysisParameters(BaseModel):
+    """What may be chosen at ``POST /v1/analyses``, in the query or in the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: ProfileName = None
+    language: Annotated[
+        Language | None,
+        Field(description="Language of the report. That of `Accept-Language`, or the service's default."),
+    ] = None
+    tta: Tta = None
+    heatmap: Annotated[bool, Field(description="Explain the decision by a Grad-CAM heatmap.")] = True
+    heatmap_format: Annotated[OverlayFormat, Field(description="File format of the heatmap.")] = "png"
+    heatmap_style: Annotated[
+        OverlayStyle,
+        Field(
+            description="`overlay`: drawn over the image; `levels`: the heat alone, as a grey PNG, for who "
+            "colours it themselves."
+        ),
+    ] = "overlay"
+    outlines: Annotated[bool, Field(description="Also the outlines of cell and nucleus.")] = False
+    colour_map: Annotated[
+        ColourMap, Field(description="Colours of the heatmap; all but jet are perceptually uniform.")
+    ] = "viridis"
+    report: Annotated[
+        Literal["none", "inline", "stream"],
+        Field(
+            description="Whether to write a report. `inline`: with the answer. `stream`: the answer at once "
+            "and the report when it is written, as server-sent events."
+        ),
+    ] = "inline"
+    writer: Annotated[
+        WriterKind,
+        Field(
+            description="Who writes the report. `configured`: the service's writers in their order, see "
+            "`report_writers` of `/v1/model`. `rule-based`: the service itself, so that nothing is sent on."
+        ),
+    ] = "configured"
+
+
+SpecimenName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
+        description="The laboratory's own name of the specimen, opaque here.",
+        examples=["S-2026-00417"],
+    ),
+]
+TotalWbc = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=MAX_TOTAL_WBC,
+        allow_inf_nan=False,
+        description="White cell count in 10^9/L, measured elsewhere; without it no absolute counts.",
+        examples=[6.2],
+    ),
+]
+
+
+class OrderParameters(BaseModel):
+    """What may be chosen at ``POST /v1/differentials``, beside the files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    specimen_id: SpecimenName
+    total_wbc: TotalWbc = None
+    profile: ProfileName = None
+    tta: Tta = None

@@ -1,0 +1,168 @@
+"""One image in, one result out: ``POST /predict`` and ``POST /v1/analyses``."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Final, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator import errors
+from orchestrator.analyse import AnalysisOptions, Services
+from orchestrator.common.deadline import remaining_s
+from orchestrator.edge.access.needs import ANALYSE
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
+from orchestrator.edge.http.languages import preferred_language
+from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, Upload, read_upload
+from orchestrator.edge.parameters import AnalysisParameters, PredictParameters
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.rest.report_stream import OPENAPI as STREAM
+from orchestrator.edge.rest.report_stream import report_stream
+from orchestrator.edge.rest.schemas import AnalysisResult, PredictResult, form_schema
+from orchestrator.errors import (
+    InvalidParameter,
+    MalformedUpload,
+    UnsupportedBody,
+    UploadTimeout,
+)
+from orchestrator.image_steps import RenderOptions
+
+Parameters = TypeVar("Parameters", PredictParameters, AnalysisParameters)
+
+_UPLOAD_PROBLEMS: Final = (
+    errors.UndecodableImage,
+    MalformedUpload,
+    UploadTimeout,
+    errors.ImageTooLarge,
+    errors.UnsupportedImage,
+    UnsupportedBody,
+    InvalidParameter,
+    errors.ModelServerError,
+    errors.Overloaded,
+    errors.ModelServerUnavailable,
+    errors.ModelServerTimeout,
+    errors.DeadlineExceeded,
+)
+
+
+def analysis_routes(services: Services, admission: Admission, deadlines: Deadlines) -> list[Endpoint]:
+    """The routes of analyses."""
+    api = AnalysesApi(services, admission, deadlines)
+    return [
+        Endpoint(
+            "POST",
+            "/predict",
+            api.predict,
+            ANALYSE,
+            tags=["analysis"],
+            response_description="The cell's class, its heatmap and a report.",
+            refusals=_UPLOAD_PROBLEMS,
+            openapi_extra={"requestBody": form_schema(PredictParameters, FILE_FIELD)},
+        ),
+        Endpoint(
+            "POST",
+            "/v1/analyses",
+            api.analyses,
+            ANALYSE,
+            tags=["analysis"],
+            response_description="The analysis.",
+            response_model=AnalysisResult,
+            refusals=_UPLOAD_PROBLEMS,
+            responses={200: STREAM},
+            openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
+        ),
+    ]
+
+
+class AnalysesApi:
+    """The endpoints, bound to the services that they speak to."""
+
+    def __init__(self, services: Services, admission: Admission, deadlines: Deadlines) -> None:
+        self._services = services
+        self._frame = RequestFrame(services, admission)
+        self._deadlines = deadlines
+
+    async def predict(
+        self,
+        request: Request,
+        query: Annotated[PredictParameters, Query()],
+        timeout_ms: TimeoutMs = None,
+    ) -> PredictResult:
+        """Classify one image.
+
+        Compatible with the reference system: its five fields, and additional ones.
+        """
+        async with self._begun(request, timeout_ms) as upload:
+            chosen = _merged(query, _only_known(upload.fields, PredictParameters))
+            options = AnalysisOptions(
+                profile=chosen.profile,
+                tta=chosen.tta,
+                language=chosen.language,
+                drawing=RenderOptions(format="jpeg"),
+            )
+            analysis = await self._frame.analysed(upload.payload, options)
+        if analysis.overlay is None or analysis.report is None:
+            raise errors.ContractViolation("The model server sent no class activation maps.")
+        return PredictResult.of(analysis, analysis.overlay, analysis.report)
+
+    async def analyses(
+        self,
+        request: Request,
+        query: Annotated[AnalysisParameters, Query()],
+        timeout_ms: TimeoutMs = None,
+    ) -> AnalysisResult | Response:
+        """Analyse one image.
+
+        Decision, reasons for a review, calibrated probabilities, heatmap and report as one typed result.
+        Every parameter may stand in the query or in the form; where both have it, the form counts.
+
+        With `report=stream` the answer is a stream of server-sent events: `analysis` at once, then `report`
+        when it is written (or `error`), then `done`.
+        """
+        async with self._begun(request, timeout_ms) as upload:
+            chosen = _merged(query, upload.fields)
+            language = chosen.language or preferred_language(request.headers.get("accept-language"))
+            options = AnalysisOptions(
+                profile=chosen.profile,
+                tta=chosen.tta,
+                language=language,
+                heatmap=chosen.heatmap,
+                report=chosen.report == "inline",
+                writer=chosen.writer,
+                drawing=RenderOptions(
+                    chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
+                ),
+            )
+            analysis = await self._frame.analysed(upload.payload, options)
+            left_s = remaining_s()
+        # From here on the request holds no place among those under way: it waits for others' computers.
+        if chosen.report == "stream":
+            return report_stream(analysis, self._services, language, chosen.colour_map, left_s, chosen.writer)
+        return AnalysisResult.of(analysis, chosen.colour_map)
+
+    def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Upload]:
+        """The request's frame, with its upload."""
+
+        async def read() -> Upload:
+            left_s = max(0.0, remaining_s() or 0.0)
+            return await read_upload(
+                request, self._services.decode_limits.max_bytes, min(UPLOAD_TIMEOUT_S, left_s)
+            )
+
+        return self._frame.begun(self._deadlines.seconds(timeout_ms), read)
+
+
+def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if name in parameters.model_fields}
+
+
+def _merged(query: Parameters, fields: Mapping[str, str]) -> Parameters:
+    """The query's parameters, overridden by the form's; a form's empty field is one not filled in."""
+    filled_in = {name: value for name, value in fields.items() if value}
+    try:
+        return type(query).model_validate({**query.model_dump(exclude_unset=True), **filled_in})
+    except ValidationError as error:
+        raise InvalidParameter.from_validation(error.errors(include_url=False)) from error

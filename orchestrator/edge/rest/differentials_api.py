@@ -1,0 +1,354 @@
+"""Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Annotated, Final
+
+from fastapi import Header, Path, Query
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from orchestrator import errors
+from orchestrator.analyse import Services
+from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
+from orchestrator.edge.admission import BUSY_RETRY_S
+from orchestrator.edge.http import problems
+from orchestrator.edge.http.acting_person import acting_person
+from orchestrator.edge.http.endpoint import Endpoint
+from orchestrator.edge.http.json_body import json_schema, read_json
+from orchestrator.edge.http.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.http.zip_archive import is_archive, unpack
+from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
+from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
+from orchestrator.edge.rest.differential_schemas import (
+    AuditTrail,
+    DecisionBody,
+    DifferentialPage,
+    DifferentialResult,
+    DifferentialSummary,
+    ProgressEvent,
+)
+from orchestrator.edge.rest.shown_image import image_response
+from orchestrator.errors import (
+    InvalidParameter,
+    MalformedUpload,
+    UnsupportedBody,
+    UploadTimeout,
+    UploadTooLarge,
+)
+from orchestrator.specimens.service import Progress, Specimens
+
+PATH: Final = "/v1/differentials"
+_ONE: Final = f"{PATH}/{{differential_id}}"
+_CELL: Final = f"{_ONE}/cells/{{cell_id}}"
+
+MAX_STREAMS: Final = 100
+"""Streams of progress that are open at a time; each looks into the store every second."""
+
+STALLED_S: Final = 10.0
+"""How much longer than its stream may get one is waited for who does not read it."""
+
+_RECONNECT_MS: Final = 2000
+
+DifferentialIdPath = Annotated[str, Path(max_length=64)]
+CellIdPath = Annotated[str, Path(max_length=64)]
+WithCells = Annotated[bool, Query(description="Whether the answer lists every cell.")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=IDEMPOTENCY_KEY,
+        description="The same order sent again under the same key is answered with the first one's "
+        "differential, and analysed once.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(max_length=64, description="What a client that reconnects has seen last; sent by browsers."),
+]
+
+
+class EventStream(EventSourceResponse):
+    """A response of ``events``, which are closed with it, whatever ends it.
+
+    A client who takes a byte now and then is not cut off by the server's clock on unread answers, and holds
+    the source at the event that they do not take. So the whole response has ``longest_s`` seconds; a source
+    that ends by itself before that lets those who read see a clean end.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes], longest_s: float) -> None:
+        super().__init__(events, headers={"X-Accel-Buffering": "no"})  # nginx would collect events
+        self._events = events
+        self._longest_s = longest_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, for as long as it may last."""
+        async with aclosing(self._events):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._longest_s):
+                    await super().__call__(scope, receive, send)
+
+
+class DifferentialsApi:
+    """The endpoints, bound to the use cases."""
+
+    def __init__(self, specimens: Specimens, services: Services, limits: OrderLimits) -> None:
+        self._specimens = specimens
+        self._services = services
+        self._uploads = UploadLimits(
+            max_file_bytes=services.decode_limits.max_bytes,
+            max_total_bytes=limits.max_total_bytes,
+            max_files=limits.max_files,
+            file_field=FILES_FIELD,
+            archives=True,
+        )
+        self._limits = limits
+        self._orders = limits.places()
+        self._streams = 0
+
+    async def order(
+        self,
+        request: Request,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Order the differential of one specimen.
+
+        Many images in the field `files`, or one zip of them. The answer comes as soon as all of it is kept;
+        `Location` says where its progress and result are. An image that cannot be analysed is a failed cell
+        with the reason, and fails nothing else.
+        """
+        with self._orders.taken():
+            uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
+            order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
+            payloads = await self._images(uploads)
+            differential, created = await self._specimens.order(
+                order, payloads, acting_person(request), idempotency_key
+            )
+        base = request.scope.get("root_path", "")
+        response.headers["Location"] = f"{base}{PATH}/{differential.specimen.differential_id}"
+        if not created:
+            response.headers["Idempotent-Replayed"] = "true"
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def page(
+        self,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        cursor: Annotated[
+            str | None, Query(max_length=200, description="The `next_cursor` of the page before.")
+        ] = None,
+    ) -> DifferentialPage:
+        """List differentials, the newest first."""
+        specimens, following = await self._specimens.page(limit, cursor)
+        return DifferentialPage(
+            items=[DifferentialSummary.of(specimen) for specimen in specimens], next_cursor=following
+        )
+
+    async def get(self, differential_id: DifferentialIdPath, cells: WithCells = True) -> DifferentialResult:
+        """Get the differential as it is now.
+
+        Counts, percentages with exact 95 % intervals, flags, the list of cells to review, and what limits
+        them.
+        """
+        return DifferentialResult.of(await self._specimens.get(differential_id), cells=cells)
+
+    async def events(
+        self, differential_id: DifferentialIdPath, last_event_id: LastEventId = None
+    ) -> Response:
+        """Progress as server-sent events.
+
+        `progress` where the analysis stands, at once and after each change; `done` when all cells are
+        analysed or the order is cancelled; then the stream ends, and who reconnects with the id of `done`
+        gets a 204. A stream also ends, without `done`, after some minutes (`WBC_DIFFERENTIAL__MAX_STREAM_S`):
+        an `EventSource` reconnects by itself.
+        """
+        now = Progress.of((await self._specimens.get(differential_id)).specimen)
+        if now.ended and last_event_id == _event_id(now):
+            return Response(status_code=204)
+        if self._streams >= MAX_STREAMS:
+            raise errors.Overloaded(f"{self._streams} streams of progress are open.", BUSY_RETRY_S)
+        longest_s = self._limits.max_stream_s
+        return EventStream(self._events(differential_id, longest_s), longest_s + STALLED_S)
+
+    async def cancel(
+        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+    ) -> DifferentialResult:
+        """End an order unfinished; what is analysed stays, and nothing is analysed any more."""
+        differential = await self._specimens.cancel(differential_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def decide(
+        self,
+        request: Request,
+        differential_id: DifferentialIdPath,
+        cell_id: CellIdPath,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Accept or reclassify a cell; the answer is the differential that follows from it."""
+        decision = await read_json(request, DecisionBody)
+        differential = await self._specimens.decide(
+            differential_id, cell_id, decision.label, acting_person(request)
+        )
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def undecide(
+        self,
+        request: Request,
+        differential_id: DifferentialIdPath,
+        cell_id: CellIdPath,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Take a decision about a cell back."""
+        differential = await self._specimens.undecide(differential_id, cell_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def sign(
+        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+    ) -> DifferentialResult:
+        """Sign, which closes the differential: no decision changes it any more."""
+        differential = await self._specimens.sign(differential_id, acting_person(request))
+        return DifferentialResult.of(differential, cells=cells)
+
+    async def image(self, differential_id: DifferentialIdPath, cell_id: CellIdPath) -> Response:
+        """The image of a cell as it was sent, where the service keeps images; of DICOM its pixels, as PNG."""
+        payload = await self._specimens.image(differential_id, cell_id)
+        if payload is None:
+            raise errors.ImageNotKept("Images are not kept here, or not any more.")
+        return await image_response(payload)
+
+    async def audit(self, differential_id: DifferentialIdPath) -> AuditTrail:
+        """Who did what with this specimen, the earliest first."""
+        return AuditTrail.of(await self._specimens.audit(differential_id))
+
+    async def _images(self, uploads: Uploads) -> tuple[bytes, ...]:
+        if not any(map(is_archive, uploads.files)):
+            return uploads.files
+        if len(uploads.files) > 1:
+            raise MalformedUpload("Send either images or one zip archive of them, not both.")
+        return await asyncio.to_thread(unpack, uploads.files[0], self._uploads)
+
+    async def _events(self, differential_id: str, longest_s: float) -> AsyncGenerator[bytes]:
+        self._streams += 1
+        try:
+            async with aclosing(self._specimens.progress(differential_id, longest_s=longest_s)) as told:
+                async for progress in told:
+                    if progress is None:
+                        yield KEEPALIVE_COMMENT
+                        continue
+                    yield format_sse_event(
+                        data_str=ProgressEvent.of(progress).model_dump_json(),
+                        event="done" if progress.ended else "progress",
+                        id=_event_id(progress),
+                        retry=_RECONNECT_MS,
+                    )
+        except Exception as error:  # the status is sent: all that is left is to say so
+            yield format_sse_event(data_str=problems.document_of(error), event="error")
+        finally:
+            self._streams -= 1
+
+
+def _event_id(progress: Progress) -> str:
+    return f"{progress.state}-{progress.analysed + progress.failed}"
+
+
+_READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+_CHANGE_PROBLEMS: Final = (*_READ_PROBLEMS, errors.SpecimenClosed)
+_ORDER_PROBLEMS: Final = (
+    MalformedUpload,
+    UploadTimeout,
+    errors.ImageTooLarge,
+    UploadTooLarge,
+    UnsupportedBody,
+    InvalidParameter,
+    errors.IdempotencyConflict,
+    errors.Overloaded,
+    errors.StoreUnavailable,
+)
+
+
+def differential_routes(
+    specimens: Specimens, services: Services, limits: OrderLimits = OrderLimits()
+) -> list[Endpoint]:
+    """The routes, for the application's list."""
+    api = DifferentialsApi(specimens, services, limits)
+    one, cell = _ONE, _CELL
+    route = partial(Endpoint, tags=["differentials"])
+    return [
+        route(
+            "POST",
+            PATH,
+            api.order,
+            UPLOAD,
+            name="order_differential",
+            refusals=_ORDER_PROBLEMS,
+            status_code=202,
+            response_description="The order is kept; its cells wait to be analysed.",
+            responses={202: {"headers": LOCATION}},
+            openapi_extra={"requestBody": order_form()},
+        ),
+        route("GET", PATH, api.page, READ, name="list_differentials", refusals=_READ_PROBLEMS),
+        route("GET", one, api.get, READ, name="get_differential", refusals=_READ_PROBLEMS),
+        route(
+            "GET",
+            f"{one}/events",
+            api.events,
+            READ,
+            name="follow_differential",
+            refusals=(*_READ_PROBLEMS, errors.Overloaded),
+            response_class=Response,
+            responses={200: EVENTS, 204: {"description": "The last event is known already."}},
+        ),
+        route(
+            "POST", f"{one}/cancel", api.cancel, ORDER, name="cancel_differential", refusals=_CHANGE_PROBLEMS
+        ),
+        route(
+            "POST",
+            f"{cell}/decision",
+            api.decide,
+            REVIEW,
+            name="decide_cell",
+            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
+            openapi_extra={"requestBody": json_schema(DecisionBody)},
+        ),
+        route(
+            "DELETE",
+            f"{cell}/decision",
+            api.undecide,
+            REVIEW,
+            name="undecide_cell",
+            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell),
+        ),
+        route(
+            "POST",
+            f"{one}/sign",
+            api.sign,
+            SIGN,
+            name="sign_differential",
+            refusals=(*_CHANGE_PROBLEMS, errors.NotReady),
+        ),
+        route(
+            "GET",
+            f"{cell}/image",
+            api.image,
+            READ,
+            name="cell_image",
+            refusals=(*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
+            response_class=Response,
+            responses={200: {"description": "The file.", "content": {"image/*": {}}}},
+        ),
+        route("GET", f"{one}/audit", api.audit, ADMIN, name="differential_audit", refusals=_READ_PROBLEMS),
+    ]
+
+
+def without_store(route: Endpoint) -> Endpoint:
+    """The same route where nothing is kept: it says how that is changed."""
+    return Endpoint(route.method, route.path, _store_off, route.needs, include_in_schema=False)
+
+
+async def _store_off(_: Request) -> Response:
+    raise errors.StoreOff("Differentials need a store, and this service has none: set WBC_STORE__URL.")

@@ -1,0 +1,134 @@
+"""Differentials in the formats of other systems: ``GET /v1/differentials/{id}/fhir``, ``…/hl7`` and
+``…/export.csv``.
+
+None takes anything about a patient: what stands in an address ends in logs on the way. A patient's data is
+added where the message is sent from, by ``wbc export`` or by the receiver, who knows the specimen.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import Path, Query
+from starlette.responses import Response
+
+from orchestrator import errors
+from orchestrator.edge.access.needs import READ
+from orchestrator.edge.http.endpoint import Endpoint
+from orchestrator.errors import InvalidParameter
+from orchestrator.interop import csv_tables, fhir, hl7v2
+from orchestrator.interop.fhir import BundleType
+from orchestrator.interop.hl7v2 import MessageKind
+from orchestrator.interop.site import Site
+from orchestrator.specimen import Differential
+
+DifferentialOf = Callable[[str], Awaitable[Differential]]
+"""Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`."""
+
+_Id = Annotated[str, Path(min_length=1, max_length=64, description="Of the differential.")]
+
+_PREFIX: Final = "/v1/differentials/{differential_id}"
+
+
+class InteropApi:
+    """The endpoints, bound to where differentials come from and to what the site configures."""
+
+    def __init__(self, differential_of: DifferentialOf, site: Site) -> None:
+        self._differential_of = differential_of
+        self._site = site
+
+    async def fhir(
+        self,
+        differential_id: _Id,
+        bundle: Annotated[
+            BundleType,
+            Query(description="`transaction` for a FHIR server, where it replaces what was sent before."),
+        ] = "transaction",
+        cells: Annotated[bool, Query(description="Also one Observation for each cell.")] = False,
+    ) -> Response:
+        """The differential as a FHIR R4 Bundle; `preliminary` until a person signed it."""
+        differential = await self._differential_of(differential_id)
+        text = await asyncio.to_thread(self._bundle, differential, bundle, cells)
+        return Response(text, media_type=fhir.MEDIA_TYPE)
+
+    async def hl7(
+        self,
+        differential_id: _Id,
+        message: Annotated[
+            MessageKind, Query(description="`oru`: ORU^R01 for a LIS; `oul`: OUL^R22 as analysers send it.")
+        ] = "oru",
+        detail: Annotated[
+            bool, Query(description="With numbers of cells and intervals, under codes of their own.")
+        ] = True,
+    ) -> Response:
+        """The differential as an HL7 v2.5.1 message; status `P` until a person signed it."""
+        differential = await self._differential_of(differential_id)
+        data = await asyncio.to_thread(hl7v2.message, differential, message, self._site, detail=detail)
+        return Response(data, headers={"Content-Type": hl7v2.MEDIA_TYPE})
+
+    async def csv(
+        self,
+        differential_id: _Id,
+        table: Annotated[
+            Literal["classes", "cells"], Query(description="A row for each class, or for each cell.")
+        ] = "classes",
+    ) -> Response:
+        """The differential as a table (RFC 4180, UTF-8)."""
+        differential = await self._differential_of(differential_id)
+        if table == "classes":
+            text = await asyncio.to_thread(csv_tables.class_table, differential, self._site)
+        else:
+            text = await asyncio.to_thread(csv_tables.cell_table, differential)
+        headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
+        return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
+
+    def _bundle(self, differential: Differential, bundle_type: BundleType, cells: bool) -> str:
+        """Thousands of cells take longer than the event loop has."""
+        document = fhir.bundle(differential, self._site, bundle_type=bundle_type, per_cell=cells)
+        return json.dumps(document, ensure_ascii=False)
+
+
+def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
+    """The routes, for the application's list."""
+    api = InteropApi(differential_of, site)
+    route = partial(
+        Endpoint,
+        tags=["differentials"],
+        response_class=Response,
+        refusals=(errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable),
+    )
+    return [
+        route(
+            "GET",
+            f"{_PREFIX}/fhir",
+            api.fhir,
+            READ,
+            operation_id="differential_fhir",
+            responses={200: _content(fhir.MEDIA_TYPE, "object")},
+        ),
+        route(
+            "GET",
+            f"{_PREFIX}/hl7",
+            api.hl7,
+            READ,
+            operation_id="differential_hl7",
+            responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")},
+        ),
+        route(
+            "GET",
+            f"{_PREFIX}/export.csv",
+            api.csv,
+            READ,
+            operation_id="differential_csv",
+            responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")},
+        ),
+    ]
+
+
+def _content(media_type: str, kind: str) -> dict[str, Any]:
+    return {
+        "description": "The message.",
+        "content": {media_type: {"schema": {"type": kind}}},
+    }

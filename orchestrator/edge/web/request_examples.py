@@ -1,0 +1,48 @@
+"""A request for each operation that takes one, as a command of a shell: for the documentation."""
+
+import shlex
+from typing import Final
+
+from orchestrator.edge.rest.differential_schemas import EXAMPLE_CELL, EXAMPLE_ID
+
+_IMAGE: Final = "tests/golden/example.png"
+_CELL: Final = "tests/golden/cell.png"
+_CURL: Final = "curl --fail-with-body"
+_JSON: Final = "-H 'Content-Type: application/json'"
+
+
+def request_examples(address: str, model_version: int | None) -> dict[str, str]:
+    """By ``operationId``. They run in a clone of the repository, and ask the service at ``address``. Ids of
+    differentials and cells are those of the documentation's answers; a version that is not known is 1."""
+
+    def at(path: str) -> str:
+        return shlex.quote(f"{address}{path}")
+
+    differential = f"/v1/differentials/{EXAMPLE_ID}"
+    version = 1 if model_version is None else model_version
+    return {
+        "predict": f"{_CURL} -F file=@{_IMAGE} {at('/predict')}",
+        "analyses": (
+            f"{_CURL} -F file=@{_IMAGE} -F language=tr -F heatmap_format=jpeg \\\n  {at('/v1/analyses')}"
+        ),
+        "order_differential": (
+            f"{_CURL} -F specimen_id=S-2026-00417 -F files=@{_IMAGE} -F files=@{_CELL} \\\n"
+            f"  {at('/v1/differentials')}"
+        ),
+        "cancel_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/cancel')}",
+        "decide_cell": (
+            f'{_CURL} {_JSON} -d \'{{"label": "Monocyte"}}\' \\\n'
+            f"  {at(f'{differential}/cells/{EXAMPLE_CELL}/decision')}"
+        ),
+        "sign_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/sign')}",
+        "v2_infer": (
+            'printf \'{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["%s"]}],\n'
+            '  "outputs": [{"name": "class"}, {"name": "probabilities"}]}\' \\\n'
+            f"  \"$(base64 < {_IMAGE} | tr -d '\\n')\" |\n"
+            f"{_CURL} {_JSON} --data-binary @- \\\n  {at('/v2/models/wbc_analysis/infer')}"
+        ),
+        "v2_version_infer": (
+            f"{_CURL} -H 'Inference-Header-Content-Length: 0' --data-binary @{_IMAGE} \\\n"
+            f"  {at(f'/v2/models/wbc_analysis/versions/{version}/infer')}"
+        ),
+    }

@@ -1,0 +1,272 @@
+"""Many cells to one differential: counts, exact intervals, flags, and what a person still has to look at.
+
+Pure computation over what is kept of a specimen; the same cells and rules give the same differential.
+
+References
+----------
+CLSI H20-A2, "Reference leukocyte (WBC) differential count" (the reference method: 400 cells).
+Clopper and Pearson 1934 (:mod:`orchestrator.common.binomial_interval`).
+Saerens et al. 2002 (:func:`orchestrator.routing.estimate_prior`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Literal
+
+import numpy as np
+
+from orchestrator import __version__
+from orchestrator.common.binomial_interval import clopper_pearson, misclassified_share
+from orchestrator.domain import DEVICE_UNKNOWN
+from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
+from orchestrator.profiles import Profile
+from orchestrator.routing import estimate_prior
+from orchestrator.specimen import (
+    CELL_LABELS,
+    UNIDENTIFIED,
+    UNVERIFIED_DEVICES,
+    ClassCount,
+    Differential,
+    Range,
+    ReleasedErrors,
+    Specimen,
+    SpecimenCell,
+    unverified_words,
+)
+from orchestrator.specimens.reference_ranges import ADULTS, ReferenceRanges
+
+MIN_CELLS: Final = 100
+"""Practice counts 100 or 200 cells; below the former a share says too little to be printed."""
+
+EQUAL_SHARES: Final = (1 / NUM_CLASSES,) * NUM_CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentialRules:
+    """A site's rules.
+
+    Below ``min_cells`` counted cells there are neither percentages nor a label-shift estimate.
+    ``class_shares`` are, by profile, the shares of the classes under which its probabilities hold (see
+    :func:`class_shares_of`); cells of a profile that has none take no part in the estimate.
+    """
+
+    min_cells: int = MIN_CELLS
+    reference: ReferenceRanges = ADULTS
+    class_shares: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.min_cells < 1:
+            raise ValueError(f"min_cells: expected at least 1, received {self.min_cells}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limitation:
+    """What a differential does not say or rests on: a stable ``code`` and a sentence in English."""
+
+    code: str
+    message: str
+
+
+def class_shares_of(
+    profiles: Mapping[str, Profile], training_prior: tuple[float, ...] = EQUAL_SHARES
+) -> Mapping[str, tuple[float, ...]]:
+    """The shares of the classes under which each profile's probabilities hold: with routing ``none`` those
+    among the images that the model was trained on, with ``prior`` those that it weighs by. Routing ``main``
+    and ``aux`` shut classes out, after which their shares cannot be estimated: such a profile has none."""
+    shares: dict[str, tuple[float, ...]] = {}
+    for name, profile in profiles.items():
+        if profile.routing.mode == "none":
+            shares[name] = training_prior
+        elif profile.routing.prior is not None:
+            shares[name] = profile.routing.prior
+    return MappingProxyType(shares)
+
+
+def differential(
+    specimen: Specimen,
+    rules: DifferentialRules,
+    now: datetime,
+    released_errors: ReleasedErrors | None = None,
+) -> Differential:
+    """What the cells of ``specimen`` come to at ``now`` (aware, UTC).
+
+    Where audits know the error of the cells that nobody looked at (``released_errors``), the intervals carry
+    it (:func:`~orchestrator.common.binomial_interval.misclassified_share`); it is that of specimens like
+    those of the audit, and can be larger where a class is much rarer than there. What a person decided has
+    none.
+
+    A cell counts as what a person said, else as the service's class, else as ``Unidentified`` where the
+    service asks for a review. Cells that wait count nowhere, nor do failed ones that no
+    person named.
+    """
+    counted = [cell for cell in specimen.cells if cell.label is not None and cell.state != "waiting"]
+    counts = Counter(cell.label for cell in counted)
+    unseen = Counter(cell.label for cell in counted if cell.is_unseen)
+    errors = None if released_errors is None else released_errors.limits
+    reviewed = sorted(
+        (cell.result.confidence, cell.number, cell.cell_id)
+        for cell in specimen.cells
+        if cell.result is not None and cell.needs_review
+    )
+    return Differential(
+        specimen=specimen,
+        counts=tuple(
+            _class_count(
+                label,
+                counts[label],
+                len(counted),
+                specimen.order.total_wbc,
+                rules,
+                _limits(label, counts, unseen, errors),
+            )
+            for label in CELL_LABELS
+        ),
+        cells_counted=len(counted),
+        cells_waiting=_in_state(specimen, "waiting"),
+        # A cell that the service could not analyse and a person named is counted, and no failure any more.
+        cells_failed=sum(cell.state == "failed" and cell.label is None for cell in specimen.cells),
+        min_cells=rules.min_cells,
+        review_list=tuple(cell_id for _, _, cell_id in reviewed),
+        label_shift=_label_shift(specimen, rules),
+        models=tuple(dict.fromkeys(cell.result.model for cell in specimen.cells if cell.result is not None)),
+        service_version=__version__,
+        computed_at=now,
+        reference_source=rules.reference.source,
+        released_errors=released_errors,
+    )
+
+
+def _in_state(specimen: Specimen, state: Literal["waiting", "failed"]) -> int:
+    return sum(cell.state == state for cell in specimen.cells)
+
+
+def _limits(
+    label: str,
+    counts: Mapping[str | None, int],
+    unseen: Mapping[str | None, int],
+    errors: Mapping[str, float] | None,
+) -> tuple[float, float]:
+    """Of the share of a label, in [0, 1]; ``unseen`` are those of ``counts`` that no person looked at."""
+    count, total = counts.get(label, 0), sum(counts.values())
+    if not total:
+        return 0.0, 1.0
+    if errors is None:
+        return clopper_pearson(count, total)
+    wrong = errors.get(label, 0.0) * unseen.get(label, 0) / max(count, 1)
+    others = [(number, errors[name]) for name, number in unseen.items() if name and name != label and number]
+    largest = max((error for _, error in others), default=0.0)
+    others_wrong = largest * sum(number for number, _ in others) / max(total - count, 1)
+    return misclassified_share(count, total, wrong, others_wrong)
+
+
+def _class_count(
+    label: str,
+    count: int,
+    total: int,
+    total_wbc: float | None,
+    rules: DifferentialRules,
+    limits: tuple[float, float],
+) -> ClassCount:
+    reference = rules.reference.ranges.get(label)
+    if total < rules.min_cells:
+        return ClassCount(label, count, None, None, None, None, reference, None)
+    low, high = limits
+    percentage = 100 * count / total
+    flag: Literal["low", "high"] | None = None
+    if reference is not None and percentage < reference.low:
+        flag = "low"
+    elif reference is not None and percentage > reference.high:
+        flag = "high"
+    return ClassCount(
+        label=label,
+        count=count,
+        percentage=percentage,
+        interval=Range(100 * low, 100 * high),
+        absolute=None if total_wbc is None else total_wbc * count / total,
+        absolute_interval=None if total_wbc is None else Range(total_wbc * low, total_wbc * high),
+        reference=reference,
+        flag=flag,
+    )
+
+
+def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, ...] | None:
+    """The shares of the five classes by EM over the cells' probabilities, where a person's decision is
+    certain.
+
+    A cell that a person calls unidentified is none of the five, and left out; so are cells of a profile whose
+    shares are unknown. Cells of profiles with different shares do not go into one estimate. On an unverified
+    device nobody knows what the probabilities are worth: there is none before all its cells are decided.
+    """
+    if any(cell.decision is None and _is_suggestion(cell) for cell in specimen.cells):
+        return None
+    rows: list[tuple[float, ...]] = []
+    shares: set[tuple[float, ...]] = set()
+    for cell in specimen.cells:
+        if cell.result is None or (known := rules.class_shares.get(cell.result.profile)) is None:
+            continue
+        if (row := _known_or_probable(cell)) is not None:
+            rows.append(row)
+            shares.add(known)
+    if len(rows) < rules.min_cells or len(shares) != 1:
+        return None
+    (training_prior,) = shares
+    return tuple(float(share) for share in estimate_prior(np.array(rows), training_prior))
+
+
+def _is_suggestion(cell: SpecimenCell) -> bool:
+    return cell.result is not None and cell.result.device_state in UNVERIFIED_DEVICES
+
+
+def _known_or_probable(cell: SpecimenCell) -> tuple[float, ...] | None:
+    if cell.decision is None:
+        return None if cell.result is None else cell.result.probabilities
+    if cell.decision.label == UNIDENTIFIED:
+        return None
+    return tuple(float(name == cell.decision.label) for name in CLASS_NAMES)
+
+
+def limitations(of: Differential) -> tuple[Limitation, ...]:
+    """What a reader must know before using the figures, the most important first."""
+    found: list[Limitation] = []
+
+    def say(code: str, message: str) -> None:
+        found.append(Limitation(code, message))
+
+    unidentified = of.counts[CELL_LABELS.index(UNIDENTIFIED)].count
+    if of.specimen.state == "cancelled":
+        say("cancelled", "The differential was cancelled; it is not complete and will not be.")
+    elif of.cells_waiting:
+        say("incomplete", f"{of.cells_waiting} of {len(of.specimen.cells)} cells wait to be analysed.")
+    if (unverified := unverified_words(of.specimen.device_state)) is not None:
+        say(DEVICE_UNKNOWN, unverified)
+    for code, sentence in of.audit_sentences().items():
+        say(code, sentence)
+    if of.cells_counted < of.min_cells:
+        say(
+            "too_few_cells",
+            f"{of.cells_counted} cells are counted; percentages are given from {of.min_cells} on.",
+        )
+    if of.review_list:
+        say("unreviewed", f"{len(of.review_list)} cells wait for a person's decision.")
+    if unidentified:
+        say(
+            "unidentified",
+            f"{unidentified} cells are Unidentified; they are part of the whole that shares are of.",
+        )
+    if of.cells_failed:
+        say("failed", f"{of.cells_failed} images could not be analysed and are not counted.")
+    if len(of.models) > 1:
+        say("several_models", f"{len(of.models)} models answered: the version changed midway.")
+    if of.specimen.order.total_wbc is None:
+        say("no_total", "No total white cell count was given, so there are no absolute counts.")
+    if of.specimen.signature is None and of.specimen.state != "cancelled":
+        say("unsigned", "No person has signed this differential.")
+    say(
+        "five_classes",
+        "Five classes are told apart; blasts, bands, immature granulocytes and other cells are not "
+        "recognised and may be counted as one of the five.",
+    )
+    return tuple(found)

@@ -1,0 +1,280 @@
+"""What a laboratory does with specimens: orders differentials, follows them, decides about cells, signs.
+
+The one way to do it, for every edge. What is kept is in the store; a differential is computed anew from it
+each time that somebody asks, so that it follows every decision.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from orchestrator import errors
+from orchestrator.device_state import NO_AUDITS, DeviceAudits
+from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS
+from orchestrator.specimen import Differential, Specimen, SpecimenOrder, SpecimenState
+from orchestrator.specimens.differential import DifferentialRules, differential
+from orchestrator.specimens.runner import SpecimenRunner
+from orchestrator.store.base import AuditEntry, Store
+from orchestrator.vision.containers import read_container
+from orchestrator.vision.decode import DecodeLimits
+
+OPEN_STATES: Final[tuple[SpecimenState, ...]] = ("waiting", "running")
+"""While cells are still to be analysed."""
+
+HEARTBEAT_S: Final = 15.0
+FOLLOWED_S: Final = 300.0
+"""How long one is told of progress who does not ask again."""
+
+_POLL_S: Final = 1.0
+"""How often the store is asked for progress that another process makes, and whether this one leaves."""
+
+RETENTION_EVERY_S: Final = 3600.0
+
+_SPACING_S: Final = 0.25
+"""Between two looks at a specimen: its results come faster than anybody reads."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a specimen is: its cells by state."""
+
+    differential_id: str
+    state: SpecimenState
+    total: int
+    waiting: int
+    analysed: int
+    failed: int
+
+    @classmethod
+    def of(cls, specimen: Specimen) -> "Progress":
+        states = [cell.state for cell in specimen.cells]
+        return cls(
+            differential_id=specimen.differential_id,
+            state=specimen.state,
+            total=len(states),
+            waiting=states.count("waiting"),
+            analysed=states.count("analysed"),
+            failed=states.count("failed"),
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self.state not in OPEN_STATES
+
+
+class Specimens:
+    """The use cases, bound to a store, a runner, the site's rules, the limits of an image and the audits of
+    its microscopes, which hear what people decide about sampled cells.
+
+    All methods raise :class:`~orchestrator.errors.StoreUnavailable` where the store does not answer, and
+    those with an id :class:`~orchestrator.errors.UnknownDifferential`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runner: SpecimenRunner,
+        rules: DifferentialRules,
+        image_limits: DecodeLimits,
+        audits: DeviceAudits = NO_AUDITS,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._rules = rules
+        self._image_limits = image_limits
+        self._audits = audits
+        self._keeping: set[asyncio.Task[tuple[Specimen, bool]]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open the store, go on with what is unfinished, and stop cleanly at the end."""
+        await self._store.start()
+        try:
+            await self._runner.start()
+            removing = asyncio.create_task(self._remove_what_is_too_old(), name="retention")
+            try:
+                yield
+            finally:
+                removing.cancel()
+                await asyncio.gather(removing, return_exceptions=True)
+                await self._runner.close()
+        finally:
+            await self._store.close()
+
+    async def order(
+        self,
+        order: SpecimenOrder,
+        payloads: Sequence[bytes],
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> tuple[Differential, bool]:
+        """Keep an order and begin its analysis; False where the same was ordered before under this key.
+
+        An image whose header is no image's is a failed cell at once, with the reason, and fails nothing else.
+
+        Raises:
+            ValueError: there is no image.
+            IdempotencyConflict: the key was used for something else.
+        """
+        if not payloads:
+            raise ValueError("expected at least one image")
+        # A caller who hangs up after the keeping must not leave an order that nobody begins.
+        keeping = asyncio.create_task(self._keep(order, payloads, actor, idempotency_key), name="order")
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
+        specimen, created = await asyncio.shield(keeping)
+        return await self._computed(specimen), created
+
+    async def get(self, differential_id: str) -> Differential:
+        """What a specimen comes to now."""
+        return await self._computed(await self._store.get(differential_id))
+
+    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
+        """Up to ``limit`` specimens, the newest first, and the cursor of the next ones."""
+        return await self._store.page(limit, after)
+
+    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Differential:
+        """A person accepts or changes what a cell is.
+
+        Raises:
+            UnknownCell: there is none of this id.
+            SpecimenClosed: it is signed or cancelled.
+        """
+        specimen = await self._store.decide(differential_id, cell_id, label, person)
+        found = next(cell.result for cell in specimen.cells if cell.cell_id == cell_id)
+        accepted = found is not None and found.class_name == label
+        SPECIMEN_DECISIONS.labels("accepted" if accepted else "changed").inc()
+        await self._tell_audits(specimen, person)
+        return await self._changed(specimen)
+
+    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Differential:
+        """A person takes a decision back. Raises as :meth:`decide`."""
+        specimen = await self._store.undecide(differential_id, cell_id, person)
+        SPECIMEN_DECISIONS.labels("undone").inc()
+        await self._tell_audits(specimen, person)
+        return await self._changed(specimen)
+
+    async def sign(self, differential_id: str, person: str) -> Differential:
+        """A person closes the differential.
+
+        Raises:
+            NotReady: cells wait to be analysed.
+            SpecimenClosed: it is signed or cancelled already.
+        """
+        specimen = await self._store.sign(differential_id, person)
+        SPECIMENS.labels("signed").inc()
+        await self._tell_audits(specimen, person)
+        return await self._changed(specimen)
+
+    async def cancel(self, differential_id: str, actor: str) -> Differential:
+        """End it unfinished; what is analysed stays. Raises ``SpecimenClosed`` where it is signed."""
+        specimen = await self._store.cancel(differential_id, actor)
+        await self._runner.stop(differential_id)
+        SPECIMENS.labels("cancelled").inc()
+        return await self._changed(specimen)
+
+    async def image(self, differential_id: str, cell_id: str) -> bytes | None:
+        """The image of a cell as it was sent; None where images are not kept. Raises ``UnknownCell``."""
+        return await self._store.image(differential_id, cell_id)
+
+    async def audit(self, differential_id: str) -> list[AuditEntry]:
+        """Who did what with a specimen, the earliest first; also of one that retention has removed."""
+        trail = await self._store.audit(differential_id)
+        if not trail:
+            raise errors.UnknownDifferential("There is no differential of this id.")
+        return trail
+
+    async def progress(
+        self, differential_id: str, heartbeat_s: float = HEARTBEAT_S, longest_s: float = FOLLOWED_S
+    ) -> AsyncGenerator[Progress | None]:
+        """Where it is now, then each change, until all cells are analysed, this process leaves, or
+        ``longest_s`` seconds have passed; None where nothing was said for ``heartbeat_s`` seconds."""
+        said: Progress | None = None
+        begun_s = said_s = time.monotonic()
+        while True:
+            now = Progress.of(await self._store.get(differential_id))
+            if now != said:
+                said, said_s = now, time.monotonic()
+                yield now
+            elif time.monotonic() - said_s >= heartbeat_s:
+                said_s = time.monotonic()
+                yield None
+            left_s = longest_s - (time.monotonic() - begun_s)
+            if now.ended or self._runner.leaving or left_s <= 0:
+                return
+            await asyncio.sleep(min(_SPACING_S, left_s))
+            await self._runner.changed(differential_id, min(_POLL_S, heartbeat_s, left_s))
+
+    async def _keep(
+        self, order: SpecimenOrder, payloads: Sequence[bytes], actor: str, idempotency_key: str | None
+    ) -> tuple[Specimen, bool]:
+        refused = await asyncio.to_thread(self._refused, payloads)
+        specimen, created = await self._store.create(order, payloads, actor, idempotency_key)
+        SPECIMENS.labels("ordered" if created else "repeated").inc()
+        if created and refused:
+            for cell in specimen.cells:
+                if (why := refused.get(cell.number)) is not None:
+                    await self._store.record_failure(specimen.differential_id, cell.cell_id, why)
+                    SPECIMEN_CELLS.labels("failed").inc()
+            specimen = await self._store.get(specimen.differential_id)
+        if specimen.state in OPEN_STATES:
+            self._runner.submit(specimen.differential_id)
+        return specimen, created
+
+    def _refused(self, payloads: Sequence[bytes]) -> dict[int, str]:
+        """By the number of the cell, why an image cannot be analysed, as far as its header tells."""
+        refused: dict[int, str] = {}
+        for number, payload in enumerate(payloads, start=1):
+            try:
+                read_container(payload, self._image_limits.max_pixels)
+            except errors.InvalidImage as error:
+                refused[number] = str(error)
+        return refused
+
+    async def _remove_what_is_too_old(self) -> None:
+        """By the store's rule of retention, at the start and every hour."""
+        while True:
+            try:
+                await self._store.purge(datetime.now(UTC))
+            except Exception as error:  # the next hour will do
+                _logger.warning("retention failed: %s", type(error).__name__)
+            await asyncio.sleep(RETENTION_EVERY_S)
+
+    async def _tell_audits(self, specimen: Specimen, person: str) -> None:
+        """Count in the audits what is decided about sampled cells or was taken back; note it in the trail.
+
+        All of the specimen each time: what could not be counted once, the next decision or the signature
+        brings."""
+        try:
+            for sample in await asyncio.to_thread(self._audits.count_samples, specimen.cells):
+                said = {None: "undecided", True: "right", False: "wrong"}[sample.correct]
+                details = {
+                    "audit": sample.plan_sha256,
+                    "class": sample.class_name,
+                    "said": said,
+                    "audit_holds": "no" if sample.is_suspended else "yes",
+                }
+                await self._store.note(
+                    specimen.differential_id, sample.cell_id, person, "audit_sample", details
+                )
+        except errors.ConfigurationError as error:  # the decision stands all the same
+            _logger.error("a sample of an audit could not be counted: %s", error)
+
+    async def _changed(self, specimen: Specimen) -> Differential:
+        self._runner.notify(specimen.differential_id)
+        return await self._computed(specimen)
+
+    async def _computed(self, specimen: Specimen) -> Differential:
+        # Thousands of cells take tens of milliseconds, which the event loop does not have.
+        return await asyncio.to_thread(self._compute, specimen)
+
+    def _compute(self, specimen: Specimen) -> Differential:
+        released_errors = self._audits.released_errors(specimen.cells)
+        return differential(specimen, self._rules, datetime.now(UTC), released_errors)

@@ -1,0 +1,222 @@
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
+
+from orchestrator.edge.http.uploads import (
+    FORM_OVERHEAD_BYTES,
+    MAX_PART_HEADERS,
+    MAX_TEXT_FIELD_BYTES,
+    MAX_TEXT_FIELDS,
+    Upload,
+    read_upload,
+)
+from orchestrator.errors import ImageTooLarge, MalformedUpload, UnsupportedBody, UploadTimeout
+from tests.multipart_forms import CONTENT_TYPE, form, part
+
+LIMIT = 100_000
+
+
+class Sender:
+    """Sends a body in chunks and knows how much of it was taken."""
+
+    def __init__(self, chunks: Sequence[bytes], *, then: str = "end") -> None:
+        self._chunks = list(chunks)
+        self._then = then
+        self.taken_bytes = 0
+
+    async def receive(self) -> dict[str, Any]:
+        if self._chunks:
+            chunk = self._chunks.pop(0)
+            self.taken_bytes += len(chunk)
+            return {"type": "http.request", "body": chunk, "more_body": True}
+        if self._then == "stall":
+            await asyncio.sleep(60)
+        if self._then == "disconnect":
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def request_of(sender: Sender, content_type: str | None, content_length: int | None = None) -> Request:
+    headers = []
+    if content_type is not None:
+        headers.append((b"content-type", content_type.encode("latin-1")))
+    if content_length is not None:
+        headers.append((b"content-length", str(content_length).encode()))
+    return Request({"type": "http", "method": "POST", "headers": headers}, sender.receive)
+
+
+async def upload_of(body: bytes, content_type: str | None = CONTENT_TYPE, chunk_bytes: int = 4096) -> Upload:
+    chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
+    return await read_upload(request_of(Sender(chunks), content_type), LIMIT)
+
+
+@given(
+    payload=st.binary(max_size=300).map(lambda data: data + b"\r\n--cell-boundar" + data),
+    chunk_bytes=st.integers(1, 64),
+)
+async def test_the_file_arrives_byte_for_byte_however_it_is_cut(payload, chunk_bytes):
+    body = form(part("profile", b"raabin"), part("file", payload, "cell.jpg"), part("language", b"tr"))
+    upload = await upload_of(body, chunk_bytes=chunk_bytes)
+    assert upload.payload == payload
+    assert upload.fields == {"profile": "raabin", "language": "tr"}
+
+
+async def test_a_file_part_without_a_file_name_is_the_file():
+    assert (await upload_of(form(part("file", b"data")))).payload == b"data"
+
+
+async def test_an_empty_file_is_left_to_the_decoder_to_refuse():
+    assert (await upload_of(form(part("file", b"", "")))).payload == b""
+
+
+async def test_the_senders_file_name_is_not_kept():
+    upload = await upload_of(form(part("file", b"data", "Yilmaz_Ayse_1984.jpg")))
+    assert "Yilmaz" not in repr(upload)
+    assert not any("Yilmaz" in value for value in upload.fields.values())
+
+
+async def test_what_follows_the_last_boundary_is_ignored():
+    assert (await upload_of(form(part("file", b"data", "a.png")) + b"epilogue")).payload == b"data"
+
+
+@pytest.mark.parametrize(("excess", "accepted"), [(0, True), (1, False)])
+async def test_the_files_size_is_limited_to_the_byte(excess, accepted):
+    body = form(part("file", b"x" * (LIMIT + excess), "cell.tif"))
+    if accepted:
+        assert len((await upload_of(body)).payload) == LIMIT
+    else:
+        with pytest.raises(ImageTooLarge, match=str(LIMIT)):
+            await upload_of(body)
+
+
+async def test_an_oversize_stream_without_a_length_is_stopped_at_the_limit():
+    chunk = b"x" * 1000
+    sender = Sender([part("file", b"", "cell.tif"), *[chunk] * 1000])
+    with pytest.raises(ImageTooLarge):
+        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
+    assert sender.taken_bytes < LIMIT + 2 * len(chunk)
+
+
+async def test_bytes_outside_the_file_count_too():
+    sender = Sender([b"--cell-boundary--\r\n", *[b"e" * 10_000] * 100])  # an endless epilogue
+    with pytest.raises(ImageTooLarge):
+        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
+    assert sender.taken_bytes <= LIMIT + FORM_OVERHEAD_BYTES + 10_000
+
+
+async def test_a_declared_length_over_the_limit_is_refused_unread():
+    sender = Sender([b"never read"])
+    with pytest.raises(ImageTooLarge):
+        await read_upload(request_of(sender, CONTENT_TYPE, LIMIT + FORM_OVERHEAD_BYTES + 1), LIMIT)
+    assert sender.taken_bytes == 0
+
+
+async def test_a_declared_length_is_not_believed():
+    sender = Sender([part("file", b"", "cell.tif"), *[b"x" * 1000] * 1000])
+    with pytest.raises(ImageTooLarge):
+        await read_upload(request_of(sender, CONTENT_TYPE, content_length=10), LIMIT)
+
+
+FILE = part("file", b"data", "a.png")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        pytest.param(b"", "incomplete", id="no body"),
+        pytest.param(form(), "no field 'file'", id="no parts"),
+        pytest.param(b"not a form at all", "broken", id="no boundary in the body"),
+        pytest.param(form(FILE)[:-6], "incomplete", id="last boundary missing"),
+        pytest.param(form(FILE)[:-40], "incomplete", id="cut within the file"),
+        pytest.param(form(part("profile", b"raabin")), "no field 'file'", id="no file"),
+        pytest.param(form(part("image", b"data", "a.png")), "field 'file'", id="file in another field"),
+        pytest.param(form(FILE, FILE), "several files", id="two files"),
+        pytest.param(form(FILE, part("second", b"data", "b.png")), "only one", id="second file elsewhere"),
+        pytest.param(form(part("a", b"1"), part("a", b"2"), FILE), "twice", id="field twice"),
+        pytest.param(
+            form(*(part(f"f{i}", b"1") for i in range(MAX_TEXT_FIELDS + 1)), FILE),
+            "more than 16 text fields",
+            id="too many fields",
+        ),
+        pytest.param(
+            form(part("a", b"x" * (MAX_TEXT_FIELD_BYTES + 1)), FILE), "1024 bytes", id="field too long"
+        ),
+        pytest.param(form(part("a", b"\xff\xfe"), FILE), "UTF-8", id="field not UTF-8"),
+        pytest.param(
+            form(part("file", b"data", "a.png", (b"X-Pad: 1",) * MAX_PART_HEADERS)),
+            "broken",
+            id="too many part headers",
+        ),
+        pytest.param(
+            form(part("file", b"data", "a.png", (b"X-Pad: " + b"x" * 20_000,))), "broken", id="long header"
+        ),
+        pytest.param(
+            b"--cell-boundary\r\nContent-Type: image/png\r\n\r\ndata\r\n--cell-boundary--\r\n",
+            "needs a name",
+            id="part without a name",
+        ),
+    ],
+)
+async def test_a_malformed_form_is_refused_and_says_why(body, told):
+    with pytest.raises(MalformedUpload, match=told):
+        await upload_of(body)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "error"),
+    [
+        (None, MalformedUpload),
+        ("application/x-www-form-urlencoded", MalformedUpload),
+        ("multipart/form-data", MalformedUpload),
+        ("multipart/form-data; boundary=", MalformedUpload),
+        ("multipart/form-data; boundary=" + "b" * 300, MalformedUpload),
+        ("application/json", UnsupportedBody),
+        ("image/jpeg", UnsupportedBody),
+        ("multipart/mixed; boundary=cell-boundary", UnsupportedBody),
+    ],
+)
+async def test_a_body_that_is_no_form_is_refused(content_type, error):
+    with pytest.raises(error):
+        await upload_of(form(FILE), content_type)
+
+
+# Of the multipart parsers that this edge stands on: each once took minutes, or memory without end.
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"\r\n" * (LIMIT // 2), id="CVE-2024-53981: line ends before the first boundary"),
+        pytest.param(
+            form(FILE) + b"\r\n" * (LIMIT // 2), id="CVE-2026-40347: line ends after the last boundary"
+        ),
+        pytest.param(
+            form(part("file", b"d", "a.png", (b"X: y",) * 10_000)), id="CVE-2026-42561: part headers"
+        ),
+        pytest.param(
+            form(*[part("a" * 60, b"x" * 900)] * 90), id="CVE-2024-47874: fields without file names"
+        ),
+    ],
+)
+async def test_known_ways_to_exhaust_a_form_parser_are_answered_at_once(body):
+    started = time.thread_time()
+    with contextlib.suppress(MalformedUpload, ImageTooLarge):
+        await upload_of(body)
+    assert time.thread_time() - started < 2
+
+
+async def test_an_upload_that_stalls_is_given_up():
+    sender = Sender([part("file", b"begun", "a.png")], then="stall")
+    with pytest.raises(UploadTimeout, match=r"0\.05 seconds"):
+        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT, timeout_s=0.05)
+
+
+async def test_a_sender_who_goes_away_is_no_malformed_upload():
+    sender = Sender([part("file", b"begun", "a.png")], then="disconnect")
+    with pytest.raises(ClientDisconnect):
+        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
