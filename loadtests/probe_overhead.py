@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message
 
 from loadtests.canned_service import CannedModelServer
 from orchestrator.bootstrap.services import build_app, build_services
-from orchestrator.edge.rest.schemas import Health
+from orchestrator.documents.model import Health
 from orchestrator.settings import Settings
 
 ROUNDS: Final = 300

@@ -17,7 +17,6 @@ from orchestrator.domain import (
     CellViews,
     Finding,
     Focus,
-    FocusVerdict,
     Language,
     Prediction,
     Question,
@@ -169,11 +168,10 @@ async def analyse(
         profile_sha256=profile.sha256,
         image_size=(prepared.rgb.shape[0], prepared.rgb.shape[1]),
         views=len(prediction.main_out),
-        focus=focus,
+        focus=_judged(finding, focus, report),
         overlay=explained.overlay,
         report=report,
         timings_ms=milliseconds(stages),
-        focus_verdict=_focus_verdict(finding, focus, report),
         outlines=explained.outlines,
         device_state=state,
     )
@@ -193,15 +191,16 @@ async def with_report(
     return replace(
         analysis,
         report=report,
-        focus_verdict=_focus_verdict(analysis.finding, analysis.focus, report),
+        focus=_judged(analysis.finding, analysis.focus, report),
         timings_ms={**analysis.timings_ms, **milliseconds(stages)},
     )
 
 
-def _focus_verdict(finding: Finding, focus: Focus | None, report: Report | None) -> FocusVerdict | None:
+def _judged(finding: Finding, focus: Focus | None, report: Report | None) -> Focus | None:
     if focus is None:
         return None
-    return judge_focus(finding, focus, None if report is None else report.focus_opinion)
+    verdict = judge_focus(finding, focus, None if report is None else report.focus_opinion)
+    return replace(focus, verdict=verdict)
 
 
 async def _see_other_views(

@@ -250,19 +250,6 @@ class FocusShares:
 
 
 @dataclass(frozen=True, slots=True)
-class Focus:
-    """Where the mass of a Grad-CAM heatmap lies.
-
-    ``focus_ratio`` is rho, the share of the mass on the foreground mask, in [0, 1]; ``shares`` splits it by
-    region. Both are measured on the plain Grad-CAM, before anything that is done for display. All-zero
-    heatmaps have a focus ratio of 0.
-    """
-
-    focus_ratio: float
-    shares: FocusShares
-
-
-@dataclass(frozen=True, slots=True)
 class FocusReason:
     """One ground of a :class:`FocusVerdict`: a stable ``code`` and a sentence in English."""
 
@@ -280,6 +267,20 @@ class FocusVerdict:
 
     judgement: FocusJudgement
     reasons: tuple[FocusReason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """Where the mass of a Grad-CAM heatmap lies.
+
+    ``focus_ratio`` is rho, the share of the mass on the foreground mask, in [0, 1]; ``shares`` splits it by
+    region. Both are measured on the plain Grad-CAM, before anything that is done for display. All-zero
+    heatmaps have a focus ratio of 0. ``verdict`` is there once a decision is judged by it.
+    """
+
+    focus_ratio: float
+    shares: FocusShares
+    verdict: FocusVerdict | None = None
 
 
 Polygon = tuple[tuple[float, float], ...]
@@ -330,10 +331,11 @@ class WriterIdentity:
 @dataclass(frozen=True, slots=True)
 class Overlay:
     """The heatmap as a picture in the size of the original image, encoded (``media_type`` image/png or
-    image/jpeg): drawn over the image, or its levels of grey alone."""
+    image/jpeg): drawn over the image in the colours of ``colour_map``, or its levels of grey alone."""
 
     data: bytes = field(repr=False)
     media_type: str
+    colour_map: str = "viridis"
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +356,11 @@ class Analysis:
     timings_ms: Mapping[str, float]
     outlines: CellOutlines | None = None
     disclaimer: str = DISCLAIMER
-    focus_verdict: FocusVerdict | None = None
-    """None where there is no heatmap."""
     profile_sha256: str | None = None
     """Of the profile as it was used, with the test-time augmentation that was asked for."""
     device_state: DeviceState = "unknown"
+
+    @property
+    def focus_ratio(self) -> float | None:
+        """Of its heatmap; None without one."""
+        return None if self.focus is None else self.focus.focus_ratio

@@ -93,7 +93,7 @@ def explain(
     with stage("explain"):
         focus = heatmap.assemble(cams, mode, prepared.masks, prepared.window, prepared.rgb.shape)
         if drawing.style == "levels":
-            overlay = heatmap.draw_levels(focus.heatmap)
+            overlay = heatmap.draw_levels(focus.heatmap, drawing.colour_map)
         else:
             overlay = heatmap.draw_overlay(prepared.rgb, focus.heatmap, drawing.colour_map, drawing.format)
     return Explanation(Focus(focus.focus_ratio, focus.shares), overlay, outlines)

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
-from orchestrator.domain import DISCLAIMER, DeviceState, ModelIdentity
+from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, DeviceState, ModelIdentity, RoutingMode
 from orchestrator.model_contract import CLASS_NAMES
 
 UNIDENTIFIED: Final = "Unidentified"
@@ -74,6 +74,8 @@ class CellResult:
     """As in a :class:`~orchestrator.domain.Finding`; None in what older versions kept."""
     device_state: DeviceState = "unknown"
     """Also in what older versions kept, which did not ask."""
+    decided_by: RoutingMode | None = None
+    """The rule of the profile's routing; None in what older versions kept."""
 
     @property
     def confidence(self) -> float:
@@ -205,6 +207,25 @@ class ClassCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Limitation:
+    """What a differential does not say or rests on: a stable ``code`` and a sentence in English."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellCounts:
+    """The cells of a specimen by where they stand; ``unreviewed`` wait for a person's decision."""
+
+    total: int
+    counted: int
+    waiting: int
+    failed: int
+    unreviewed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Differential:
     """What a specimen comes to at one moment.
 
@@ -243,3 +264,60 @@ class Differential:
         elif any(count.interval is not None for count in self.counts):
             said["classifier_error"] = CLASSIFIER_ERROR
         return said
+
+    @property
+    def progress(self) -> CellCounts:
+        """Its cells by where they stand."""
+        return CellCounts(
+            len(self.specimen.cells),
+            self.cells_counted,
+            self.cells_waiting,
+            self.cells_failed,
+            len(self.review_list),
+        )
+
+    @property
+    def limitations(self) -> tuple[Limitation, ...]:
+        """What a reader must know before using the figures, the most important first."""
+        found: list[Limitation] = []
+
+        def say(code: str, message: str) -> None:
+            found.append(Limitation(code, message))
+
+        unidentified = self.counts[CELL_LABELS.index(UNIDENTIFIED)].count
+        if self.specimen.state == "cancelled":
+            say("cancelled", "The differential was cancelled; it is not complete and will not be.")
+        elif self.cells_waiting:
+            say(
+                "incomplete", f"{self.cells_waiting} of {len(self.specimen.cells)} cells wait to be analysed."
+            )
+        if (unverified := unverified_words(self.specimen.device_state)) is not None:
+            say(DEVICE_UNKNOWN, unverified)
+        for code, sentence in self.audit_sentences().items():
+            say(code, sentence)
+        if self.cells_counted < self.min_cells:
+            say(
+                "too_few_cells",
+                f"{self.cells_counted} cells are counted; percentages are given from {self.min_cells} on.",
+            )
+        if self.review_list:
+            say("unreviewed", f"{len(self.review_list)} cells wait for a person's decision.")
+        if unidentified:
+            say(
+                "unidentified",
+                f"{unidentified} cells are Unidentified; they are part of the whole that shares are self.",
+            )
+        if self.cells_failed:
+            say("failed", f"{self.cells_failed} images could not be analysed and are not counted.")
+        if len(self.models) > 1:
+            say("several_models", f"{len(self.models)} models answered: the version changed midway.")
+        if self.specimen.order.total_wbc is None:
+            say("no_total", "No total white cell count was given, so there are no absolute counts.")
+        if self.specimen.signature is None and self.specimen.state != "cancelled":
+            say("unsigned", "No person has signed this differential.")
+        say(
+            "five_classes",
+            "Five classes are told apart; blasts, bands, immature granulocytes and other cells are not "
+            "recognised and may be counted as one of the five.",
+        )
+        return tuple(found)

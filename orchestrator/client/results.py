@@ -1,12 +1,13 @@
 """Analyses as typed, frozen values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ..protos.wbc.v1 import wbc_pb2 as pb
 from .errors import AnalyzerError
-from .words import device_state_of, label, word
+from .reading import value_of
+from .words import label
 
 Key = TypeVar("Key")
 
@@ -23,12 +24,6 @@ class Model:
     sha256: str | None
     server: str
 
-    @classmethod
-    def of(cls, message: pb.Model) -> "Model":
-        """From the wire."""
-        sha256 = message.sha256 if message.HasField("sha256") else None
-        return cls(message.name, message.version, sha256, message.server)
-
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -36,11 +31,6 @@ class Reason:
 
     code: str
     message: str
-
-    @classmethod
-    def all_of(cls, messages: Iterable[pb.Reason]) -> "tuple[Reason, ...]":
-        """From the wire."""
-        return tuple(cls(message.code, message.message) for message in messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +45,7 @@ class Focus:
     cytoplasm: float
     background: float
     judgement: str | None
-    reasons: tuple[Reason, ...]
-
-    @classmethod
-    def of(cls, message: pb.Focus) -> "Focus":
-        """From the wire."""
-        shares = message.shares
-        return cls(
-            ratio=message.ratio,
-            nucleus=shares.nucleus,
-            cytoplasm=shares.cytoplasm,
-            background=shares.background,
-            judgement=word(pb.FocusJudgement, "FOCUS_JUDGEMENT", message.judgement),
-            reasons=Reason.all_of(message.reasons),
-        )
+    reasons: tuple[Reason, ...] = field(metadata={"kind": Reason})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,76 +83,34 @@ class Analysis:
     """
 
     request_id: str
-    class_name: str
+    class_name: str = field(metadata={"absent": ""})
     confidence: float
     margin: float
     decided_by: str | None
     needs_review: bool
-    review_reasons: tuple[Reason, ...]
+    review_reasons: tuple[Reason, ...] = field(metadata={"kind": Reason})
     probabilities: Mapping[str, float]
     aux_neutrophil_probability: float
     energy: float
     not_wbc: float
-    focus: Focus | None
-    heatmap: Heatmap | None
-    outlines: Outlines | None
-    report: Report | None
-    model: Model
+    focus: Focus | None = field(metadata={"kind": Focus})
+    heatmap: Heatmap | None = field(metadata={"kind": Heatmap})
+    outlines: Outlines | None = field(metadata={"kind": Outlines})
+    report: Report | None = field(metadata={"kind": Report})
+    model: Model = field(metadata={"kind": Model})
     profile: str
     image_size: tuple[int, int]
     views: int
     timings_ms: Mapping[str, float]
     disclaimer: str
     profile_sha256: str | None
-    device_state: str
+    device_state: str = field(metadata={"absent": "unknown"})
     """``unknown``, ``profiled``, ``known`` or ``audited``; on the first two every answer is a suggestion."""
 
     @classmethod
     def of(cls, message: pb.Analysis) -> "Analysis":
         """From the wire."""
-        decision, report = message.decision, message.report
-        return cls(
-            request_id=message.request_id,
-            class_name=label(decision.cell_class) or "",
-            confidence=decision.confidence,
-            margin=decision.margin,
-            decided_by=word(pb.Routing, "ROUTING", decision.decided_by),
-            needs_review=message.needs_review,
-            review_reasons=Reason.all_of(message.review_reasons),
-            probabilities=probabilities_of(message.probabilities),
-            aux_neutrophil_probability=message.aux_neutrophil_probability,
-            energy=message.energy,
-            not_wbc=message.not_wbc,
-            focus=Focus.of(message.focus) if message.HasField("focus") else None,
-            heatmap=(
-                Heatmap(message.heatmap.media_type, message.heatmap.data)
-                if message.HasField("heatmap")
-                else None
-            ),
-            outlines=(
-                Outlines(_polygons(message.outlines.cell), _polygons(message.outlines.nucleus))
-                if message.HasField("outlines")
-                else None
-            ),
-            report=(
-                Report(
-                    text=report.text,
-                    writer=report.writer,
-                    language=word(pb.Language, "LANGUAGE", report.language),
-                    model=report.model if report.HasField("model") else None,
-                )
-                if message.HasField("report")
-                else None
-            ),
-            model=Model.of(message.model),
-            profile=message.profile,
-            image_size=(message.image.height, message.image.width),
-            views=message.views,
-            timings_ms=dict(message.timings_ms),
-            disclaimer=message.disclaimer,
-            profile_sha256=message.profile_sha256 if message.HasField("profile_sha256") else None,
-            device_state=device_state_of(message.device_state) or "unknown",
-        )
+        return value_of(message, cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +146,7 @@ class ModelDescription:
     def of(cls, message: pb.GetModelResponse) -> "ModelDescription":
         """From the wire."""
         return cls(
-            model=Model.of(message.model),
+            model=value_of(message.model, Model),
             class_names=tuple(label(number) or "" for number in message.classes),
             input_size=message.input_size,
             profiles=tuple(profile.name for profile in message.profiles),
@@ -220,12 +155,3 @@ class ModelDescription:
             service_version=message.service_version,
             disclaimer=message.disclaimer,
         )
-
-
-def probabilities_of(messages: Iterable[pb.ClassProbability]) -> dict[str, float]:
-    """By the name of the class."""
-    return {label(message.cell_class) or "": message.probability for message in messages}
-
-
-def _polygons(messages: Iterable[pb.Polygon]) -> tuple[Polygon, ...]:
-    return tuple(tuple((point.row, point.column) for point in polygon.points) for polygon in messages)

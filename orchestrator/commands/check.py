@@ -29,9 +29,9 @@ from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.terminal_text import shown
 from orchestrator.device_audits.audit import AuditFile
 from orchestrator.device_audits.registry import audit_files
+from orchestrator.documents.model import Health
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.api_key_file import read_keys
-from orchestrator.edge.rest.schemas import Health
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import Settings, StoreSettings, no_json, unknown_variables, wrong_variables

@@ -31,8 +31,8 @@ from orchestrator.commands.samples import samples
 from orchestrator.commands.store import audit_app, store_app
 from orchestrator.commands.terminal_text import shown
 from orchestrator.device_state import device_sentences
+from orchestrator.documents.analysis import analysis_document
 from orchestrator.domain import DISCLAIMER, Analysis, Language
-from orchestrator.edge.rest.schemas import analysis_document
 from orchestrator.emulator.command import app as emulate_app
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.interop.csv_tables import class_table

@@ -16,12 +16,12 @@ from rich.table import Column, Table
 
 from orchestrator.analyse import Services, analyse
 from orchestrator.commands.terminal_text import shown
+from orchestrator.documents.differential import DifferentialResult
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER
 from orchestrator.edge.http_app import running
-from orchestrator.edge.rest.differential_schemas import DifferentialResult
 from orchestrator.errors import WbcError
 from orchestrator.specimen import ClassCount, Differential, Range, Specimen, SpecimenCell, SpecimenOrder
-from orchestrator.specimens.differential import DifferentialRules, differential, limitations
+from orchestrator.specimens.differential import DifferentialRules, differential
 from orchestrator.specimens.runner import cell_options, result_of
 
 CONCURRENCY: Final = 4
@@ -87,7 +87,7 @@ def print_differential(of: Differential, paths: Sequence[Path], out: Console) ->
         out.print(_reviews(of, paths))
     if of.cells_failed:
         out.print(_failures(of, paths))
-    for limitation in limitations(of):
+    for limitation in of.limitations:
         out.print(f"- {limitation.message}", highlight=False)
     models = ", ".join(f"{model.name} {model.version} ({(model.sha256 or '?')[:12]})" for model in of.models)
     out.print(f"- Models: {models or 'none'}; service {of.service_version}.", highlight=False)

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from orchestrator.bootstrap.interop import site_of
+from orchestrator.documents.reading import MAX_BYTES, read_differential
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.rest.differential_document import MAX_BYTES, read_differential
 from orchestrator.errors import ConfigurationError, PeerRefused, PeerUnavailable
 from orchestrator.interop.csv_tables import cell_table, class_table
 from orchestrator.interop.destination import Destination, parse_destination

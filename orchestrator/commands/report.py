@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Final, TextIO
@@ -18,9 +19,9 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.report_writers import build_report_writers
 from orchestrator.bootstrap.services import build_services
 from orchestrator.commands.stored_results import StoredResult, read_results
-from orchestrator.domain import DISCLAIMER, Language, Report, ReportRequest
+from orchestrator.documents.analysis import Focus, WrittenReport
+from orchestrator.domain import DISCLAIMER, Language, ReportRequest
 from orchestrator.edge.http.languages import LANGUAGES
-from orchestrator.edge.rest.schemas import Focus, WrittenReport
 from orchestrator.errors import ConfigurationError, InvalidImage
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.evaluation import WriterScore, evaluate_writer, markdown_table
@@ -174,18 +175,13 @@ async def _rewritten_one(stored: StoredResult, writer: ReportWriter) -> str:
     document, request = dict(stored.document), stored.request
     if request is not None:
         written = await writer.write(request)
-        document["report"] = _document(written)
+        document["report"] = WrittenReport.model_validate(written).model_dump(mode="json")
         if request.focus is not None:
             verdict = judge_focus(request.finding, request.focus, written.focus_opinion)
-            document["focus"] = Focus.of(request.focus, verdict).model_dump(mode="json")
+            judged = replace(request.focus, verdict=verdict)
+            document["focus"] = Focus.model_validate(judged).model_dump(mode="json")
     document["disclaimer"] = DISCLAIMER
     return json.dumps(document, ensure_ascii=False)
-
-
-def _document(written: Report) -> dict[str, str | None]:
-    return WrittenReport(
-        text=written.text, writer=written.writer, language=written.language, model=written.model
-    ).model_dump(mode="json")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 
 from orchestrator import __version__, errors
 from orchestrator.analyse import Services
+from orchestrator.documents.model import Health, ModelDescription
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.needs import ADMIN, OPEN, PROBE, READ
 from orchestrator.edge.access.rules import AccessRules
@@ -42,10 +43,6 @@ from orchestrator.edge.rest.device_audits_api import device_audit_routes
 from orchestrator.edge.rest.dicom_api import dicom_routes
 from orchestrator.edge.rest.differentials_api import differential_routes, without_store
 from orchestrator.edge.rest.interop_api import interop_routes
-from orchestrator.edge.rest.schemas import (
-    Health,
-    ModelDescription,
-)
 from orchestrator.edge.web import docs_page, web_page
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.observability.metrics import MODEL_INFO

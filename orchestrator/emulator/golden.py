@@ -2,7 +2,7 @@
 
 import json
 
-from orchestrator.edge.rest.differential_document import write_differential
+from orchestrator.documents.reading import write_differential
 from orchestrator.emulator.examples import Example, examples
 from orchestrator.interop.csv_tables import cell_table, class_table
 from orchestrator.interop.fhir import bundle

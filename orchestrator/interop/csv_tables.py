@@ -6,15 +6,17 @@ specimen ids and names of people are other people's text. Numbers are written as
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from orchestrator.interop import coding
 from orchestrator.interop.reporting import phase, reported
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import ClassCount, Differential, Range, SpecimenCell
+from orchestrator.specimen import CellDecision, CellResult, ClassCount, Differential, Range, SpecimenCell
+
+Value = TypeVar("Value")
 
 MEDIA_TYPE: Final = "text/csv; charset=utf-8"
 
@@ -30,15 +32,44 @@ CLASS_COLUMNS: Final = (
     "code_system", "percentage_code", "absolute_code", "unreviewed", "device_state", "disclaimer",
 )  # fmt: skip
 
+Cell = str | int | float | None
+
+
+def _probability(index: int) -> Callable[[CellResult], Cell]:
+    return lambda result: result.probabilities[index]
+
+
+_FOUND: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
+    "class": lambda result: result.class_name,
+    **{f"p_{name.lower()}": _probability(index) for index, name in enumerate(CLASS_NAMES)},
+    "not_wbc": lambda result: result.not_wbc,
+    "margin": lambda result: result.margin,
+    "energy": lambda result: result.energy,
+    "review_codes": lambda result: " ".join(result.review_codes),
+    "focus_ratio": lambda result: result.focus_ratio,
+    "views": lambda result: result.views,
+}
+_DECIDED: Final[Mapping[str, Callable[[CellDecision], Cell]]] = {
+    "decision": lambda decision: decision.label,
+    "decided_by": lambda decision: decision.person,
+    "decided_at": lambda decision: _time(decision.decided_at),
+}
+_MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
+    "model": lambda result: result.model.name,
+    "model_version": lambda result: result.model.version,
+    "model_sha256": lambda result: result.model.sha256,
+    "model_server": lambda result: result.model.server,
+    "profile": lambda result: result.profile,
+    "profile_sha256": lambda result: result.profile_sha256,
+    "routing": lambda result: result.decided_by,
+    "device_state": lambda result: result.device_state,
+    "analysed_at": lambda result: _time(result.analysed_at),
+}
+
 CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
-    "class", *(f"p_{name.lower()}" for name in CLASS_NAMES), "not_wbc", "margin", "energy",
-    "review_codes", "focus_ratio", "views", "decision", "decided_by", "decided_at", "failure", "image_sha256",
-    "model", "model_version", "model_sha256", "profile", "profile_sha256", "device_state", "analysed_at",
-    "disclaimer",
+    *_FOUND, *_DECIDED, "failure", "image_sha256", *_MADE, "disclaimer",
 )  # fmt: skip
-
-Cell = str | int | float | None
 
 
 def class_table(differential: Differential, site: Site = DEFAULT_SITE) -> str:
@@ -87,30 +118,7 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
 
 
 def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
-    specimen, result, decision = differential.specimen, cell.result, cell.decision
-    found: list[Cell] = [None] * (len(CLASS_NAMES) + 7)
-    made: list[Cell] = [None] * 7
-    if result is not None:
-        found = [
-            result.class_name,
-            *result.probabilities,
-            result.not_wbc,
-            result.margin,
-            result.energy,
-            " ".join(result.review_codes),
-            result.focus_ratio,
-            result.views,
-        ]
-        model = result.model
-        made = [
-            model.name,
-            model.version,
-            model.sha256,
-            result.profile,
-            result.profile_sha256,
-            result.device_state,
-            _time(result.analysed_at),
-        ]
+    specimen = differential.specimen
     return [
         specimen.differential_id,
         specimen.order.specimen_id,
@@ -119,13 +127,17 @@ def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
         cell.state,
         cell.label,
         "yes" if cell.needs_review else "no",
-        *found,
-        *([decision.label, decision.person, _time(decision.decided_at)] if decision else [None] * 3),
+        *_columns(cell.result, _FOUND),
+        *_columns(cell.decision, _DECIDED),
         cell.failure,
         cell.image_sha256,
-        *made,
+        *_columns(cell.result, _MADE),
         differential.disclaimer,
     ]
+
+
+def _columns(of: Value | None, columns: Mapping[str, Callable[[Value], Cell]]) -> list[Cell]:
+    return [None if of is None else column(of) for column in columns.values()]
 
 
 def _ends(limits: Range | None) -> tuple[Cell, Cell]:

@@ -270,7 +270,11 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
     images = None
     if source.study.source is not None:
         images = [SourceImageForMeasurementGroup(*source.study.source)]
-    details = (_profile(analysis.profile, analysis.profile_sha256), f"views: {analysis.views}")
+    details = (
+        _profile(analysis.profile, analysis.profile_sha256),
+        f"views: {analysis.views}",
+        f"routing: {finding.decided_by}",
+    )
     return Group(
         tracking_identifier=TrackingIdentifier(
             derived_uid("cell", source.study.study_uid, source.key), f"Cell {source.number}"

@@ -159,7 +159,8 @@ class Observations:
             said.append(f"Waits for a person: {', '.join(cell.result.review_codes)}.")
         if cell.result is not None:
             observation["issued"] = fhir_instant(cell.result.analysed_at)
-            said.append(f"{profile_words(cell.result)}, views: {cell.result.views}.")
+            routing = "" if cell.result.decided_by is None else f", routing: {cell.result.decided_by}"
+            said.append(f"{profile_words(cell.result)}, views: {cell.result.views}{routing}.")
             found = self._label(cell.result.class_name)
             components.append({"code": concept(coding.MODEL_CLASS), "valueCodeableConcept": found})
             components += _device(cell.result.device_state)

@@ -33,6 +33,8 @@ from orchestrator.interop.reporting import (
     notes,
     number,
     phase,
+    profile_words,
+    profiles,
     reported,
 )
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
@@ -130,7 +132,8 @@ class _Writer:
         """All but MSH, in the order of the message's structure."""
         body = [line for count in self._differential.counts for line in self._results(count)]
         body += self._device()
-        comments = _comments(notes(self._differential))
+        used = (f"{profile_words(result)}." for result in profiles(self._differential))
+        comments = _comments((*notes(self._differential), *used))
         patient = [self._patient()] if self._context.patient else []
         if self._kind == "oru":
             return [*patient, self._common_order(), self._request(), *comments, *body, self._specimen()]

@@ -20,7 +20,6 @@ import numpy as np
 
 from orchestrator import __version__
 from orchestrator.common.binomial_interval import clopper_pearson, misclassified_share
-from orchestrator.domain import DEVICE_UNKNOWN
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
 from orchestrator.routing import estimate_prior
@@ -34,7 +33,6 @@ from orchestrator.specimen import (
     ReleasedErrors,
     Specimen,
     SpecimenCell,
-    unverified_words,
 )
 from orchestrator.specimens.reference_ranges import ADULTS, ReferenceRanges
 
@@ -60,14 +58,6 @@ class DifferentialRules:
     def __post_init__(self) -> None:
         if self.min_cells < 1:
             raise ValueError(f"min_cells: expected at least 1, received {self.min_cells}")
-
-
-@dataclass(frozen=True, slots=True)
-class Limitation:
-    """What a differential does not say or rests on: a stable ``code`` and a sentence in English."""
-
-    code: str
-    message: str
 
 
 def class_shares_of(
@@ -226,47 +216,3 @@ def _known_or_probable(cell: SpecimenCell) -> tuple[float, ...] | None:
     if cell.decision.label == UNIDENTIFIED:
         return None
     return tuple(float(name == cell.decision.label) for name in CLASS_NAMES)
-
-
-def limitations(of: Differential) -> tuple[Limitation, ...]:
-    """What a reader must know before using the figures, the most important first."""
-    found: list[Limitation] = []
-
-    def say(code: str, message: str) -> None:
-        found.append(Limitation(code, message))
-
-    unidentified = of.counts[CELL_LABELS.index(UNIDENTIFIED)].count
-    if of.specimen.state == "cancelled":
-        say("cancelled", "The differential was cancelled; it is not complete and will not be.")
-    elif of.cells_waiting:
-        say("incomplete", f"{of.cells_waiting} of {len(of.specimen.cells)} cells wait to be analysed.")
-    if (unverified := unverified_words(of.specimen.device_state)) is not None:
-        say(DEVICE_UNKNOWN, unverified)
-    for code, sentence in of.audit_sentences().items():
-        say(code, sentence)
-    if of.cells_counted < of.min_cells:
-        say(
-            "too_few_cells",
-            f"{of.cells_counted} cells are counted; percentages are given from {of.min_cells} on.",
-        )
-    if of.review_list:
-        say("unreviewed", f"{len(of.review_list)} cells wait for a person's decision.")
-    if unidentified:
-        say(
-            "unidentified",
-            f"{unidentified} cells are Unidentified; they are part of the whole that shares are of.",
-        )
-    if of.cells_failed:
-        say("failed", f"{of.cells_failed} images could not be analysed and are not counted.")
-    if len(of.models) > 1:
-        say("several_models", f"{len(of.models)} models answered: the version changed midway.")
-    if of.specimen.order.total_wbc is None:
-        say("no_total", "No total white cell count was given, so there are no absolute counts.")
-    if of.specimen.signature is None and of.specimen.state != "cancelled":
-        say("unsigned", "No person has signed this differential.")
-    say(
-        "five_classes",
-        "Five classes are told apart; blasts, bands, immature granulocytes and other cells are not "
-        "recognised and may be counted as one of the five.",
-    )
-    return tuple(found)

@@ -64,7 +64,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         margin=finding.margin,
         energy=finding.energy,
         review_codes=tuple(reason.code for reason in finding.review_reasons),
-        focus_ratio=None if analysis.focus is None else analysis.focus.focus_ratio,
+        focus_ratio=analysis.focus_ratio,
         views=analysis.views,
         image_size=analysis.image_size,
         model=analysis.model,
@@ -73,6 +73,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         profile_sha256=analysis.profile_sha256,
         not_wbc=finding.not_wbc,
         device_state=analysis.device_state,
+        decided_by=finding.decided_by,
     )
 
 

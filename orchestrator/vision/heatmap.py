@@ -5,7 +5,7 @@ shows it; here the plain map is measured and shown, because a mask would hide ju
 that looks at the background) that the map is there to reveal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import cv2
@@ -49,7 +49,7 @@ _OPACITY: Final = np.asarray(MAX_OPACITY * np.sqrt(np.arange(256) / 255), np.flo
 class FocusMap(Focus):
     """With the heatmap itself, in the frame of the original image: float32 ``[H, W]`` in [0, 1]."""
 
-    heatmap: Float32Array
+    heatmap: Float32Array = field(kw_only=True)
 
 
 def assemble(
@@ -80,7 +80,7 @@ def assemble(
         heat = heat / peak
     ratio = focus_ratio(heat, masks.cell)
     placed = place(heat.astype(np.float32, copy=False), window, shape)
-    return FocusMap(ratio, focus_shares(heat, masks), np.clip(placed, 0, 1, out=placed))
+    return FocusMap(ratio, focus_shares(heat, masks), heatmap=np.clip(placed, 0, 1, out=placed))
 
 
 def focus_ratio(heat: Float32Array, foreground: Float32Array) -> float:
@@ -99,9 +99,10 @@ def focus_shares(heat: Float32Array, masks: CellMasks) -> FocusShares:
     return FocusShares(nucleus, cell - nucleus, max(0.0, 1.0 - cell))
 
 
-def draw_levels(heatmap: Float32Array) -> Overlay:
-    """The heat alone: 8-bit grey PNG, 255 at the hottest pixel; ``heatmap`` as for :func:`draw_overlay`."""
-    return Overlay(write_png(_levels(heatmap)), "image/png")
+def draw_levels(heatmap: Float32Array, colour_map: ColourMap = "viridis") -> Overlay:
+    """The heat alone: 8-bit grey PNG, 255 at the hottest pixel; ``heatmap`` as for :func:`draw_overlay`.
+    ``colour_map`` is only told: it is what the caller wants to draw it with."""
+    return Overlay(write_png(_levels(heatmap)), "image/png", colour_map)
 
 
 def draw_overlay(
@@ -127,8 +128,8 @@ def draw_overlay(
     if encoding == "jpeg":
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        return Overlay(data.tobytes(), "image/jpeg")
-    return Overlay(write_png(pixels), "image/png")
+        return Overlay(data.tobytes(), "image/jpeg", colour_map)
+    return Overlay(write_png(pixels), "image/png", colour_map)
 
 
 def _levels(heatmap: Float32Array) -> UInt8Array:

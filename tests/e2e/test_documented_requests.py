@@ -11,8 +11,8 @@ import time
 import httpx2
 import pytest
 
+from orchestrator.documents.differential import EXAMPLE_CELL, EXAMPLE_ID
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.rest.differential_schemas import EXAMPLE_CELL, EXAMPLE_ID
 from tests.running_service import PROJECT_ROOT, running_service
 
 PATIENCE_S = 60

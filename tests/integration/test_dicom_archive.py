@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.commands.cli import app
+from orchestrator.documents.reading import write_differential
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.rest.differential_document import write_differential
 from orchestrator.emulator.examples import examples
 from tests.dicom_files import PATIENT, native_file
 from tests.orthanc import PASSWORD, USER, running_orthanc

@@ -177,9 +177,10 @@ async def test_the_writer_s_opinion_enters_the_verdict(cell):
     written = await with_report(sound, services, "tr")
     assert written.report is not None
     assert (written.report.text, written.report.language) == ("Written late.", "tr")
-    assert written.focus_verdict is not None
-    assert written.focus_verdict.judgement == "doubtful"
-    assert [reason.code for reason in written.focus_verdict.reasons] == ["writer_doubts"]
+    assert written.focus is not None
+    assert written.focus.verdict is not None
+    assert written.focus.verdict.judgement == "doubtful"
+    assert [reason.code for reason in written.focus.verdict.reasons] == ["writer_doubts"]
     assert set(written.timings_ms) == {*analysis.timings_ms, "report"}
 
 

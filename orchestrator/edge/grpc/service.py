@@ -148,7 +148,7 @@ class GrpcService:
         with fields_of("options"):
             options = options_of(chosen)
             analysis = await self._frame.analysed(image, options)
-        return analysis_message(analysis, options.drawing.colour_map)
+        return analysis_message(analysis)
 
     async def _outcome(self, request: pb.AnalyzeStreamRequest, call: StreamCall) -> pb.AnalyzeStreamResponse:
         """What becomes of one image of a stream: a result, or an error of its own."""

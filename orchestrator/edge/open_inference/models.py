@@ -5,7 +5,7 @@
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -154,28 +154,50 @@ class NetworkModel:
         )
 
 
+def _output(
+    name: str, datatype: DataType, value: Callable[[Analysis], Any], *sizes: int
+) -> tuple[str, tuple[TensorMetadata, Callable[[Analysis], Any]]]:
+    return name, (TensorMetadata(name=name, datatype=datatype, shape=[-1, *sizes]), value)
+
+
+_ANALYSIS: Final = dict(
+    (
+        _output("class", "BYTES", lambda of: of.finding.class_name.encode()),
+        _output("confidence", "FP64", lambda of: of.finding.confidence),
+        _output("margin", "FP64", lambda of: of.finding.margin),
+        _output("decided_by", "BYTES", lambda of: of.finding.decided_by.encode()),
+        _output("probabilities", "FP64", lambda of: of.finding.probabilities, NUM_CLASSES),
+        _output("aux_neutrophil_probability", "FP64", lambda of: of.finding.aux_neutrophil),
+        _output("energy", "FP64", lambda of: of.finding.energy),
+        _output("not_wbc", "FP64", lambda of: of.finding.not_wbc),
+        _output("needs_review", "BOOL", lambda of: of.finding.needs_review),
+        _output(
+            "review_reasons", "BYTES", lambda of: ",".join(r.code for r in of.finding.review_reasons).encode()
+        ),
+        _output("device_state", "BYTES", lambda of: of.device_state.encode()),
+        _output("profile", "BYTES", lambda of: of.profile.encode()),
+        _output("profile_sha256", "BYTES", lambda of: (of.profile_sha256 or "").encode()),
+        _output("views", "INT32", lambda of: of.views),
+        _output("focus_ratio", "FP64", lambda of: of.focus_ratio or 0.0),
+        _output("heatmap", "BYTES", lambda of: of.overlay.data if of.overlay else b""),
+        _output("report", "BYTES", lambda of: of.report.text.encode() if of.report else b""),
+    )
+)
+"""The outputs of ``wbc_analysis``; a focus ratio of 0 and empty bytes where it was not asked for."""
+
+
+def analysis_outputs(analysis: Analysis) -> Mapping[str, Any]:
+    """One row of each output."""
+    return {name: value(analysis) for name, (_, value) in _ANALYSIS.items()}
+
+
 class AnalysisModel:
     """The whole analysis of images as files. Parameters of a request: ``profile``, ``tta``, ``language``."""
 
     name = MODEL_NAMES[1]
     platform = "wbc_pipeline"
     inputs = (TensorMetadata(name="image", datatype="BYTES", shape=[-1]),)
-    outputs = tuple(
-        TensorMetadata(name=name, datatype=datatype, shape=shape)
-        for name, datatype, shape in (
-            ("class", "BYTES", [-1]),
-            ("confidence", "FP64", [-1]),
-            ("probabilities", "FP64", [-1, NUM_CLASSES]),
-            ("energy", "FP64", [-1]),
-            ("not_wbc", "FP64", [-1]),
-            ("needs_review", "BOOL", [-1]),
-            ("review_reasons", "BYTES", [-1]),
-            ("device_state", "BYTES", [-1]),
-            ("focus_ratio", "FP64", [-1]),
-            ("heatmap", "BYTES", [-1]),
-            ("report", "BYTES", [-1]),
-        )
-    )
+    outputs = tuple(metadata for metadata, _ in _ANALYSIS.values())
     optional_inputs: frozenset[str] = frozenset()
     files = frozenset({"image", "heatmap"})
     max_rows = MAX_IMAGES
@@ -197,7 +219,8 @@ class AnalysisModel:
         for number, payload in enumerate(payloads, 1):
             with _named(number):
                 analysis = await analyse(payload, self._services, options, current_request_id())
-            rows.append(_outputs(analysis))  # and let its maps go, which are larger than the image
+                # Its other maps go with it, which are larger than the image.
+                rows.append(analysis_outputs(analysis))
             versions.add(analysis.model.version)
         if len(versions) > 1:
             raise ModelServerUnavailable("Another version of the model came into service; ask again.")
@@ -266,24 +289,6 @@ def _metadata(spec: TensorSpec) -> TensorMetadata:
         datatype=_DATA_TYPES[spec.dtype],
         shape=[-1 if size is None else size for size in spec.shape],
     )
-
-
-def _outputs(analysis: Analysis) -> Mapping[str, Any]:
-    """One row of each output; a focus ratio of 0 and empty bytes where it was not asked for."""
-    finding = analysis.finding
-    return {
-        "class": finding.class_name.encode(),
-        "confidence": finding.confidence,
-        "probabilities": finding.probabilities,
-        "energy": finding.energy,
-        "not_wbc": finding.not_wbc,
-        "needs_review": finding.needs_review,
-        "review_reasons": ",".join(reason.code for reason in finding.review_reasons).encode(),
-        "device_state": analysis.device_state.encode(),
-        "focus_ratio": analysis.focus.focus_ratio if analysis.focus else 0.0,
-        "heatmap": analysis.overlay.data if analysis.overlay else b"",
-        "report": analysis.report.text.encode() if analysis.report else b"",
-    }
 
 
 def _column(rows: list[Any], datatype: DataType) -> Array:

@@ -22,7 +22,7 @@ BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 
 MAX_TENSORS: Final = 16
 
-DataType = Literal["BOOL", "UINT8", "FP32", "FP64", "BYTES"]
+DataType = Literal["BOOL", "UINT8", "INT32", "FP32", "FP64", "BYTES"]
 """Those of the protocol that a tensor of this service has."""
 
 Name = Annotated[str, Field(max_length=64)]

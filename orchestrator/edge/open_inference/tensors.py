@@ -26,6 +26,7 @@ DTYPES: Final = MappingProxyType(
     {
         "BOOL": np.dtype("?"),
         "UINT8": np.dtype("u1"),
+        "INT32": np.dtype("<i4"),
         "FP32": np.dtype("<f4"),
         "FP64": np.dtype("<f8"),
     }

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from orchestrator import errors
 from orchestrator.analyse import AnalysisOptions, Services
 from orchestrator.common.deadline import remaining_s
+from orchestrator.documents.analysis import AnalysisResult, PredictResult
 from orchestrator.edge.access.needs import ANALYSE
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
@@ -19,9 +20,9 @@ from orchestrator.edge.http.languages import preferred_language
 from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, Upload, read_upload
 from orchestrator.edge.parameters import AnalysisParameters, PredictParameters
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.rest.forms import form_schema
 from orchestrator.edge.rest.report_stream import OPENAPI as STREAM
 from orchestrator.edge.rest.report_stream import report_stream
-from orchestrator.edge.rest.schemas import AnalysisResult, PredictResult, form_schema
 from orchestrator.errors import (
     InvalidParameter,
     MalformedUpload,
@@ -106,7 +107,7 @@ class AnalysesApi:
             analysis = await self._frame.analysed(upload.payload, options)
         if analysis.overlay is None or analysis.report is None:
             raise errors.ContractViolation("The model server sent no class activation maps.")
-        return PredictResult.of(analysis, analysis.overlay, analysis.report)
+        return PredictResult.model_validate(analysis)
 
     async def analyses(
         self,
@@ -140,8 +141,8 @@ class AnalysesApi:
             left_s = remaining_s()
         # From here on the request holds no place among those under way: it waits for others' computers.
         if chosen.report == "stream":
-            return report_stream(analysis, self._services, language, chosen.colour_map, left_s, chosen.writer)
-        return AnalysisResult.of(analysis, chosen.colour_map)
+            return report_stream(analysis, self._services, language, left_s, chosen.writer)
+        return AnalysisResult.model_validate(analysis)
 
     def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Upload]:
         """The request's frame, with its upload."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from orchestrator.edge.http.uploads import FILES_FIELD
 from orchestrator.edge.parameters import OrderParameters
-from orchestrator.edge.rest.schemas import form_schema
+from orchestrator.edge.rest.forms import form_schema
 
 LOCATION: Final = {"Location": {"description": "Of the differential.", "schema": {"type": "string"}}}
 

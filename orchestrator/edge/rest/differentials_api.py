@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
 from orchestrator.analyse import Services
+from orchestrator.documents.differential import DifferentialResult
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.http import problems
@@ -28,7 +29,6 @@ from orchestrator.edge.rest.differential_schemas import (
     AuditTrail,
     DecisionBody,
     DifferentialPage,
-    DifferentialResult,
     DifferentialSummary,
     ProgressEvent,
 )
@@ -223,7 +223,7 @@ class DifferentialsApi:
 
     async def audit(self, differential_id: DifferentialIdPath) -> AuditTrail:
         """Who did what with this specimen, the earliest first."""
-        return AuditTrail.of(await self._specimens.audit(differential_id))
+        return AuditTrail.model_validate({"entries": await self._specimens.audit(differential_id)})
 
     async def _images(self, uploads: Uploads) -> tuple[bytes, ...]:
         if not any(map(is_archive, uploads.files)):
@@ -241,7 +241,7 @@ class DifferentialsApi:
                         yield KEEPALIVE_COMMENT
                         continue
                     yield format_sse_event(
-                        data_str=ProgressEvent.of(progress).model_dump_json(),
+                        data_str=ProgressEvent.model_validate(progress).model_dump_json(),
                         event="done" if progress.ended else "progress",
                         id=_event_id(progress),
                         retry=_RECONNECT_MS,

@@ -16,11 +16,10 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 
 from orchestrator.analyse import Services, with_report
 from orchestrator.common.deadline import deadline
+from orchestrator.documents.analysis import AnalysisResult
 from orchestrator.domain import DISCLAIMER, Analysis, Language, WriterKind
 from orchestrator.edge.http import problems
-from orchestrator.edge.rest.schemas import AnalysisResult
 from orchestrator.errors import DeadlineExceeded
-from orchestrator.vision.heatmap import ColourMap
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -58,20 +57,19 @@ def report_stream(
     analysis: Analysis,
     services: Services,
     language: Language | None,
-    colour_map: ColourMap,
     left_s: float | None,
     writer: WriterKind = "configured",
 ) -> EventSourceResponse:
     """The events of one analysis; ``left_s`` is what its request has left of its time, without limit where
     None."""
     write = partial(with_report, analysis, services, language, writer)
-    return EventSourceResponse(_events(analysis, write, colour_map, left_s), headers=_HEADERS)
+    return EventSourceResponse(_events(analysis, write, left_s), headers=_HEADERS)
 
 
 async def _events(
-    analysis: Analysis, write: Callable[[], Awaitable[Analysis]], colour_map: ColourMap, left_s: float | None
+    analysis: Analysis, write: Callable[[], Awaitable[Analysis]], left_s: float | None
 ) -> AsyncIterator[bytes]:
-    yield _event("analysis", AnalysisResult.of(analysis, colour_map).model_dump_json(by_alias=True))
+    yield _event("analysis", AnalysisResult.model_validate(analysis).model_dump_json(by_alias=True))
     try:
         yield _event("report", await _report(write, left_s))
     except Exception as error:  # the status is sent: all that is left is to say so
@@ -93,7 +91,7 @@ async def _report(write: Callable[[], Awaitable[Analysis]], left_s: float | None
 
 
 def _document(analysis: Analysis) -> str:
-    result = AnalysisResult.of(analysis)
+    result = AnalysisResult.model_validate(analysis)
     assert result.report is not None
     document = result.report.model_dump(mode="json", by_alias=True)
     focus = result.focus and result.focus.model_dump(mode="json", by_alias=True)

@@ -3,7 +3,7 @@
 import shlex
 from typing import Final
 
-from orchestrator.edge.rest.differential_schemas import EXAMPLE_CELL, EXAMPLE_ID
+from orchestrator.documents.differential import EXAMPLE_CELL, EXAMPLE_ID
 
 _IMAGE: Final = "tests/golden/example.png"
 _CELL: Final = "tests/golden/cell.png"

@@ -21,9 +21,9 @@ from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.check import PATIENCE_S, Row, rows
 from orchestrator.commands.cli import app
 from orchestrator.device_audits.audit import Audit, AuditFile
+from orchestrator.documents.model import Health
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.api_key_file import change_keys
-from orchestrator.edge.rest.schemas import Health
 from orchestrator.errors import ConfigurationError
 from orchestrator.settings import StoreSettings, load_settings, unknown_variables
 from tests.audited_cells import passed_audit, plan_of

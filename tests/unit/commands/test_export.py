@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.commands.cli import app
-from orchestrator.edge.rest.differential_document import write_differential
+from orchestrator.documents.reading import write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
 from orchestrator.emulator.golden_dicom import golden_reports

@@ -31,7 +31,6 @@ from orchestrator.specimens.differential import (
     DifferentialRules,
     class_shares_of,
     differential,
-    limitations,
 )
 from orchestrator.specimens.reference_ranges import ADULTS, ReferenceRanges
 from tests.counted_cells import NOW, cell, counted, result, specimen, suggestion
@@ -49,7 +48,7 @@ def count(found: Differential, label: str):
 
 
 def codes(found: Differential) -> list[str]:
-    return [limitation.code for limitation in limitations(found)]
+    return [limitation.code for limitation in found.limitations]
 
 
 def test_counts_percentages_and_exact_intervals():
@@ -148,7 +147,7 @@ def test_on_an_unknown_device_every_cell_waits_for_a_person_however_sure_the_lea
     assert found.review_list == ("cell-2", "cell-4", "cell-1", "cell-3")
     assert count(found, UNIDENTIFIED).count == found.cells_counted == 4
     assert found.specimen.device_state == "unknown"
-    said = [limitation.message for limitation in limitations(found) if limitation.code == "device_unknown"]
+    said = [limitation.message for limitation in found.limitations if limitation.code == "device_unknown"]
     assert len(said) == 1
     assert "unknown" in said[0]
 
@@ -217,7 +216,7 @@ def test_nothing_is_ever_called_normal():
     found = of(counted(6.0, Neutrophil=60, Lymphocyte=30, Monocyte=6, Eosinophil=3, Basophil=1))
     assert not any(c.flag for c in found.counts)
     assert "normal" not in repr(found).lower()
-    assert "normal" not in repr(limitations(found)).lower()
+    assert "normal" not in repr(found.limitations).lower()
     assert "five_classes" in codes(found)
 
 
@@ -230,7 +229,7 @@ def test_each_limitation_says_how_many_it_is_about():
         cell(4),
         cell(5, "The file is empty."),
     ]
-    said = {one.code: one.message for one in limitations(of(specimen(cells, state="running")))}
+    said = {one.code: one.message for one in of(specimen(cells, state="running")).limitations}
     assert said == {
         "incomplete": "1 of 5 cells wait to be analysed.",
         "too_few_cells": "3 cells are counted; percentages are given from 100 on.",
@@ -262,7 +261,7 @@ def test_what_is_signed_or_cancelled_is_told():
     assert "unsigned" not in codes(of(signed))
     assert "unsigned" in codes(of(counted(Neutrophil=100)))
     cancelled = of(specimen([cell(1, result()), cell(2)], state="cancelled"))
-    first = limitations(cancelled)[0]
+    first = cancelled.limitations[0]
     assert (first.code, first.message) == (
         "cancelled",
         "The differential was cancelled; it is not complete and will not be.",

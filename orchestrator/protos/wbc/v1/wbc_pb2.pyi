@@ -475,7 +475,7 @@ class ClassCount(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., count: _Optional[int] = ..., percentage: _Optional[float] = ..., interval: _Optional[_Union[Range, _Mapping]] = ..., absolute: _Optional[float] = ..., absolute_interval: _Optional[_Union[Range, _Mapping]] = ..., reference: _Optional[_Union[Range, _Mapping]] = ..., flag: _Optional[_Union[Flag, str]] = ...) -> None: ...
 
 class CellResult(_message.Message):
-    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state")
+    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state", "decided_by")
     CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
@@ -491,6 +491,7 @@ class CellResult(_message.Message):
     PROFILE_SHA256_FIELD_NUMBER: _ClassVar[int]
     NOT_WBC_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
     cell_class: CellClass
     confidence: float
     margin: float
@@ -506,7 +507,8 @@ class CellResult(_message.Message):
     profile_sha256: str
     not_wbc: float
     device_state: DeviceState
-    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
+    decided_by: Routing
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., decided_by: _Optional[_Union[Routing, str]] = ...) -> None: ...
 
 class CellDecision(_message.Message):
     __slots__ = ("cell_class", "person", "decided_at")

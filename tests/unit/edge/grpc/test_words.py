@@ -2,8 +2,10 @@ from typing import get_args
 
 import pytest
 
-from orchestrator.domain import FocusJudgement, Language, RoutingMode
+from orchestrator.client.reading import word_at
+from orchestrator.domain import DeviceState, FocusJudgement, Language, RoutingMode
 from orchestrator.edge.grpc import words as grpc_words
+from orchestrator.edge.grpc.projection import numbers_of
 from orchestrator.errors import InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
@@ -14,21 +16,39 @@ from orchestrator.vision.tta import TtaMode
 @pytest.mark.parametrize(
     ("words", "enum", "expected"),
     [
-        (grpc_words.CELL_CLASSES, pb.CellClass, CELL_LABELS),
         (grpc_words.LANGUAGES, pb.Language, get_args(Language)),
         (grpc_words.TTA_MODES, pb.TestTimeAugmentation, get_args(TtaMode)),
         (grpc_words.COLOUR_MAPS, pb.ColourMap, get_args(ColourMap)),
         (grpc_words.HEATMAP_FORMATS, pb.HeatmapFormat, get_args(OverlayFormat)),
         (grpc_words.HEATMAP_STYLES, pb.HeatmapStyle, get_args(OverlayStyle)),
-        (grpc_words.ROUTINGS, pb.Routing, get_args(RoutingMode)),
-        (grpc_words.JUDGEMENTS, pb.FocusJudgement, get_args(FocusJudgement)),
-        (grpc_words.SPECIMEN_STATES, pb.SpecimenState, get_args(SpecimenState)),
-        (grpc_words.CELL_STATES, pb.CellState, get_args(CellState)),
-        (grpc_words.FLAGS, pb.Flag, ("low", "high")),
     ],
 )
-def test_every_value_of_an_enum_is_a_word_of_the_domain_and_back(words, enum, expected):
+def test_every_value_that_a_caller_may_send_is_a_word_of_the_domain(words, enum, expected):
     assert [words.word(number, "field") for number in enum.values()] == [None, *expected]
-    assert [words.number(word) for word in expected] == list(enum.values())[1:]
     with pytest.raises(InvalidParameter, match="field: there is no such value"):
         words.word(99, "field")
+
+
+@pytest.mark.parametrize(
+    ("enum", "expected"),
+    [
+        ("CellClass", CELL_LABELS),
+        ("Language", get_args(Language)),
+        ("TestTimeAugmentation", get_args(TtaMode)),
+        ("ColourMap", get_args(ColourMap)),
+        ("Routing", get_args(RoutingMode)),
+        ("FocusJudgement", get_args(FocusJudgement)),
+        ("SpecimenState", get_args(SpecimenState)),
+        ("DeviceState", get_args(DeviceState)),
+        ("CellState", get_args(CellState)),
+        ("Flag", ("low", "high")),
+    ],
+)
+def test_every_word_of_the_domain_is_a_value_that_the_client_reads_as_that_word(enum, expected):
+    values = pb.DESCRIPTOR.enum_types_by_name[enum]
+
+    numbers = [numbers_of(values)[word] for word in expected]
+
+    assert numbers == [value.number for value in values.values[1:]]
+    assert [word_at(values, number) for number in numbers] == list(expected)
+    assert word_at(values, 99) is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.edge.rest.differential_document import read_differential, write_differential
+from orchestrator.documents.reading import read_differential, write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.errors import MalformedMessage
 from orchestrator.interop.reporting import has_percentages, notes

@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from orchestrator.documents.analysis import AnalysisResult, PredictResult, analysis_document
 from orchestrator.domain import (
     Analysis,
     CellOutlines,
@@ -17,7 +18,7 @@ from orchestrator.domain import (
     ReviewReason,
 )
 from orchestrator.edge.parameters import AnalysisParameters, PredictParameters
-from orchestrator.edge.rest.schemas import AnalysisResult, PredictResult, analysis_document, form_schema
+from orchestrator.edge.rest.forms import form_schema
 from orchestrator.model_contract import CLASS_NAMES
 
 
@@ -40,11 +41,12 @@ def analysis() -> Analysis:
         device_state="audited",
         image_size=(480, 640),
         views=8,
-        focus=Focus(0.8, FocusShares(0.5, 0.3, 0.2)),
+        focus=Focus(
+            0.8, FocusShares(0.5, 0.3, 0.2), FocusVerdict("sound", (FocusReason("on_cell", "80% of it."),))
+        ),
         overlay=Overlay(b"\x89PNG", "image/png"),
         report=Report("A neutrophil.", "azure", "en", model="gpt-4o-2024"),
         timings_ms={"decode": 1.23456},
-        focus_verdict=FocusVerdict("sound", (FocusReason("on_cell", "80% of it."),)),
         outlines=CellOutlines(cell=(((1.0, 2.0), (9.0, 2.0), (5.0, 8.0)),), nucleus=()),
     )
 
@@ -94,7 +96,7 @@ def test_a_document_may_be_had_without_the_heatmaps_picture(analysis):
 
 def test_a_document_is_json_and_reads_back_as_itself(analysis):
     text = json.dumps(analysis_document(analysis))
-    assert AnalysisResult.model_validate_json(text) == AnalysisResult.of(analysis)
+    assert AnalysisResult.model_validate_json(text) == AnalysisResult.model_validate(analysis)
 
 
 def test_what_was_not_asked_for_is_null(analysis):
@@ -112,11 +114,11 @@ def test_a_sum_that_exceeds_one_in_its_last_digit_is_answered(analysis):
 def test_a_result_that_is_no_number_is_never_answered(analysis):
     broken = dataclasses.replace(analysis.finding, aux_neutrophil=float("nan"))
     with pytest.raises(ValueError, match="finite"):
-        AnalysisResult.of(dataclasses.replace(analysis, finding=broken))
+        AnalysisResult.model_validate(dataclasses.replace(analysis, finding=broken))
 
 
 def test_the_reference_systems_fields_carry_its_names(analysis):
-    result = PredictResult.of(analysis, analysis.overlay, analysis.report)
+    result = PredictResult.model_validate(analysis)
     document = result.model_dump(by_alias=True)
     assert document["class"] == "Neutrophil"
     assert document["all_probabilities"]["Neutrophil"] == document["confidence"] == 0.6

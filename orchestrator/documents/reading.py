@@ -4,20 +4,15 @@ So that what was fetched or printed can be written in other formats elsewhere. I
 nothing in it is taken on trust.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from orchestrator.documents.differential import CellDocument, DifferentialResult
+from orchestrator.documents.fields import Document
 from orchestrator.domain import ModelIdentity
-from orchestrator.edge.rest.differential_schemas import (
-    CellDocument,
-    DifferentialResult,
-    LabelCount,
-    Limits,
-)
-from orchestrator.edge.rest.schemas import Model
 from orchestrator.errors import MalformedMessage
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
@@ -33,6 +28,8 @@ from orchestrator.specimen import (
     SpecimenCell,
     SpecimenOrder,
 )
+
+Value = TypeVar("Value")
 
 MAX_BYTES: Final = 64 * 2**20
 
@@ -65,44 +62,36 @@ def read_differential(data: bytes) -> Differential:
         raise MalformedMessage("This is no differential: label_shift is of other classes.")
     if errors is not None and not set(errors.limits) <= set(CLASS_NAMES):
         raise MalformedMessage("This is no differential: released_errors is of other classes.")
-    if any(moment.tzinfo is None for moment in _moments(document, document.cells)):
-        raise MalformedMessage("This is no differential: a time has no zone.")
-    signature = document.signature
-    return Differential(
+    order = {name: getattr(document, name) for name in _names(SpecimenOrder)}
+    specimen = {name: getattr(document, name) for name in ("state", "created_by", "created_at")}
+    return _value(
+        Differential,
+        document,
         specimen=Specimen(
+            **specimen,
             differential_id=document.id,
-            order=SpecimenOrder(document.specimen_id, document.total_wbc, document.profile, document.tta),
-            state=document.state,
-            created_by=document.created_by,
-            created_at=document.created_at,
+            order=SpecimenOrder(**order),
             cells=tuple(_cell(cell) for cell in document.cells),
-            signature=None if signature is None else Signature(signature.person, signature.signed_at),
+            signature=_optional(Signature, document.signature),
         ),
-        counts=tuple(_count(count) for count in document.counts),
+        counts=tuple(
+            _value(
+                ClassCount,
+                count,
+                interval=_optional(Range, count.interval),
+                absolute_interval=_optional(Range, count.absolute_interval),
+                reference=_optional(Range, count.reference),
+            )
+            for count in document.counts
+        ),
         cells_counted=document.progress.counted,
         cells_waiting=document.progress.waiting,
         cells_failed=document.progress.failed,
-        min_cells=document.min_cells,
         review_list=tuple(document.review_list),
-        label_shift=None if shift is None else tuple(shift[name] for name in CLASS_NAMES),
-        models=tuple(_model(model) for model in document.models),
-        service_version=document.service_version,
-        computed_at=document.computed_at,
-        reference_source=document.reference_source,
-        released_errors=None if errors is None else ReleasedErrors(errors.limits, errors.ended),
+        label_shift=None if shift is None else _in_order(shift),
+        models=tuple(_value(ModelIdentity, model) for model in document.models),
+        released_errors=_optional(ReleasedErrors, errors),
     )
-
-
-def _moments(document: DifferentialResult, cells: list[CellDocument]) -> Iterator[datetime]:
-    yield document.created_at
-    yield document.computed_at
-    if document.signature is not None:
-        yield document.signature.signed_at
-    for cell in cells:
-        if cell.result is not None:
-            yield cell.result.analysed_at
-        if cell.decision is not None:
-            yield cell.decision.decided_at
 
 
 def _cell(document: CellDocument) -> SpecimenCell:
@@ -113,51 +102,35 @@ def _cell(document: CellDocument) -> SpecimenCell:
     if result is not None:
         if result.class_name not in CLASS_NAMES or set(result.probabilities) != set(CLASS_NAMES):
             raise MalformedMessage("This is no differential: a result is of other classes.")
-        found = CellResult(
-            class_name=result.class_name,
-            probabilities=tuple(result.probabilities[name] for name in CLASS_NAMES),
-            margin=result.margin,
-            energy=result.energy,
-            not_wbc=result.not_wbc,
+        found = _value(
+            CellResult,
+            result,
+            probabilities=_in_order(result.probabilities),
             review_codes=tuple(result.review_codes),
-            focus_ratio=result.focus_ratio,
-            views=result.views,
-            image_size=result.image_size,
-            model=_model(result.model),
-            profile=result.profile,
-            profile_sha256=result.profile_sha256,
-            device_state=result.device_state,
-            analysed_at=result.analysed_at,
+            model=_value(ModelIdentity, result.model),
         )
-    return SpecimenCell(
+    return _value(
+        SpecimenCell,
+        document,
         cell_id=document.id,
-        number=document.number,
-        image_sha256=document.image_sha256,
-        state=document.state,
         result=found,
-        failure=document.failure,
-        decision=None
-        if decision is None
-        else CellDecision(decision.label, decision.person, decision.decided_at),
+        decision=_optional(CellDecision, decision),
     )
 
 
-def _count(document: LabelCount) -> ClassCount:
-    return ClassCount(
-        label=document.label,
-        count=document.count,
-        percentage=document.percentage,
-        interval=_range(document.interval),
-        absolute=document.absolute,
-        absolute_interval=_range(document.absolute_interval),
-        reference=_range(document.reference),
-        flag=document.flag,
-    )
+def _in_order(by_class: Mapping[str, float]) -> tuple[float, ...]:
+    return tuple(by_class[name] for name in CLASS_NAMES)
 
 
-def _range(limits: Limits | None) -> Range | None:
-    return None if limits is None else Range(limits.low, limits.high)
+def _names(of: type[Any]) -> list[str]:
+    return [field.name for field in fields(of) if field.init]
 
 
-def _model(document: Model) -> ModelIdentity:
-    return ModelIdentity(document.name, document.version, document.sha256, document.server)
+def _optional(of: type[Value], document: Document | None) -> Value | None:
+    return None if document is None else _value(of, document)
+
+
+def _value(of: type[Value], document: Document, **given: Any) -> Value:
+    """The value type: what is ``given``, and the document's fields of the same names."""
+    same = {name: getattr(document, name) for name in _names(of) if name not in given}
+    return of(**same, **given)

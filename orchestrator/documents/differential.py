@@ -1,0 +1,228 @@
+"""A specimen's differential as a document: the answer of ``GET /v1/differentials/{id}``, and back."""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AliasPath, Field, ValidationInfo, field_validator
+
+from orchestrator.documents.fields import (
+    AnalysedAt,
+    ByClass,
+    ClassName,
+    Confidence,
+    DecidedBy,
+    DeviceStateWord,
+    Document,
+    Energy,
+    FocusRatio,
+    ImageSize,
+    Margin,
+    Model,
+    ModelAnswered,
+    NotWbc,
+    Probabilities,
+    ProfileHash,
+    ProfileUsed,
+    ReviewCodes,
+    Share,
+    Time,
+    Views,
+)
+from orchestrator.domain import DISCLAIMER, DeviceState
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.specimen import CELL_LABELS, CellState, Differential, SpecimenState
+
+EXAMPLE_ID: Final = "0d6f9a3e5b7c4e0f8a1b2c3d4e5f6a7b"
+EXAMPLE_CELL: Final = "7b1c6d5e4f3a4b2c9d8e7f6a5b4c3d2e"
+
+Label = Annotated[str, Field(json_schema_extra={"enum": list(CELL_LABELS)}, examples=[CLASS_NAMES[-1]])]
+DifferentialId = Annotated[str, Field(examples=[EXAMPLE_ID])]
+CellId = Annotated[str, Field(examples=[EXAMPLE_CELL])]
+State = Annotated[
+    SpecimenState,
+    Field(
+        description="`waiting` and `running`: cells are still to be analysed; `analysed`: people may decide "
+        "and sign; `signed` and `cancelled` are final."
+    ),
+]
+
+WITHOUT_CELLS: Final = "without cells"
+
+
+class Limits(Document):
+    """An interval, both ends part of it."""
+
+    low: float = Field(examples=[49.7])
+    high: float = Field(examples=[69.7])
+
+
+class LabelCount(Document):
+    """One label's part of the differential."""
+
+    label: Label
+    count: int = Field(ge=0, examples=[60])
+    percentage: float | None = Field(
+        examples=[60.0], description="Of all counted cells; null below the least number of cells."
+    )
+    interval: Limits | None = Field(
+        description="Exact 95 % interval of the percentage (Clopper-Pearson); on an audited microscope it "
+        "carries the classifier's error too (see `released_errors`)."
+    )
+    absolute: float | None = Field(examples=[3.72], description="In 10^9/L; null where no total was given.")
+    absolute_interval: Limits | None = Field(
+        description="That of the percentage times the total; the total's own error is not in it."
+    )
+    reference: Limits | None = Field(description="The site's range in percent; null where it has none.")
+    flag: Literal["low", "high"] | None = Field(
+        description="Whether the percentage lies outside of the site's range."
+    )
+
+
+class CellCounts(Document):
+    """The cells of a specimen by where they stand."""
+
+    total: int = Field(ge=1, examples=[100])
+    counted: int = Field(ge=0, examples=[100])
+    waiting: int = Field(ge=0, examples=[0])
+    failed: int = Field(ge=0, examples=[0], description="Images that could not be analysed.")
+    unreviewed: int = Field(ge=0, examples=[7], description="Cells that wait for a person's decision.")
+
+
+class Statement(Document):
+    """What a reader must know before using the figures."""
+
+    code: str = Field(examples=["unreviewed"])
+    message: str = Field(examples=["7 cells wait for a person's decision."])
+
+
+class ReleasedErrorsDocument(Document):
+    """What audits know of the answers that no person looked at."""
+
+    limits: dict[str, Share] = Field(
+        examples=[{"Neutrophil": 0.0433}],
+        description="By class, the upper limit of the share of its answers that is wrong (Clopper-Pearson, "
+        "one-sided 98.75 %).",
+    )
+    ended: bool = Field(
+        examples=[False], description="Whether an audit that released some of them has ended since."
+    )
+
+
+class SignatureDocument(Document):
+    """Who closed the differential, and when."""
+
+    person: str = Field(examples=["local"])
+    signed_at: Time
+
+
+class CellFinding(Document):
+    """What the service found in one image."""
+
+    class_name: ClassName
+    confidence: Confidence
+    margin: Margin
+    decided_by: DecidedBy | None = Field(
+        default=None, description="As of one image; null in what older versions kept."
+    )
+    probabilities: Probabilities
+    energy: Energy
+    not_wbc: NotWbc | None = None
+    review_codes: ReviewCodes
+    focus_ratio: FocusRatio
+    views: Views
+    image_size: ImageSize
+    model: ModelAnswered
+    profile: ProfileUsed
+    profile_sha256: ProfileHash = None
+    device_state: DeviceStateWord = "unknown"
+    analysed_at: AnalysedAt
+
+
+class CellDecisionDocument(Document):
+    """What a person said that a cell is."""
+
+    label: Label
+    person: str = Field(examples=["local"])
+    decided_at: Time
+
+
+class CellDocument(Document):
+    """One image of a specimen; ``number`` is its place in the order, from 1."""
+
+    id: CellId = Field(validation_alias="cell_id")
+    number: int = Field(ge=1, examples=[1])
+    image_sha256: str = Field(examples=["0" * 64], description="Of the file as it was sent.")
+    state: CellState
+    label: Label | None = Field(description="What it counts as: the decision, else the class if it is sure.")
+    needs_review: bool
+    failure: str | None = Field(examples=[None], description="Why the image could not be analysed.")
+    result: CellFinding | None
+    decision: CellDecisionDocument | None
+
+
+class DifferentialResult(Document):
+    """A specimen's differential as it is now. Never a diagnosis."""
+
+    id: DifferentialId = Field(validation_alias=AliasPath("specimen", "differential_id"))
+    specimen_id: str = Field(
+        validation_alias=AliasPath("specimen", "order", "specimen_id"), examples=["S-2026-00417"]
+    )
+    state: State = Field(validation_alias=AliasPath("specimen", "state"))
+    total_wbc: float | None = Field(
+        validation_alias=AliasPath("specimen", "order", "total_wbc"),
+        examples=[6.2],
+        description="10^9/L, as it was given.",
+    )
+    profile: str | None = Field(
+        validation_alias=AliasPath("specimen", "order", "profile"),
+        examples=[None],
+        description="As ordered; the service's default where null.",
+    )
+    tta: str | None = Field(
+        validation_alias=AliasPath("specimen", "order", "tta"),
+        examples=[None],
+        description="As ordered; the profile's where null.",
+    )
+    created_at: Time = Field(validation_alias=AliasPath("specimen", "created_at"))
+    created_by: str = Field(validation_alias=AliasPath("specimen", "created_by"), examples=["local"])
+    progress: CellCounts
+    counts: list[LabelCount] = Field(description="The five classes, then Unidentified.")
+    min_cells: int = Field(examples=[100], description="Below it there are no percentages.")
+    reference_source: str | None = Field(description="Where the reference ranges come from.")
+    label_shift: ByClass | None = Field(
+        examples=[dict(zip(CLASS_NAMES, (0.004, 0.031, 0.305, 0.06, 0.6), strict=True))],
+        description="Shares of the five classes estimated from all cells' probabilities (EM, Saerens et al. "
+        "2002), beside the counts; null where there are too few cells, and while cells of an unknown or "
+        "merely profiled device wait for a person.",
+    )
+    device_state: DeviceState | None = Field(
+        default=None,
+        validation_alias=AliasPath("specimen", "device_state"),
+        examples=["known"],
+        description="The least of the cells'; null before the first result.",
+    )
+    released_errors: ReleasedErrorsDocument | None = Field(
+        default=None,
+        description="There where audits released all cells that count without a person's decision.",
+    )
+    review_list: list[CellId] = Field(
+        examples=[[EXAMPLE_CELL]], description="Cells that wait for a person, the least confident first."
+    )
+    limitations: list[Statement]
+    models: list[Model] = Field(description="All that answered.")
+    service_version: str = Field(examples=["0.5.0"])
+    computed_at: Time
+    signature: SignatureDocument | None = Field(validation_alias=AliasPath("specimen", "signature"))
+    cells: list[CellDocument] | None = Field(
+        validation_alias=AliasPath("specimen", "cells"), description="Null where `cells=false` was asked for."
+    )
+    disclaimer: str = DISCLAIMER
+
+    @field_validator("cells", mode="before")
+    @classmethod
+    def _all_or_none(cls, cells: Any, info: ValidationInfo) -> Any:
+        return None if info.context == WITHOUT_CELLS else cells
+
+    @classmethod
+    def of(cls, differential: Differential, *, cells: bool = True) -> Self:
+        """The document, with its cells or without."""
+        return cls.model_validate(differential, context=None if cells else WITHOUT_CELLS)
