@@ -111,8 +111,9 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 	rm $(PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
 
 .PHONY: docs
-docs: $(DEV)/.installed ## Write the tables of all settings into docs/api.md
+docs: $(DEV)/.installed ## Write the tables of settings and of a result's fields into docs/
 	$(DEV)/bin/python -m tests.settings_table
+	$(DEV)/bin/python -m tests.result_table
 
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml

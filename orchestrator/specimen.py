@@ -305,7 +305,7 @@ class Differential:
         if unidentified:
             say(
                 "unidentified",
-                f"{unidentified} cells are Unidentified; they are part of the whole that shares are self.",
+                f"{unidentified} cells are Unidentified; they are part of the whole that shares are of.",
             )
         if self.cells_failed:
             say("failed", f"{self.cells_failed} images could not be analysed and are not counted.")

@@ -107,6 +107,7 @@ ClassName = Annotated[
         serialization_alias="class",
         json_schema_extra={"enum": list(CLASS_NAMES)},
         examples=[CLASS_NAMES[-1]],
+        description="The class that was decided on.",
     ),
     Told(left_out=_SHARES),
 ]
@@ -206,6 +207,7 @@ ImageSize = Annotated[
 ]
 ModelAnswered = Annotated[
     Model,
+    Field(description="Which model answered."),
     Told(left_out={"open inference": "its version is the protocol's `model_version`"}),
 ]
 ProfileUsed = Annotated[
@@ -233,6 +235,7 @@ DeviceStateWord = Annotated[
 ]
 AnalysedAt = Annotated[
     Time,
+    Field(description="When the image was analysed."),
     Told(
         left_out=_in_all(AnalysisFormat, "it is the moment of the answer")
         | {"dicom differential": "its time is that of the differential"}

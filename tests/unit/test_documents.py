@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.documents.fields import RESULT
+from tests import result_table
 from tests.documents import anchors_of, blocks_of, broken_links, run_script, script_of, tracked_files
 from tests.settings_table import PAGE, settings_tables, with_fresh_tables
 
@@ -159,3 +161,9 @@ def test_every_setting_says_what_it_means():
         row[0] for row in rows
     }
     assert [name for name, meaning in rows if not meaning.strip()] == []
+
+
+def test_the_table_of_a_results_fields_is_that_of_the_code():
+    page = result_table.PAGE.read_text()
+    assert page == result_table.with_result_table(page), "make docs"
+    assert all(f"| `{name}` |" in page for name in RESULT)

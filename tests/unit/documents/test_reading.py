@@ -64,7 +64,7 @@ def changed(path: str, value: object) -> bytes:
         (b"{}", "id"),
         (b" " * (64 * 2**20 + 1), "over 67108864 bytes"),
         (changed("computed_at", "yesterday"), "computed_at"),
-        (changed("computed_at", "2026-01-01T00:00:00"), "no zone"),
+        (changed("computed_at", "2026-01-01T00:00:00"), "timezone"),
         (changed("state", "done"), "state"),
         (changed("counts.0.count", "many"), "counts.0.count"),
         (changed("counts.0.label", "Blast"), "expected counts of"),
