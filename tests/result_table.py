@@ -1,4 +1,4 @@
-"""The fields of a result as the table of docs/integrate.md: ``python -m tests.result_table`` writes it there."""
+"""A result's fields as the table of docs/integrate.md: ``python -m tests.result_table`` writes it there."""
 
 import re
 from typing import Final, get_args
