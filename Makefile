@@ -109,6 +109,7 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 	# The compiler knows no relative imports, and the client must work under any name.
 	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(PROTOS)/wbc/v1/wbc_pb2_grpc.py
 	rm $(PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig
+	$(DEV)/bin/python -m tests.sync_client
 
 .PHONY: docs
 docs: $(DEV)/.installed ## Write the tables of settings and of a result's fields into docs/

@@ -1,18 +1,10 @@
-"""The client for programs on an event loop."""
+"""The client for programs on an event loop; ``python -m tests.sync_client`` makes client.py of it."""
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -21,25 +13,24 @@ from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .connection import Connection, pause_s
 from .differentials import Differential
 from .errors import AnalyzerError
-from .messages import (
-    ANALYSIS_TIMEOUT_S,
-    ORDER_TIMEOUT_S,
-    WINDOW,
-    new_key,
-    order_messages,
-    ordered,
-    stream_result,
-    unanswered,
-)
+from .feeder_aio import Feeder
+from .messages import ANALYSIS_TIMEOUT_S, ORDER_TIMEOUT_S, WINDOW, new_key, order_messages, ordered
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
-from .resending import Resending
 from .results import Analysis, Key, ModelDescription, StreamResult
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """As :class:`~.client.Client`, on the event loop that runs when it is made."""
+    """Asks a service, on the event loop that runs when it is made. Every method raises
+    :class:`~.errors.AnalyzerError`.
+
+    ::
+
+        async with AsyncClient(Connection("localhost:9000")) as client:
+            analysis = await client.analyze(Path("cell.jpg").read_bytes())
+            print(analysis.class_name)
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -86,11 +77,11 @@ class AsyncClient:
     ) -> AsyncGenerator[StreamResult[Key], None]:
         """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
 
-        ``images`` is read only ``window`` images ahead of the answers. Where the service goes away, what has
-        no answer is sent again.
+        ``images`` is read only ``window`` images ahead of the answers.
+        Where the service goes away, what has no answer is sent again.
         """
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        feeder = _Feeder(images, options.message(), window)
+        feeder = Feeder(images, options.message(), window)
         attempt = 0
         try:
             while True:
@@ -123,7 +114,11 @@ class AsyncClient:
         idempotency_key: str | None = None,
         timeout_s: float = ORDER_TIMEOUT_S,
     ) -> tuple[Differential, bool]:
-        """Order the differential of one specimen; see :meth:`~.client.Client.create_differential`."""
+        """Order the differential of one specimen.
+
+        Also whether the order was new, which it is not where the same was sent before under this key. Where
+        none is given the client makes one, for its own repetitions.
+        """
         key = idempotency_key or new_key()
         metadata = self._connection.metadata()
         ends_s = time.monotonic() + timeout_s
@@ -177,84 +172,3 @@ async def _called(call: Callable[[], Awaitable[T]]) -> T:
         return await call()
     except grpc.RpcError as error:
         raise AnalyzerError.of_call(error) from error
-
-
-class _Feeder(Generic[Key]):
-    """Reads images in a task, and hands them to one call after another until they are answered."""
-
-    def __init__(
-        self,
-        images: Iterable[tuple[Key, bytes]] | AsyncIterable[tuple[Key, bytes]],
-        options: pb.AnalysisOptions,
-        window: int,
-    ) -> None:
-        self._options = options
-        self._resending = Resending(window)
-        self._keys: dict[int, Key] = {}
-        self._changed = asyncio.Condition()
-        self._connection = 0
-        self._read = False
-        self._failure: Exception | None = None
-        self._pulling = asyncio.create_task(self._pull(images), name="wbc images")
-
-    async def _pull(self, images: Iterable[tuple[Key, bytes]] | AsyncIterable[tuple[Key, bytes]]) -> None:
-        try:
-            if isinstance(images, AsyncIterable):
-                async for key, image in images:
-                    await self._add(key, image)
-            else:
-                for key, image in images:
-                    await self._add(key, image)
-        except Exception as error:  # the caller's own, and for them: raised where they wait for answers
-            self._failure = error
-        async with self._changed:
-            self._read = True
-            self._changed.notify_all()
-
-    async def _add(self, key: Key, image: bytes) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._resending.full)
-            self._keys[self._resending.add(image)] = key
-            self._changed.notify_all()
-
-    async def requests(self) -> AsyncIterator[pb.AnalyzeStreamRequest]:
-        """What one call is to send, from what has no answer yet."""
-        connection = self._connection
-        while True:
-            async with self._changed:
-                while True:
-                    if connection != self._connection:
-                        return
-                    if (taken := self._resending.take_unsent()) is not None:
-                        break
-                    if self._read:
-                        return
-                    await self._changed.wait()
-            number, image = taken
-            yield pb.AnalyzeStreamRequest(correlation_id=str(number), image=image, options=self._options)
-
-    async def answered(self, response: pb.AnalyzeStreamResponse) -> StreamResult[Key] | None:
-        """The result under its key; None where nobody waits for it."""
-        async with self._changed:
-            result = stream_result(response, self._keys, self._resending)
-            self._changed.notify_all()
-        return result
-
-    async def begin_again(self) -> None:
-        """Let the requests of the call so far end; the next ones begin with what has no answer."""
-        async with self._changed:
-            self._connection += 1
-            self._resending.begin_again()
-            self._changed.notify_all()
-
-    async def check(self) -> None:
-        """Raise what the images raised, or an error where answers are missing."""
-        if self._failure is not None:
-            raise self._failure
-        if self._resending:
-            raise unanswered(len(self._resending))
-
-    async def close(self) -> None:
-        """Read no more."""
-        self._pulling.cancel()
-        await asyncio.gather(self._pulling, return_exceptions=True)

@@ -1,10 +1,9 @@
-"""The client for programs with threads."""
+"""The client for programs with threads; made of aio.py by ``python -m tests.sync_client``."""
 
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 
@@ -13,30 +12,23 @@ from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .connection import Connection, pause_s
 from .differentials import Differential
 from .errors import AnalyzerError
-from .messages import (
-    ANALYSIS_TIMEOUT_S,
-    ORDER_TIMEOUT_S,
-    WINDOW,
-    new_key,
-    order_messages,
-    ordered,
-    stream_result,
-    unanswered,
-)
+from .feeder import Feeder
+from .messages import ANALYSIS_TIMEOUT_S, ORDER_TIMEOUT_S, WINDOW, new_key, order_messages, ordered
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
-from .resending import Resending
 from .results import Analysis, Key, ModelDescription, StreamResult
 
 T = TypeVar("T")
 
 
 class Client:
-    """Asks a service. Safe for threads. Every method raises :class:`~.errors.AnalyzerError`.
+    """Asks a service. Safe for threads. Every method raises
+    :class:`~.errors.AnalyzerError`.
 
     ::
 
         with Client(Connection("localhost:9000")) as client:
-            print(client.analyze(Path("cell.jpg").read_bytes()).class_name)
+            analysis = client.analyze(Path("cell.jpg").read_bytes())
+            print(analysis.class_name)
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -84,11 +76,11 @@ class Client:
     ) -> Generator[StreamResult[Key], None, None]:
         """Analyse many images, each under a key of the caller's, which stays here; answers as they are ready.
 
-        ``images`` is read in a thread of its own, only ``window`` images ahead of the answers. Where the
-        service goes away, what has no answer is sent again.
+        ``images`` is read in a thread of its own, only ``window`` images ahead of the answers.
+        Where the service goes away, what has no answer is sent again.
         """
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        feeder = _Feeder(images, options.message(), window)
+        feeder = Feeder(images, options.message(), window)
         attempt = 0
         try:
             while True:
@@ -175,76 +167,3 @@ def _called(call: Callable[[], T]) -> T:
         return call()
     except grpc.RpcError as error:
         raise AnalyzerError.of_call(error) from error
-
-
-class _Feeder(Generic[Key]):
-    """Reads images in a thread, and hands them to one call after another until they are answered."""
-
-    def __init__(self, images: Iterable[tuple[Key, bytes]], options: pb.AnalysisOptions, window: int) -> None:
-        self._options = options
-        self._resending = Resending(window)
-        self._keys: dict[int, Key] = {}
-        self._changed = threading.Condition()
-        self._connection = 0
-        self._read = self._closed = False
-        self._failure: Exception | None = None
-        threading.Thread(target=self._pull, args=(images,), name="wbc images", daemon=True).start()
-
-    def _pull(self, images: Iterable[tuple[Key, bytes]]) -> None:
-        try:
-            for key, image in images:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or not self._resending.full)
-                    if self._closed:
-                        return
-                    self._keys[self._resending.add(image)] = key
-                    self._changed.notify_all()
-        except Exception as error:  # the caller's own, and for them: raised where they wait for answers
-            self._failure = error
-        finally:
-            with self._changed:
-                self._read = True
-                self._changed.notify_all()
-
-    def requests(self) -> Iterator[pb.AnalyzeStreamRequest]:
-        """What one call is to send, from what has no answer yet."""
-        connection = self._connection
-        while True:
-            with self._changed:
-                while True:
-                    if self._closed or connection != self._connection:
-                        return
-                    if (taken := self._resending.take_unsent()) is not None:
-                        break
-                    if self._read:
-                        return
-                    self._changed.wait()
-            number, image = taken
-            yield pb.AnalyzeStreamRequest(correlation_id=str(number), image=image, options=self._options)
-
-    def answered(self, response: pb.AnalyzeStreamResponse) -> StreamResult[Key] | None:
-        """The result under its key; None where nobody waits for it."""
-        with self._changed:
-            result = stream_result(response, self._keys, self._resending)
-            self._changed.notify_all()
-        return result
-
-    def begin_again(self) -> None:
-        """Let the requests of the call so far end; the next ones begin with what has no answer."""
-        with self._changed:
-            self._connection += 1
-            self._resending.begin_again()
-            self._changed.notify_all()
-
-    def check(self) -> None:
-        """Raise what the images raised, or an error where answers are missing."""
-        if self._failure is not None:
-            raise self._failure
-        if self._resending:
-            raise unanswered(len(self._resending))
-
-    def close(self) -> None:
-        """Read no more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()

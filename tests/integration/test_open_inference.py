@@ -76,7 +76,9 @@ def outputs_of(response: httpx2.Response) -> dict[str, Any]:
     )
     found = {}
     for output in document["outputs"]:
-        dtype = np.dtype({"INT32": "<i4", "FP32": "<f4", "FP64": "<f8", "BOOL": "?", "BYTES": "O"}[output["datatype"]])
+        dtype = np.dtype(
+            {"INT32": "<i4", "FP32": "<f4", "FP64": "<f8", "BOOL": "?", "BYTES": "O"}[output["datatype"]]
+        )
         if "data" in output:
             found[output["name"]] = np.array(output["data"], dtype).reshape(output["shape"])
             continue

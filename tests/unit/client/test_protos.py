@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
+from tests import sync_client
+
 PROTOS = Path("orchestrator") / "protos"
 SOURCE = Path("wbc") / "v1" / "wbc.proto"
 
@@ -84,3 +86,7 @@ def test_names_follow_the_style_guide(generated: Path):
     for method in file.service[0].method:
         assert method.input_type == f".wbc.v1.{method.name}Request"
         assert method.output_type == f".wbc.v1.{method.name}Response"
+
+
+def test_the_client_for_threads_is_made_of_the_one_for_an_event_loop():
+    assert sync_client.MADE.read_text() == sync_client.sync_client(), "python -m tests.sync_client"
