@@ -199,8 +199,8 @@ def run_ablation(settings: EvaluationSettings, temperature: float | None = None)
     splits = chosen_samples(settings)
 
     crop_scale = profile.recipe.crop_scale or Recipe().crop_scale
-    whole = Recipe(crop_scale=None, reinhard=reinhard_reference(settings, None))
-    cropped = Recipe(crop_scale=crop_scale, reinhard=reinhard_reference(settings, crop_scale))
+    whole = Recipe(None, reinhard_reference(settings, None), "v1")
+    cropped = Recipe(crop_scale, reinhard_reference(settings, crop_scale), "v1")
     if temperature is None:
         mef = replace(profile.recipe, crop_scale=crop_scale, reinhard=None)
         temperature = fitted_temperature(settings, predict, mef)

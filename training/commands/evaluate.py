@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator.domain import MefVersion
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 if TYPE_CHECKING:
     from training.evaluate import EvaluationSettings

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 
 def profile(
