@@ -190,6 +190,7 @@ def run_ablation(settings: EvaluationSettings, temperature: float | None = None)
         "--testb-binary-mode": settings.testb_binary_mode,
         "--color-normalization": settings.color_normalization,
         "--preprocessing": settings.preprocessing,
+        "--crop-scale": settings.crop_scale,
         "--focus": settings.focus or None,
     }
     if asked := [option for option, value in contradicting.items() if value is not None]:

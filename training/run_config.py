@@ -63,7 +63,7 @@ class TrainingConfig:
         Path, option("Folder for checkpoints, history and logs.", RUN, "--run-dir", "--results-dir")
     ] = DEFAULT_RUN_DIR
     model_path: Annotated[
-        Path | None, option("Copy the best model here (.keras), besides best.keras of the run.", RUN)
+        Path | None, option("Copy the best model here (.keras) and the manifest beside it (.run.json).", RUN)
     ] = None
     distribute: Annotated[
         bool, option("Share every batch out over all accelerators (KERAS_BACKEND=jax).", RUN, "--distribute")
