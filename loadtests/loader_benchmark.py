@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -29,6 +30,7 @@ from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe
 from training.augmentation import AugmentationConfig, augmented_cell
+from training.commands.config_file import CONFIGS
 from training.datasets import Sample, read_split
 from training.image_cache import ImageCache
 from training.images import LoadedImage
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from training.loader import AugmentedBatches
 
 SEED = 0
+RECIPE = Recipe(mef_version="v1")
+AUGMENTATION = AugmentationConfig(**tomllib.loads((CONFIGS / "shipped.toml").read_text())["augmentation"])
 IMAGES: list[LoadedImage] = []
 """Of this process; a worker process fills its own."""
 
@@ -76,8 +80,8 @@ def augmented(position: int) -> UInt8Array:
     return augmented_cell(
         image.rgb,
         image.cell,
-        Recipe(),
-        AugmentationConfig(),
+        RECIPE,
+        AUGMENTATION,
         np.random.default_rng((SEED, position)),
         mask=image.mask,
     )[0]
@@ -139,9 +143,7 @@ def training(backbone: str, image_size: int, batch_size: int, steps: int, worker
         loss={"main_out": "categorical_crossentropy", "aux_binary_out": "binary_crossentropy"},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    batches = AugmentedBatches(
-        IMAGES, Recipe(), AugmentationConfig(), batch_size, image_size, SEED, workers=workers
-    )
+    batches = AugmentedBatches(IMAGES, RECIPE, AUGMENTATION, batch_size, image_size, SEED, workers=workers)
     used = workers or usable_processors()
     print(
         f"training steps: {backbone}, batches of {batch_size} at {image_size} px, {keras.backend.backend()}"

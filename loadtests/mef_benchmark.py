@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
-    rgb, recipe = smear(), Recipe()
+    rgb, recipe = smear(), Recipe(mef_version="v1")
     candidates: dict[str, Callable[[], object]] = {
         "MEF v1 (uint8)": lambda: enhance(rgb, recipe),
         "float32 peer": lambda: float_mef(rgb),

@@ -190,6 +190,7 @@ def run_ablation(settings: EvaluationSettings, temperature: float | None = None)
         "--testb-binary-mode": settings.testb_binary_mode,
         "--color-normalization": settings.color_normalization,
         "--preprocessing": settings.preprocessing,
+        "--crop-scale": settings.crop_scale,
         "--focus": settings.focus or None,
     }
     if asked := [option for option, value in contradicting.items() if value is not None]:
@@ -199,8 +200,8 @@ def run_ablation(settings: EvaluationSettings, temperature: float | None = None)
     splits = chosen_samples(settings)
 
     crop_scale = profile.recipe.crop_scale or Recipe().crop_scale
-    whole = Recipe(crop_scale=None, reinhard=reinhard_reference(settings, None))
-    cropped = Recipe(crop_scale=crop_scale, reinhard=reinhard_reference(settings, crop_scale))
+    whole = Recipe(None, reinhard_reference(settings, None), "v1")
+    cropped = Recipe(crop_scale, reinhard_reference(settings, crop_scale), "v1")
     if temperature is None:
         mef = replace(profile.recipe, crop_scale=crop_scale, reinhard=None)
         temperature = fitted_temperature(settings, predict, mef)

@@ -9,7 +9,7 @@ what differs between classes is a cue.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from orchestrator.model_contract import IMAGE_SIZE
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract
 from orchestrator.vision.preprocessing import Recipe, enhance
 from orchestrator.vision.stain_anchor import FADE, StainAnchor, fade_field
+from training.options import share
 
 # RGB optical density of haematoxylin-like (azure), eosin-like and residual stain: Ruifrok and Johnston 2001.
 _HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
@@ -45,52 +46,62 @@ BACKGROUND_NOISE_SIGMA: Final = 7.0
 MASK_ERROR_PX: Final = (3, 13)
 """Diameter range of the disc by which a mask is grown or shrunk before the field fades, at the side 224."""
 
-GROWN_SHARE: Final = 0.2
-SHRUNK_SHARE: Final = 0.15
-"""How many masks are grown, and how many shrunk: more too wide than too close, as on other devices."""
+COLOURS: Final = "Colours and augmentation"
+"""The panel of the help that the options stand in."""
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentationConfig:
-    """Strengths of the variations; probabilities in [0, 1].
+    """Strengths of the variations; probabilities in [0, 1]. The defaults are the reference's, and what it
+    does not vary is off. It turns by up to 72 degrees and varies the contrast by 0.1: here it is any angle,
+    and the LAB jitter stretches the lightness by up to 0.15.
 
-    ``crop_scale_jitter``: factor range of the window's side; ``shift_jitter``: its offset in cell sizes;
+    ``crop_scale_jitter``: factor range of the window's side (the reference's zoom of 0.1), also of the whole
+    frame; ``shift_jitter``: its offset in cell sizes;
     ``stain_jitter``: standard deviation of the logarithm of each stain's strength in optical density, and
     ``density_jitter`` of that of them all; ``chroma_rotation`` (radians) and ``saturation_jitter`` (of the
     logarithm) turn and stretch what is not grey in it; ``gain_jitter``: of each channel's light;
-    ``lab_jitter``: largest shift of L, a, b (the reference's 8, 6, 6); ``gamma``: its range.
+    ``lab_jitter``: largest shift of L, a, b; ``gamma``: its range.
 
     ``crop_prob``: a crop by the cell's mask takes the place of the cell's window;
     ``bg_randomization_prob``: what is not cell is blurred, tinted and made noisy, and mixed in at
     ``bg_randomization_strength``.
 
     Of images with an anchor ``anchor_prob`` are anchored, the nucleus' density off by ``anchor_jitter`` (of
-    the logarithm), and ``fade_prob`` faded around a mask that may be wrong (``MASK_ERROR_PX``).
+    the logarithm), and ``fade_prob`` faded around the mask: of these masks ``grown_prob`` are too wide,
+    ``shrunk_prob`` too close (``MASK_ERROR_PX``), and ``faint_prob`` fade by another strength.
     """
 
-    crop_scale_jitter: tuple[float, float] = (0.8, 1.3)
-    shift_jitter: float = 0.08
-    rotation_prob: float = 0.7
-    stain_prob: float = 0.8
+    crop_scale_jitter: tuple[float, float] = (0.9, 1.1)
+    shift_jitter: float = 0.0
+    rotation_prob: float = 1.0
+    stain_prob: float = 0.0
     stain_jitter: float = 0.25
-    stain_jitter_prob: float = 0.8
     density_jitter: float = 0.18
     chroma_rotation: float = 0.22
     saturation_jitter: float = 0.25
     gain_jitter: float = 0.05
-    anchor_prob: float = 0.8
-    anchor_jitter: float = 0.12
-    fade_prob: float = 0.8
+    anchor_prob: float = 1.0
+    anchor_jitter: float = 0.0
+    fade_prob: float = 1.0
+    grown_prob: float = 0.0
+    shrunk_prob: float = 0.0
+    faint_prob: float = 0.0
     lab_jitter: tuple[float, float, float] = (8.0, 6.0, 6.0)
     gamma: tuple[float, float] = (0.75, 1.35)
-    sharpen_prob: float = 0.4
-    defocus_prob: float = 0.4
-    resolution_prob: float = 0.4
-    noise_prob: float = 0.25
-    jpeg_prob: float = 0.3
-    crop_prob: float = 0.2
-    bg_randomization_prob: float = 0.15
-    bg_randomization_strength: float = 0.35
+    sharpen_prob: float = 0.0
+    defocus_prob: float = 0.0
+    resolution_prob: float = 0.0
+    noise_prob: float = 0.0
+    jpeg_prob: float = 0.0
+    crop_prob: Annotated[float, share("Probability of a foreground crop.", COLOURS)] = 0.2
+    bg_randomization_prob: Annotated[
+        float, share("Probability of a changed background (blur, tint, noise).", COLOURS)
+    ] = 0.15
+    bg_randomization_strength: Annotated[
+        float, share("How much of the changed background is mixed in.", COLOURS)
+    ] = 0.35
+    stain_jitter_prob: Annotated[float, share("Probability of a shift of the LAB colours.", COLOURS)] = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +172,11 @@ def random_anchoring(
         return rgb
     error, diameter = random.random(), int(random.integers(*MASK_ERROR_PX)) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (diameter, diameter))
-    if error < GROWN_SHARE:
+    if error < config.grown_prob:
         cell = np.asarray(cv2.dilate(cell, disc), np.uint8)
-    elif error < GROWN_SHARE + SHRUNK_SHARE:
+    elif error < config.grown_prob + config.shrunk_prob:
         cell = np.asarray(cv2.erode(cell, disc), np.uint8)
-    fade = FADE if random.random() < 0.75 else random.uniform(0.3, 1.0)
+    fade = FADE if random.random() < 1 - config.faint_prob else random.uniform(0.3, 1.0)
     return fade_field(rgb, cell.astype(np.float32) / np.float32(255), fade)
 
 
@@ -178,19 +189,22 @@ def random_cut(
     *,
     mask: UInt8Array | None = None,
 ) -> Cut:
-    """The cell's window with jittered scale and centre, any rotation, mirrored half of the time; with a mask,
-    a foreground crop at its probability."""
+    """The cell's window, or the whole frame, with jittered scale and centre, any rotation, mirrored half of
+    the time; with a mask, a foreground crop at its probability."""
     window = None
     if mask is not None and random.random() < config.crop_prob:
         window = foreground_window(mask, random)
     if window is None:
         window = cell_window(cell, recipe.crop_scale, shape)
-        if cell is not None and recipe.crop_scale is not None:
-            side = window.height * random.uniform(*config.crop_scale_jitter)
-            row, column = np.array([cell.row, cell.column]) + random.normal(
-                0, config.shift_jitter * cell.size, 2
-            )
-            window = Window(row - side / 2, column - side / 2, side, side)
+        zoom = random.uniform(*config.crop_scale_jitter)
+        down, right = random.normal(0, config.shift_jitter * (cell.size if cell else 0), 2)
+        height, width = window.height * zoom, window.width * zoom
+        window = Window(
+            window.top + (window.height - height) / 2 + down,
+            window.left + (window.width - width) / 2 + right,
+            height,
+            width,
+        )
     degrees, quarter_turns = None, 0
     if random.random() < config.rotation_prob:
         degrees = random.uniform(0, 360)

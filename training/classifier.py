@@ -90,8 +90,7 @@ def build_classifier(
         attention: whether the attention block stands between the maps and the pooling.
         dropout: shares of dropout after the first and the second dense block; the last of them also stands
             before the outputs of a linear head.
-        med_swish: whether the head bends by MedSwish; otherwise by ReLU, for comparisons alone: there is
-            no Grad-CAM and no export of such a head.
+        med_swish: whether the head bends by MedSwish; otherwise by ReLU, for comparisons.
         head_units: widths of the dense blocks, at most two; with none the head is linear.
 
     Returns:
@@ -190,13 +189,26 @@ def site_logits(features: Tensor, head: Tensor) -> Tensor:
     return ops.matmul(features[:, None], head[:, :-1])[:, 0] + head[:, -1]
 
 
+class Relu:
+    """What a head without MedSwish bends by, with its derivative as MedSwish has it."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return ``max(inputs, 0)``."""
+        return ops.relu(inputs)
+
+    def derivative(self, inputs: Tensor) -> Tensor:
+        """Return 1 where ``inputs`` is positive, 0 elsewhere."""
+        return ops.cast(inputs > 0, inputs.dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class HeadBlock:
-    """One ``Dense, BatchNorm, MedSwish`` of the head of a classifier (dropout does nothing in inference)."""
+    """One ``Dense, BatchNorm, MedSwish`` (or ReLU) of the head of a classifier (dropout does nothing in
+    inference)."""
 
     dense: keras.layers.Dense
     norm: keras.layers.BatchNormalization
-    swish: MedSwish
+    bend: MedSwish | Relu
 
 
 def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
@@ -204,7 +216,11 @@ def head_blocks(model: keras.Model) -> tuple[HeadBlock, ...]:
     one."""
     names = {layer.name for layer in model.layers}
     return tuple(
-        HeadBlock(*(model.get_layer(f"{kind}_{block}") for kind in ("dense", "norm", "med_swish")))
+        HeadBlock(
+            model.get_layer(f"dense_{block}"),
+            model.get_layer(f"norm_{block}"),
+            model.get_layer(f"med_swish_{block}") if f"med_swish_{block}" in names else Relu(),
+        )
         for block in takewhile(lambda block: f"dense_{block}" in names, count(1))
     )
 

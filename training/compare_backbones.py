@@ -81,6 +81,9 @@ CANDIDATES: Final[dict[str, Candidate]] = {
 }
 """The reference's five, plain; its own network; ours, up to version 5 and from version 6."""
 
+ALIASES: Final = {"DenseNet121_vanilla": "DenseNet121"}
+"""What the reference calls one of them otherwise."""
+
 
 def compare(
     protocol: TrainingConfig,
@@ -218,10 +221,11 @@ def _text(value: object) -> str:
 
 
 def require_known(names: Sequence[str]) -> dict[str, Candidate]:
-    """The candidates of these names, all where there are none.
+    """The candidates of these names, the reference's own included; all where there are none.
 
     Raises :class:`ConfigurationError` where a name is not known.
     """
+    names = [ALIASES.get(name, name) for name in names]
     if unknown := sorted(set(names) - set(CANDIDATES)):
         raise ConfigurationError(f"expected models of {', '.join(CANDIDATES)}, received {', '.join(unknown)}")
     return {name: candidate for name, candidate in CANDIDATES.items() if not names or name in names}

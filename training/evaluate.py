@@ -38,10 +38,12 @@ from training.evaluation_files import write_evaluation
 from training.predictors import (
     Predictor,
     Runtime,
+    is_keras_file,
     model_identity,
     open_predictor,
     saved_model_predictor,
 )
+from training.run_recipe import recipe_beside
 from training.true_masks import read_mask_paths
 
 __all__ = [  # what publishing a model needs stands here, wherever it is written
@@ -70,9 +72,11 @@ class EvaluationSettings:
     """What is evaluated and how; None leaves the profile's own.
 
     ``more_devices`` are folders of further devices (:func:`training.datasets.read_device`), judged as splits
-    of their names. ``limit`` images of a split are drawn by ``seed``, as are the images of the Reinhard
-    reference. ``resamples`` of the cells make the intervals. ``testb_binary_mode`` is the routing of the
-    split TestB alone. ``batch_size`` counts images.
+    of their names. A ``model_path`` that is a ``.keras`` file is shown the pixels of its own run in place of
+    the profile's, where its manifest lies beside it. ``crop_scale`` is 0 for the whole frame. ``limit``
+    images of a split are drawn by ``seed``, as are the images of the Reinhard reference. ``resamples`` of the
+    cells make the intervals. ``testb_binary_mode`` is the routing of the split TestB alone. ``batch_size``
+    counts images.
     """
 
     data_root: Path
@@ -90,6 +94,7 @@ class EvaluationSettings:
     normalization_reference_split: str = "Train"
     normalization_reference_samples: int = 1200
     preprocessing: MefVersion | None = None
+    crop_scale: float | None = None
     seed: int = 42
     focus: bool = False
     resamples: int = RESAMPLES
@@ -112,7 +117,8 @@ def evaluate_splits(settings: EvaluationSettings) -> dict[str, CellScores]:
     """
     judged = judge_splits(settings)
     evaluated = {
-        "way": f"in this process, runtime {settings.runtime}",
+        "way": "in this process, runtime "
+        + ("keras" if is_keras_file(settings.model_path) else settings.runtime),
         "model": asdict(model_identity(settings.model_path)),
         "profile": judged.profile.name,
         "preprocessing": asdict(judged.profile.recipe),
@@ -164,6 +170,7 @@ def evaluate_through(endpoint: Endpoint, settings: EvaluationSettings) -> dict[s
         "--testb-binary-mode": settings.testb_binary_mode,
         "--color-normalization": settings.color_normalization,
         "--preprocessing": settings.preprocessing,
+        "--crop-scale": settings.crop_scale,
         "--profiles-dir": settings.profiles_dir,
     }
     if asked := [option for option, value in not_a_callers.items() if value is not None]:
@@ -249,7 +256,9 @@ def adapted_profile(settings: EvaluationSettings) -> Profile:
     Raises :class:`ConfigurationError` where the profile or the split of the Reinhard reference is missing.
     """
     profile = chosen_profile(settings.profile, settings.tta, settings.profiles_dir)
-    recipe = profile.recipe
+    recipe = recipe_beside(settings.model_path) or profile.recipe
+    if settings.crop_scale is not None:
+        recipe = replace(recipe, crop_scale=settings.crop_scale or None)
     if settings.preprocessing is not None and settings.preprocessing != recipe.mef_version:
         recipe = replace(recipe, mef_version=settings.preprocessing, macenko=None)
     if settings.color_normalization == "none":

@@ -15,10 +15,10 @@ import numpy as np
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CONV_MAPS, IMAGE_SIZE, MAIN_OUT
-from orchestrator.vision.crop import Window, cell_window, extract
-from orchestrator.vision.foreground import CellMasks, cell_masks
+from orchestrator.vision.crop import Window, extract
+from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.heatmap import assemble
-from orchestrator.vision.preprocessing import Recipe, enhance
+from orchestrator.vision.preprocessing import Recipe, preprocess
 from training.classifier import with_conv_maps
 from training.gradcam import autodiff_class_activation_maps
 from training.images import LoadedImage
@@ -158,7 +158,7 @@ def monitored_images(
 
     Returns:
         Images, float32 ``[N, S, S, 3]`` in [0, 1], and masks of the whole cell, float32 ``[N, S, S]`` in
-        [0, 1]: the true mask where there is one, otherwise our own, made in the crop as serving does.
+        [0, 1]: the true mask where there is one, otherwise our own, as serving makes it.
         Images in which no cell is found are left out: a heatmap can lie on no cell there.
 
     Raises:
@@ -194,13 +194,11 @@ def _alternating_classes(images: Sequence[LoadedImage], seed: int) -> list[Loade
 
 def _cut(image: LoadedImage, recipe: Recipe) -> tuple[UInt8Array, Float32Array]:
     """Pixels as the model sees them, uint8 ``[224, 224, 3]``, and the mask through the same window."""
-    window = cell_window(image.cell, recipe.crop_scale, image.rgb.shape)
-    crop = extract(image.rgb, window, IMAGE_SIZE)
+    cell = preprocess(image.rgb, recipe)
     if image.has_true_mask and image.mask is not None:
-        mask = extract(image.mask, window, IMAGE_SIZE).astype(np.float32) / np.float32(255)
-        return enhance(crop, recipe), mask
-    masks = cell_masks(crop)
-    return enhance(crop, recipe, masks), masks.cell
+        mask = extract(image.mask, cell.window, IMAGE_SIZE).astype(np.float32) / np.float32(255)
+        return cell.pixels, mask
+    return cell.pixels, cell.masks.cell
 
 
 def _resized(mask: Float32Array, side: int) -> Float32Array:

@@ -53,8 +53,8 @@ def _pooled_gradient(model: keras.Model, pooled: Tensor, head: Tensor | None) ->
     """Return d logit / d pooled, ``[N, K, C]``, for the pooled maps ``[N, C]``; N is 1 where the gradient is
     the same for every row.
 
-    A block is ``x -> swish(n)`` with ``n = scale * (W^T x + b) + shift``, hence
-    ``d/dx = W (scale * swish'(n) * d/d swish)``.
+    A block is ``x -> bend(n)`` with ``n = scale * (W^T x + b) + shift``, hence
+    ``d/dx = W (scale * bend'(n) * d/d bend)``.
     """
     x = pooled
     backward = []
@@ -62,8 +62,8 @@ def _pooled_gradient(model: keras.Model, pooled: Tensor, head: Tensor | None) ->
         scale = block.norm.gamma / ops.sqrt(block.norm.moving_variance + block.norm.epsilon)
         shift = block.norm.beta - block.norm.moving_mean * scale
         normed = (ops.matmul(x, block.dense.kernel) + block.dense.bias) * scale + shift
-        backward.append((block.dense.kernel, scale * block.swish.derivative(normed)))
-        x = block.swish(normed)
+        backward.append((block.dense.kernel, scale * block.bend.derivative(normed)))
+        x = block.bend(normed)
     kernel = model.get_layer(MAIN_OUT.name).kernel[None]
     if head is not None:
         kernel = kernel + head[:, :-1]  # the last row is the bias, which the gradient does not have
@@ -99,7 +99,7 @@ def autodiff_class_activation_maps(
 def _logits(model: keras.Model, conv_maps: Tensor, head: Tensor | None) -> Tensor:
     x = ops.mean(conv_maps, axis=(1, 2))
     for block in head_blocks(model):
-        x = block.swish(block.norm(block.dense(x), training=False))
+        x = block.bend(block.norm(block.dense(x), training=False))
     logits = main_logits(model, x)
     return logits if head is None else logits + site_logits(x, head)
 

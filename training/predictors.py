@@ -1,9 +1,11 @@
-"""Asking an exported model in this process: by TensorFlow, or by the runtime that serves.
+"""Asking a model in this process: an exported one by TensorFlow or by the runtime that serves, and a trained
+one, of whatever backbone, by Keras.
 
 TensorFlow wrote the files and is the reference. The embedded runtime (OpenVINO) is what a service without a
 model server of its own answers with, so that only it gives the very digits of such a service.
 """
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +18,11 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import (
     AUX_OUT,
     CAMS,
+    CONV_MAPS,
     FEATURES,
     GAIN,
     HEAD,
+    IMAGE_SIZE,
     IMAGES,
     LOGITS,
     MAIN_OUT,
@@ -37,18 +41,65 @@ Predictor = Callable[[ViewBatch], Prediction]
 Runtime = Literal["embedded", "tensorflow"]
 
 
-def open_predictor(version_dir: Path, runtime: Runtime, *, explain: bool = False) -> Predictor:
-    """An exported SavedModel, run by ``runtime``; with the class activation maps where ``explain``.
+def open_predictor(model_path: Path, runtime: Runtime, *, explain: bool = False) -> Predictor:
+    """A model, with the class activation maps where ``explain``: an exported SavedModel, run by ``runtime``,
+    or a classifier that Keras has saved (``.keras``), run by Keras.
 
     Raises:
-        ConfigurationError: there is no SavedModel.
+        ConfigurationError: there is neither, or the file holds another kind of network.
         ModelServerUnavailable: the embedded runtime cannot read it.
         ContractViolation: the embedded runtime finds other inputs or outputs than those of the contract.
     """
-    require_saved_model(version_dir)
+    require_model(model_path)
+    if is_keras_file(model_path):
+        return keras_predictor(model_path, explain=explain)
     if runtime == "embedded":
-        return embedded_predictor(version_dir)
-    return saved_model_predictor(version_dir, explain=explain)
+        return embedded_predictor(model_path)
+    return saved_model_predictor(model_path, explain=explain)
+
+
+def keras_predictor(path: Path, *, explain: bool = False) -> Predictor:
+    """A classifier of any backbone (:func:`training.classifier.build_classifier`) as it was trained.
+
+    What an export adds, the evidence of a cell's measures, it does not have.
+
+    Raises :class:`ConfigurationError` for a network of another kind, or for images of another size.
+    """
+    import keras
+
+    from training.classifier import CONV_MAPS_LAYER, site_logits, with_served_outputs
+    from training.gradcam import class_activation_maps
+
+    model = keras.models.load_model(path, compile=False)
+    layers = {layer.name for layer in model.layers}
+    if not {CONV_MAPS_LAYER, MAIN_OUT.name, AUX_OUT.name, NOT_WBC.name} <= layers:
+        raise ConfigurationError(f"expected a classifier of `wbc-train train`, {path} holds another network")
+    if model.input_shape[1:3] not in ((None, None), (IMAGE_SIZE, IMAGE_SIZE)):
+        raise ConfigurationError(
+            f"expected a classifier of {IMAGE_SIZE} px, {path} is of {model.input_shape}"
+        )
+    network = with_served_outputs(model)
+    identity = model_identity(path)
+    numpy = keras.ops.convert_to_numpy
+
+    def predict(views: ViewBatch) -> Prediction:
+        pixels = views.images.astype(np.float32) / np.float32(255) * views.gain[:, None, None, None]
+        answer = network.predict_on_batch(np.clip(pixels, 0, 1))
+        logits, main_out = answer[LOGITS.name], answer[MAIN_OUT.name]
+        if views.head is not None:
+            logits = logits + numpy(site_logits(answer[FEATURES.name], views.head))
+            main_out = numpy(keras.ops.softmax(logits))
+        return Prediction(
+            main_out=main_out,
+            aux_out=answer[AUX_OUT.name][:, 0],
+            logits=logits,
+            not_wbc=answer[NOT_WBC.name][:, 0],
+            features=answer[FEATURES.name],
+            cams=numpy(class_activation_maps(model, answer[CONV_MAPS.name], views.head)) if explain else None,
+            model=identity,
+        )
+
+    return predict
 
 
 def saved_model_predictor(version_dir: Path, *, explain: bool = False) -> Predictor:
@@ -103,15 +154,26 @@ def embedded_predictor(version_dir: Path) -> Predictor:
     return predict
 
 
-def model_identity(version_dir: Path) -> ModelIdentity:
-    """Name, version (0 where the folder's name is no number) and hash of an exported model."""
-    version = int(version_dir.name) if version_dir.name.isdecimal() else 0
-    return ModelIdentity(MODEL_NAME, version, model_sha256(version_dir))
+def model_identity(path: Path) -> ModelIdentity:
+    """Name, version (0 where the folder's name is no number, and of a file) and hash of a model.
+
+    Raises :class:`ConfigurationError` where there is none.
+    """
+    require_model(path)
+    if is_keras_file(path):
+        return ModelIdentity(MODEL_NAME, 0, hashlib.sha256(path.read_bytes()).hexdigest())
+    version = int(path.name) if path.name.isdecimal() else 0
+    return ModelIdentity(MODEL_NAME, version, model_sha256(path))
 
 
-def require_saved_model(version_dir: Path) -> None:
-    """Raises :class:`ConfigurationError` where the folder holds no SavedModel."""
-    if not (version_dir / "saved_model.pb").is_file():
+def is_keras_file(path: Path) -> bool:
+    """Whether it is a model that Keras has saved, and no SavedModel."""
+    return path.suffix == ".keras" and path.is_file()
+
+
+def require_model(path: Path) -> None:
+    """Raises :class:`ConfigurationError` where the path is neither a SavedModel nor a ``.keras`` file."""
+    if not (is_keras_file(path) or (path / "saved_model.pb").is_file()):
         raise ConfigurationError(
-            f"expected a SavedModel in {version_dir}, found none; see `wbc-train export`"
+            f"expected a SavedModel in {path} or a .keras file there, found none; see `wbc-train export`"
         )

@@ -91,6 +91,13 @@ def publish(
         )
     training, validation = split_parts(samples, config["val_fraction"], config["seed"], validate_device)
     profile = chosen_profile(profile_name)
+    trained_on = config.get("crop_scale") or None, config.get("preprocessing")
+    shown = profile.recipe.crop_scale, profile.recipe.mef_version
+    if "preprocessing" in config and trained_on != shown:
+        console.print(
+            f"[bold yellow]other pixels:[/] trained on crop scale and MEF {trained_on}, while the profile "
+            f"{profile_name}, which measures and would serve, has {shown}"
+        )
 
     evidence = fit_evidence(training, morphometry_of(training, console))
     for name, table in evidence._asdict().items():

@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
+from orchestrator.domain import MefVersion
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE
 from orchestrator.vision.preprocessing import Recipe
-from training.augmentation import AugmentationConfig
+from training.augmentation import COLOURS, AugmentationConfig
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_RUN_DIR, DataRoot, option, share
 
-Schedule = Literal["plateau", "cosine"]
 ColourNormalisation = Literal["none", "reinhard"]
 
-REFERENCE_FOCAL_CLASS_WEIGHTS: Final = (1.2, 1.1, 1.0, 1.1, 1.15)
-"""What the reference's command line gives its focal loss, in the order of the model contract."""
+SERVED_MEF: Final = Recipe().mef_version
+
+RUN, _DATA, _PHASES = "The run", "Data", "Phases and learning rates"
+_NETWORK, _LOSS, _FOCUS = "Network", "Loss", "Focus monitor"
 
 PLACES: Final = frozenset(
     {
@@ -47,100 +50,193 @@ class Phase:
 class TrainingConfig:
     """Everything that decides the outcome of a run, next to the data and the versions.
 
-    The defaults are those of the reference where it has the setting.
+    A field with an option is one of ``wbc-train train``, by this name, default, help and bounds
+    (:func:`training.commands.from_fields.options_of`). The defaults are those of the reference where it has
+    the setting, but for ``preprocessing``.
 
     Raises:
         ConfigurationError: a value is outside its range, or two contradict each other.
     """
 
-    data_root: Path
-    run_dir: Path
-    model_path: Path | None = None
-    """Where the best model is copied to in the end, besides ``best.keras`` of the run's folder."""
-    image_cache: Path | None = None
-    """Where decoded images and their cells are kept for the next run."""
-    workers: int | None = None
-    """Threads that make batches; None: one a processor."""
-    painted_root: Path | None = None
-    """A data set of ``wbc-train synthesize`` whose Train split is mixed into the batches."""
-    painted_share: float = 0.4
-    """Share of each batch that is painted, where there is a painted data set."""
-    more_devices: tuple[Path, ...] = ()
-    """Folders of further devices to train on, one sub-folder a class
-    (:func:`training.datasets.read_device`)."""
-    negatives: tuple[Path, ...] = ()
-    """Folders of images that show none of the five classes (:func:`training.datasets.read_negatives`)."""
-    negative_share: float = 0.125
-    """Share of each batch that is drawn from them, where there are any."""
-    teachers: tuple[Path, ...] = ()
-    """Trained classifiers whose mean is half of the main head's target (:mod:`training.teachers`)."""
-    sampling: Literal["all", "fair"] = "all"
-    """``all``: every image once an epoch; ``fair``: drawn by class, device and cell alike."""
-    train_split: str = "Train"
-    devices: tuple[str, ...] = ()
-    """Use these devices alone (all where empty)."""
-    val_fraction: float = 0.15
-    validate_device: str | None = None
-    """Hold out this whole device for validation instead of a fraction of each."""
-    seed: int = 42
-    data_seed: int | None = None
-    """Of order, augmentation and dropout; None: ``seed``. Runs that begin with the same weights and see the
-    images in another order can be averaged (``wbc-train average``)."""
-    batch_size: int = 16
-    img_size: int = IMAGE_SIZE
-    phase1_epochs: int = 15
-    phase2_epochs: int = 15
-    progressive_epochs: int = 0
-    """Epochs at ``progressive_img_size`` before phase 2: most of the learning at a quarter of the cost."""
-    progressive_img_size: int = 112
-    phase1_learning_rate: float = 1e-3
-    phase2_learning_rate: float = 1e-5
-    progressive_learning_rate: float = 1e-3
-    schedule: Schedule = "plateau"
-    plateau_patience: int = 3
+    data_root: DataRoot = DEFAULT_DATA_ROOT
+    run_dir: Annotated[
+        Path, option("Folder for checkpoints, history and logs.", RUN, "--run-dir", "--results-dir")
+    ] = DEFAULT_RUN_DIR
+    model_path: Annotated[
+        Path | None, option("Copy the best model here (.keras) and the manifest beside it (.run.json).", RUN)
+    ] = None
+    distribute: Annotated[
+        bool, option("Share every batch out over all accelerators (KERAS_BACKEND=jax).", RUN, "--distribute")
+    ] = False
+    image_cache: Annotated[
+        Path | None,
+        option("Keep decoded images and their cells here for the next run; some 1 MB an image.", RUN),
+    ] = None
+    workers: Annotated[
+        int | None, option("Threads that make batches; one a processor where absent.", RUN, min=1)
+    ] = None
+    seed: Annotated[int, option("Of split, order, augmentation, weights and dropout.", RUN)] = 42
+    data_seed: Annotated[
+        int | None, option("Of order, augmentation and dropout, where it is not the seed.", RUN)
+    ] = None
+    """Runs that begin with the same weights and see the images in another order can be averaged
+    (``wbc-train average``)."""
+    train_split: Annotated[str, option("Which split to train on.", _DATA)] = "Train"
+    devices: Annotated[
+        tuple[str, ...], option("Use this device alone (repeatable); all where absent.", _DATA, "--device")
+    ] = ()
+    more_devices: Annotated[
+        tuple[Path, ...],
+        option("Train on this folder, <device>/<Class>/*, as well (repeatable).", _DATA, "--more-device"),
+    ] = ()
+    negatives: Annotated[
+        tuple[Path, ...],
+        option("Images of none of the five classes, <folder>/<kind>/*, for not_wbc (repeatable).", _DATA),
+    ] = ()
+    negative_share: Annotated[
+        float, share("Share of each batch that is drawn from them, where there are any.", _DATA)
+    ] = 0.125
+    teachers: Annotated[
+        tuple[Path, ...],
+        option(
+            "Learn from this classifier (.keras or exported version) as well (repeatable).",
+            _DATA,
+            "--teacher",
+        ),
+    ] = ()
+    """Their mean is half of the main head's target (:mod:`training.teachers`)."""
+    sampling: Annotated[
+        Literal["all", "fair"],
+        option("Every image once an epoch, or draws by class, device and cell alike.", _DATA),
+    ] = "all"
+    val_fraction: Annotated[
+        float, option("Share held out for validation, by slides and classes.", _DATA, min=0.01, max=0.5)
+    ] = 0.15
+    validate_device: Annotated[
+        str | None,
+        option("Validate on all of this device, and train on the others: how a new one may fare.", _DATA),
+    ] = None
+    painted_root: Annotated[
+        Path | None,
+        option("Mix in images of this data set of `wbc-train synthesize`; validation has none.", _DATA),
+    ] = None
+    painted_share: Annotated[
+        float, share("Share of each batch that is painted, where there are painted images.", _DATA)
+    ] = 0.4
+    batch_size: Annotated[int, option("Images in a step.", _DATA, min=2)] = 16
+    img_size: Annotated[int, option("Side of the model's input in pixels.", _DATA, min=32)] = IMAGE_SIZE
+    phase1_epochs: Annotated[
+        int, option("Epochs with a frozen backbone; none without pre-trained weights.", _PHASES, min=0)
+    ] = 15
+    phase2_epochs: Annotated[int, option("Epochs of the whole network.", _PHASES, min=0)] = 15
+    progressive_epochs: Annotated[
+        int, option("Epochs of the whole network at the progressive size, before phase 2.", _PHASES, min=0)
+    ] = 0
+    progressive_img_size: Annotated[
+        int, option("The smaller size: most of the learning at a fraction of the cost.", _PHASES, min=32)
+    ] = 112
+    phase1_learning_rate: Annotated[float, option("Of the head alone.", _PHASES, min=0.0)] = 1e-3
+    phase2_learning_rate: Annotated[
+        float, option("Of the whole network; from random weights some 1e-3.", _PHASES, min=0.0)
+    ] = 1e-5
+    progressive_learning_rate: Annotated[float, option("At the progressive size.", _PHASES, min=0.0)] = 1e-3
+    schedule: Annotated[
+        Literal["plateau", "cosine"],
+        option("Halve the rate after epochs without gain, or let it fall as a cosine per phase.", _PHASES),
+    ] = "plateau"
+    plateau_patience: Annotated[
+        int, option("Epochs without a better validation score until the rate is halved.", _PHASES, min=1)
+    ] = 3
     plateau_factor: float = 0.5
-    patience: int = 8
-    """Epochs of a phase without a better validation score before the phase ends; 0: never."""
-    backbone: str = "DenseNet121"
-    backbone_weights: str = "imagenet"
-    linear_head: bool = False
-    """Whether the outputs are made of the pooled maps themselves, without the two dense blocks."""
-    frozen_blocks: int = 0
-    """Blocks of an EfficientNetLite, from the input, that stay as they came; with them all batch
-    normalisation of the backbone does, which otherwise learns the device (Kumar et al. 2022,
-    arXiv:2202.10054, for the head first)."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which epoch is kept: the best on validation, or the last, so that validation chooses nothing."""
-    main_loss: Literal["cce", "focal"] = "cce"
-    label_smoothing: float = 0.1
-    focal_class_weights: tuple[float, ...] = REFERENCE_FOCAL_CLASS_WEIGHTS
-    aux_head: bool = True
-    """Whether the auxiliary head is trained; the model has it in any case, for the contract's sake."""
-    aux_loss_weight: float = 1.0
-    attention_loss_weight: float = 0.0
-    """Weight of the loss that teaches the spatial attention where the cell is; 0: it finds out by itself."""
-    not_wbc_loss_weight: float = 0.0
-    """Weight of the loss of ``not_wbc``, of which the labels then have a target; 0: it is not trained."""
-    aux_positive_class: str = "Neutrophil"
-    aux_negative_class: str = "Lymphocyte"
-    weight_decay: float = 0.0
-    """Decoupled (AdamW, Loshchilov and Hutter 2019, arXiv:1711.05101); with 0 it is Adam."""
-    clip_norm: float = 1.0
-    """Largest norm of all gradients together; 0: not clipped."""
-    ema_momentum: float = 0.0
-    """Momentum of the running average of the weights that is scored and saved; 0: the weights as they are."""
-    batch_norm_momentum: float = 0.9
-    """Keras' 0.99 lags hundreds of steps behind, longer than a phase on a small data set may last."""
-    color_normalization: ColourNormalisation = "none"
-    normalization_reference_samples: int = 1200
-    xai_sample_count: int = 24
-    xai_every_n_epochs: int = 2
-    """Epochs between two looks at where the model looks; 0: never."""
-    xai_focus_threshold: float = 0.55
-    xai_patience: int = 3
-    distribute: bool = False
-    recipe: Recipe = field(default_factory=Recipe)
+    patience: Annotated[
+        int, option("Epochs without a better validation score until a phase ends; 0: never.", _PHASES, min=0)
+    ] = 8
+    checkpoint: Annotated[
+        Literal["best", "last"], option("Keep the best epoch on validation, or the last.", _PHASES)
+    ] = "best"
+    """With the last, validation chooses nothing."""
+    weight_decay: Annotated[float, option("Of AdamW; 0 is plain Adam.", _PHASES, min=0.0)] = 0.0
+    """Decoupled (Loshchilov and Hutter 2019, arXiv:1711.05101)."""
+    clip_norm: Annotated[
+        float, option("Largest norm of all gradients together; 0: any.", _PHASES, min=0.0)
+    ] = 0.0
+    ema_momentum: Annotated[
+        float,
+        option("Score and save a running average of the weights (some 0.99); 0: off.", _PHASES, min=0.0),
+    ] = 0.0
+    backbone: Annotated[str, option("A network of keras.applications.", _NETWORK)] = "DenseNet121"
+    backbone_weights: Annotated[
+        str,
+        option(
+            "imagenet (downloaded; EfficientNetLite: of an installed package), none (random), or a path.",
+            _NETWORK,
+        ),
+    ] = "imagenet"
+    frozen_blocks: Annotated[
+        int,
+        option(
+            "Blocks of an EfficientNetLite that stay as they came, with all its batch norm.", _NETWORK, min=0
+        ),
+    ] = 0
+    """From the input. Batch normalisation otherwise learns the device (Kumar et al. 2022, arXiv:2202.10054,
+    for the head first)."""
+    linear_head: Annotated[
+        bool, option("No dense blocks between the pooled maps and the outputs.", _NETWORK, "--linear-head")
+    ] = False
+    batch_norm_momentum: Annotated[
+        float, share("Momentum of batch normalisation's statistics; 0.9 for short phases.", _NETWORK)
+    ] = 0.99
+    """0.99, which is Keras' own, lags hundreds of steps behind, longer than a phase on a small data set may
+    last."""
+    main_loss: Annotated[
+        Literal["cce", "focal"], option("Loss of the five-class head: cross-entropy or focal.", _LOSS)
+    ] = "cce"
+    label_smoothing: Annotated[float, option("Clipped to 0 .. 0.3.", _LOSS)] = 0.1
+    focal_class_weights: Annotated[
+        tuple[float, ...], option(f"For the focal loss, in the order {', '.join(CLASS_NAMES)}.", _LOSS)
+    ] = (1.2, 1.1, 1.0, 1.1, 1.15)
+    disable_aux_binary_head: Annotated[
+        bool,
+        option("Do not train the auxiliary head (the model keeps it).", _LOSS, "--disable-aux-binary-head"),
+    ] = False
+    attention_loss_weight: Annotated[
+        float, option("Of the loss that teaches the attention where the cell is; 0: none.", _LOSS, min=0.0)
+    ] = 0.0
+    not_wbc_loss_weight: Annotated[
+        float, option("Of the loss of not_wbc, which needs --negatives; 0: not trained.", _LOSS, min=0.0)
+    ] = 0.0
+    aux_loss_weight: Annotated[float, option("Of the auxiliary head's loss.", _LOSS, min=0.0)] = 1.0
+    aux_positive_class: Annotated[str, option("1 on the auxiliary head.", _LOSS)] = "Neutrophil"
+    aux_negative_class: Annotated[str, option("0 on it; other classes do not count.", _LOSS)] = "Lymphocyte"
+    color_normalization: Annotated[
+        ColourNormalisation,
+        option("Map each image's LAB statistics onto the training images' mean; measure first.", COLOURS),
+    ] = "none"
+    normalization_reference_samples: Annotated[
+        int, option("At most so many training images make that mean.", COLOURS, min=1)
+    ] = 1200
+    preprocessing: Annotated[
+        MefVersion,
+        option(
+            f"Version of the Medical Enhanced Filter: v1 is the reference's, {SERVED_MEF} the service's.",
+            COLOURS,
+        ),
+    ] = SERVED_MEF
+    crop_scale: Annotated[
+        float,
+        option("Side of the cell-centred crop in cell sizes; 0: the whole frame.", COLOURS, min=0.0),
+    ] = 0.0
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    xai_sample_count: Annotated[
+        int, option("Validation images whose Grad-CAM is held against the cell.", _FOCUS, min=1)
+    ] = 24
+    xai_every_n_epochs: Annotated[int, option("Epochs between two checks; 0: no monitor.", _FOCUS, min=0)] = 2
+    xai_focus_threshold: Annotated[
+        float, share("Least mean share of the heatmap that lies on the cell.", _FOCUS)
+    ] = 0.55
+    xai_patience: Annotated[
+        int, option("Checks in a row below it that stop the training.", _FOCUS, min=1)
+    ] = 3
 
     def __post_init__(self) -> None:
         """Refuse what could only fail later, and less clearly."""
@@ -177,6 +273,16 @@ class TrainingConfig:
             )
         if self.model_path is not None and self.model_path.suffix != ".keras":
             raise ConfigurationError(f"expected a model path ending in .keras, received {self.model_path}")
+
+    @property
+    def recipe(self) -> Recipe:
+        """How images are prepared, but for a colour normalisation, which :func:`run_recipe` finds."""
+        return Recipe(crop_scale=self.crop_scale or None, mef_version=self.preprocessing)
+
+    @property
+    def aux_head(self) -> bool:
+        """Whether the auxiliary head is trained; the model has it in any case, for the contract's sake."""
+        return not self.disable_aux_binary_head
 
     @property
     def order_seed(self) -> int:

@@ -3,7 +3,6 @@
 Hinton, Vinyals and Dean 2015, arXiv:1503.02531, at temperature 1. Not measured on cells here.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.model_contract import GAIN, IMAGES, MAIN_OUT
-from training.predictors import model_identity, require_saved_model
+from training.predictors import is_keras_file, model_identity, require_model
 
 Teacher = Callable[[UInt8Array], Float32Array]
 
@@ -37,18 +36,12 @@ def teacher_sha256(path: Path) -> str:
 
     Raises :class:`orchestrator.errors.ConfigurationError` where none is.
     """
-    if _is_saved(path):
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    require_saved_model(path)
     return str(model_identity(path).sha256)
 
 
-def _is_saved(path: Path) -> bool:
-    return path.suffix == ".keras" and path.is_file()
-
-
 def _teacher(path: Path) -> Teacher:
-    if _is_saved(path):
+    require_model(path)
+    if is_keras_file(path):
         model = keras.models.load_model(path, compile=False)
 
         def ask(pixels: UInt8Array) -> Float32Array:
@@ -56,7 +49,6 @@ def _teacher(path: Path) -> Teacher:
             return np.asarray(keras.ops.convert_to_numpy(answer[MAIN_OUT.name]), np.float32)
 
         return ask
-    require_saved_model(path)
     import tensorflow as tf
 
     signature = tf.saved_model.load(str(path)).signatures["main"]  # the same in every version

@@ -43,7 +43,7 @@ from training.loader import AugmentedBatches, load_images, plain_pixels
 from training.objective import compile_for, freeze, main_loss_of
 from training.run_config import Phase, TrainingConfig
 from training.run_folder import RunFolder, git_revision
-from training.run_recipe import run_recipe
+from training.run_recipe import RECIPE, copied_manifest, run_recipe
 from training.run_state import RunState
 from training.split_summary import summarise, summary_table, write_summary
 from training.teachers import mean_of_teachers, teacher_sha256
@@ -109,6 +109,7 @@ def train(config: TrainingConfig, *, resume: bool = False, build_model: ModelBui
     console.print(f"best checkpoint: {folder.best} (balanced accuracy on validation {state.best[0]:.4f})")
     if config.model_path is not None:
         _copy(folder.best, config.model_path)
+        _copy(folder.manifest, copied_manifest(config.model_path))
         console.print(f"copied to {config.model_path}")
     console.print(DISCLAIMER)
     return folder.best
@@ -189,8 +190,7 @@ def _train_phases(
     )
     soften = mean_of_teachers(config.teachers) if config.teachers else None
     recipe = run_recipe(config, images)
-    if config.color_normalization != "none":
-        folder.add_to_manifest("recipe", asdict(recipe))
+    folder.add_to_manifest(RECIPE, asdict(recipe))
     pixels = plain_pixels(validation, recipe)
     classes = np.array([image.class_index for image in validation])
 

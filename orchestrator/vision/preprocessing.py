@@ -42,7 +42,7 @@ class Recipe:
 
     crop_scale: float | None = 1.4
     reinhard: LabStatistics | None = None
-    mef_version: MefVersion = "v1"
+    mef_version: MefVersion = "v6"
     macenko: MacenkoReference | None = None
 
 

@@ -6,6 +6,7 @@ CONFIG is JSON with the fields of :func:`tiny_config`.
 
 import json
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from orchestrator.model_contract import CLASS_NAMES
 if TYPE_CHECKING:
     import keras
 
+    from training.augmentation import AugmentationConfig
     from training.run_config import TrainingConfig
 
 COLOURS = [(40, 40, 160), (200, 60, 40), (60, 160, 60), (120, 120, 120), (180, 60, 180)]
@@ -62,6 +64,15 @@ def tiny_classifier(_config: "TrainingConfig | None" = None) -> "keras.Model":
         name="backbone",
     )
     return assemble_classifier(backbone, "torch", attention=False)
+
+
+def shipped_augmentation() -> "AugmentationConfig":
+    """The variations of the model in the repository: all that there are."""
+    from training.augmentation import AugmentationConfig
+    from training.commands.config_file import CONFIGS
+
+    table = tomllib.loads((CONFIGS / "shipped.toml").read_text(encoding="utf-8"))["augmentation"]
+    return AugmentationConfig(**table)
 
 
 def tiny_config(data_root: Path | str, run_dir: Path | str, **settings: Any) -> "TrainingConfig":

@@ -1,14 +1,15 @@
 """``wbc-train evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
 from rich.console import Console
 
-from orchestrator.domain import MefVersion
+from orchestrator.domain import MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
+from orchestrator.vision.tta import TtaMode
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot, option
+from training.run_config import ColourNormalisation
 
 if TYPE_CHECKING:
     from training.evaluate import EvaluationSettings
@@ -16,33 +17,34 @@ if TYPE_CHECKING:
 _WHAT, _WAY, _SERVICE = "What is evaluated", "The way to a decision", "Through a running service"
 
 
-def _option(text: str, panel: str, *names: str, **limits: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **limits)
-
-
 def evaluate(
     data_root: DataRoot = DEFAULT_DATA_ROOT,
     model_path: Annotated[
-        Path, _option("A version folder of the model repository (a SavedModel).", _WHAT)
+        Path,
+        option(
+            "A version folder of the model repository (a SavedModel), or a trained model of any backbone "
+            "(.keras).",
+            _WHAT,
+        ),
     ] = DEFAULT_MODEL,
     output_dir: Annotated[
-        Path, _option("Gets a folder per split, and one for all splits together.", _WHAT)
+        Path, option("Gets a folder per split, and one for all splits together.", _WHAT)
     ] = Path("outputs"),
     split: Annotated[
-        list[str] | None, _option("Repeatable; TestA and TestB where neither is named.", _WHAT)
+        list[str] | None, option("Repeatable; TestA and TestB where neither is named.", _WHAT)
     ] = None,
     more_device: Annotated[
         list[Path] | None,
-        _option("A folder <device>/<Class>/*, but for what is held back there (repeatable).", _WHAT),
+        option("A folder <device>/<Class>/*, but for what is held back there (repeatable).", _WHAT),
     ] = None,
     limit: Annotated[
-        int | None, _option("At most this many images of a split, drawn by --seed.", _WHAT, min=1)
+        int | None, option("At most this many images of a split, drawn by --seed.", _WHAT, min=1)
     ] = None,
-    seed: Annotated[int, _option("Of --limit and of the Reinhard reference's images.", _WHAT)] = 42,
-    resamples: Annotated[int, _option("Of the bootstrap that makes the intervals.", _WHAT, min=10)] = 2000,
+    seed: Annotated[int, option("Of --limit and of the Reinhard reference's images.", _WHAT)] = 42,
+    resamples: Annotated[int, option("Of the bootstrap that makes the intervals.", _WHAT, min=10)] = 2000,
     ablation: Annotated[
         bool,
-        _option(
+        option(
             "Instead: the adaptation table and the preprocessing table (ablation.csv, ablation.md).",
             _WHAT,
             "--ablation",
@@ -50,7 +52,7 @@ def evaluate(
     ] = False,
     compare_tta: Annotated[
         bool,
-        _option(
+        option(
             "Instead: one table of no, light and adaptive test-time augmentation (tta.csv, tta.md).",
             _WHAT,
             "--compare-tta",
@@ -58,7 +60,7 @@ def evaluate(
     ] = False,
     temperature: Annotated[
         float | None,
-        _option(
+        option(
             "Of the ablation's row; where absent, fitted on the validation part of the reference split.",
             _WHAT,
             min=0.01,
@@ -66,36 +68,42 @@ def evaluate(
     ] = None,
     focus: Annotated[
         bool,
-        _option(
+        option(
             "Measure the share of the heatmap on the cell: by the true masks of manifest.csv where there are "
             "any, otherwise by our own.",
             _WHAT,
             "--focus",
         ),
     ] = False,
-    profile: Annotated[str, _option("Device profile: preprocessing, TTA, routing.", _WAY)] = "default",
+    profile: Annotated[str, option("Device profile: preprocessing, TTA, routing.", _WAY)] = "default",
     profiles_dir: Annotated[
-        Path | None, _option("Folder of your own profiles, such as `wbc-train profile` writes.", _WAY)
+        Path | None, option("Folder of your own profiles, such as `wbc-train profile` writes.", _WAY)
     ] = None,
     preprocessing: Annotated[
         MefVersion | None,
-        _option("Version of the Medical Enhanced Filter instead of the profile's.", _WAY),
+        option("Version of the Medical Enhanced Filter instead of the profile's.", _WAY),
+    ] = None,
+    crop_scale: Annotated[
+        float | None,
+        option(
+            "Side of the cell-centred crop in cell sizes instead of the profile's; 0: the whole frame.",
+            _WAY,
+            min=0.0,
+        ),
     ] = None,
     color_normalization: Annotated[
-        Literal["none", "reinhard"] | None, _option("Instead of the profile's.", _WAY)
+        ColourNormalisation | None, option("Instead of the profile's.", _WAY)
     ] = None,
     normalization_reference_split: Annotated[
-        str, _option("Split that the Reinhard reference and the training shares come from.", _WAY)
+        str, option("Split that the Reinhard reference and the training shares come from.", _WAY)
     ] = "Train",
     normalization_reference_samples: Annotated[
-        int, _option("At most this many of its images make the Reinhard reference.", _WAY, min=1)
+        int, option("At most this many of its images make the Reinhard reference.", _WAY, min=1)
     ] = 1200,
-    tta: Annotated[
-        Literal["none", "light", "adaptive"] | None, _option("Instead of the profile's.", _WAY)
-    ] = None,
+    tta: Annotated[TtaMode | None, option("Instead of the profile's.", _WAY)] = None,
     testb_binary_mode: Annotated[
-        Literal["none", "main", "aux", "prior"] | None,
-        _option(
+        RoutingMode | None,
+        option(
             "Routing of TestB instead of the profile's. main and aux presume that it holds only lymphocytes "
             "and neutrophils; prior estimates from its cells how often each class occurs.",
             _WAY,
@@ -103,20 +111,20 @@ def evaluate(
     ] = None,
     runtime: Annotated[
         Literal["embedded", "tensorflow"],
-        _option("What runs the network: OpenVINO, as the service does, or TensorFlow.", _WAY),
+        option("What runs a SavedModel: OpenVINO, as the service does, or TensorFlow.", _WAY),
     ] = "embedded",
     batch_size: Annotated[
-        int, _option("Images (of 1 or 8 views) that go through the network at once.", _WAY, min=1)
+        int, option("Images (of 1 or 8 views) that go through the network at once.", _WAY, min=1)
     ] = 4,
     endpoint: Annotated[
         str | None,
-        _option("Root URL of a running service, such as http://localhost:8000: let it judge.", _SERVICE),
+        option("Root URL of a running service, such as http://localhost:8000: let it judge.", _SERVICE),
     ] = None,
     concurrency: Annotated[
-        int, _option("Images under way at the service at once.", _SERVICE, min=1, max=64)
+        int, option("Images under way at the service at once.", _SERVICE, min=1, max=64)
     ] = 4,
     timeout_s: Annotated[
-        float, _option("How long an answer of the service may take.", _SERVICE, min=1.0)
+        float, option("How long an answer of the service may take.", _SERVICE, min=1.0)
     ] = 60.0,
 ) -> None:
     """Score a model, with 95 % intervals: how right, how honest about it, and what a review is worth.
@@ -124,7 +132,9 @@ def evaluate(
     Each split's folder gets classification_report.txt, confusion_matrix.png, predictions.csv, reliability.png
     and metrics.json. Options that are left out leave the way as the device profile has it, which is the way
     of the service; --endpoint asks a running service and, with the same model and profile, gives the very
-    same predictions.csv.
+    same predictions.csv. A .keras file is shown the pixels of its own run (crop, filter, colours), where the
+    run's manifest lies beside it, and is judged without what an export adds, the evidence of a cell's
+    measures.
     For research use only. Not for use in diagnostic procedures.
     """
     from training.evaluate import (
@@ -152,6 +162,7 @@ def evaluate(
         normalization_reference_split=normalization_reference_split,
         normalization_reference_samples=normalization_reference_samples,
         preprocessing=preprocessing,
+        crop_scale=crop_scale,
         seed=seed,
         focus=focus,
         resamples=resamples,

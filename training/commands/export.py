@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_REPOSITORY, DEFAULT_RUN_DIR, DataRoot
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_REPOSITORY, DEFAULT_RUN_DIR, DataRoot
 
 
 def export(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 
 def masks(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from orchestrator.domain import UInt8Array
 from orchestrator.errors import ConfigurationError
-from training.commands.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
+from training.options import DEFAULT_DATA_ROOT, DEFAULT_MODEL, DataRoot
 
 
 def profile(
@@ -55,7 +55,8 @@ def profile(
     100 labelled ones also give the temperature. Put the file into the folder that WBC_PROFILES_DIR names.
     """
     from training.device_profile import EQUAL_SHARES, Choices, comparison_table, propose, read_device_images
-    from training.evaluate import chosen_profile, saved_model_predictor
+    from training.evaluate import chosen_profile
+    from training.predictors import open_predictor, require_model
     from training.profile_file import check_target, write_profile
 
     name = check_target(output, force=force)
@@ -63,13 +64,12 @@ def profile(
         reinhard, use_prior, EQUAL_SHARES if training_prior is None else _shares(training_prior), review_share
     )
     chosen, found = chosen_profile(base), read_device_images(images, limit)
-    if not (model_path / "saved_model.pb").is_file():
-        raise ConfigurationError(f"expected a SavedModel in {model_path}, found none; see `wbc-train export`")
+    require_model(model_path)
     proposal = propose(
         name,
         found,
         chosen,
-        saved_model_predictor(model_path),
+        open_predictor(model_path, "tensorflow"),
         choices,
         training_images=_training_images(data_root) if reinhard == "training" else (),
         description=description,

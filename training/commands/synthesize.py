@@ -32,7 +32,7 @@ def synthesize(
     Five classes by their morphology among red cells and platelets, as several devices would show them, with
     masks, boxes, attributes and images that hold no white cell. Then, for example:
 
-    wbc-train train --data-root data/synthetic --backbone Compact --backbone-weights none
+    wbc-train train --data-root data/synthetic --crop-scale 1.4 --backbone Compact --backbone-weights none
 
     It is no measure of accuracy on real blood.
     """

@@ -27,7 +27,8 @@ DEFAULT = chosen_profile("default")
 PROFILE = replace(DEFAULT, recipe=Recipe(mef_version="v1"))
 """The default profile as the reference filters, whichever filter the served model was trained with."""
 
-WHOLE, CROPPED = Recipe(None, LAB), Recipe(1.4, replace(LAB, mean=(170.0, 150.0, 110.0)))
+WHOLE = Recipe(None, LAB, "v1")
+CROPPED = Recipe(1.4, replace(LAB, mean=(170.0, 150.0, 110.0)), "v1")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,17 @@ def test_each_row_of_the_adaptation_table_adds_one_step():
     ]  # fmt: skip
     assert table["reference: + Reinhard"].recipe.reinhard == LAB
     assert table["ours: + Reinhard (without the prior)"].recipe.reinhard == CROPPED.reinhard
+
+
+def test_the_references_rows_are_on_its_own_filter_whatever_is_served(rows):
+    filters = {
+        row.variant.recipe.mef_version
+        for row in rows
+        if row.variant.name == "none" or row.variant.name.startswith("reference:")
+    }
+
+    assert filters == {"v1"}
+    assert DEFAULT.recipe.mef_version != "v1"
 
 
 def test_rows_that_know_the_split_say_so_and_no_others():

@@ -11,6 +11,7 @@ from orchestrator.vision.crop import CellLocation, locate_cell
 from orchestrator.vision.foreground import cell_masks
 from orchestrator.vision.preprocessing import Recipe, preprocess
 from orchestrator.vision.stain_anchor import NUCLEUS_DENSITY, find_anchor
+from tests.fakes.tiny_training import shipped_augmentation
 from training.augmentation import (
     AugmentationConfig,
     augmented_cell,
@@ -21,7 +22,7 @@ from training.augmentation import (
     random_stain,
 )
 
-CONFIG = AugmentationConfig()
+CONFIG = shipped_augmentation()
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,51 @@ def test_crops_keep_the_cell_and_vary_its_scale(cell_image):
     assert np.median(offsets) < 0.25 * IMAGE_SIZE
 
 
+@pytest.mark.parametrize("cell", [None, CellLocation(90, 200, 60)])
+def test_a_whole_frame_is_zoomed_about_its_centre(cell):
+    """The reference's RandomZoom of 0.1; a frame that is not square keeps its shape."""
+    config = replace(AugmentationConfig(), crop_prob=0.0)
+
+    windows = [
+        random_cut((200, 300), cell, Recipe(crop_scale=None), config, np.random.default_rng(seed)).window
+        for seed in range(60)
+    ]
+
+    zooms = np.array([window.height / 200 for window in windows])
+    assert 0.9 <= zooms.min() < 0.92
+    assert 1.08 < zooms.max() <= 1.1
+    for window, zoom in zip(windows, zooms, strict=True):
+        assert window.width / 300 == pytest.approx(zoom)
+        assert window.top + window.height / 2 == pytest.approx(100)
+        assert window.left + window.width / 2 == pytest.approx(150)
+
+
+def test_by_default_an_anchored_image_is_varied_in_nothing_but_what_the_reference_varies(synthetic_cell):
+    """Window, turn and mirror; LAB jitter, foreground crop and background are switched off here."""
+    rgb = synthetic_cell("Neutrophil", seed=0, size=IMAGE_SIZE)
+    recipe = Recipe(crop_scale=None, mef_version="v5")
+    still = replace(
+        AugmentationConfig(),
+        crop_scale_jitter=(1.0, 1.0),
+        rotation_prob=0.0,
+        stain_jitter_prob=0.0,
+        crop_prob=0.0,
+        bg_randomization_prob=0.0,
+    )
+    clean = preprocess(rgb, recipe)
+    anchor = find_anchor(clean.crop, clean.masks)
+    mask = np.asarray(np.rint(clean.masks.cell * 255), np.uint8)
+
+    seen = {
+        augmented_cell(rgb, None, recipe, still, np.random.default_rng(seed), mask=mask, anchor=anchor)[
+            0
+        ].tobytes()
+        for seed in range(60)
+    }
+
+    assert len(seen) == 8, "the turns and mirrors"
+
+
 def test_without_a_cell_the_whole_frame_is_used(cell_image):
     crop = random_cut(cell_image.shape, None, Recipe(), CONFIG, np.random.default_rng(0)).apply(cell_image)
 
@@ -64,7 +110,8 @@ def test_without_a_cell_the_whole_frame_is_used(cell_image):
 
 
 def test_stain_and_camera_can_be_switched_off(cell_image):
-    off = AugmentationConfig(
+    off = replace(
+        CONFIG,
         stain_prob=0,
         stain_jitter_prob=0,
         sharpen_prob=0,
@@ -91,7 +138,7 @@ def test_stain_variation_changes_colour_but_not_structure(cell_image):
 
 
 def test_camera_variation_loses_detail(cell_image):
-    blurred = AugmentationConfig(sharpen_prob=0, defocus_prob=1, resolution_prob=1, noise_prob=0, jpeg_prob=0)
+    blurred = replace(CONFIG, sharpen_prob=0, defocus_prob=1, resolution_prob=1, noise_prob=0, jpeg_prob=0)
 
     result = random_camera(cell_image, blurred, np.random.default_rng(1))
 
@@ -194,7 +241,8 @@ def test_a_crop_by_the_mask_is_as_frequent_as_its_probability(disc_mask):
 
 
 STILL = replace(
-    AugmentationConfig(),
+    CONFIG,
+    fade_prob=0.0,
     crop_scale_jitter=(1.0, 1.0),
     shift_jitter=0.0,
     rotation_prob=0.0,

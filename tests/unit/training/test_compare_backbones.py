@@ -1,11 +1,15 @@
 """Networks under one protocol: scored, timed, taken up again, and none lost by another's failure."""
 
 import csv
+from pathlib import Path
 
 import pytest
+import typer
 
 from orchestrator.errors import ConfigurationError
 from tests.fakes.tiny_training import tiny_classifier, tiny_config, write_discs
+from training import compare_backbones as comparison
+from training.cli import app
 from training.compare_backbones import CANDIDATES, COLUMNS, Candidate, compare, require_known
 
 FAILS = Candidate("VGG16")
@@ -83,5 +87,54 @@ def test_the_comparison_holds_the_references_five_its_own_network_and_ours():
         "EfficientNetLite0+attention",
     }
     assert CANDIDATES["DenseNet121+attention"] == Candidate("DenseNet121", attention=True, med_swish=True)
+    assert set(require_known(["DenseNet121_vanilla"])) == {"DenseNet121"}, "the reference's own name of it"
     with pytest.raises(ConfigurationError, match="ResNet9"):
         require_known(["VGG16", "ResNet9"])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The protocol and the names that a command line comes to."""
+    seen = []
+
+    def remember(protocol, _results_dir, candidates, **_):
+        seen.append((protocol, list(candidates)))
+        return []
+
+    monkeypatch.setattr(comparison, "compare", remember)
+
+    def parse(*arguments):
+        typer.main.get_command(app).main(["compare-backbones", *arguments], standalone_mode=False)
+        return seen[-1]
+
+    return parse
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--models", "VGG16", "DenseNet121_vanilla"),  # as the reference's own command line has it
+        ("--models", "VGG16", "DenseNet121", "--batch-size", "8"),
+        ("--models", "VGG16,DenseNet121"),
+        ("--models", "VGG16", "--models", "DenseNet121"),
+    ],
+)
+def test_several_models_are_named_in_any_of_the_usual_ways(asked, arguments):
+    assert asked(*arguments)[1] == ["VGG16", "DenseNet121"]
+
+
+def test_the_references_command_line_is_understood(asked):
+    protocol, names = asked("--data-root", "d", "--results-dir", "r")
+
+    assert (protocol.data_root, protocol.run_dir, len(names)) == (Path("d"), Path("r"), len(CANDIDATES))
+    assert (protocol.img_size, protocol.phase1_epochs, protocol.phase2_epochs) == (224, 15, 15)
+
+
+def test_a_fast_run_is_short_and_small_but_where_another_size_is_typed(asked):
+    def sizes(*arguments):
+        protocol, _ = asked("--fast", *arguments)
+        return protocol.img_size, protocol.phase1_epochs, protocol.phase2_epochs
+
+    assert sizes() == (96, 0, 2)
+    assert sizes("--img-size", "64") == (64, 0, 2)
+    assert sizes("--epochs", "3", "--frozen-epochs", "1") == (96, 1, 3)

@@ -25,7 +25,7 @@ from orchestrator.views import VIEWS
 from tests.export_fixture import APPEARANCE_EVIDENCE, SIZE_EVIDENCE, ExportedModel, small_classifier
 from tests.random_images import varied_images
 from tests.random_weights import randomise
-from training.classifier import build_classifier, with_served_outputs
+from training.classifier import assemble_classifier, build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
 from training.gradcam import autodiff_class_activation_maps
@@ -38,6 +38,24 @@ NOTHING = [UNKNOWN] * 4
 def warmup_requests(version_dir: Path) -> list[Any]:
     records = tf.data.TFRecordDataset(str(version_dir / WARMUP_FILE)).as_numpy_iterator()
     return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+
+
+def test_a_baseline_of_other_maps_and_a_plain_head_is_exported_and_checked_as_any(tmp_path: Path) -> None:
+    """512 maps, as VGG16 has them, and neither attention nor MedSwish."""
+    backbone = keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.AveragePooling2D(8),
+            keras.layers.Conv2D(512, 4, strides=4, activation="relu"),
+        ],
+        name="backbone",
+    )
+    model = randomise(assemble_classifier(backbone, "caffe", attention=False, med_swish=False))
+
+    version_dir = export_model(model, tmp_path, 1)
+
+    signature = tf.saved_model.load(str(version_dir)).signatures["gradcam"]
+    assert signature.structured_outputs["conv_maps"].shape[-1] == 512
 
 
 class TestTheServedNetwork:

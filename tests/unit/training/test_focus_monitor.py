@@ -14,8 +14,7 @@ import pytest
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, IMAGE_SIZE
 from orchestrator.vision.crop import cell_window, extract
-from orchestrator.vision.foreground import cell_masks
-from orchestrator.vision.preprocessing import Recipe
+from orchestrator.vision.preprocessing import Recipe, preprocess
 from tests.synthetic_cells import synthetic_cell_with_masks
 from training.averaged_weights import batch_norm_layers
 from training.classifier import assemble_classifier
@@ -242,14 +241,13 @@ def test_the_choice_depends_on_the_seed_alone(painted):
 def test_true_masks_are_preferred_and_cut_like_the_pixels(painted):
     image = next(image for image in painted if image.has_true_mask)
     window = cell_window(image.cell, 1.4, image.rgb.shape)
-    crop = extract(image.rgb, window, IMAGE_SIZE)
     truth = extract(image.mask, window, IMAGE_SIZE) / np.float32(255)
 
     _, with_truth = monitored_images([image], Recipe(), IMAGE_SIZE)
     _, without = monitored_images([replace(image, mask=None, has_true_mask=False)], Recipe(), IMAGE_SIZE)
 
     np.testing.assert_allclose(with_truth[0], truth, atol=1e-6)
-    np.testing.assert_allclose(without[0], cell_masks(crop).cell, atol=1e-6)
+    np.testing.assert_allclose(without[0], preprocess(image.rgb, Recipe()).masks.cell, atol=1e-6)
     assert np.abs(with_truth - without).max() > 0.5
     # The mask lies where the cell lies in the pixels: both masks are of one cell.
     overlap = 2 * (with_truth * without).sum() / (with_truth.sum() + without.sum())

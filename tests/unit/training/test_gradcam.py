@@ -17,12 +17,16 @@ CHANNELS = 1280  # MobileNetV2's, whose network is quicker to build than DenseNe
 
 @pytest.fixture(
     scope="module",
-    params=[(True, (512, 256)), (False, (512, 256)), (True, ())],
-    ids=["attention", "plain", "linear head"],
+    params=[(True, (512, 256), True), (False, (512, 256), False), (True, (), True)],
+    ids=["attention", "plain with ReLU", "linear head"],
 )
 def model(request: pytest.FixtureRequest) -> keras.Model:
-    attention, units = request.param
-    return randomise(build_classifier("MobileNetV2", image_size=None, attention=attention, head_units=units))
+    attention, units, med_swish = request.param
+    return randomise(
+        build_classifier(
+            "MobileNetV2", image_size=None, attention=attention, head_units=units, med_swish=med_swish
+        )
+    )
 
 
 def random_maps(count: int = 3, height: int = 7, width: int = 7, seed: int = 0) -> NDArray[np.float32]:

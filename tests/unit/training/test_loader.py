@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.vision.preprocessing import Recipe, preprocess
-from training.augmentation import AugmentationConfig
+from tests.fakes.tiny_training import shipped_augmentation
 from training.datasets import NOT_WBC_INDEX, read_split
 from training.loader import (
     AugmentedBatches,
@@ -36,7 +36,7 @@ def images(tmp_path_factory, synthetic_cell):
 def batches(images, **changes):
     arguments = {
         "recipe": Recipe(),
-        "augmentation": AugmentationConfig(),
+        "augmentation": shipped_augmentation(),
         "batch_size": 4,
         "image_size": 64,
         "seed": 7,
@@ -208,7 +208,7 @@ def test_a_closed_loader_gives_no_more_batches(images):
 
 def test_the_mask_of_an_image_reaches_its_augmentation(images):
     """Only with a mask can the background change."""
-    always = replace(AugmentationConfig(), bg_randomization_prob=1.0, crop_prob=0.0)
+    always = replace(shipped_augmentation(), bg_randomization_prob=1.0, crop_prob=0.0)
     never = replace(always, bg_randomization_prob=0.0)
 
     def pixels(chosen, config):

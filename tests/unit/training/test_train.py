@@ -20,7 +20,8 @@ from orchestrator.model_contract import MAIN_OUT
 from tests.fakes.tiny_training import tiny_classifier, tiny_config, write_discs
 from training.loader import load_images, model_input, plain_pixels
 from training.metrics import balanced_accuracy
-from training.run_config import Phase
+from training.run_config import Phase, TrainingConfig
+from training.run_recipe import recipe_beside
 from training.train import read_parts, train
 
 SETTINGS = {
@@ -97,6 +98,8 @@ def test_the_best_checkpoint_is_the_one_that_the_history_says(run_dir, data_root
 
     assert score_of(run_dir / "best.keras", tiny_config(data_root, run_dir)) == pytest.approx(best)
     assert (run_dir / "copy" / "best.keras").read_bytes() == (run_dir / "best.keras").read_bytes()
+    for best in (run_dir / "best.keras", run_dir / "copy" / "best.keras"):
+        assert recipe_beside(best) == TrainingConfig().recipe, "how its pixels are made is said beside it"
 
 
 def test_the_manifest_says_what_was_trained_on_what_with_what(run_dir):

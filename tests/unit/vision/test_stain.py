@@ -1,5 +1,7 @@
 """Reinhard and Macenko."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,27 @@ def test_macenko_to_an_images_own_stains_returns_the_image(two_stains):
     assert own is not None
 
     assert np.abs(macenko(rgb, own).astype(int) - rgb).mean() < 2
+
+
+@pytest.mark.parametrize("side", [125, 363, 725, 1118])
+def test_one_cell_gives_one_result_however_much_of_the_frame_is_empty(two_stains, side):
+    """The 100 x 100 stained pixels fill 64, 7.6, 1.9 and 0.8 % of the frame."""
+    cell = two_stains[0]
+    frame = np.full((side, side, 3), 235, np.uint8)
+    frame[10:110, 20:120] = cell
+
+    np.testing.assert_array_equal(
+        macenko(frame, CALIBRATED_MACENKO)[10:110, 20:120], macenko(cell, CALIBRATED_MACENKO)
+    )
+
+
+def test_a_stain_of_which_a_pixel_has_less_than_nothing_overflows_nowhere(two_stains):
+    strong = replace(CALIBRATED_MACENKO, max_concentrations=(1.0, 1e6))
+
+    with np.errstate(over="raise", invalid="raise"):
+        mapped = macenko(two_stains[0], strong)
+
+    assert mapped.max() == 255
 
 
 def test_an_image_without_two_stains_is_left_as_it_is():
