@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from orchestrator.emulator.dicom_archive import DicomArchive
-from orchestrator.emulator.golden_dicom import golden_reports
+from orchestrator.emulator.golden import golden_reports
 from orchestrator.errors import PeerRefused, PeerUnavailable
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
