@@ -282,23 +282,10 @@ class RateLimitSettings(_Section):
     max_callers: int = Field(default=10_000, ge=1, description="Remembered at a time.")
 
 
-class TlsSettings(_Section):
+class TlsSettings(GrpcTlsSettings):
     """TLS of the HTTP edge; files in PEM, read again when they change."""
 
-    certificate_file: Path | None = Field(default=None, description="With its chain; no TLS where unset.")
-    key_file: Path | None = Field(default=None, description="Of the certificate.")
-    client_ca_file: Path | None = Field(
-        default=None, description="Clients must show a certificate of it: mutual TLS."
-    )
     least_version: Literal["1.2", "1.3"] = Field(default="1.2", description="Of TLS.")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("expected both certificate_file and key_file, received one")
-        if self.client_ca_file is not None and self.certificate_file is None:
-            raise ValueError("expected certificate_file with client_ca_file, received none")
-        return self
 
 
 class SecuritySettings(_Section):

@@ -8,7 +8,7 @@ from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc.server import MESSAGE_OVERHEAD_BYTES, GrpcOptions, GrpcServer
 from orchestrator.edge.grpc.stream import StreamLimits
 from orchestrator.edge.request_frame import Deadlines
-from orchestrator.edge.tls.grpc import GrpcTls
+from orchestrator.edge.tls.renewed_files import CertificateFiles
 from orchestrator.settings import GrpcTlsSettings, Settings
 from orchestrator.specimens.service import Specimens
 
@@ -49,7 +49,7 @@ def grpc_options(settings: Settings) -> GrpcOptions:
     )
 
 
-def _tls(files: GrpcTlsSettings) -> GrpcTls | None:
+def _tls(files: GrpcTlsSettings) -> CertificateFiles | None:
     if files.certificate_file is None or files.key_file is None:
         return None
-    return GrpcTls(files.certificate_file, files.key_file, files.client_ca_file)
+    return CertificateFiles(files.certificate_file, files.key_file, files.client_ca_file)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import uvicorn
 
@@ -27,7 +27,7 @@ from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.bootstrap.store import build_store
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.http.protocol import bounded_protocol
+from orchestrator.edge.http.protocol import BoundedHttpProtocol
 from orchestrator.edge.http_app import running
 from orchestrator.edge.tls.handshakes import loops_with_handshakes_of
 from orchestrator.errors import ConfigurationError
@@ -82,10 +82,14 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
                 build_app(
                     settings, services, draining, admission=admission, specimens=specimens, access=access
                 ),
-                http=bounded_protocol(
-                    header_timeout_s=security.header_timeout_s,
-                    send_timeout_s=security.send_timeout_s,
-                    max_connections=security.max_connections,
+                http=cast(
+                    type[asyncio.Protocol],
+                    partial(
+                        BoundedHttpProtocol,
+                        header_timeout_s=security.header_timeout_s,
+                        send_timeout_s=security.send_timeout_s,
+                        max_connections=security.max_connections,
+                    ),
                 ),
                 ssl_context_factory=None if tls is None else lambda *_: tls,
                 proxy_headers=bool(security.trusted_proxies),

@@ -4,12 +4,9 @@ import asyncio
 import json
 import ssl
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote, urlsplit
@@ -281,21 +278,17 @@ def _fetched(service: str, differential_id: str, service_key: str | None) -> byt
     parts = urlsplit(service)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError("--service: expected http://host:port or https://host:port")
-    url = f"{service.rstrip('/')}/v1/differentials/{quote(differential_id, safe='')}"
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})
-    if service_key is not None:
-        request.add_unredirected_header("Authorization", f"Bearer {service_key}")
+    authorization = None if service_key is None else f"Bearer {service_key}"
+    server = HttpPeer(
+        service, authorization, timeout_s=_FETCH_TIMEOUT_S, attempts=1, max_answer_bytes=MAX_BYTES + 1
+    )
     try:
-        with urllib.request.urlopen(request, timeout=_FETCH_TIMEOUT_S) as response:
-            data: bytes = response.read(MAX_BYTES + 1)
-            return data
-    except urllib.error.HTTPError as error:
-        with error:
-            raise PeerRefused(
-                f"The service answered {error.code} to the question for the differential."
-            ) from error
-    except (OSError, HTTPException) as error:
+        answer = server.asked("GET", f"/v1/differentials/{quote(differential_id, safe='')}")
+    except PeerUnavailable as error:
         raise PeerUnavailable("The service that should keep the differential did not answer.") from error
+    if answer.status != 200:
+        raise PeerRefused(f"The service answered {answer.status} to the question for the differential.")
+    return answer.body
 
 
 def _secret(path: Path | None) -> str | None:

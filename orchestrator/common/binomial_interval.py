@@ -21,7 +21,6 @@ ERROR_CONFIDENCE: Final = 1 - (1 - CONFIDENCE) / 4
 _EPSILON: Final = 1e-15
 _TINY: Final = 1e-300
 _MAX_TERMS: Final = 10_000
-_MAX_STEPS: Final = 200
 
 
 @lru_cache(maxsize=4096)
@@ -76,23 +75,14 @@ def misclassified_share(count: int, total: int, wrong: float, others_wrong: floa
 def beta_quantile(probability: float, a: float, b: float) -> float:
     """The x in (0, 1) at which the cumulative distribution of Beta(a, b) is ``probability``; a, b >= 1.
 
-    Newton's steps, and a bisection wherever one would leave the bracket around the answer.
+    Halves the bracket around it until no number lies within.
     """
     low, high = 0.0, 1.0
-    x = a / (a + b)
-    for _ in range(_MAX_STEPS):
-        missed = incomplete_beta(x, a, b) - probability
-        if missed > 0:
-            high = x
-        else:
+    while low < (x := (low + high) / 2) < high:
+        if incomplete_beta(x, a, b) < probability:
             low = x
-        density = math.exp((a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - _log_beta(a, b))
-        following = x - missed / density if density > 0 else -1.0
-        if not low < following < high:
-            following = (low + high) / 2
-        if abs(following - x) <= _EPSILON * x or following in (low, high):
-            return following
-        x = following
+        else:
+            high = x
     return x
 
 

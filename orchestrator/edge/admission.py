@@ -38,7 +38,7 @@ class Admission:
         max_wait_s: how long one may wait.
     """
 
-    def __init__(self, max_in_flight: int = 64, max_waiting: int = 64, max_wait_s: float = 2.0) -> None:
+    def __init__(self, max_in_flight: int = 32, max_waiting: int = 32, max_wait_s: float = 2.0) -> None:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight: expected at least 1, received {max_in_flight}")
         self._max_in_flight = max_in_flight

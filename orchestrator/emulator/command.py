@@ -19,7 +19,7 @@ from rich.table import Table
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.fhir_endpoint import FhirEndpoint, ReceivedBundle
 from orchestrator.emulator.fhir_schema import schema_check
-from orchestrator.emulator.golden import golden_files
+from orchestrator.emulator.golden import golden_files, golden_reports
 from orchestrator.emulator.lis import ANSWERS, Answer, EmulatedLis, Received
 from orchestrator.errors import ConfigurationError, DicomOff
 from orchestrator.interop import fhir_check, hl7v2_check
@@ -141,8 +141,6 @@ def golden(directory: Annotated[Path, typer.Argument(help="Made where it does no
     except DicomOff as error:
         _out.print(f"without DICOM: {error}")
     else:
-        from orchestrator.emulator.golden_dicom import golden_reports  # which costs two seconds
-
         files |= golden_reports()
     for name, data in files.items():
         (directory / name).write_bytes(data)

@@ -18,6 +18,16 @@ def golden_files() -> dict[str, bytes]:
     }
 
 
+def golden_reports() -> dict[str, bytes]:
+    """The same of DICOM reports, Comprehensive SR. Needs the extra ``dicom``."""
+    from orchestrator.interop.dicom_report import differential_report  # which costs two seconds
+
+    return {
+        f"{name}.sr.dcm": differential_report(example.differential, context=example.context).data
+        for name, example in examples().items()
+    }
+
+
 def _formats(example: Example) -> dict[str, bytes]:
     differential, context = example.differential, example.context
     document = bundle(differential, context=context, per_cell=example.per_cell)

@@ -2,24 +2,18 @@
 doubles."""
 
 import json
-import time
-import urllib.error
-from collections.abc import Callable
-from http.client import HTTPException
 from typing import Any, Final
 
-from orchestrator.errors import PeerRefused, PeerUnavailable
+from orchestrator.errors import PeerRefused
 from orchestrator.interop.fhir import MEDIA_TYPE
 from orchestrator.interop.fhir_elements import Json
-from orchestrator.interop.http_peer import BUSY, HttpPeer, beginning
+from orchestrator.interop.http_peer import HttpPeer
 
 _MAX_TOLD: Final = 500
 """Characters of a server's reasons that are repeated to a person."""
 
 
-def send_bundle(
-    server: HttpPeer, bundle: Json, *, sleep: Callable[[float], object] = time.sleep
-) -> list[str]:
+def send_bundle(server: HttpPeer, bundle: Json) -> list[str]:
     """Send a Bundle: a transaction to the base, any other as a resource under its id.
 
     Returns where the server put things, as far as it tells.
@@ -34,27 +28,12 @@ def send_bundle(
     method, path = ("POST", "") if is_transaction else ("PUT", f"/Bundle/{bundle['id']}")
     data = json.dumps(bundle, ensure_ascii=False).encode()
     headers = {"Content-Type": f"{MEDIA_TYPE}; charset=utf-8", "Accept": MEDIA_TYPE}
-    for attempt in range(1, server.attempts + 1):
-        is_last, wait_s = attempt == server.attempts, server.wait_s(attempt)
-        try:
-            _, answer = server.sent(method, path, data, headers)
-            return _places(_document(answer))
-        except urllib.error.HTTPError as error:
-            with error:
-                told = _reasons(_document(beginning(error)))
-            if error.code not in BUSY:
-                raise PeerRefused(f"The server refused the Bundle with {error.code}: {told}") from error
-            if is_last:
-                raise PeerUnavailable(f"The server was busy in {attempt} attempts ({error.code}).") from error
-            wait_s = server.wait_s(attempt, error.headers.get("Retry-After"))
-        except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
-            if is_last:
-                reason = getattr(error, "reason", None) or error
-                raise PeerUnavailable(
-                    f"The server did not answer in {attempt} attempts ({type(reason).__name__})."
-                ) from error
-        sleep(wait_s)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    answer = server.asked(method, path, data, headers)
+    if not 200 <= answer.status < 300:
+        raise PeerRefused(
+            f"The server refused the Bundle with {answer.status}: {_reasons(_document(answer.body))}"
+        )
+    return _places(_document(answer.body))
 
 
 def _document(data: bytes) -> Any:

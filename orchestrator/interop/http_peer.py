@@ -2,29 +2,32 @@
 
 import base64
 import ssl
-import urllib.request
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-BUSY: Final = frozenset({429, 502, 503, 504})
+from orchestrator.errors import PeerUnavailable
+
+if TYPE_CHECKING:
+    import httpx2
+
+_BUSY: Final = frozenset({429, 502, 503, 504})
 """Statuses after which it is asked again."""
 
-_MAX_ANSWER_BYTES: Final = 4 * 2**20
 
+class Answer(NamedTuple):
+    """What a server said: any status but one of a busy server, and as much of its body as is looked at."""
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would take results, and the credential, to where nobody meant to send them."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
+    status: int
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class HttpPeer:
     """Where to send to. ``base_url`` is such as ``https://host/fhir``; ``authorization`` is the value of that
-    header.
+    header. ``sleep`` waits between the attempts.
 
     Raises ``ValueError`` where the address is none, or it is to be asked less than once.
     """
@@ -36,6 +39,8 @@ class HttpPeer:
     attempts: int = 4
     backoff_s: float = 0.5
     longest_wait_s: float = 30.0
+    max_answer_bytes: int = 4 * 2**20
+    sleep: Callable[[float], object] = time.sleep
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
@@ -44,21 +49,36 @@ class HttpPeer:
         if self.attempts < 1:
             raise ValueError(f"attempts: expected at least 1, received {self.attempts}")
 
-    def sent(self, method: str, path: str, data: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """Send one request; the answer's status and the beginning of its body. Blocks.
+    def asked(
+        self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask until there is an answer. A redirection is one: followed, it would take results, and the
+        credential, to where nobody meant to send them. Blocks; call it in a thread.
 
-        Raises:
-            urllib.error.HTTPError: a status that is no success; it is to be closed.
-            OSError, http.client.HTTPException: no answer.
+        Raises :class:`~orchestrator.errors.PeerUnavailable`: no attempt got an answer, or the server was busy
+        in each.
         """
-        request = urllib.request.Request(
-            self.base_url.rstrip("/") + path, data=data, headers=dict(headers), method=method
-        )
+        import httpx2  # not for a process that serves
+
+        sent = dict(headers or {})
         if self.authorization is not None:
-            request.add_unredirected_header("Authorization", self.authorization)
-        opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=self.tls))
-        with opener.open(request, timeout=self.timeout_s) as response:
-            return response.status, beginning(response)
+            sent["Authorization"] = self.authorization
+        url = self.base_url.rstrip("/") + path
+        trusted = True if self.tls is None else self.tls
+        with httpx2.Client(headers=sent, verify=trusted, timeout=self.timeout_s) as client:
+            for attempt in range(1, self.attempts + 1):
+                wait_s = self.wait_s(attempt)
+                try:
+                    with client.stream(method, url, content=data) as response:
+                        if response.status_code not in _BUSY:
+                            return Answer(response.status_code, self._beginning(response))
+                        wait_s = self.wait_s(attempt, response.headers.get("Retry-After"))
+                        why = f"was busy in {attempt} attempts ({response.status_code})"
+                except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                    why = f"did not answer in {attempt} attempts ({type(_first_cause(error)).__name__})"
+                if attempt < self.attempts:
+                    self.sleep(wait_s)
+        raise PeerUnavailable(f"The server {why}.")
 
     def wait_s(self, attempt: int, retry_after: str | None = None) -> float:
         """Seconds before the attempt after this one (from 1): what the server asks for, or ever longer."""
@@ -66,10 +86,20 @@ class HttpPeer:
         wait_s = float(retry_after or 0) if is_asked else self.backoff_s * 2.0 ** (attempt - 1)
         return min(wait_s, self.longest_wait_s)
 
+    def _beginning(self, response: "httpx2.Response") -> bytes:
+        body = bytearray()
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > self.max_answer_bytes:
+                break
+        return bytes(body[: self.max_answer_bytes])
 
-def beginning(body: Any) -> bytes:
-    """As much of an answer as is looked at."""
-    return bytes(body.read(_MAX_ANSWER_BYTES))
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What the socket or TLS said, which tells a person more than the words of the libraries above."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    return error
 
 
 def authorization_of(secret: str) -> str:

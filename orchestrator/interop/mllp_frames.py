@@ -29,20 +29,14 @@ def frame(message: bytes) -> bytes:
 class Framer:
     """Finds messages in a stream, however it is cut into packets.
 
-    What stands before a start is dropped and counted in ``discarded``, so that a stream in disorder comes
-    into order with its next message. A start within a message begins a new one: its sender began anew. The
-    carriage return after the end may be missing: some leave it out, and waiting for it would wait for ever.
+    What stands before a start is dropped, so that a stream in disorder comes into order with its next
+    message. A start within a message begins a new one: its sender began anew. The carriage return after the
+    end may be missing: some leave it out, and waiting for it would wait for ever.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._message: bytearray | None = None
-        self.discarded = 0
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether a message has begun and not ended."""
-        return self._message is not None
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that end within ``data``.
@@ -55,16 +49,13 @@ class Framer:
             if self._message is None:
                 begin = data.find(START, position)
                 if begin < 0:
-                    self._discard(data[position:])
                     break
-                self._discard(data[position:begin])
                 self._message = bytearray()
                 position = begin + 1
                 continue
             end = data.find(END, position)
             again = data.find(START, position, end if end >= 0 else len(data))
             if again >= 0:
-                self.discarded += len(self._message) + again - position
                 self._message = bytearray()
                 position = again + 1
                 continue
@@ -79,7 +70,3 @@ class Framer:
                 self._message = None
                 position += 1
         return complete
-
-    def _discard(self, data: bytes) -> None:
-        # The end of the frame before is no garbage.
-        self.discarded += len(data) - (1 if data.startswith(CARRIAGE_RETURN) else 0)

@@ -4,15 +4,12 @@ Identifiers are derived from what an object holds, so that one which is sent twi
 """
 
 import json
-import time
-import urllib.error
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any, Final, Protocol
 
 from orchestrator.errors import PeerRefused, PeerUnavailable
-from orchestrator.interop.http_peer import BUSY, HttpPeer, beginning
+from orchestrator.interop.http_peer import HttpPeer
 
 _BOUNDARY_TEXT: Final = "wbc-analyzer-7c4f1e0a9b"
 _JSON: Final = "application/dicom+json"
@@ -58,9 +55,7 @@ class Outcome:
         return self.failure is None
 
 
-def store(
-    server: HttpPeer, objects: Sequence[Sendable], *, sleep: Callable[[float], object] = time.sleep
-) -> list[Outcome]:
+def store(server: HttpPeer, objects: Sequence[Sendable]) -> list[Outcome]:
     """Send the objects, in requests of some MiB; what became of each, in their order.
 
     Where the archive goes away in the middle, what it has is told as stored and the rest as failed. Blocks;
@@ -73,7 +68,7 @@ def store(
     known: dict[str, Outcome] = {}
     try:
         for batch in _batches(objects):
-            known |= _store_batch(server, batch, sleep)
+            known |= _store_batch(server, batch)
     except (PeerRefused, PeerUnavailable):
         if not known:
             raise
@@ -93,66 +88,36 @@ def _batches(objects: Sequence[Sendable]) -> Iterator[list[Sendable]]:
         yield batch
 
 
-def _store_batch(
-    server: HttpPeer, batch: list[Sendable], sleep: Callable[[float], object]
-) -> dict[str, Outcome]:
+def _store_batch(server: HttpPeer, batch: Sequence[Sendable]) -> dict[str, Outcome]:
     """Send until each is stored or refused for good; those that found no room go again alone."""
     settled: dict[str, Outcome] = {}
     for attempt in range(1, server.attempts + 1):
-        is_last, wait_s = attempt == server.attempts, server.wait_s(attempt)
-        try:
-            for outcome in _asked(server, batch):
-                settled[outcome.sop_instance_uid] = outcome
-            batch = [one for one in batch if settled[one.sop_instance_uid].failure in _OUT_OF_RESOURCES]
-            if not batch or is_last:
-                return settled
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code in _MALFORMED:
-                    return settled | _store_alone(server, batch, sleep)
-                if error.code not in BUSY:
-                    raise PeerRefused(f"The archive refused the objects with {error.code}.") from error
-                if is_last:
-                    raise PeerUnavailable(
-                        f"The archive was busy in {attempt} attempts ({error.code})."
-                    ) from error
-                wait_s = server.wait_s(attempt, error.headers.get("Retry-After"))
-        except (OSError, HTTPException) as error:  # URLError and TimeoutError are OSErrors
-            if is_last:
-                reason = getattr(error, "reason", None) or error
-                raise PeerUnavailable(
-                    f"The archive did not answer in {attempt} attempts ({type(reason).__name__})."
-                ) from error
-        sleep(wait_s)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        boundary = _boundary(batch)
+        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+        headers = {"Content-Type": kind, "Accept": _JSON}
+        status, data = server.asked("POST", "/studies", _body(batch, boundary), headers)
+        if status in _MALFORMED:
+            return settled | _store_alone(server, batch)
+        if status not in _ANSWERED:
+            raise PeerRefused(f"The archive refused the objects with {status}.")
+        settled |= {outcome.sop_instance_uid: outcome for outcome in _outcomes(status, data, batch)}
+        batch = [one for one in batch if settled[one.sop_instance_uid].failure in _OUT_OF_RESOURCES]
+        if not batch:
+            break
+        if attempt < server.attempts:
+            server.sleep(server.wait_s(attempt))
+    return settled
 
 
-def _store_alone(
-    server: HttpPeer, batch: list[Sendable], sleep: Callable[[float], object]
-) -> dict[str, Outcome]:
+def _store_alone(server: HttpPeer, batch: Sequence[Sendable]) -> dict[str, Outcome]:
     """Each in a request of its own: some archives refuse all of a request for one that they cannot read."""
     if len(batch) == 1:
         uid = batch[0].sop_instance_uid
         return {uid: Outcome(uid, failure=0)}
     settled: dict[str, Outcome] = {}
     for one in batch:
-        settled |= _store_batch(server, [one], sleep)
+        settled |= _store_batch(server, [one])
     return settled
-
-
-def _asked(server: HttpPeer, batch: Sequence[Sendable]) -> list[Outcome]:
-    """One request, and its answer for each object."""
-    boundary = _boundary(batch)
-    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-    try:
-        headers = {"Content-Type": kind, "Accept": _JSON}
-        status, data = server.sent("POST", "/studies", _body(batch, boundary), headers)
-    except urllib.error.HTTPError as error:
-        if error.code not in _ANSWERED:
-            raise
-        with error:
-            status, data = error.code, beginning(error)
-    return list(_outcomes(status, data, batch))
 
 
 def _boundary(batch: Sequence[Sendable]) -> str:

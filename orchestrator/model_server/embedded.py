@@ -49,7 +49,7 @@ class EmbeddedModelServer:
         version: int | None = None,
         precision: Precision = "f32",
         threads: int | None = None,
-        max_queue_rows: int = 256,
+        max_queue_rows: int = 512,
         cache_dir: Path | None = None,
         observer: BatchObserver | None = None,
     ) -> None:

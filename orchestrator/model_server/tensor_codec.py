@@ -27,13 +27,6 @@ DATA_TYPES: Final = MappingProxyType(
 _FLOAT32: Final = np.dtype("<f4")  # little-endian, whatever this machine is
 
 
-def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
-    """Return ``array``, of a dtype in :data:`DATA_TYPES`, as a tensor; in C order, little-endian."""
-    tensor = tensor_header(array)
-    tensor.tensor_content = bytes(content(array))
-    return tensor
-
-
 def filled(value: float, shape: Sequence[int]) -> tensor_pb2.TensorProto:
     """Return a float32 tensor that holds ``value`` everywhere, written once: where a typed field has fewer
     values than the shape has elements, TensorFlow repeats the last."""

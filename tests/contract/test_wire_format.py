@@ -24,8 +24,9 @@ from tensorflow_serving.apis import (
 from orchestrator.model_server.predict_request import predict_request
 from orchestrator.model_server.protos import serving_pb2, tensor_pb2
 from orchestrator.model_server.serving_stub import ServingStub
-from orchestrator.model_server.tensor_codec import filled, to_tensor
+from orchestrator.model_server.tensor_codec import filled
 from tests.contract.model_server_suite import views_of
+from tests.fakes.tensors import to_tensor
 
 PAIRS = [
     (tensor_pb2.TensorProto, official_tensor.TensorProto),

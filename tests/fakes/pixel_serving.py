@@ -47,8 +47,9 @@ from orchestrator.model_contract import (
     TensorSpec,
 )
 from orchestrator.model_server.protos import serving_pb2, tensor_pb2
-from orchestrator.model_server.tensor_codec import DATA_TYPES, to_tensor
+from orchestrator.model_server.tensor_codec import DATA_TYPES
 from orchestrator.views import rows_of
+from tests.fakes.tensors import to_tensor
 
 NUM_FEATURES = 2
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from orchestrator.model_server.tensor_codec import to_tensor
+from tests.fakes.tensors import to_tensor
 from tests.malformed_images import FORMATS, malformed_images, whole_image
 from tests.multipart_forms import CONTENT_TYPE, form, part
 

@@ -290,7 +290,7 @@ async def test_only_so_many_orders_are_received_at_a_time(cells):
             yield b"--b\r\n"
             begun.set()
             await released.wait()
-            yield b'Content-Disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'
+            yield b'Content-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n--b--\r\n'
 
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         first = asyncio.create_task(client.post(PATH, content=slow(), headers=headers))

@@ -20,7 +20,7 @@ from orchestrator.bootstrap.services import build_services
 from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
 from orchestrator.edge.grpc.health import REMEMBER_S
 from orchestrator.edge.grpc.server import GrpcOptions
-from orchestrator.edge.tls.grpc import GrpcTls
+from orchestrator.edge.tls.renewed_files import CertificateFiles
 from orchestrator.errors import ConfigurationError, ModelServerUnavailable
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import GrpcSettings, GrpcTlsSettings, HttpSettings, ImageSettings, Settings
@@ -141,7 +141,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("own", "let_in"), [("caller", True), ("stranger", False), (None, False)])
 async def test_with_mutual_tls_only_callers_with_a_certificate_are_let_in(files, own, let_in):
-    tls = GrpcTls(files / "server.pem", files / "server.key", files / "authority.pem")
+    tls = CertificateFiles(files / "server.pem", files / "server.key", files / "authority.pem")
     async with grpc_edge(FakeModelServer(), options=GrpcOptions(port=0, tls=tls)) as edge:
         shown = TlsFiles(
             files / "authority.pem",
@@ -161,7 +161,7 @@ async def test_with_mutual_tls_only_callers_with_a_certificate_are_let_in(files,
 
 
 async def test_missing_files_of_tls_are_named(tmp_path):
-    tls = GrpcTls(tmp_path / "no.pem", tmp_path / "no.key")
+    tls = CertificateFiles(tmp_path / "no.pem", tmp_path / "no.key")
     with pytest.raises(ConfigurationError, match="WBC_GRPC__TLS__KEY_FILE: the file cannot be read"):
         async with grpc_edge(FakeModelServer(), options=GrpcOptions(port=0, tls=tls)):
             pass
@@ -192,7 +192,7 @@ def test_settings_become_options(tmp_path):
     assert (options.host, options.port) == ("::1", 9000)
     assert (options.streams.max_streams, options.streams.window, options.streams.idle_s) == (3, 5, 7)
     assert options.max_message_bytes == 1_000_000 + 64 * 2**10
-    assert options.tls == GrpcTls(tmp_path / "c", tmp_path / "k", None)
+    assert options.tls == CertificateFiles(tmp_path / "c", tmp_path / "k", None)
 
 
 # The process

@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator.client import AnalyzerError, Client, Connection, TlsFiles
 from orchestrator.edge.grpc.server import GrpcOptions
-from orchestrator.edge.tls.grpc import GrpcTls, server_credentials
+from orchestrator.edge.tls.grpc import server_credentials
 from orchestrator.edge.tls.http import ServerTls, renewed_context
+from orchestrator.edge.tls.renewed_files import CertificateFiles
 from orchestrator.errors import ConfigurationError
 from tests.certificates import Issued, issued
 from tests.fakes.model_server import FakeModelServer
@@ -186,7 +187,7 @@ async def test_renewed_authorities_decide_over_http_who_is_let_in(tmp_path, volu
 async def test_renewed_authorities_decide_over_grpc_who_is_let_in(tmp_path, volume):
     server, old, new = (issued(tmp_path, name) for name in ("server", "old", "new"))
     volume.put(*server.files, old.files[0])
-    tls = GrpcTls(volume["tls.crt"], volume["tls.key"], volume["ca.crt"])
+    tls = CertificateFiles(volume["tls.crt"], volume["tls.key"], volume["ca.crt"])
     async with grpc_edge(FakeModelServer(), options=GrpcOptions(port=0, tls=tls)) as edge:
 
         async def asks(who: Issued) -> str:
@@ -203,10 +204,10 @@ async def test_renewed_authorities_decide_over_grpc_who_is_let_in(tmp_path, volu
 def test_files_of_grpc_that_do_not_fit_are_a_configuration_error_without_their_paths(tmp_path):
     own, other = issued(tmp_path, "own"), issued(tmp_path, "other")
     wrong = [
-        GrpcTls(own.files[0], other.files[1]),
-        GrpcTls(own.files[1], own.files[0]),
-        GrpcTls(*own.files, client_ca=own.files[1]),
-        GrpcTls(own.files[0], tmp_path / "missing"),
+        CertificateFiles(own.files[0], other.files[1]),
+        CertificateFiles(own.files[1], own.files[0]),
+        CertificateFiles(*own.files, client_ca=own.files[1]),
+        CertificateFiles(own.files[0], tmp_path / "missing"),
     ]
     for tls in wrong:
         with pytest.raises(ConfigurationError, match="WBC_GRPC__TLS") as raised:

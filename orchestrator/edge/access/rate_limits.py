@@ -58,11 +58,6 @@ class RateLimits:
         self._full_at_s: OrderedDict[str, float] = OrderedDict()
         self.policy = f'"{POLICY}";q={requests};w={math.ceil(window_s)}'
 
-    @property
-    def callers(self) -> int:
-        """How many are remembered."""
-        return len(self._full_at_s)
-
     def take(self, caller: str) -> QuotaState:
         """Take a token of this caller's.
 

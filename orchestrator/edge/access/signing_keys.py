@@ -49,8 +49,8 @@ class Issuer:
     """Where an issuer tells its keys: ``jwks_url``, or where None what its discovery document says."""
 
     url: str
-    jwks_url: str | None = None
-    timeout_s: float = 3.0
+    jwks_url: str | None
+    timeout_s: float
 
     async def fetch(self) -> Sequence[Jwk]:
         """The keys of its JWK set.
@@ -121,9 +121,9 @@ class SigningKeys:
         self,
         fetch: Callable[[], Awaitable[Sequence[Jwk]]],
         *,
-        refresh_s: float = 600.0,
-        min_interval_s: float = 30.0,
-        max_age_s: float = 86_400.0,
+        refresh_s: float,
+        min_interval_s: float,
+        max_age_s: float,
         clock: Clock = time.monotonic,
     ) -> None:
         self._fetch = fetch

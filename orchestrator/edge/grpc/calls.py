@@ -15,6 +15,8 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from orchestrator.edge.access.needs import Needs
+from orchestrator.edge.access.rate_limits import peer_name
+from orchestrator.edge.access.rules import AccessRules, refusals_counted
 from orchestrator.edge.access.security import Principal
 from orchestrator.edge.grpc.problems import Refusal
 from orchestrator.edge.request_identity import REQUEST_ID_HEADER, adopt_request_id
@@ -26,10 +28,6 @@ Response = TypeVar("Response", bound=Message)
 
 Metadata = Sequence[tuple[str, str]]
 """What a caller sends with a call, by names in lower case, which may repeat."""
-
-Authorize = Callable[[Needs, Metadata, str], Awaitable[Principal]]
-"""Whether the caller may use a method, by its needs, their metadata and their address; raises
-``AccessDenied`` or ``AuthenticationUnavailable`` where not."""
 
 SERVICE: Final = "wbc.v1.Analyzer"
 
@@ -136,10 +134,10 @@ class Method(Generic[Request, Response]):
 
 
 class Calls:
-    """Frames the calls of the service."""
+    """Frames the calls of the service, and lets in whom ``access`` admits."""
 
-    def __init__(self, authorize: Authorize) -> None:
-        self._authorize = authorize
+    def __init__(self, access: AccessRules) -> None:
+        self._access = access
 
     def handlers(self, methods: "list[Method[Any, Any]]") -> grpc.GenericRpcHandler:
         """What a server needs to answer them."""
@@ -165,7 +163,9 @@ class Calls:
         incoming = _Incoming(context)
         with call_span(f"/{SERVICE}/{method.name}", first.get(TRACEPARENT)) as span:
             try:
-                principal = await self._authorize(method.needs, metadata, _address(context.peer()))
+                peer = peer_name(_address(context.peer()))
+                with refusals_counted():
+                    principal, _ = await self._access.admitted(metadata, peer, method.needs)
                 call: Call[Any, Any] = Call(principal, request_id, incoming, context, method.request_type)
                 response = await method.answer(call)
             except Exception as error:

@@ -12,7 +12,6 @@ from orchestrator.analyse import Services
 from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.grpc.access import GrpcAccess
 from orchestrator.edge.grpc.calls import SERVICE, Calls
 from orchestrator.edge.grpc.health import HEALTH_SERVICE, Health
 from orchestrator.edge.grpc.service import GrpcService
@@ -20,7 +19,8 @@ from orchestrator.edge.grpc.stream import StreamLimits
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.request_frame import Deadlines
-from orchestrator.edge.tls.grpc import GrpcTls, server_credentials
+from orchestrator.edge.tls.grpc import server_credentials
+from orchestrator.edge.tls.renewed_files import CertificateFiles
 from orchestrator.errors import ConfigurationError
 from orchestrator.specimens.service import Specimens
 
@@ -52,8 +52,8 @@ class GrpcOptions:
     """
 
     host: str = "127.0.0.1"
-    port: int = 9000
-    tls: GrpcTls | None = None
+    port: int = 0
+    tls: CertificateFiles | None = None
     max_message_bytes: int = 10 * 2**20 + MESSAGE_OVERHEAD_BYTES
     max_calls: int = 100
     connection_age_s: float = 600.0
@@ -99,7 +99,7 @@ class GrpcServer:
         self._server = grpc.aio.server(
             options=_channel_options(options), maximum_concurrent_rpcs=options.max_calls
         )
-        calls = Calls(GrpcAccess(access).authorize)
+        calls = Calls(access)
         self._server.add_generic_rpc_handlers((calls.handlers(service.methods()),))
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         if options.reflection:

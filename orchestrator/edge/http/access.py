@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge.access.rate_limits import peer_name
@@ -28,6 +29,13 @@ PRINCIPAL: Final = "wbc_principal"
 """Under this name the scope of a request holds its :class:`~orchestrator.edge.access.security.Principal`."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def acting_person(request: HTTPConnection) -> str:
+    """The name that decisions and signatures are kept under: who was let in, else ``local``, where nobody is
+    asked for a name; the service then listens to its own machine."""
+    principal: Principal | None = request.scope.get(PRINCIPAL)
+    return "local" if principal is None else principal.name
 
 
 def access_middleware(rules: AccessRules) -> list[Middleware]:

@@ -218,29 +218,3 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.write((head + document).encode("ascii"))
         self.transport.close()
         self._watch_sending()
-
-
-def bounded_protocol(
-    *, header_timeout_s: float, send_timeout_s: float, max_connections: int
-) -> type[asyncio.Protocol]:
-    """The protocol with these bounds, as the class that uvicorn wants."""
-
-    class Protocol(BoundedHttpProtocol):
-        def __init__(
-            self,
-            config: Config,
-            server_state: ServerState,
-            app_state: dict[str, Any],
-            _loop: asyncio.AbstractEventLoop | None = None,
-        ) -> None:
-            super().__init__(
-                config,
-                server_state,
-                app_state,
-                _loop,
-                header_timeout_s=header_timeout_s,
-                send_timeout_s=send_timeout_s,
-                max_connections=max_connections,
-            )
-
-    return Protocol

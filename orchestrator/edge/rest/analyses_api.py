@@ -17,7 +17,7 @@ from orchestrator.edge.access.needs import ANALYSE
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.languages import preferred_language
-from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, Upload, read_upload
+from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.parameters import AnalysisParameters, PredictParameters
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
 from orchestrator.edge.rest.forms import form_schema
@@ -85,6 +85,8 @@ class AnalysesApi:
         self._services = services
         self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
+        max_bytes = services.decode_limits.max_bytes
+        self._limits = UploadLimits(max_bytes, max_bytes)
 
     async def predict(
         self,
@@ -96,15 +98,15 @@ class AnalysesApi:
 
         Compatible with the reference system: its five fields, and additional ones.
         """
-        async with self._begun(request, timeout_ms) as upload:
-            chosen = _merged(query, _only_known(upload.fields, PredictParameters))
+        async with self._begun(request, timeout_ms) as uploads:
+            chosen = _merged(query, _only_known(uploads.fields, PredictParameters))
             options = AnalysisOptions(
                 profile=chosen.profile,
                 tta=chosen.tta,
                 language=chosen.language,
                 drawing=RenderOptions(format="jpeg"),
             )
-            analysis = await self._frame.analysed(upload.payload, options)
+            analysis = await self._frame.analysed(uploads.files[0], options)
         if analysis.overlay is None or analysis.report is None:
             raise errors.ContractViolation("The model server sent no class activation maps.")
         return PredictResult.model_validate(analysis)
@@ -123,8 +125,8 @@ class AnalysesApi:
         With `report=stream` the answer is a stream of server-sent events: `analysis` at once, then `report`
         when it is written (or `error`), then `done`.
         """
-        async with self._begun(request, timeout_ms) as upload:
-            chosen = _merged(query, upload.fields)
+        async with self._begun(request, timeout_ms) as uploads:
+            chosen = _merged(query, uploads.fields)
             language = chosen.language or preferred_language(request.headers.get("accept-language"))
             options = AnalysisOptions(
                 profile=chosen.profile,
@@ -137,21 +139,19 @@ class AnalysesApi:
                     chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
                 ),
             )
-            analysis = await self._frame.analysed(upload.payload, options)
+            analysis = await self._frame.analysed(uploads.files[0], options)
             left_s = remaining_s()
         # From here on the request holds no place among those under way: it waits for others' computers.
         if chosen.report == "stream":
             return report_stream(analysis, self._services, language, left_s, chosen.writer)
         return AnalysisResult.model_validate(analysis)
 
-    def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Upload]:
-        """The request's frame, with its upload."""
+    def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Uploads]:
+        """The request's frame, with its form."""
 
-        async def read() -> Upload:
+        async def read() -> Uploads:
             left_s = max(0.0, remaining_s() or 0.0)
-            return await read_upload(
-                request, self._services.decode_limits.max_bytes, min(UPLOAD_TIMEOUT_S, left_s)
-            )
+            return await read_uploads(request, self._limits, min(UPLOAD_TIMEOUT_S, left_s))
 
         return self._frame.begun(self._deadlines.seconds(timeout_ms), read)
 

@@ -18,7 +18,7 @@ from orchestrator.documents.differential import DifferentialResult
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.http import problems
-from orchestrator.edge.http.acting_person import acting_person
+from orchestrator.edge.http.access import acting_person
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.json_body import json_schema, read_json
 from orchestrator.edge.http.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads

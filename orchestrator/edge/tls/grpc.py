@@ -1,36 +1,20 @@
 """TLS of the gRPC edge, from files; renewed ones are used without a restart."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
 
-from orchestrator.edge.tls.renewed_files import RenewedFiles
+from orchestrator.edge.tls.renewed_files import CertificateFiles, RenewedFiles
 from orchestrator.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
-class GrpcTls:
-    """PEM files: the certificate with its chain, its key, and where clients must show a certificate (mutual
-    TLS) the authorities that issue these."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All of them."""
-        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
-
-
-def server_credentials(tls: GrpcTls) -> grpc.ServerCredentials:
+def server_credentials(tls: CertificateFiles) -> grpc.ServerCredentials:
     """What a server takes connections by: each by the files as they are then.
 
     Raises ``ConfigurationError`` where a file cannot be read or key and certificate do not belong together.
     """
-    files = RenewedFiles("grpc", tls.files, partial(_configuration, tls))
+    files = RenewedFiles("grpc", tls.all, partial(_configuration, tls))
     in_use = files.current()
 
     def renewed() -> grpc.ServerCertificateConfiguration | None:
@@ -44,7 +28,7 @@ def server_credentials(tls: GrpcTls) -> grpc.ServerCredentials:
     )
 
 
-def _configuration(tls: GrpcTls) -> grpc.ServerCertificateConfiguration:
+def _configuration(tls: CertificateFiles) -> grpc.ServerCertificateConfiguration:
     """Checked here: gRPC says of files that are wrong only that it cannot listen, or nothing."""
     # Here, because it takes 0.15 s, and most servers have no TLS of their own.
     from cryptography import x509

@@ -3,10 +3,9 @@
 import ssl
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final, Literal
 
-from orchestrator.edge.tls.renewed_files import RenewedFiles
+from orchestrator.edge.tls.renewed_files import CertificateFiles, RenewedFiles
 from orchestrator.errors import ConfigurationError
 
 TlsVersion = Literal["1.2", "1.3"]
@@ -15,19 +14,10 @@ _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3
 
 
 @dataclass(frozen=True, slots=True)
-class ServerTls:
-    """The certificate of this service with its chain, its key, and where clients must show a certificate the
-    authorities that issue these. All in PEM."""
+class ServerTls(CertificateFiles):
+    """The files, and the least version that is spoken."""
 
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
     least_version: TlsVersion = "1.2"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All of them."""
-        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
 
 
 def renewed_context(tls: ServerTls) -> ssl.SSLContext:
@@ -37,7 +27,7 @@ def renewed_context(tls: ServerTls) -> ssl.SSLContext:
     Each change makes a new context, which replaces the one before as a whole: ``load_cert_chain`` would leave
     one that is in use without a key where certificate and key do not belong together.
     """
-    files = RenewedFiles("http", tls.files, partial(server_context, tls))
+    files = RenewedFiles("http", tls.all, partial(server_context, tls))
     in_use = server_context(tls)
 
     def choose(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:

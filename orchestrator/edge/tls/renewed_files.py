@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
@@ -22,6 +23,21 @@ _State = tuple[tuple[int, int, int] | None, ...]
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """The certificate of this service with its chain, its key, and where clients must show a certificate
+    (mutual TLS) the authorities that issue these. All in PEM."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """As far as there are any."""
+        return (self.certificate, self.key, *([self.client_ca] if self.client_ca else []))
 
 
 class RenewedFiles(Generic[T]):

@@ -13,7 +13,7 @@ from orchestrator.commands.cli import app
 from orchestrator.documents.reading import write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
-from orchestrator.emulator.golden_dicom import golden_reports
+from orchestrator.emulator.golden import golden_reports
 from orchestrator.errors import ConfigurationError, MalformedMessage, PeerRefused, PeerUnavailable
 from orchestrator.interop import coding
 from orchestrator.interop.destination import parse_destination

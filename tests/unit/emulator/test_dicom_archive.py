@@ -12,7 +12,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator import dicom_archive
 from orchestrator.emulator.dicom_archive import CANNOT_UNDERSTAND, DicomArchive
 from orchestrator.emulator.dicom_check import CheckedObject
-from orchestrator.emulator.golden_dicom import golden_reports
+from orchestrator.emulator.golden import golden_reports
 from orchestrator.interop.dicom import quiet
 
 REPORTS = golden_reports()

@@ -61,7 +61,7 @@ def test_a_busy_server_is_asked_again_after_the_time_that_it_names():
     waited: list[float] = []
     answers = [(503, {"Retry-After": "7"}, b""), (429, {"Retry-After": "never"}, b""), (200, {}, b"{}")]
     with scripted(answers) as (url, requests):
-        send_bundle(HttpPeer(url, longest_wait_s=5), BUNDLE, sleep=waited.append)
+        send_bundle(HttpPeer(url, longest_wait_s=5, sleep=waited.append), BUNDLE)
     assert [request.path for request in requests] == ["/base"] * 3
     assert waited == [5, 1.0]
 
@@ -75,7 +75,7 @@ def test_a_refusal_is_told_with_the_servers_reasons_and_not_repeated():
         scripted([(422, {}, json.dumps(outcome).encode())]) as (url, requests),
         pytest.raises(PeerRefused, match="422: no such code; b"),
     ):
-        send_bundle(HttpPeer(url), BUNDLE, sleep=no_wait)
+        send_bundle(HttpPeer(url, sleep=no_wait), BUNDLE)
     assert len(requests) == 1
 
 
@@ -111,7 +111,7 @@ def test_a_redirect_is_not_followed_and_the_token_goes_to_the_server_alone():
 def test_nobody_there_is_unavailable_after_all_attempts():
     waited: list[float] = []
     with pytest.raises(PeerUnavailable, match="3 attempts"):
-        send_bundle(HttpPeer(f"http://127.0.0.1:{free_port()}", attempts=3), BUNDLE, sleep=waited.append)
+        send_bundle(HttpPeer(f"http://127.0.0.1:{free_port()}", attempts=3, sleep=waited.append), BUNDLE)
     assert waited == [0.5, 1.0]
 
 
@@ -120,7 +120,7 @@ def test_a_server_that_stays_busy_is_unavailable():
         scripted([(503, {}, b"")] * 2) as (url, _),
         pytest.raises(PeerUnavailable, match="busy in 2 attempts"),
     ):
-        send_bundle(HttpPeer(url, attempts=2), BUNDLE, sleep=no_wait)
+        send_bundle(HttpPeer(url, attempts=2, sleep=no_wait), BUNDLE)
 
 
 @pytest.mark.parametrize("url", ["ftp://host/", "host", "file:///etc/passwd", ""])

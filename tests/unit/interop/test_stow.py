@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from orchestrator.emulator.dicom_archive import DicomArchive
-from orchestrator.emulator.golden_dicom import golden_reports
+from orchestrator.emulator.golden import golden_reports
 from orchestrator.errors import PeerRefused, PeerUnavailable
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
@@ -78,7 +78,7 @@ def test_a_busy_archive_is_asked_again_after_the_time_that_it_names():
     waits: list[float] = []
     busy = [(503, {"Retry-After": "7"}, b""), (429, {}, b"")]
     with scripted([*busy, (200, {}, answer(UIDS, {}))]) as (url, requests):
-        outcomes = store(HttpPeer(url), REPORTS, sleep=waits.append)
+        outcomes = store(HttpPeer(url, sleep=waits.append), REPORTS)
     assert all(outcome.is_stored for outcome in outcomes)
     assert waits == [7.0, 1.0]
     assert {request.body for request in requests} == {requests[0].body}
@@ -91,7 +91,7 @@ def test_one_that_found_no_room_is_sent_again_alone():
         (200, {}, answer([second.sop_instance_uid], {})),
     ]
     with scripted(answers) as (url, requests):
-        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
+        outcomes = store(HttpPeer(url, sleep=no_wait), [first, second])
     assert [outcome.is_stored for outcome in outcomes] == [True, True]
     assert first.data in requests[0].body
     assert first.data not in requests[1].body
@@ -102,7 +102,7 @@ def test_one_that_is_there_already_is_stored():
     first, second = REPORTS[:2]
     reply = answer([], {first.sop_instance_uid: 0x0111, second.sop_instance_uid: 0xA900})
     with scripted([(409, {}, reply)]) as (url, _):
-        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
+        outcomes = store(HttpPeer(url, sleep=no_wait), [first, second])
     assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0xA900)]
 
 
@@ -110,21 +110,21 @@ def test_one_that_is_refused_for_good_is_told_with_its_reason():
     first, second = REPORTS[:2]
     reply = answer([first.sop_instance_uid], {second.sop_instance_uid: 0x0122})
     with scripted([(202, {}, reply)]) as (url, _):
-        outcomes = store(HttpPeer(url), [first, second], sleep=no_wait)
+        outcomes = store(HttpPeer(url, sleep=no_wait), [first, second])
     assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0x0122)]
 
 
 def test_what_the_answer_does_not_name_counts_as_stored_only_where_all_are():
     for status, is_stored in ((200, True), (202, False), (409, False)):
         with scripted([(status, {}, b"no JSON")]) as (url, _):
-            (outcome,) = store(HttpPeer(url), REPORTS[:1], sleep=no_wait)
+            (outcome,) = store(HttpPeer(url, sleep=no_wait), REPORTS[:1])
         assert outcome.is_stored is is_stored
 
 
 def test_a_request_that_cannot_be_taken_as_a_whole_is_sent_in_parts():
     one_each = [(200, {}, answer([uid], {})) for uid in UIDS[:2]] + [(400, {}, b"")]
     with scripted([(400, {}, b""), *one_each]) as (url, _):
-        outcomes = store(HttpPeer(url), REPORTS[:3], sleep=no_wait)
+        outcomes = store(HttpPeer(url, sleep=no_wait), REPORTS[:3])
     assert [outcome.is_stored for outcome in outcomes] == [True, True, False]
 
 
@@ -162,22 +162,22 @@ def test_a_redirect_is_not_followed_with_the_credential():
 @pytest.mark.parametrize("status", [401, 403, 404, 415, 500])
 def test_an_archive_that_takes_nothing_of_us_is_an_error(status):
     with scripted([(status, {}, b"")]) as (url, _), pytest.raises(PeerRefused, match=str(status)):
-        store(HttpPeer(url), REPORTS, sleep=no_wait)
+        store(HttpPeer(url, sleep=no_wait), REPORTS)
 
 
 def test_an_archive_that_stays_busy_or_is_not_there_is_an_error():
     with scripted([(503, {}, b"")] * 2) as (url, _), pytest.raises(PeerUnavailable, match="busy in 2"):
-        store(HttpPeer(url, attempts=2), REPORTS, sleep=no_wait)
+        store(HttpPeer(url, attempts=2, sleep=no_wait), REPORTS)
     nobody = f"http://127.0.0.1:{free_port()}/dicom-web"
     with pytest.raises(PeerUnavailable, match="did not answer in 3"):
-        store(HttpPeer(nobody, attempts=3), REPORTS, sleep=no_wait)
+        store(HttpPeer(nobody, attempts=3, sleep=no_wait), REPORTS)
 
 
 def test_an_archive_that_accepts_and_never_answers_is_not_waited_for():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/dicom-web"
         with pytest.raises(PeerUnavailable, match=r"did not answer in 2 attempts \(TimeoutError\)"):
-            store(HttpPeer(url, timeout_s=0.2, attempts=2), REPORTS, sleep=no_wait)
+            store(HttpPeer(url, timeout_s=0.2, attempts=2, sleep=no_wait), REPORTS)
 
 
 def test_an_archive_is_known_by_its_certificate(tmp_path):
@@ -198,7 +198,7 @@ def test_what_is_there_already_is_told_where_the_archive_goes_away_in_the_middle
     blobs = [Blob(f"2.25.{number}", bytes([number]) * 9 * 2**20) for number in range(2)]
     gone = [(503, {}, b"")] * 2
     with scripted([(200, {}, answer([blobs[0].sop_instance_uid], {})), *gone]) as (url, _):
-        outcomes = store(HttpPeer(url, attempts=2), blobs, sleep=no_wait)
+        outcomes = store(HttpPeer(url, attempts=2, sleep=no_wait), blobs)
     assert [outcome.is_stored for outcome in outcomes] == [True, False]
 
 

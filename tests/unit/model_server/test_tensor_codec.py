@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from orchestrator.errors import ContractViolation
 from orchestrator.model_contract import CAMS, FEATURES, IMAGES, LOGITS, TensorSpec
 from orchestrator.model_server.protos import tensor_pb2
-from orchestrator.model_server.tensor_codec import content, from_tensor, to_tensor
+from orchestrator.model_server.tensor_codec import content, from_tensor
+from tests.fakes.tensors import to_tensor
 
 ROWS = np.arange(10, dtype=np.float32).reshape(2, 5)
 

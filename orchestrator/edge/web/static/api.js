@@ -2,10 +2,9 @@
 
 /** What the service refused, or could not be asked. `status` is 0 where there was no answer at all. */
 export class ServiceError extends Error {
-  constructor(status, code, message, retryAfterS = null) {
+  constructor(status, message, retryAfterS = null) {
     super(message);
     this.status = status;
-    this.code = code;
     this.retryAfterS = retryAfterS;
   }
 
@@ -33,7 +32,7 @@ export async function ask(path, options = {}) {
     response = await fetch(path, {credentials: "same-origin", ...options, headers});
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServiceError(0, "offline", "");
+    throw new ServiceError(0, "");
   }
   if (response.ok) return response;
   const retryAfter = Number.parseFloat(response.headers.get("Retry-After"));
@@ -43,9 +42,8 @@ export async function ask(path, options = {}) {
   } catch {
     // No problem document: a proxy's page, for instance.
   }
-  const code = String(problem.type || "").split("/").pop() || String(response.status);
   throw new ServiceError(
-    response.status, code, problem.detail || problem.title || response.statusText,
+    response.status, problem.detail || problem.title || response.statusText,
     Number.isFinite(retryAfter) ? retryAfter : null,
   );
 }
@@ -90,8 +88,8 @@ export function analyseAndReport(file, options) {
   streamed(file, options, (name, data) => {
     if (name === "analysis") result.resolve(data);
     else if (name === "report") report.resolve(data);
-    else if (name === "error") report.reject(new ServiceError(data.status ?? 500, "", data.detail ?? ""));
-  }).then(() => { throw new ServiceError(0, "offline", ""); })  // of no effect where all has come
+    else if (name === "error") report.reject(new ServiceError(data.status ?? 500, data.detail ?? ""));
+  }).then(() => { throw new ServiceError(0, ""); })  // of no effect where all has come
     .catch((error) => { result.reject(error); report.reject(error); });
   return {result: result.promise, report: report.promise};
 }

@@ -134,7 +134,7 @@ export class Queue extends EventTarget {
 
   #failed(item, error) {
     item.tries += 1;
-    const known = error instanceof ServiceError ? error : new ServiceError(0, "offline", String(error));
+    const known = error instanceof ServiceError ? error : new ServiceError(0, String(error));
     if (known.isTemporary && item.tries < MAX_TRIES) {
       item.state = "waiting";
       const waitS = Math.min(known.retryAfterS ?? 2 ** item.tries, LONGEST_WAIT_S);

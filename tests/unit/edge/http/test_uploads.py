@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +12,17 @@ from starlette.requests import ClientDisconnect, Request
 
 from orchestrator.edge.http.uploads import (
     FORM_OVERHEAD_BYTES,
-    MAX_PART_HEADERS,
     MAX_TEXT_FIELD_BYTES,
     MAX_TEXT_FIELDS,
-    Upload,
-    read_upload,
+    UploadLimits,
+    Uploads,
+    read_uploads,
 )
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UnsupportedBody, UploadTimeout
 from tests.multipart_forms import CONTENT_TYPE, form, part
 
 LIMIT = 100_000
+ONE = UploadLimits(LIMIT, LIMIT)
 
 
 class Sender:
@@ -52,9 +54,9 @@ def request_of(sender: Sender, content_type: str | None, content_length: int | N
     return Request({"type": "http", "method": "POST", "headers": headers}, sender.receive)
 
 
-async def upload_of(body: bytes, content_type: str | None = CONTENT_TYPE, chunk_bytes: int = 4096) -> Upload:
+async def upload_of(body: bytes, content_type: str | None = CONTENT_TYPE, chunk_bytes: int = 4096) -> Uploads:
     chunks = [body[i : i + chunk_bytes] for i in range(0, len(body), chunk_bytes)]
-    return await read_upload(request_of(Sender(chunks), content_type), LIMIT)
+    return await read_uploads(request_of(Sender(chunks), content_type), ONE, timeout_s=5)
 
 
 @given(
@@ -63,34 +65,44 @@ async def upload_of(body: bytes, content_type: str | None = CONTENT_TYPE, chunk_
 )
 async def test_the_file_arrives_byte_for_byte_however_it_is_cut(payload, chunk_bytes):
     body = form(part("profile", b"raabin"), part("file", payload, "cell.jpg"), part("language", b"tr"))
-    upload = await upload_of(body, chunk_bytes=chunk_bytes)
-    assert upload.payload == payload
-    assert upload.fields == {"profile": "raabin", "language": "tr"}
-
-
-async def test_a_file_part_without_a_file_name_is_the_file():
-    assert (await upload_of(form(part("file", b"data")))).payload == b"data"
+    uploads = await upload_of(body, chunk_bytes=chunk_bytes)
+    assert uploads.files == (payload,)
+    assert uploads.fields == {"profile": "raabin", "language": "tr"}
 
 
 async def test_an_empty_file_is_left_to_the_decoder_to_refuse():
-    assert (await upload_of(form(part("file", b"", "")))).payload == b""
+    assert (await upload_of(form(part("file", b"", "")))).files == (b"",)
+
+
+async def test_a_large_file_is_not_written_to_the_disk(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    body = form(part("file", b"x" * 3_000_000, "cell.tif"))
+    chunks = [body[i : i + 65_536] for i in range(0, len(body), 65_536)]
+    limits = UploadLimits(len(body), len(body))
+    uploads = await read_uploads(request_of(Sender(chunks), CONTENT_TYPE), limits, timeout_s=5)
+    assert len(uploads.files[0]) == 3_000_000
+
+
+async def test_a_file_part_without_a_file_name_is_no_file():
+    with pytest.raises(MalformedUpload, match="no field 'file'"):
+        await upload_of(form(part("file", b"data")))
 
 
 async def test_the_senders_file_name_is_not_kept():
-    upload = await upload_of(form(part("file", b"data", "Yilmaz_Ayse_1984.jpg")))
-    assert "Yilmaz" not in repr(upload)
-    assert not any("Yilmaz" in value for value in upload.fields.values())
+    uploads = await upload_of(form(part("file", b"data", "Yilmaz_Ayse_1984.jpg")))
+    assert "Yilmaz" not in repr(uploads)
+    assert not any("Yilmaz" in value for value in uploads.fields.values())
 
 
 async def test_what_follows_the_last_boundary_is_ignored():
-    assert (await upload_of(form(part("file", b"data", "a.png")) + b"epilogue")).payload == b"data"
+    assert (await upload_of(form(part("file", b"data", "a.png")) + b"epilogue")).files == (b"data",)
 
 
 @pytest.mark.parametrize(("excess", "accepted"), [(0, True), (1, False)])
 async def test_the_files_size_is_limited_to_the_byte(excess, accepted):
     body = form(part("file", b"x" * (LIMIT + excess), "cell.tif"))
     if accepted:
-        assert len((await upload_of(body)).payload) == LIMIT
+        assert len((await upload_of(body)).files[0]) == LIMIT
     else:
         with pytest.raises(ImageTooLarge, match=str(LIMIT)):
             await upload_of(body)
@@ -100,28 +112,30 @@ async def test_an_oversize_stream_without_a_length_is_stopped_at_the_limit():
     chunk = b"x" * 1000
     sender = Sender([part("file", b"", "cell.tif"), *[chunk] * 1000])
     with pytest.raises(ImageTooLarge):
-        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
-    assert sender.taken_bytes < LIMIT + 2 * len(chunk)
+        await read_uploads(request_of(sender, CONTENT_TYPE), ONE, timeout_s=5)
+    assert sender.taken_bytes < LIMIT + FORM_OVERHEAD_BYTES + 2 * len(chunk)
 
 
 async def test_bytes_outside_the_file_count_too():
     sender = Sender([b"--cell-boundary--\r\n", *[b"e" * 10_000] * 100])  # an endless epilogue
     with pytest.raises(ImageTooLarge):
-        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
+        await read_uploads(request_of(sender, CONTENT_TYPE), ONE, timeout_s=5)
     assert sender.taken_bytes <= LIMIT + FORM_OVERHEAD_BYTES + 10_000
 
 
 async def test_a_declared_length_over_the_limit_is_refused_unread():
     sender = Sender([b"never read"])
     with pytest.raises(ImageTooLarge):
-        await read_upload(request_of(sender, CONTENT_TYPE, LIMIT + FORM_OVERHEAD_BYTES + 1), LIMIT)
+        await read_uploads(
+            request_of(sender, CONTENT_TYPE, LIMIT + FORM_OVERHEAD_BYTES + 1), ONE, timeout_s=5
+        )
     assert sender.taken_bytes == 0
 
 
 async def test_a_declared_length_is_not_believed():
     sender = Sender([part("file", b"", "cell.tif"), *[b"x" * 1000] * 1000])
     with pytest.raises(ImageTooLarge):
-        await read_upload(request_of(sender, CONTENT_TYPE, content_length=10), LIMIT)
+        await read_uploads(request_of(sender, CONTENT_TYPE, content_length=10), ONE, timeout_s=5)
 
 
 FILE = part("file", b"data", "a.png")
@@ -138,19 +152,22 @@ FILE = part("file", b"data", "a.png")
         pytest.param(form(part("profile", b"raabin")), "no field 'file'", id="no file"),
         pytest.param(form(part("image", b"data", "a.png")), "field 'file'", id="file in another field"),
         pytest.param(form(FILE, FILE), "several files", id="two files"),
-        pytest.param(form(FILE, part("second", b"data", "b.png")), "only one", id="second file elsewhere"),
+        pytest.param(
+            form(FILE, part("second", b"data", "b.png")), "several files", id="second file elsewhere"
+        ),
         pytest.param(form(part("a", b"1"), part("a", b"2"), FILE), "twice", id="field twice"),
         pytest.param(
             form(*(part(f"f{i}", b"1") for i in range(MAX_TEXT_FIELDS + 1)), FILE),
-            "more than 16 text fields",
+            "Too many fields.* 16",
             id="too many fields",
         ),
         pytest.param(
-            form(part("a", b"x" * (MAX_TEXT_FIELD_BYTES + 1)), FILE), "1024 bytes", id="field too long"
+            form(part("a", b"x" * (MAX_TEXT_FIELD_BYTES + 1)), FILE),
+            "maximum size of 1KB",
+            id="field too long",
         ),
-        pytest.param(form(part("a", b"\xff\xfe"), FILE), "UTF-8", id="field not UTF-8"),
         pytest.param(
-            form(part("file", b"data", "a.png", (b"X-Pad: 1",) * MAX_PART_HEADERS)),
+            form(part("file", b"data", "a.png", (b"X-Pad: 1",) * 8)),
             "broken",
             id="too many part headers",
         ),
@@ -159,7 +176,7 @@ FILE = part("file", b"data", "a.png")
         ),
         pytest.param(
             b"--cell-boundary\r\nContent-Type: image/png\r\n\r\ndata\r\n--cell-boundary--\r\n",
-            "needs a name",
+            '"name" must be provided',
             id="part without a name",
         ),
     ],
@@ -213,10 +230,10 @@ async def test_known_ways_to_exhaust_a_form_parser_are_answered_at_once(body):
 async def test_an_upload_that_stalls_is_given_up():
     sender = Sender([part("file", b"begun", "a.png")], then="stall")
     with pytest.raises(UploadTimeout, match=r"0\.05 seconds"):
-        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT, timeout_s=0.05)
+        await read_uploads(request_of(sender, CONTENT_TYPE), ONE, timeout_s=0.05)
 
 
 async def test_a_sender_who_goes_away_is_no_malformed_upload():
     sender = Sender([part("file", b"begun", "a.png")], then="disconnect")
     with pytest.raises(ClientDisconnect):
-        await read_upload(request_of(sender, CONTENT_TYPE), LIMIT)
+        await read_uploads(request_of(sender, CONTENT_TYPE), ONE, timeout_s=5)
