@@ -340,6 +340,8 @@ def run_dir(data_root, small_exported_model, tmp_path):
         "data_root": "somewhere",
         "run_dir": "elsewhere",
         "painted_share": 0.4,
+        "preprocessing": "v1",
+        "crop_scale": 0.0,
     }
     manifest = {
         "config": config,
@@ -356,7 +358,7 @@ def run_dir(data_root, small_exported_model, tmp_path):
     return folder
 
 
-def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data_root, tmp_path):
+def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data_root, tmp_path, capsys):
     manifest = "path,device,slide,x0,y0,x1,y1\nTestA/Monocyte/Monocyte_0.png,painted,,80,80,160,160\n"
     (data_root / "manifest.csv").write_text(manifest)
     try:
@@ -366,6 +368,8 @@ def test_publishing_measures_what_it_wrote_and_says_so_in_the_card(run_dir, data
 
     card = (version_dir / "MODEL_CARD.md").read_text()
     assert version_dir.name == "3"
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "other pixels: trained on crop scale and MEF (None, 'v1'), while the profile default" in said
     for row in ("validation part of Train", "TestA", "TestB", "TestA, without TTA"):
         assert f"| {row} | 5 |" in card
     assert (
