@@ -40,7 +40,6 @@ from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.rest.analyses_api import analysis_routes
 from orchestrator.edge.rest.device_audits_api import device_audit_routes
-from orchestrator.edge.rest.dicom_api import dicom_routes
 from orchestrator.edge.rest.differentials_api import differential_routes, without_store
 from orchestrator.edge.rest.interop_api import interop_routes
 from orchestrator.edge.web import docs_page, web_page
@@ -169,7 +168,6 @@ def _specimen_endpoints(
     endpoints = [
         *differential_routes(kept, services, limits),
         *interop_routes(differential, site),
-        *dicom_routes(differential, site),
     ]
     return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
 

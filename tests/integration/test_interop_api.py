@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.edge.http.problems import MEDIA_TYPE
-from orchestrator.edge.rest.dicom_api import MOST_ASKED, DicomApi
+from orchestrator.edge.rest.interop_api import MOST_DICOM_ASKED, InteropApi
 from orchestrator.emulator.examples import examples
 from orchestrator.errors import Overloaded, UnknownDifferential
 from orchestrator.interop import fhir_check, hl7v2_check
@@ -139,8 +139,8 @@ async def test_more_reports_at_once_than_can_soon_be_written_are_refused():
         await free.wait()
         raise UnknownDifferential(differential_id)
 
-    api = DicomApi(none_yet, DEFAULT_SITE)
-    waiting = [asyncio.create_task(api.dicom("none")) for _ in range(MOST_ASKED)]
+    api = InteropApi(none_yet, DEFAULT_SITE)
+    waiting = [asyncio.create_task(api.dicom("none")) for _ in range(MOST_DICOM_ASKED)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await api.dicom("none")

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from orchestrator.edge.http.bodies import bounded
 from orchestrator.errors import (
     ImageTooLarge,
     MalformedUpload,
@@ -94,23 +95,16 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
         ClientDisconnect: the sender went away.
     """
     _check_media_type(request.headers.get("content-type"), limits.file_field)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limits.max_body_bytes:
-        raise limits.body_too_large()
 
-    async def bounded() -> AsyncGenerator[bytes, None]:
-        received = 0
-        async for chunk in request.stream():
-            received += len(chunk)
-            if received > limits.max_body_bytes:
-                raise limits.body_too_large()
+    async def whole() -> AsyncGenerator[bytes, None]:
+        async for chunk in bounded(request, limits.max_body_bytes, limits.body_too_large()):
             yield chunk
         if not parser.is_complete:  # which the parser does not mind; the image in it would be cut
             raise MalformedUpload("The form is incomplete: its last boundary is missing.")
 
     parser = _Parser(
         request.headers,
-        bounded(),
+        whole(),
         max_files=limits.max_files,
         max_fields=MAX_TEXT_FIELDS,
         max_part_size=MAX_TEXT_FIELD_BYTES,

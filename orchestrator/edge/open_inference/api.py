@@ -19,6 +19,7 @@ from orchestrator.common.deadline import remaining_s
 from orchestrator.edge.access.needs import ANALYSE, OPEN, READ
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http import problems
+from orchestrator.edge.http.bodies import bounded
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.uploads import UPLOAD_TIMEOUT_S
 from orchestrator.edge.open_inference.errors import PREFIX
@@ -208,20 +209,12 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     too_large = InferenceTooLarge(
         f"The request is too large; at most {max_bytes} bytes are accepted (images take less as binary data)."
     )
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise too_large
-    body = bytearray()
     timeout_s = min(UPLOAD_TIMEOUT_S, max(0.0, remaining_s() or 0.0))
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
+            return b"".join([chunk async for chunk in bounded(request, max_bytes, too_large)])
     except TimeoutError as error:
         raise UploadTimeout(f"The request did not arrive within {timeout_s:.3g} seconds.") from error
-    return bytes(body)
 
 
 def open_inference_routes(

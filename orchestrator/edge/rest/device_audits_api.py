@@ -24,8 +24,8 @@ from orchestrator.device_audits.audit import CONFIDENCE, Audit, AuditFile
 from orchestrator.device_audits.registry import LOCK_WAIT_S, audit_files
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.needs import READ, REVIEW, SIGN
+from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
-from orchestrator.edge.http.json_body import json_schema, read_json
 from orchestrator.edge.rest.shown_image import image_response
 from orchestrator.errors import InvalidParameter, UploadTooLarge
 

@@ -19,8 +19,8 @@ from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPL
 from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.http import problems
 from orchestrator.edge.http.access import acting_person
+from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
-from orchestrator.edge.http.json_body import json_schema, read_json
 from orchestrator.edge.http.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
 from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of

@@ -1,5 +1,5 @@
-"""Differentials in the formats of other systems: ``GET /v1/differentials/{id}/fhir``, ``…/hl7`` and
-``…/export.csv``.
+"""Differentials in the formats of other systems: ``GET /v1/differentials/{id}/fhir``, ``…/hl7``,
+``…/export.csv`` and ``…/dicom``.
 
 None takes anything about a patient: what stands in an address ends in logs on the way. A patient's data is
 added where the message is sent from, by ``wbc export`` or by the receiver, who knows the specimen.
@@ -16,9 +16,11 @@ from starlette.responses import Response
 
 from orchestrator import errors
 from orchestrator.edge.access.needs import READ
+from orchestrator.edge.admission import Places
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.errors import InvalidParameter
 from orchestrator.interop import csv_tables, fhir, hl7v2
+from orchestrator.interop.dicom_process import written_report
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind
 from orchestrator.interop.site import Site
@@ -29,6 +31,11 @@ DifferentialOf = Callable[[str], Awaitable[Differential]]
 
 _Id = Annotated[str, Path(min_length=1, max_length=64, description="Of the differential.")]
 
+MOST_DICOM_ASKED: Final = 4
+"""Reports at once: one is written, the others wait for it."""
+
+_DICOM: Final = "application/dicom"
+
 _PREFIX: Final = "/v1/differentials/{differential_id}"
 
 
@@ -38,6 +45,8 @@ class InteropApi:
     def __init__(self, differential_of: DifferentialOf, site: Site) -> None:
         self._differential_of = differential_of
         self._site = site
+        self._writing_dicom = asyncio.Semaphore(1)  # others wait: each takes a core and 200 MB
+        self._dicom_places = Places(MOST_DICOM_ASKED, "DICOM reports are being written")
 
     async def fhir(
         self,
@@ -84,6 +93,16 @@ class InteropApi:
         headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
         return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
 
+    async def dicom(self, differential_id: _Id) -> Response:
+        """The differential as a DICOM Comprehensive SR (TID 1500); PARTIAL and UNVERIFIED until a person
+        signed it. Takes some seconds."""
+        with self._dicom_places.taken():
+            differential = await self._differential_of(differential_id)
+            async with self._writing_dicom:
+                data = await written_report(differential, self._site)
+        headers = {"Content-Disposition": 'attachment; filename="differential.dcm"'}
+        return Response(data, media_type=_DICOM, headers=headers)
+
     def _bundle(self, differential: Differential, bundle_type: BundleType, cells: bool) -> str:
         """Thousands of cells take longer than the event loop has."""
         document = fhir.bundle(differential, self._site, bundle_type=bundle_type, per_cell=cells)
@@ -93,12 +112,10 @@ class InteropApi:
 def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = InteropApi(differential_of, site)
-    route = partial(
-        Endpoint,
-        tags=["differentials"],
-        response_class=Response,
-        refusals=(errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable),
-    )
+    refusals = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+    of_dicom = (*refusals, errors.DicomOff, errors.Overloaded, errors.DeadlineExceeded)
+    file = {"schema": {"type": "string", "format": "binary"}}
+    route = partial(Endpoint, tags=["differentials"], response_class=Response)
     return [
         route(
             "GET",
@@ -107,6 +124,7 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
             READ,
             operation_id="differential_fhir",
             responses={200: _content(fhir.MEDIA_TYPE, "object")},
+            refusals=refusals,
         ),
         route(
             "GET",
@@ -115,6 +133,7 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
             READ,
             operation_id="differential_hl7",
             responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")},
+            refusals=refusals,
         ),
         route(
             "GET",
@@ -123,6 +142,16 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
             READ,
             operation_id="differential_csv",
             responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")},
+            refusals=refusals,
+        ),
+        route(
+            "GET",
+            f"{_PREFIX}/dicom",
+            api.dicom,
+            READ,
+            operation_id="differential_dicom",
+            responses={200: {"description": "The file.", "content": {_DICOM: file}}},
+            refusals=of_dicom,
         ),
     ]
 

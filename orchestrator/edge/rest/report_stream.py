@@ -6,7 +6,6 @@ document, where the time is over or the service failed before that. ``done``: no
 goes wrong before the first event is an answer with a status of its own.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
@@ -15,11 +14,10 @@ from typing import Any, Final
 from fastapi.sse import EventSourceResponse, format_sse_event
 
 from orchestrator.analyse import Services, with_report
-from orchestrator.common.deadline import deadline
 from orchestrator.documents.analysis import AnalysisResult
 from orchestrator.domain import DISCLAIMER, Analysis, Language, WriterKind
 from orchestrator.edge.http import problems
-from orchestrator.errors import DeadlineExceeded
+from orchestrator.edge.request_frame import within
 
 MEDIA_TYPE: Final = "text/event-stream"
 
@@ -80,14 +78,8 @@ async def _events(
 async def _report(write: Callable[[], Awaitable[Analysis]], left_s: float | None) -> str:
     if left_s is None:
         return _document(await write())
-    with deadline(left_s):
-        try:
-            async with asyncio.timeout(left_s) as limit:
-                return _document(await write())
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise DeadlineExceeded("There was no report in the time for this request.") from error
+    async with within(left_s):
+        return _document(await write())
 
 
 def _document(analysis: Analysis) -> str:
