@@ -31,7 +31,7 @@ NOT_RUN: Final = frozenset(
 """Why a block is not run; stands after ``not-run:`` behind the language of its fence."""
 
 RUN: Final = frozenset({"sh", "python"})
-SHOWN: Final = frozenset({"json", "text", "toml", "sql"})
+SHOWN: Final = frozenset({"mermaid", "json", "text", "toml", "sql"})
 
 _MAIN: Final = "from {}.cli import main; main()"
 _FENCE: Final = re.compile(r"^ {0,3}```(?P<language>[\w+-]*) *(?P<rest>.*)$")
@@ -127,7 +127,8 @@ def fresh_clone(root: Path, folder: Path) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, folder / path)
     python = shlex.quote(sys.executable)
-    commands = {"python": python, "python3": python, "wbc": f"{python} -c '{_MAIN.format('orchestrator')}'"}
+    wbc = f"{python} -c '{_MAIN.format('orchestrator.commands')}'"
+    commands = {"python": python, "python3": python, "wbc": wbc}
     training = {"wbc-train": f"{python} -c '{_MAIN.format('training')}'"}
     for environment, its_commands in (("run", commands), ("dev", commands | training)):
         place = folder / ".venv" / environment / "bin"
