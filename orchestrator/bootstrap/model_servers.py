@@ -1,7 +1,5 @@
 """Assembles from the settings what answers for the network, with all that is wrapped around it."""
 
-from typing import TYPE_CHECKING
-
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import MODEL_NAME
 from orchestrator.model_server.base import ModelServer
@@ -12,9 +10,6 @@ from orchestrator.model_server.shadow import ShadowModelServer
 from orchestrator.observability.metrics import ModelServerMetrics, TfServingMetrics
 from orchestrator.observability.request_context import current_request_id
 from orchestrator.settings import CanarySettings, Settings, ShadowSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def build_model_server(settings: Settings) -> ModelServer:

@@ -7,8 +7,10 @@ head of the trail first, so that writers, of whatever process, go one after anot
 import hashlib
 import json
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -379,17 +381,8 @@ def _cell(row: Row[Any]) -> SpecimenCell:
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
-    return AuditEntry(
-        sequence=row.sequence,
-        at=datetime.fromisoformat(row.at),
-        actor=row.actor,
-        action=row.action,
-        differential_id=row.differential_id,
-        cell_id=row.cell_id,
-        details=json.loads(row.details),
-        previous_hash=row.previous_hash,
-        row_hash=row.row_hash,
-    )
+    read = {"at": datetime.fromisoformat(row.at), "details": json.loads(row.details)}
+    return AuditEntry(**{**row._mapping, **read})
 
 
 async def _note(
@@ -404,19 +397,9 @@ async def _note(
     """Add a row to the audit trail; the transaction holds the lock of its head."""
     head = (await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash))).one()
     entry = chained(head.sequence + 1, at, actor, action, differential_id, cell_id, details, head.row_hash)
-    await connection.execute(
-        insert(AUDIT).values(
-            sequence=entry.sequence,
-            at=entry.at.isoformat(),
-            actor=entry.actor,
-            action=entry.action,
-            differential_id=entry.differential_id,
-            cell_id=entry.cell_id,
-            details=json.dumps(dict(entry.details), sort_keys=True, ensure_ascii=False),
-            previous_hash=entry.previous_hash,
-            row_hash=entry.row_hash,
-        )
-    )
+    told = json.dumps(dict(entry.details), sort_keys=True, ensure_ascii=False)
+    row = {**asdict(entry), "at": entry.at.isoformat(), "details": told}
+    await connection.execute(insert(AUDIT).values(row))
     await connection.execute(update(AUDIT_HEAD).values(sequence=entry.sequence, row_hash=entry.row_hash))
 
 
@@ -464,10 +447,7 @@ def _fingerprint(order: SpecimenOrder, hashes: Sequence[str]) -> str:
 
 def _counts(specimen: Specimen) -> str:
     """What was signed: label and number of cells, in one line."""
-    counts: dict[str, int] = {}
-    for cell in specimen.cells:
-        label = cell.label or "failed"
-        counts[label] = counts.get(label, 0) + 1
+    counts = Counter(cell.label or "failed" for cell in specimen.cells)
     return ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
 
 

@@ -7,6 +7,7 @@ speak with KServe, Triton or MLServer speak with this service, too.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Path
@@ -226,61 +227,33 @@ def open_inference_routes(
     version = f"{model}/versions/{{model_version}}"
     unavailable = inference_problems(errors.ModelServerUnavailable)
     of_model = inference_problems(UnknownModel, InvalidParameter, errors.ModelServerUnavailable)
-    infer: dict[str, Any] = {
-        "tags": ["open inference"],
-        "response_model": InferenceResponse,
-        "response_description": "The outputs that were asked for.",
-        "responses": {200: _BINARY_ANSWER, **inference_problems(*_INFER_PROBLEMS)},
-        "openapi_extra": {"requestBody": _REQUEST_BODY},
-    }
-    get: dict[str, Any] = {"tags": ["open inference"]}
+    get = partial(Endpoint, "GET", tags=["open inference"])
+    post = partial(
+        Endpoint,
+        "POST",
+        tags=["open inference"],
+        response_model=InferenceResponse,
+        response_description="The outputs that were asked for.",
+        responses={200: _BINARY_ANSWER, **inference_problems(*_INFER_PROBLEMS)},
+        openapi_extra={"requestBody": _REQUEST_BODY},
+    )
     return [
-        Endpoint("GET", PREFIX, api.server, READ, operation_id="v2_server", **get),
-        Endpoint("GET", f"{PREFIX}/", api.server, READ, include_in_schema=False, **get),
-        Endpoint("GET", f"{PREFIX}/health/live", api.live, OPEN, operation_id="v2_live", **get),
-        Endpoint(
-            "GET",
-            f"{PREFIX}/health/ready",
-            api.ready,
-            OPEN,
-            operation_id="v2_ready",
-            responses=unavailable,
-            **get,
-        ),
-        Endpoint("GET", model, api.model, READ, operation_id="v2_model", responses=of_model, **get),
-        Endpoint(
-            "GET", version, api.model_of_version, READ, operation_id="v2_version", responses=of_model, **get
-        ),
-        Endpoint(
-            "GET",
-            f"{model}/ready",
-            api.model_ready,
-            OPEN,
-            operation_id="v2_model_ready",
-            responses=of_model,
-            **get,
-        ),
-        Endpoint(
-            "GET",
+        get(PREFIX, api.server, READ, operation_id="v2_server"),
+        get(f"{PREFIX}/", api.server, READ, include_in_schema=False),
+        get(f"{PREFIX}/health/live", api.live, OPEN, operation_id="v2_live"),
+        get(f"{PREFIX}/health/ready", api.ready, OPEN, operation_id="v2_ready", responses=unavailable),
+        get(model, api.model, READ, operation_id="v2_model", responses=of_model),
+        get(version, api.model_of_version, READ, operation_id="v2_version", responses=of_model),
+        get(f"{model}/ready", api.model_ready, OPEN, operation_id="v2_model_ready", responses=of_model),
+        get(
             f"{version}/ready",
             api.model_of_version_ready,
             OPEN,
             operation_id="v2_version_ready",
             responses=of_model,
-            **get,
         ),
-        Endpoint(
-            "POST", f"{model}/infer", api.infer, ANALYSE, name="v2_infer", operation_id="v2_infer", **infer
-        ),
-        Endpoint(
-            "POST",
-            f"{version}/infer",
-            api.infer_by_version,
-            ANALYSE,
-            name="v2_version_infer",
-            operation_id="v2_version_infer",
-            **infer,
-        ),
+        post(f"{model}/infer", api.infer, ANALYSE, name="v2_infer"),
+        post(f"{version}/infer", api.infer_by_version, ANALYSE, name="v2_version_infer"),
     ]
 
 

@@ -8,7 +8,6 @@ added where the message is sent from, by ``wbc export`` or by the receiver, who 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Path, Query
@@ -114,45 +113,34 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
     api = InteropApi(differential_of, site)
     refusals = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
     of_dicom = (*refusals, errors.DicomOff, errors.Overloaded, errors.DeadlineExceeded)
-    file = {"schema": {"type": "string", "format": "binary"}}
-    route = partial(Endpoint, tags=["differentials"], response_class=Response)
+
+    def route(
+        name: str,
+        answer: Callable[..., Awaitable[Response]],
+        content: dict[str, Any],
+        refusals: tuple[type[errors.WbcError], ...] = refusals,
+    ) -> Endpoint:
+        return Endpoint(
+            "GET",
+            f"{_PREFIX}/{name}",
+            answer,
+            READ,
+            operation_id=f"differential_{name.removeprefix('export.')}",
+            tags=["differentials"],
+            response_class=Response,
+            responses={200: content},
+            refusals=refusals,
+        )
+
+    file = {
+        "description": "The file.",
+        "content": {_DICOM: {"schema": {"type": "string", "format": "binary"}}},
+    }
     return [
-        route(
-            "GET",
-            f"{_PREFIX}/fhir",
-            api.fhir,
-            READ,
-            operation_id="differential_fhir",
-            responses={200: _content(fhir.MEDIA_TYPE, "object")},
-            refusals=refusals,
-        ),
-        route(
-            "GET",
-            f"{_PREFIX}/hl7",
-            api.hl7,
-            READ,
-            operation_id="differential_hl7",
-            responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")},
-            refusals=refusals,
-        ),
-        route(
-            "GET",
-            f"{_PREFIX}/export.csv",
-            api.csv,
-            READ,
-            operation_id="differential_csv",
-            responses={200: _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")},
-            refusals=refusals,
-        ),
-        route(
-            "GET",
-            f"{_PREFIX}/dicom",
-            api.dicom,
-            READ,
-            operation_id="differential_dicom",
-            responses={200: {"description": "The file.", "content": {_DICOM: file}}},
-            refusals=of_dicom,
-        ),
+        route("fhir", api.fhir, _content(fhir.MEDIA_TYPE, "object")),
+        route("hl7", api.hl7, _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")),
+        route("export.csv", api.csv, _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")),
+        route("dicom", api.dicom, file, of_dicom),
     ]
 
 

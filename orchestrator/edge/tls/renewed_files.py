@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from orchestrator.common.deadline import Clock
+from orchestrator.common.whole_file import FileState, state_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.observability.metrics import TLS_FILES_REFUSED
 
 CHECK_EVERY_S: Final = 1.0
-
-_State = tuple[tuple[int, int, int] | None, ...]
 
 T = TypeVar("T")
 
@@ -90,14 +89,13 @@ class RenewedFiles(Generic[T]):
             TLS_FILES_REFUSED.labels(self._edge).set(0)
             _logger.info("TLS of %s: the new files are used", self._edge)
 
-    def _seen(self) -> _State:
+    def _seen(self) -> tuple[FileState | None, ...]:
         return tuple(_state_of(path) for path in self._paths)
 
 
-def _state_of(path: Path) -> tuple[int, int, int] | None:
-    """What tells one content from another, also where a link leads elsewhere; None where there is no file."""
+def _state_of(path: Path) -> FileState | None:
+    """Also where a link leads elsewhere; None where there is no file."""
     try:
-        status = path.stat()
+        return state_of(path.stat())
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
