@@ -370,18 +370,31 @@ class WriterSettings(_Section):
     base_url: str | None = Field(
         default=None, pattern=r"^https?://[^\s@]+$", description="The provider's own where unset."
     )
-    api_key: SecretStr | None = Field(default=None, description="What the provider asks for.")
+    api_key: SecretStr | None = Field(
+        default=None, description="What the provider asks for; GEMINI_API_KEY for gemini where unset."
+    )
     api_key_file: Path | None = Field(default=None, description="Holds the key, instead of api_key.")
     timeout_s: float = Field(default=8.0, gt=0, le=60, description="Of one answer.")
     max_output_tokens: int = Field(default=1000, ge=100, le=32_000, description="Of one answer.")
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = Field(
         default="max_completion_tokens",
-        description="Of openai: under which name max_output_tokens is sent. Some servers, such as Mistral's, "
-        "know only max_tokens; OpenAI's newer models only the other.",
+        description="Of openai: under which name max_output_tokens is sent at first. A server that refuses "
+        "it is asked by the other.",
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="The provider's own where unset.")
     structured_output: bool = Field(
-        default=True, description="Ask for JSON by schema; false for servers that do not know it."
+        default=True,
+        description="Ask for JSON by schema at first. A server that refuses it is asked for any JSON, then "
+        "in words alone.",
+    )
+    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = Field(
+        default="low", description="How long a model may reason; null sends none. Left out where refused."
+    )
+    thinking_budget: int | None = Field(
+        default=None,
+        ge=0,
+        le=32_000,
+        description="Of gemini: tokens for thoughts, in place of reasoning_effort; of 2.5 models and older.",
     )
     prompt_price: float = Field(default=0, ge=0, description="Of a million tokens, in any currency.")
     completion_price: float = Field(default=0, ge=0, description="Of a million tokens.")
@@ -395,8 +408,6 @@ class WriterSettings(_Section):
     def _check_key(self) -> Self:
         if self.api_key is not None and self.api_key_file is not None:
             raise ValueError("expected api_key or api_key_file, received both")
-        if self.provider == "gemini" and self.api_key is None and self.api_key_file is None:
-            raise ValueError("expected api_key or api_key_file for gemini, received neither")
         return self
 
 
@@ -405,8 +416,8 @@ class WritersSettings(_Section):
 
     order: tuple[WriterSettings, ...] | None = Field(
         default=None,
-        description="A JSON list. Where unset, the reference system's pair for the keys that are set: "
-        "GITHUB_TOKEN (openai/gpt-4o at GitHub Models), then GEMINI_API_KEY (gemini-2.5-flash). [] for none.",
+        description="A JSON list; [] for none. Where unset, Gemini by its default name if GEMINI_API_KEY is "
+        "set.",
     )
     deadline_s: float = Field(
         default=6.0, gt=0, le=60, description="Of all language models together, for one report."
@@ -415,7 +426,10 @@ class WritersSettings(_Section):
         default=0.5, ge=0, description="Of a request's time, kept to answer it when no model has."
     )
     skip_s: float = Field(
-        default=600, ge=0, description="How long a model is not asked after 401, 403, 404 or 410."
+        default=600,
+        ge=0,
+        description="How long a model is not asked after a refusal that will not pass: a wrong key, no such "
+        "model, a quota that is used up; unless it says when.",
     )
     breaker_open_s: float = Field(
         default=30, gt=0, description="How long one is left alone after half of its answers failed."
@@ -542,10 +556,14 @@ class Settings(BaseSettings):
     differential: DifferentialSettings = DifferentialSettings()
     writers: WritersSettings = WritersSettings()
     github_token: SecretStr | None = Field(
-        default=None, validation_alias="GITHUB_TOKEN", description="See writers.order."
+        default=None,
+        validation_alias="GITHUB_TOKEN",
+        description="Of the reference system; opens no writer any more.",
     )
     gemini_api_key: SecretStr | None = Field(
-        default=None, validation_alias="GEMINI_API_KEY", description="See writers.order."
+        default=None,
+        validation_alias="GEMINI_API_KEY",
+        description="Of every gemini writer without one; see writers.order.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="One JSON object a line, or text."
