@@ -1,10 +1,12 @@
-"""Typed settings from the environment: prefix ``WBC_``, nested names joined by ``__``.
+"""Typed settings from the environment and a file ``.env``: prefix ``WBC_``, nested names joined by ``__``.
 
 ``WBC_HTTP__PORT=9000`` sets ``settings.http.port``.
 """
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, Final, Literal, Self, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict, SettingsError
 
 from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
@@ -21,8 +23,15 @@ from orchestrator.interop.site import CountMethod, ProcessingId
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 _PREFIX: Final = "WBC_"
-_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA"})
-"""Of the Makefile and the tests; no settings of the service."""
+_ENV_FILE: Final = "WBC_ENV_FILE"
+"""Where the file with variables is, ``.env`` in the working directory where unset; none where empty."""
+
+_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA", _ENV_FILE})
+"""Of the Makefile, the tests and the reading of settings; no settings of the service."""
+
+_READ_BY_OTHERS: Final = 0o077
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class _Section(BaseModel):
@@ -536,7 +545,11 @@ class Settings(BaseSettings):
     """All settings of the service; frozen after start."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        dotenv_filtering="only_existing",
     )
 
     http: HttpSettings = HttpSettings()
@@ -582,19 +595,64 @@ class Settings(BaseSettings):
     language: Language = Field(default="en", description="Language of requests that name none.")
 
 
+def read_settings() -> Settings:
+    """The settings of this process's environment and of its file of variables; the environment wins.
+
+    Raises pydantic's errors, and :class:`~orchestrator.errors.ConfigurationError` as :func:`env_file` does.
+    """
+    return Settings(_env_file=env_file())
+
+
 def load_settings() -> Settings:
-    """The settings of this process's environment.
+    """As :func:`read_settings`.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names every variable that is wrong and
     repeats no value: one may be a key.
     """
     try:
-        return Settings()
+        return read_settings()
     except ValidationError as error:
         wrong = "; ".join(f"{variable}: {why}" for variable, why in wrong_variables(error))
         raise ConfigurationError(wrong) from error
     except SettingsError as error:
         raise ConfigurationError("; ".join(f"{name}: expected JSON" for name in no_json(error))) from error
+
+
+def env_file() -> Path | None:
+    """The file of variables, such as ``GEMINI_API_KEY=...``; None where there is none, or none of ours in it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where others on this machine can read or write it.
+    """
+    path = Path(os.environ.get(_ENV_FILE, ".env"))
+    if not path.is_file():
+        if os.environ.get(_ENV_FILE):
+            raise ConfigurationError(f"{_ENV_FILE}: {path} is no file")
+        return None
+    known = _variables(Settings, _PREFIX)
+    if not any(name in known or name.startswith(_PREFIX) for name in _variables_in(path)):
+        return None
+    if sys.platform == "win32":
+        _LOGGER.warning("%s: cannot tell whether others can read it, keys and all", path)
+    elif path.stat().st_mode & _READ_BY_OTHERS:
+        raise ConfigurationError(f"{path}: others on this machine can read it; chmod 600 {path}")
+    return path
+
+
+def variables() -> dict[str, str | None]:
+    """All that settings may be read from: those of the file, and those of the environment, which win.
+
+    Raises as :func:`env_file` does.
+    """
+    path = env_file()
+    return {**(_variables_in(path) if path else {}), **os.environ}
+
+
+def _variables_in(path: Path) -> dict[str, str | None]:
+    try:
+        read = DotEnvSettingsSource(Settings, path).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected a text file in UTF-8 that can be read") from error
+    return {name.upper(): value for name, value in read.items()}
 
 
 def wrong_variables(error: ValidationError) -> list[tuple[str, str]]:
@@ -609,8 +667,8 @@ def no_json(error: SettingsError) -> list[str]:
     known = _variables(Settings, _PREFIX)
     wrong = [
         name
-        for name, value in sorted(os.environ.items())
-        if _wants_json(known.get(name.upper())) and not _is_json(value)
+        for name, value in sorted(variables().items())
+        if _wants_json(known.get(name.upper())) and not _is_json(value or "")
     ]
     return wrong or [str(error)]
 

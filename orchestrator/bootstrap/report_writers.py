@@ -50,15 +50,12 @@ def build_report_writers(settings: Settings) -> ReportWriters:
         if settings.writers.order is not None:
             raise
         # The key may stand in the environment for something else: no reason not to start.
-        _LOGGER.warning("rules write all reports: %s", error)
-        models = []
-        chosen = ()
+        notes += (f"rules write all reports: {error}",)
+        models, chosen = [], ()
     today = datetime.now(UTC).date()
     hosts = [urlsplit(_base_url(one)).hostname for one in chosen]
     ends = [end_of(one.model, host) for one, host in zip(chosen, hosts, strict=True)]
     notes += tuple(end.told(today) for end in ends if end is not None)
-    for note in notes:
-        _LOGGER.warning("%s", note)
     if not models:
         return ReportWriters(rules, (rules,), (at_home,), notes)
     limits = settings.writers
