@@ -99,6 +99,17 @@ class PredictResult(_Document):
         description="The heatmap over the image: a JPEG in base64.", examples=["/9j/4AAQSkZJRgABAQ..."]
     )
     llm_report: str = Field(examples=[_EXAMPLE_REPORT])
+    report_writer: str = Field(
+        examples=["rule-based"], description="Who wrote it; `report_writers` of `/v1/model` lists them."
+    )
+    report_model: str | None = Field(
+        default=None,
+        examples=[None],
+        description="The language model that wrote it, as the provider calls it.",
+    )
+    decided_by: RoutingMode = Field(
+        examples=["none"], description="The routing rule that decided; see `POST /v1/analyses`."
+    )
     request_id: str = Field(examples=[_EXAMPLE_ID])
     needs_review: bool = Field(description="Whether a person should look at this result.")
     review_reasons: list[str] = Field(examples=[[]], description="Why, as codes.")
@@ -118,6 +129,9 @@ class PredictResult(_Document):
             all_probabilities=_by_class(finding),
             gradcam_image=_base64(overlay.data),
             llm_report=report.text,
+            report_writer=report.writer,
+            report_model=report.model,
+            decided_by=finding.decided_by,
             request_id=analysis.request_id,
             needs_review=finding.needs_review,
             review_reasons=[reason.code for reason in finding.review_reasons],
