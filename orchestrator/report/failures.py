@@ -60,6 +60,10 @@ MAX_RETRY_AFTER_S: Final = 3600.0
 """A provider that asks for more than that is asked again after this time."""
 
 
+MAX_SAID: Final = 4000
+"""Characters that are kept of a provider's words."""
+
+
 class WriterFailed(ReportWriterError):
     """A provider did not write; ``retry_after_s`` is when to ask it again, in seconds, where it said so.
 
@@ -82,7 +86,7 @@ class WriterFailed(ReportWriterError):
         self.reason = reason
         self.retry_after_s = retry_after_s
         self.faults = faults
-        self.said = said
+        self.said = said[:MAX_SAID]
         self.words = ""
         self.of_the_manner = of_the_manner
 

@@ -10,8 +10,9 @@ MAX_CHARACTERS: Final = 200
 _ELIDED: Final = "…"
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(r"<(script|style)\b.*?</\1|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_TOKEN: Final = re.compile(r"[\w.,\\]*\w")
-_MAX_READ: Final = 20_000
+_TOKEN: Final = re.compile(r"[\w\\]+(?:[.,]+[\w\\]+)*")
+_MAX_READ: Final = 4000
+"""Characters of what was said that are looked at."""
 
 
 def said_in(body: object) -> str:
