@@ -1,10 +1,12 @@
-"""Typed settings from the environment: prefix ``WBC_``, nested names joined by ``__``.
+"""Typed settings from the environment and a file ``.env``: prefix ``WBC_``, nested names joined by ``__``.
 
 ``WBC_HTTP__PORT=9000`` sets ``settings.http.port``.
 """
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, Final, Literal, Self, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict, SettingsError
 
 from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
@@ -21,8 +23,15 @@ from orchestrator.interop.site import CountMethod, ProcessingId
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 _PREFIX: Final = "WBC_"
-_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA"})
-"""Of the Makefile and the tests; no settings of the service."""
+_ENV_FILE: Final = "WBC_ENV_FILE"
+"""Where the file with variables is, ``.env`` in the working directory where unset; none where empty."""
+
+_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA", _ENV_FILE})
+"""Of the Makefile, the tests and the reading of settings; no settings of the service."""
+
+_READ_BY_OTHERS: Final = 0o077
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class _Section(BaseModel):
@@ -357,18 +366,31 @@ class WriterSettings(_Section):
     base_url: str | None = Field(
         default=None, pattern=r"^https?://[^\s@]+$", description="The provider's own where unset."
     )
-    api_key: SecretStr | None = Field(default=None, description="What the provider asks for.")
+    api_key: SecretStr | None = Field(
+        default=None, description="What the provider asks for; GEMINI_API_KEY for gemini where unset."
+    )
     api_key_file: Path | None = Field(default=None, description="Holds the key, instead of api_key.")
     timeout_s: float = Field(default=8.0, gt=0, le=60, description="Of one answer.")
     max_output_tokens: int = Field(default=1000, ge=100, le=32_000, description="Of one answer.")
     token_limit_field: Literal["max_completion_tokens", "max_tokens"] = Field(
         default="max_completion_tokens",
-        description="Of openai: under which name max_output_tokens is sent. Some servers, such as Mistral's, "
-        "know only max_tokens; OpenAI's newer models only the other.",
+        description="Of openai: under which name max_output_tokens is sent at first. A server that refuses "
+        "it is asked by the other.",
     )
     temperature: float | None = Field(default=None, ge=0, le=2, description="The provider's own where unset.")
     structured_output: bool = Field(
-        default=True, description="Ask for JSON by schema; false for servers that do not know it."
+        default=True,
+        description="Ask for JSON by schema at first. A server that refuses it is asked for any JSON, then "
+        "in words alone.",
+    )
+    reasoning_effort: Literal["minimal", "low", "medium", "high"] | None = Field(
+        default="low", description="How long a model may reason; null sends none. Left out where refused."
+    )
+    thinking_budget: int | None = Field(
+        default=None,
+        ge=0,
+        le=32_000,
+        description="Of gemini: tokens for thoughts, in place of reasoning_effort; of 2.5 models and older.",
     )
     prompt_price: float = Field(default=0, ge=0, description="Of a million tokens, in any currency.")
     completion_price: float = Field(default=0, ge=0, description="Of a million tokens.")
@@ -382,8 +404,6 @@ class WriterSettings(_Section):
     def _check_key(self) -> Self:
         if self.api_key is not None and self.api_key_file is not None:
             raise ValueError("expected api_key or api_key_file, received both")
-        if self.provider == "gemini" and self.api_key is None and self.api_key_file is None:
-            raise ValueError("expected api_key or api_key_file for gemini, received neither")
         return self
 
 
@@ -392,8 +412,8 @@ class WritersSettings(_Section):
 
     order: tuple[WriterSettings, ...] | None = Field(
         default=None,
-        description="A JSON list. Where unset, the reference system's pair for the keys that are set: "
-        "GITHUB_TOKEN (openai/gpt-4o at GitHub Models), then GEMINI_API_KEY (gemini-2.5-flash). [] for none.",
+        description="A JSON list; [] for none. Where unset, Gemini by its default name if GEMINI_API_KEY is "
+        "set.",
     )
     deadline_s: float = Field(
         default=6.0, gt=0, le=60, description="Of all language models together, for one report."
@@ -402,7 +422,10 @@ class WritersSettings(_Section):
         default=0.5, ge=0, description="Of a request's time, kept to answer it when no model has."
     )
     skip_s: float = Field(
-        default=600, ge=0, description="How long a model is not asked after 401, 403, 404 or 410."
+        default=600,
+        ge=0,
+        description="How long a model is not asked after a refusal that will not pass: a wrong key, no such "
+        "model, a quota that is used up; unless it says when.",
     )
     breaker_open_s: float = Field(
         default=30, gt=0, description="How long one is left alone after half of its answers failed."
@@ -509,7 +532,11 @@ class Settings(BaseSettings):
     """All settings of the service; frozen after start."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        dotenv_filtering="only_existing",
     )
 
     http: HttpSettings = HttpSettings()
@@ -529,10 +556,14 @@ class Settings(BaseSettings):
     differential: DifferentialSettings = DifferentialSettings()
     writers: WritersSettings = WritersSettings()
     github_token: SecretStr | None = Field(
-        default=None, validation_alias="GITHUB_TOKEN", description="See writers.order."
+        default=None,
+        validation_alias="GITHUB_TOKEN",
+        description="Of the reference system; opens no writer any more.",
     )
     gemini_api_key: SecretStr | None = Field(
-        default=None, validation_alias="GEMINI_API_KEY", description="See writers.order."
+        default=None,
+        validation_alias="GEMINI_API_KEY",
+        description="Of every gemini writer without one; see writers.order.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="One JSON object a line, or text."
@@ -551,19 +582,64 @@ class Settings(BaseSettings):
     language: Language = Field(default="en", description="Language of requests that name none.")
 
 
+def read_settings() -> Settings:
+    """The settings of this process's environment and of its file of variables; the environment wins.
+
+    Raises pydantic's errors, and :class:`~orchestrator.errors.ConfigurationError` as :func:`env_file` does.
+    """
+    return Settings(_env_file=env_file())
+
+
 def load_settings() -> Settings:
-    """The settings of this process's environment.
+    """As :func:`read_settings`.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names every variable that is wrong and
     repeats no value: one may be a key.
     """
     try:
-        return Settings()
+        return read_settings()
     except ValidationError as error:
         wrong = "; ".join(f"{variable}: {why}" for variable, why in wrong_variables(error))
         raise ConfigurationError(wrong) from error
     except SettingsError as error:
         raise ConfigurationError("; ".join(f"{name}: expected JSON" for name in no_json(error))) from error
+
+
+def env_file() -> Path | None:
+    """The file of variables, such as ``GEMINI_API_KEY=...``; None where there is none, or none of ours in it.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where others on this machine can read or write it.
+    """
+    path = Path(os.environ.get(_ENV_FILE, ".env"))
+    if not path.is_file():
+        if os.environ.get(_ENV_FILE):
+            raise ConfigurationError(f"{_ENV_FILE}: {path} is no file")
+        return None
+    known = _variables(Settings, _PREFIX)
+    if not any(name in known or name.startswith(_PREFIX) for name in _variables_in(path)):
+        return None
+    if sys.platform == "win32":
+        _LOGGER.warning("%s: cannot tell whether others can read it, keys and all", path)
+    elif path.stat().st_mode & _READ_BY_OTHERS:
+        raise ConfigurationError(f"{path}: others on this machine can read it; chmod 600 {path}")
+    return path
+
+
+def variables() -> dict[str, str | None]:
+    """All that settings may be read from: those of the file, and those of the environment, which win.
+
+    Raises as :func:`env_file` does.
+    """
+    path = env_file()
+    return {**(_variables_in(path) if path else {}), **os.environ}
+
+
+def _variables_in(path: Path) -> dict[str, str | None]:
+    try:
+        read = DotEnvSettingsSource(Settings, path).env_vars
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected a text file in UTF-8 that can be read") from error
+    return {name.upper(): value for name, value in read.items()}
 
 
 def wrong_variables(error: ValidationError) -> list[tuple[str, str]]:
@@ -578,8 +654,8 @@ def no_json(error: SettingsError) -> list[str]:
     known = _variables(Settings, _PREFIX)
     wrong = [
         name
-        for name, value in sorted(os.environ.items())
-        if _wants_json(known.get(name.upper())) and not _is_json(value)
+        for name, value in sorted(variables().items())
+        if _wants_json(known.get(name.upper())) and not _is_json(value or "")
     ]
     return wrong or [str(error)]
 

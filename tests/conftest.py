@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# No test asks a language model that the shell of whoever runs it has a key for.
+# No test asks a language model that the shell, or the file .env, of whoever runs it has a key for.
 for key in ("GITHUB_TOKEN", "GEMINI_API_KEY"):
     os.environ.pop(key, None)
+os.environ["WBC_ENV_FILE"] = ""
 
 # Two processes for each of some hundred services would be most of the time that the tests take; those which a
 # test starts as a process of its own (:mod:`tests.running_service`) have them.

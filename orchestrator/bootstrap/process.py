@@ -33,7 +33,7 @@ from orchestrator.edge.tls.handshakes import loops_with_handshakes_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.observability.structured_logging import configure_logging
 from orchestrator.observability.tracing import exported_traces
-from orchestrator.settings import PROJECT_ROOT, Settings, unknown_variables
+from orchestrator.settings import PROJECT_ROOT, Settings, unknown_variables, variables
 from orchestrator.specimens.service import Specimens
 from orchestrator.store.base import Store
 
@@ -61,7 +61,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
         SystemExit: with code 1, where the port cannot be listened on; the reason is one line on stderr.
     """
     configure_logging(settings.log_format, requests=settings.log_requests)
-    for variable, advice in unknown_variables(os.environ).items():
+    for variable, advice in unknown_variables(variables()).items():
         _LOGGER.warning("%s: %s", variable, advice)
     services = services or build_services(settings)
     draining = Draining()

@@ -4,7 +4,8 @@ import hashlib
 import importlib
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -14,15 +15,10 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.caching_writer import CachingWriter
 from orchestrator.report.fallback_writer import FallbackWriter, Provider
+from orchestrator.report.model_names import GEMINI_DEFAULT, GITHUB_MODELS, end_of
 from orchestrator.report.observed_writer import ObservedWriter
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.settings import Settings, WriterSettings
-
-GITHUB_MODELS_URL: Final = "https://models.github.ai/inference"
-"""Of the reference system's first writer. Retired on 2026-07-30: it answers 410, and the next one speaks."""
-
-GITHUB_MODELS_MODEL: Final = "openai/gpt-4o"
-GEMINI_MODEL: Final = "gemini-2.5-flash"
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,11 +26,13 @@ _LOGGER = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class ReportWriters:
     """``writer`` writes the service's reports; ``single`` are the same writers one by one, the rule-based one
-    last, for whoever wants to know what each is worth; ``identities`` are who they are."""
+    last, for whoever wants to know what each is worth; ``identities`` are who they are; ``notes`` is what
+    whoever runs the service should know of their models."""
 
     writer: ReportWriter
     single: tuple[ReportWriter, ...]
     identities: tuple[WriterIdentity, ...]
+    notes: tuple[str, ...] = ()
 
 
 def build_report_writers(settings: Settings) -> ReportWriters:
@@ -45,17 +43,21 @@ def build_report_writers(settings: Settings) -> ReportWriters:
     """
     rules = ObservedWriter(RuleBasedWriter())
     at_home = WriterIdentity(rules.name, None, None)
-    chosen = _chosen(settings)
+    chosen, notes = _chosen(settings)
     try:
         models = [_language_model_writer(writer) for writer in chosen]
     except ConfigurationError as error:
         if settings.writers.order is not None:
             raise
         # The key may stand in the environment for something else: no reason not to start.
-        _LOGGER.warning("rules write all reports: %s", error)
-        models = []
+        notes += (f"rules write all reports: {error}",)
+        models, chosen = [], ()
+    today = datetime.now(UTC).date()
+    hosts = [urlsplit(_base_url(one)).hostname for one in chosen]
+    ends = [end_of(one.model, host) for one, host in zip(chosen, hosts, strict=True)]
+    notes += tuple(end.told(today) for end in ends if end is not None)
     if not models:
-        return ReportWriters(rules, (rules,), (at_home,))
+        return ReportWriters(rules, (rules,), (at_home,), notes)
     limits = settings.writers
     writer: ReportWriter = FallbackWriter(
         [
@@ -73,31 +75,39 @@ def build_report_writers(settings: Settings) -> ReportWriters:
             writer, _fingerprint(chosen), max_entries=limits.cache_entries, ttl_s=limits.cache_ttl_s
         )
     identities = tuple(
-        WriterIdentity(one.label, one.model, urlsplit(_base_url(one)).hostname) for one in chosen
+        WriterIdentity(one.label, one.model, host) for one, host in zip(chosen, hosts, strict=True)
     )
     _LOGGER.info(
         "the facts of each result go to %s; no image and no identifier does",
         ", then ".join(f"{identity.name} at {identity.sends_to}" for identity in identities),
     )
-    return ReportWriters(writer, (*models, rules), (*identities, at_home))
+    return ReportWriters(writer, (*models, rules), (*identities, at_home), notes)
 
 
-def _chosen(settings: Settings) -> tuple[WriterSettings, ...]:
+def _chosen(settings: Settings) -> tuple[tuple[WriterSettings, ...], tuple[str, ...]]:
+    """The language models, and what should be known of keys that open none."""
+    own_key = settings.gemini_api_key if _is_set(settings.gemini_api_key) else None
     if settings.writers.order is not None:
-        return settings.writers.order
-    pair = []
-    if _is_set(settings.github_token):
-        pair.append(
-            WriterSettings(
-                provider="openai",
-                model=GITHUB_MODELS_MODEL,
-                base_url=GITHUB_MODELS_URL,
-                api_key=settings.github_token,
-            )
+        return tuple(_with_key(one, own_key) for one in settings.writers.order), ()
+    notes = (GITHUB_MODELS.told(datetime.now(UTC).date()),) if _is_set(settings.github_token) else ()
+    if own_key is None:
+        return (), notes
+    if GEMINI_DEFAULT is None:
+        return (), (
+            *notes,
+            "GEMINI_API_KEY: no model's name is known to live; name one in WBC_WRITERS__ORDER",
         )
-    if _is_set(settings.gemini_api_key):
-        pair.append(WriterSettings(provider="gemini", model=GEMINI_MODEL, api_key=settings.gemini_api_key))
-    return tuple(pair)
+    return (WriterSettings(provider="gemini", model=GEMINI_DEFAULT, api_key=own_key),), notes
+
+
+def _with_key(one: WriterSettings, own_key: SecretStr | None) -> WriterSettings:
+    if one.provider != "gemini" or one.api_key is not None or one.api_key_file is not None:
+        return one
+    if own_key is None:
+        raise ConfigurationError(
+            f"WBC_WRITERS__ORDER: {one.label} has no key; set GEMINI_API_KEY, or its api_key_file or api_key"
+        )
+    return one.model_copy(update={"api_key": own_key})
 
 
 def _is_set(key: SecretStr | None) -> bool:
@@ -105,7 +115,7 @@ def _is_set(key: SecretStr | None) -> bool:
 
 
 def _language_model_writer(settings: WriterSettings) -> ObservedWriter:
-    from orchestrator.report.language_model import ModelOptions
+    from orchestrator.report.language_model import Manner, ModelOptions
     from orchestrator.report.language_model_writer import LanguageModelWriter, Prices
 
     module = _provider_module(settings.provider)
@@ -114,10 +124,14 @@ def _language_model_writer(settings: WriterSettings) -> ObservedWriter:
         base_url=_base_url(settings),
         api_key=_key(settings),
         timeout_s=settings.timeout_s,
-        max_output_tokens=settings.max_output_tokens,
-        token_limit_field=settings.token_limit_field,
         temperature=settings.temperature,
-        structured_output=settings.structured_output,
+        reasoning_effort=settings.reasoning_effort,
+        thinking_budget=settings.thinking_budget,
+        manner=Manner(
+            json_by="schema" if settings.structured_output else "words",
+            token_limit_field=settings.token_limit_field,
+            max_output_tokens=settings.max_output_tokens,
+        ),
     )
     model = module.OpenAiModel(options) if settings.provider == "openai" else module.GeminiModel(options)
     prices = Prices(settings.prompt_price, settings.completion_price)

@@ -1,5 +1,6 @@
 """Assembles what analyses an image, and the application over it."""
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,8 @@ from orchestrator.specimens.service import Specimens
 from orchestrator.store.base import Store
 from orchestrator.vision.decode import DecodeLimits
 
+_LOGGER = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     pass
 
@@ -64,6 +67,8 @@ def build_services(
     except ValueError as error:
         raise ConfigurationError(f"WBC_IMAGES: {error}") from error
     writers = build_report_writers(settings)
+    for note in writers.notes:
+        _LOGGER.warning("%s", note)
     return Services(
         model_server=model_server or build_model_server(settings),
         report_writer=report_writer or writers.writer,

@@ -7,13 +7,14 @@ import platform
 import shutil
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from orchestrator.bootstrap.model_servers import single_model_servers
 from orchestrator.bootstrap.process import listen
+from orchestrator.bootstrap.report_writers import build_report_writers
 from orchestrator.bootstrap.security import build_access, check_address, tls_context
 from orchestrator.bootstrap.services import build_services
 from orchestrator.bootstrap.specimens import differential_rules
@@ -30,11 +32,23 @@ from orchestrator.commands.terminal_text import shown
 from orchestrator.device_audits.audit import AuditFile
 from orchestrator.device_audits.registry import audit_files
 from orchestrator.documents.model import Health
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DISCLAIMER, Finding, Focus, FocusShares, ReportRequest
 from orchestrator.edge.access.api_key_file import read_keys
 from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
-from orchestrator.settings import Settings, StoreSettings, no_json, unknown_variables, wrong_variables
+from orchestrator.report.base import ReportWriter
+from orchestrator.report.failures import ADVICE, WriterFailed
+from orchestrator.settings import (
+    Settings,
+    StoreSettings,
+    WritersSettings,
+    no_json,
+    read_settings,
+    unknown_variables,
+    variables,
+    wrong_variables,
+)
 
 PATIENCE_S: Final = 5.0
 """How long a database or a TensorFlow Serving is waited for."""
@@ -43,6 +57,13 @@ ANSWER_PATIENCE_S: Final = 2.0
 """How long whoever has the HTTP port is waited for."""
 
 MAX_ANSWER_BYTES: Final = 4096
+
+MADE_UP: Final = ReportRequest(
+    Finding(CLASS_NAMES.index("Neutrophil"), (0.005, 0.005, 0.005, 0.012, 0.973), 0.5, -4.0, 0.0, "none", ()),
+    Focus(0.92, FocusShares(0.72, 0.2, 0.08)),
+    "en",
+)
+"""A result of no cell, for language models that are asked whether they answer."""
 
 ALREADY_RUNS: Final = "is in use: this service already runs"
 
@@ -57,13 +78,22 @@ class Row(NamedTuple):
     detail: str
 
 
-def check() -> None:
+def check(
+    writers: Annotated[
+        bool,
+        typer.Option(
+            "--writers",
+            help="Also ask each language model for a report of a made-up result, and say what came.",
+        ),
+    ] = False,
+) -> None:
     """Check settings, files, ports, store and models; exit code 1 where the service could not work.
 
-    Changes nothing: a store is tried in a transaction that is taken back.
+    Changes nothing: a store is tried in a transaction that is taken back. Sends nothing either, but with
+    --writers one made-up result to each language model.
     """
     problems = 0
-    for what, good, detail in rows(os.environ):
+    for what, good, detail in rows(ask_writers=writers):
         problems += not good
         state = "[green]good [/]" if good else "[bold red]wrong[/]"
         _out.print(f"{state}  {what:<8}  {shown(detail)}", highlight=False, soft_wrap=True)
@@ -72,17 +102,21 @@ def check() -> None:
         raise typer.Exit(1)
 
 
-def rows(environment: Iterable[str]) -> Iterator[Row]:
+def rows(*, ask_writers: bool = False) -> Iterator[Row]:
     """All that is looked at, one after the other; a problem hides none of those that do not rest on it."""
     yield Row("python", sys.version_info >= (3, 11), f"{platform.python_version()} (at least 3.11)")
     yield Row("cores", (os.cpu_count() or 0) >= 2, f"{os.cpu_count()} (at least 2)")
     free_gib = shutil.disk_usage(Path.cwd()).free / 2**30
     yield Row("disk", free_gib > 1, f"{free_gib:.0f} GiB free (at least 1)")
-    unknown = unknown_variables(environment)
+    try:
+        unknown = unknown_variables(variables())
+    except ConfigurationError as error:
+        yield Row("settings", False, str(error))
+        return
     for name, advice in unknown.items():
         yield Row("settings", False, f"{name}: {advice}")
     try:
-        settings = Settings()
+        settings = read_settings()
     except SettingsError as error:
         for variable in no_json(error):
             yield Row("settings", False, f"{variable}: expected JSON")
@@ -107,6 +141,7 @@ def rows(environment: Iterable[str]) -> Iterator[Row]:
     if settings.embedded.cache_dir is not None:
         yield _tried("cache", lambda: _cache(settings.embedded.cache_dir or Path()))
     yield from _services(_as_patient(settings))
+    yield from _writers(settings, ask_writers)
 
 
 def _tried(what: str, look: Callable[[], str]) -> Row:
@@ -260,14 +295,51 @@ def _cache(folder: Path) -> str:
 
 
 def _as_patient(settings: Settings) -> Settings:
-    """The settings with the patience of this check, and without a cache that it would fill."""
+    """The settings with the patience of this check, without a cache that it would fill, and without language
+    models, which have rows of their own."""
     start_timeout_s = min(settings.tf_serving.start_timeout_s, PATIENCE_S)
     return settings.model_copy(
         update={
             "tf_serving": settings.tf_serving.model_copy(update={"start_timeout_s": start_timeout_s}),
             "embedded": settings.embedded.model_copy(update={"cache_dir": None}),
+            "writers": WritersSettings(order=()),
         }
     )
+
+
+def _writers(settings: Settings, ask: bool) -> Iterator[Row]:
+    """Who writes reports; and where they are asked, what each says."""
+    try:
+        found = build_report_writers(settings)
+    except WbcError as error:
+        yield Row("writers", False, str(error))
+        return
+    yield Row("writers", True, ", then ".join(one.name for one in found.identities))
+    for note in found.notes:
+        yield Row("writers", True, note)
+    if ask:
+        yield from asyncio.run(_answers(found.single[:-1], settings.writers.deadline_s))
+
+
+async def _answers(writers: Sequence[ReportWriter], deadline_s: float) -> list[Row]:
+    return [await _answer(writer, deadline_s) for writer in writers]
+
+
+async def _answer(writer: ReportWriter, deadline_s: float) -> Row:
+    """The writer's own report of a made-up result, without a cache and the rules behind it."""
+    begun_s = time.monotonic()
+    try:
+        async with asyncio.timeout(deadline_s):
+            report = await writer.write(MADE_UP)
+    except WriterFailed as error:
+        advice = ADVICE.get(error.reason, "name another model: `wbc report --check` tells what each is worth")
+        return Row("writers", False, f"{writer.name}: {error}; {advice}")
+    except TimeoutError:
+        return Row("writers", False, f"{writer.name}: no answer within {deadline_s:g} s; {ADVICE['timeout']}")
+    finally:
+        await writer.close()
+    took_s = time.monotonic() - begun_s
+    return Row("writers", True, f"{writer.name}: {report.model} wrote a report in {took_s:.1f} s")
 
 
 def _services(settings: Settings) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.api_key_file import change_keys, keys_or_none
 from orchestrator.edge.access.api_keys import KeyRing
 from orchestrator.errors import ConfigurationError
-from orchestrator.settings import Settings
+from orchestrator.settings import read_settings
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ def _path(file: Path | None) -> Path:
     if file is not None:
         return file
     try:
-        path = Settings().security.api_keys_file
+        path = read_settings().security.api_keys_file
     except ValidationError as error:
         raise ConfigurationError("the settings of the environment are wrong; see `wbc check`") from error
     if path is None:

@@ -58,7 +58,7 @@ def report(
     """Write reports of stored results again, or check what each writer is worth.
 
     The writers are those of the settings: language models in the order of WBC_WRITERS__ORDER (or by
-    GITHUB_TOKEN and GEMINI_API_KEY), and always the rules, which need neither key nor network. A language
+    GEMINI_API_KEY), and always the rules, which need neither key nor network. A language
     model is sent the facts of a result and never an image, a file name or an identifier.
 
     **Another writer for old results**, which prints each with its new report, one JSON document a line:

@@ -60,6 +60,16 @@ class PredictResult(Document):
         examples=["/9j/4AAQSkZJRgABAQ..."],
     )
     llm_report: str = Field(validation_alias=AliasPath("report", "text"), examples=[_EXAMPLE_REPORT])
+    report_writer: str = Field(
+        validation_alias=AliasPath("report", "writer"),
+        examples=["rule-based"],
+        description="Who wrote it; `report_writers` of `/v1/model` lists them.",
+    )
+    report_model: str | None = Field(
+        validation_alias=AliasPath("report", "model"),
+        examples=[None],
+        description="The language model that wrote it, as the provider calls it.",
+    )
     request_id: str = Field(examples=[EXAMPLE_ID])
     needs_review: bool = Field(
         validation_alias=AliasPath("finding", "needs_review"),

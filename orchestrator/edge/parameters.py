@@ -35,6 +35,11 @@ Tta = Annotated[
 ]
 
 
+Colours = Annotated[
+    ColourMap, Field(description="Colours of the heatmap; all but jet are perceptually uniform.")
+]
+
+
 class PredictParameters(BaseModel):
     """What may be chosen at ``POST /predict``; anything else in the form is ignored."""
 
@@ -43,6 +48,7 @@ class PredictParameters(BaseModel):
     profile: ProfileName = None
     language: ReportLanguage = None
     tta: Tta = None
+    colour_map: Colours = "viridis"
 
 
 class AnalysisParameters(BaseModel):
@@ -66,9 +72,7 @@ class AnalysisParameters(BaseModel):
         ),
     ] = "overlay"
     outlines: Annotated[bool, Field(description="Also the outlines of cell and nucleus.")] = False
-    colour_map: Annotated[
-        ColourMap, Field(description="Colours of the heatmap; all but jet are perceptually uniform.")
-    ] = "viridis"
+    colour_map: Colours = "viridis"
     report: Annotated[
         Literal["none", "inline", "stream"],
         Field(

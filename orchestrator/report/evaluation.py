@@ -33,8 +33,8 @@ class WriterScore:
     ``answered`` counts those about which an answer came in time, ``usable`` those whose answer is a report
     without fault. ``passed`` counts, in the order of :data:`CHECKS`, the answers that pass each check; an
     answer that cannot be read passes none. ``reasons`` are why the others are not usable, the most frequent
-    first. ``models`` are those that providers say have answered. ``longest_words`` and ``median_ms`` are of
-    the reports; 0 where there is none.
+    first, with the words of the server where it said any. ``models`` are those that providers say have
+    answered. ``longest_words`` and ``median_ms`` are of the reports; 0 where there is none.
     """
 
     writer: str
@@ -95,8 +95,8 @@ async def _outcome(writer: ReportWriter, request: ReportRequest, limit_s: float)
             report = await writer.write(request)
     except WriterFailed as error:
         if error.faults or error.reason == "contradiction":
-            return _Outcome(error.faults, error.reason, answered=True)
-        return _Outcome(None, error.reason, answered=error.reason in _UNREADABLE)
+            return _Outcome(error.faults, str(error), answered=True)
+        return _Outcome(None, str(error), answered=error.reason in _UNREADABLE)
     except TimeoutError:
         return _Outcome(None, "timeout", answered=False)
     except ReportWriterError:
@@ -124,7 +124,7 @@ def markdown_table(scores: Sequence[WriterScore]) -> str:
             *s.passed,
             s.longest_words,
             f"{s.median_ms:.2g}" if s.median_ms < 10 else f"{s.median_ms:.0f}",
-            ", ".join(f"{count} {reason}" for reason, count in s.reasons) or "–",
+            ", ".join(f"{count} {_in_a_cell(reason)}" for reason, count in s.reasons) or "–",
         )
         for s in scores
     ]
@@ -134,4 +134,4 @@ def markdown_table(scores: Sequence[WriterScore]) -> str:
 
 def _in_a_cell(text: str) -> str:
     """A provider may call its model anything."""
-    return " ".join(text.split()).replace("|", "\\|")[:80]
+    return " ".join(text.split()).replace("|", "\\|")[:240]

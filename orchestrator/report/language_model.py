@@ -15,40 +15,72 @@ _TELLTALE_HEADERS: Final = ("x-stainless-", "x-goog-api-client")
 """What the makers' packages tell of this machine: its system, processor and versions."""
 
 
+TokenLimitField = Literal["max_completion_tokens", "max_tokens"]
+ReasoningEffort = Literal["minimal", "low", "medium", "high"]
+JsonBy = Literal["schema", "object", "words"]
+"""How JSON is asked for: by its schema, as any JSON object, or in the instructions alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A provider's answer: its text, the model that it says has answered, and the tokens that it counted."""
+    """A provider's answer: its text, the model that it says has answered, and the tokens that it counted.
+
+    ``reasoning`` is what it wrote before, where that is told apart, and ``reasoning_tokens`` how much that
+    was; ``ended`` is the provider's word for why it stopped, and ``cut_off`` says that it was the limit on
+    tokens.
+    """
 
     text: str
     model: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning: str = ""
+    reasoning_tokens: int = 0
+    ended: str = ""
+    cut_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a server is asked; what it cannot do is left out, see :mod:`~.learning_model`."""
+
+    json_by: JsonBy = "schema"
+    token_limit_field: TokenLimitField = "max_completion_tokens"
+    max_output_tokens: int = 1000
+    with_effort: bool = True
+    with_temperature: bool = True
+    with_instructions_apart: bool = True
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """Which model is asked, where and how.
+    """Which model is asked, where and how; ``manner`` is how it is asked at first.
 
-    ``temperature`` is the provider's own where None; some models take no other. ``structured_output`` asks
-    for JSON by schema, which a server of one's own may not know; the instructions ask for JSON either way.
-    ``token_limit_field`` is the name that a server with OpenAI's API has for ``max_output_tokens``.
-    ``timeout_s`` bounds every wait on the network; the whole answer is bounded by who calls.
+    ``temperature`` is the provider's own where None; some models take no other. ``reasoning_effort`` is the
+    provider's own where None; ``thinking_budget``, in tokens, stands in its place for models of Google that
+    know no effort. ``timeout_s`` bounds every wait on the network; the whole answer is bounded by who calls.
     """
 
     model: str
     base_url: str
     api_key: str = field(repr=False)
     timeout_s: float = 8.0
-    max_output_tokens: int = 1000
-    token_limit_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     temperature: float | None = None
-    structured_output: bool = True
+    reasoning_effort: ReasoningEffort | None = "low"
+    thinking_budget: int | None = None
+    manner: Manner = Manner()
 
 
 class LanguageModel(Protocol):
-    """Answers prompts, from many tasks of one event loop at once; never retries by itself."""
+    """Answers prompts, from many tasks of one event loop at once; never asks twice by itself."""
 
-    async def complete(self, prompt: Prompt) -> Completion:
+    @property
+    def options(self) -> ModelOptions:
+        """With which it was made."""
+        ...
+
+    async def ask(self, prompt: Prompt, manner: Manner) -> Completion:
         """Ask once.
 
         Raises :class:`~orchestrator.report.failures.WriterFailed`.

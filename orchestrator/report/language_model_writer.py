@@ -7,7 +7,8 @@ from orchestrator.domain import Report, ReportRequest
 from orchestrator.observability.metrics import announce_tokens, tokens_used
 from orchestrator.report.facts import facts_of
 from orchestrator.report.guard import guarded
-from orchestrator.report.language_model import LanguageModel
+from orchestrator.report.language_model import Completion, LanguageModel
+from orchestrator.report.learning_model import LearningModel
 from orchestrator.report.prompt import prompt_of
 
 _LOGGER = logging.getLogger(__name__)
@@ -22,14 +23,14 @@ class Prices:
 
 
 class LanguageModelWriter:
-    """One question to ``model`` for each report; see :class:`~.base.ReportWriter`.
+    """Has ``model`` write each report; see :class:`~.base.ReportWriter`.
 
     Tokens and their price are counted whether the answer can be used or not: they are paid for.
     """
 
     def __init__(self, name: str, model: LanguageModel, prices: Prices = Prices()) -> None:
         self._name = name
-        self._model = model
+        self._model = LearningModel(name, model, self._count)
         self._prices = prices
         self._served = ""
         announce_tokens(name)
@@ -43,9 +44,6 @@ class LanguageModelWriter:
         """Raises :class:`~.failures.WriterFailed` where no answer came, or none that can be used."""
         facts = facts_of(request)
         completion = await self._model.complete(prompt_of(facts))
-        prompt, answer = completion.prompt_tokens, completion.completion_tokens
-        cost = (prompt * self._prices.prompt + answer * self._prices.completion) / 1e6
-        tokens_used(self._name, prompt=prompt, completion=answer, cost=cost)
         report = guarded(completion, facts, self._name)
         if completion.model != self._served:  # providers reroute silently
             self._served = completion.model
@@ -55,3 +53,8 @@ class LanguageModelWriter:
     async def close(self) -> None:
         """Close the model."""
         await self._model.close()
+
+    def _count(self, completion: Completion) -> None:
+        prompt, answer = completion.prompt_tokens, completion.completion_tokens
+        cost = (prompt * self._prices.prompt + answer * self._prices.completion) / 1e6
+        tokens_used(self._name, prompt=prompt, completion=answer, cost=cost)

@@ -56,6 +56,11 @@ class Prompt:
     instructions: str
     facts: str
 
+    @property
+    def in_one(self) -> str:
+        """For models that know no instructions apart."""
+        return f"{self.instructions}\n\n{self.facts}"
+
 
 def prompt_of(facts: Facts) -> Prompt:
     """The question about one result."""

@@ -14,7 +14,7 @@ from orchestrator.report.observed_writer import ObservedWriter
 from orchestrator.report.openai_model import OpenAiModel
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from tests.contract.report_writer_suite import ReportWriterSuite
-from tests.fakes.report_provider import KEY, ReportProvider, report_provider
+from tests.fakes.language_models import KEY, ReportProvider, report_provider
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class TestOpenAiWriter(ReportWriterSuite):
 class TestGeminiWriter(ReportWriterSuite):
     @pytest.fixture
     async def writer(self, gemini_provider: ReportProvider) -> AsyncIterator[ReportWriter]:
-        model = GeminiModel(ModelOptions("gemini-2.5-flash", gemini_provider.base_url, KEY))
+        model = GeminiModel(ModelOptions("gemini-3.5-flash-lite", gemini_provider.base_url, KEY))
         yield LanguageModelWriter("gemini", model)
         await model.close()
 

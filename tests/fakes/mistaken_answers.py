@@ -7,7 +7,7 @@ from typing import Any, Final
 from werkzeug import Response
 
 from orchestrator.report.grounding import Fault
-from tests.fakes.report_provider import Behaviour, honest, honest_document
+from tests.fakes.language_models import Behaviour, honest, honest_document
 
 CLASSES: Final = {
     "en": ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"),

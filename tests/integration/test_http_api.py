@@ -33,7 +33,7 @@ HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
     "class", "confidence", "all_probabilities", "gradcam_image", "llm_report",  # the reference system's
     "request_id", "needs_review", "review_reasons", "focus_ratio", "views", "model", "profile",
-    "decided_by", "device_state", "disclaimer",
+    "device_state", "disclaimer", "report_writer", "report_model", "decided_by",
 }  # fmt: skip
 
 
@@ -79,6 +79,8 @@ async def test_predict_answers_the_reference_systems_fields_and_ours(client, cel
     assert sum(answer["all_probabilities"].values()) == pytest.approx(1)
     assert answer["confidence"] == answer["all_probabilities"][answer["class"]]
     assert 0 < len(answer["llm_report"].split()) <= 80
+    assert (answer["report_writer"], answer["report_model"]) == ("rule-based", None)
+    assert answer["decided_by"] == "none"
     assert answer["needs_review"] == bool(answer["review_reasons"])
     assert 0 <= answer["focus_ratio"] <= 1
     assert answer["profile"] == "default"
@@ -90,6 +92,18 @@ async def test_predicts_heatmap_is_a_plain_base64_jpeg_of_the_images_size(client
     answer = (await client.post("/predict", files={"file": cell})).json()
     assert base64.b64decode(answer["gradcam_image"], validate=True).startswith(b"\xff\xd8\xff")
     assert decoded(answer["gradcam_image"]).shape == (HEIGHT, WIDTH, 3)
+
+
+async def test_predict_draws_in_the_colours_asked_for(client, cell):
+    viridis, jet = [
+        (await client.post("/predict", params=params, files={"file": cell})).json()["gradcam_image"]
+        for params in ({}, {"colour_map": "jet"})
+    ]
+    assert viridis != jet
+    redder = decoded(jet).astype(float) - decoded(viridis)
+    assert redder[..., 0].max() > 50
+    refused = await client.post("/predict", params={"colour_map": "pink"}, files={"file": cell})
+    assert refused.status_code == 422
 
 
 async def test_predict_speaks_the_language_asked_for(client, cell):

@@ -18,7 +18,7 @@ from orchestrator.report.base import ReportWriter
 from orchestrator.report.facts import facts_of
 from orchestrator.report.grounding import faults
 from orchestrator.settings import Settings, WriterSettings, WritersSettings
-from tests.fakes.report_provider import (
+from tests.fakes.language_models import (
     COMPLETION_TOKENS,
     KEY,
     PROMPT_TOKENS,
@@ -186,7 +186,7 @@ async def test_the_time_of_a_request_is_kept_whatever_the_settings_allow(provide
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(401, "unauthorised"), (404, "not_found"), (410, "gone"), (400, "refused")]
+    ("status", "reason"), [(401, "unauthorised"), (404, "not_found"), (410, "gone"), (409, "refused")]
 )
 async def test_who_refuses_for_good_is_not_asked_again_for_a_while(provider, status, reason, caplog):
     provider.behave = provider.status(status)
@@ -197,9 +197,23 @@ async def test_who_refuses_for_good_is_not_asked_again_for_a_while(provider, sta
     assert {report.writer for report in reports} == {"rule-based"}
     assert len(provider.asked) == 1
     assert fallbacks(name, "left_alone") == before + 2
-    assert f"writer {name} is {reason}" in caplog.text
+    assert f"writer {name} did not write: {reason}: no: " in caplog.text
     assert KEY not in caplog.text
     assert "Neutrophil" not in caplog.text  # what the provider repeats of the facts
+
+
+async def test_who_refuses_every_way_of_asking_is_asked_in_no_way_twice_and_then_left_alone(provider):
+    provider.behave = lambda _: provider.error(400, "Bad request.")
+    async with writer_of(provider, deadline_s=20) as writer:
+        for _ in range(2):
+            assert (await writer.write(ENGLISH)).writer == "rule-based"
+    bodies = [
+        json.dumps(body, sort_keys=True) + str(sent.path)
+        for body, sent in zip(provider.bodies, provider.asked, strict=True)
+    ]
+    assert 3 <= len(bodies) <= 9
+    if provider.protocol == "openai":
+        assert len(set(bodies)) == len(bodies)
 
 
 async def test_a_rate_limit_is_waited_for_within_the_deadline(provider):
@@ -299,8 +313,8 @@ async def test_a_server_without_openai_s_newest_names_is_asked_by_its_own(also_l
         await writers.writer.close()
     sent = {"messages", "model"}
     assert [set(body) - sent for body in also_listening.bodies] == [
-        {"max_completion_tokens", "response_format"},
-        {"max_tokens", "temperature"},
+        {"max_completion_tokens", "response_format", "reasoning_effort"},
+        {"max_tokens", "temperature", "reasoning_effort"},
     ]
 
 

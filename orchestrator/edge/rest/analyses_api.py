@@ -104,7 +104,7 @@ class AnalysesApi:
                 profile=chosen.profile,
                 tta=chosen.tta,
                 language=chosen.language,
-                drawing=RenderOptions(format="jpeg"),
+                drawing=RenderOptions(chosen.colour_map, "jpeg"),
             )
             analysis = await self._frame.analysed(uploads.files[0], options)
         if analysis.overlay is None or analysis.report is None:

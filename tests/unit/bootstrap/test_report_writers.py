@@ -7,9 +7,12 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.bootstrap.report_writers import GITHUB_MODELS_URL, build_report_writers
+from orchestrator.bootstrap.report_writers import build_report_writers
+from orchestrator.bootstrap.services import build_services
 from orchestrator.errors import ConfigurationError
+from orchestrator.report.model_names import GEMINI_DEFAULT
 from orchestrator.settings import Settings, WriterSettings, WritersSettings, load_settings
+from tests.fakes.model_server import FakeModelServer
 
 SECRET = "a-very-secret-key"
 
@@ -25,13 +28,51 @@ def test_without_keys_rules_write():
     assert [(one.name, one.sends_to) for one in writers.identities] == [("rule-based", None)]
 
 
-async def test_the_reference_s_keys_make_the_reference_s_pair(monkeypatch):
+async def test_the_reference_s_keys_make_writers_that_live_and_say_what_opens_none(monkeypatch):
     environment(monkeypatch, GITHUB_TOKEN=SECRET, GEMINI_API_KEY=SECRET)
     writers = build_report_writers(load_settings())
-    assert writers.writer.name == "openai:openai/gpt-4o > gemini:gemini-2.5-flash > rule-based"
-    hosts = ["models.github.ai", "generativelanguage.googleapis.com", None]
-    assert [one.sends_to for one in writers.identities] == hosts
-    assert GITHUB_MODELS_URL.startswith("https://models.github.ai/")
+    assert writers.writer.name == f"gemini:{GEMINI_DEFAULT} > rule-based"
+    assert [one.sends_to for one in writers.identities] == ["generativelanguage.googleapis.com", None]
+    (note,) = writers.notes
+    assert note.startswith("GitHub Models, which GITHUB_TOKEN was for, ended on 2026-07-30; name another")
+    await writers.writer.close()
+
+
+def test_a_start_tells_what_should_be_known_of_the_writers(monkeypatch, caplog, tmp_path):
+    environment(monkeypatch, GITHUB_TOKEN=SECRET, WBC_MODEL_REPOSITORY=str(tmp_path))
+    build_services(load_settings(), model_server=FakeModelServer())
+    assert "GitHub Models, which GITHUB_TOKEN was for, ended on 2026-07-30" in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_the_model_s_name_alone_can_be_changed_with_the_reference_s_key(monkeypatch):
+    order = '[{"provider": "gemini", "model": "gemini-4-nano"}]'
+    environment(monkeypatch, GEMINI_API_KEY=SECRET, WBC_WRITERS__ORDER=order)
+    writers = build_report_writers(load_settings())
+    assert writers.writer.name == "gemini:gemini-4-nano > rule-based"
+    assert writers.notes == ()
+    await writers.writer.close()
+
+
+def test_a_gemini_without_any_key_is_a_configuration_error_that_says_what_to_set(monkeypatch):
+    environment(monkeypatch, WBC_WRITERS__ORDER='[{"provider": "gemini", "model": "m"}]')
+    with pytest.raises(
+        ConfigurationError, match=r"WBC_WRITERS__ORDER: gemini:m has no key; set GEMINI_API_KEY"
+    ):
+        build_report_writers(load_settings())
+
+
+async def test_whoever_chose_a_model_that_ends_is_told_so_with_what_to_name(monkeypatch):
+    order = [
+        {"provider": "openai", "model": "gpt-4o", "base_url": "https://models.github.ai/inference"},
+        {"provider": "gemini", "model": "gemini-2.5-flash"},
+    ]
+    environment(monkeypatch, GEMINI_API_KEY=SECRET, WBC_WRITERS__ORDER=json.dumps(order))
+    writers = build_report_writers(load_settings())
+    retired, ends = writers.notes
+    assert retired.startswith("GitHub Models")
+    assert "on 2026-12-01" in ends
+    assert f"name {GEMINI_DEFAULT}" in ends
     await writers.writer.close()
 
 
@@ -78,7 +119,6 @@ def test_keys_stand_in_no_text_of_the_settings(monkeypatch):
     [
         '[{"provider": "openai"}]',
         '[{"provider": "elsewhere", "model": "m"}]',
-        '[{"provider": "gemini", "model": "m"}]',
         '[{"provider": "openai", "model": "m", "base_url": "ftp://x"}]',
         '[{"provider": "openai", "model": "m", "base_url": "https://user:pass@x"}]',
         '[{"provider": "openai", "model": "m", "api_key": "a", "api_key_file": "b"}]',
@@ -110,8 +150,10 @@ import sys
 for package in {blocked!r}:
     sys.modules[package] = None  # as if it were not installed
 from orchestrator.errors import ConfigurationError
+from orchestrator.report.model_names import GEMINI_DEFAULT
 from orchestrator.settings import load_settings
 from orchestrator.bootstrap.report_writers import build_report_writers
+from orchestrator.bootstrap.services import build_services
 import orchestrator.bootstrap.services
 try:
     print(build_report_writers(load_settings()).writer.name)

@@ -1,6 +1,7 @@
 """``wbc check``: what ``wbc serve`` would stumble over, said beforehand."""
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -25,9 +26,11 @@ from orchestrator.documents.model import Health
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.api_key_file import change_keys
 from orchestrator.errors import ConfigurationError
+from orchestrator.report.model_names import GEMINI_DEFAULT
 from orchestrator.settings import StoreSettings, load_settings, unknown_variables
 from tests.audited_cells import passed_audit, plan_of
 from tests.certificates import Issued, issued
+from tests.fakes.language_models import KEY, SERVED_MODEL, Protocol, ReportProvider, report_provider
 from tests.running_service import free_port
 
 Check = Callable[..., list[Row]]
@@ -39,7 +42,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     for name in [name for name in os.environ if name.upper().startswith("WBC_")]:
         monkeypatch.delenv(name)
 
-    def run(**environment: object) -> list[Row]:
+    def run(*, ask_writers: bool = False, **environment: object) -> list[Row]:
         chosen = {
             "WBC_MODEL_REPOSITORY": tmp_path / "no-model",
             "WBC_HTTP__PORT": free_port(),
@@ -48,7 +51,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in chosen.items():
                 patch.setenv(name, str(value))
-            return list(rows(os.environ))
+            return list(rows(ask_writers=ask_writers))
 
     return run
 
@@ -153,6 +156,65 @@ def test_a_problem_is_one_line_and_exit_code_1_in_any_terminal():
     *_, wrong, disclaimer = result.stdout.splitlines()
     assert re.fullmatch(r"wrong +settings +WBC_HTTP__PROT: .*WBC_HTTP__PORT\?", wrong)
     assert disclaimer == DISCLAIMER
+
+
+def details(found: list[Row], what: str) -> list[tuple[bool, str]]:
+    return [(row.good, row.detail) for row in found if row.what == what]
+
+
+def order_of(server: ReportProvider) -> str:
+    one = {"provider": server.protocol, "model": "m", "base_url": server.base_url, "api_key": KEY}
+    return json.dumps([one])
+
+
+def test_who_writes_reports_is_said_with_what_should_be_known_of_them(check: Check):
+    found = check(GITHUB_TOKEN="x", GEMINI_API_KEY="y")
+    (writers, retired) = details(found, "writers")
+    assert writers == (True, f"gemini:{GEMINI_DEFAULT}, then rule-based")
+    assert retired[1].startswith(
+        "GitHub Models, which GITHUB_TOKEN was for, ended on 2026-07-30; name another"
+    )
+
+
+def test_a_writer_without_a_key_is_wrong_and_said_once(check: Check):
+    found = check(WBC_WRITERS__ORDER='[{"provider": "gemini", "model": "m"}]')
+    (wrong,) = [detail for row in found for detail in [row.detail] if "GEMINI_API_KEY" in detail]
+    assert details(found, "writers") == [(False, wrong)]
+
+
+@pytest.mark.parametrize("protocol", ["openai", "gemini"])
+def test_writers_are_asked_on_demand_alone_and_what_came_is_said(check: Check, protocol: Protocol):
+    with report_provider(protocol) as server:
+        order = order_of(server)
+        assert details(check(WBC_WRITERS__ORDER=order), "writers") == [
+            (True, f"{protocol}:m, then rule-based")
+        ]
+        assert not server.asked
+
+        (_, answered) = details(check(ask_writers=True, WBC_WRITERS__ORDER=order), "writers")
+        assert answered[0]
+        assert answered[1].startswith(f"{protocol}:m: {SERVED_MODEL} wrote a report in ")
+
+        server.behave = lambda _: server.error(401, "Incorrect API key provided.")
+        (_, refused) = details(check(ask_writers=True, WBC_WRITERS__ORDER=order), "writers")
+        assert not refused[0]
+        assert refused[1].startswith(f"{protocol}:m: unauthorised: Incorrect API key provided.")
+        assert refused[1].endswith("; check its key: api_key, api_key_file, or GEMINI_API_KEY")
+
+
+def test_a_variable_in_the_file_is_looked_at_as_those_of_the_environment(check: Check, tmp_path: Path):
+    file = tmp_path / "env"
+    file.write_text("WBC_HTTP__PROT=9000\nWBC_STORE={\n")
+    file.chmod(0o600)
+    found = details(check(WBC_ENV_FILE=file), "settings")
+    assert found == [
+        (False, "WBC_HTTP__PROT: no such setting; did you mean WBC_HTTP__PORT?"),
+        (False, "WBC_STORE: expected JSON"),
+    ]
+    file.chmod(0o644)
+    ((good, said),) = details(check(WBC_ENV_FILE=file), "settings")
+    assert not good
+    assert said == f"{file}: others on this machine can read it; chmod 600 {file}"
 
 
 def test_everything_but_the_model_is_good_without_settings(check: Check):

@@ -126,6 +126,11 @@ def test_the_reference_systems_fields_carry_its_names(analysis):
     assert document["llm_report"] == "A neutrophil."
     assert document["review_reasons"] == ["low_margin"]
     assert document["device_state"] == "audited"
+    assert (document["report_writer"], document["report_model"]) == (
+        analysis.report.writer,
+        analysis.report.model,
+    )
+    assert document["decided_by"] == analysis.finding.decided_by
 
 
 @pytest.mark.parametrize("parameters", [PredictParameters, AnalysisParameters])

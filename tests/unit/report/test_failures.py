@@ -26,6 +26,29 @@ def test_each_status_has_its_reason(status, reason):
 
 
 @pytest.mark.parametrize(
+    ("status", "message", "reason"),
+    [
+        (429, "insufficient_quota", "quota"),
+        (429, "check your plan and billing details", "quota"),
+        (402, "", "quota"),
+        (429, "slow down", "rate_limited"),
+        (400, "the prompt triggered the content management policy", "declined"),
+        (400, "API key not valid", "unauthorised"),
+        (400, "the model `x` does not exist", "not_found"),
+        (400, "unknown field", "refused"),
+    ],
+)
+def test_what_shares_a_status_is_told_apart_by_the_server_s_words(status, message, reason):
+    assert failure_of_status(status, body={"error": {"message": message}}).reason == reason
+
+
+def test_a_limit_that_says_when_it_ends_is_none_of_the_quota_whatever_else_it_says():
+    """Google speaks of billing in each."""
+    failure = failure_of_status(429, "38", "check your plan and billing details")
+    assert (failure.reason, failure.retry_after_s) == ("rate_limited", 38.0)
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         ("7", 7.0), ("0.5", 0.5), (3, 3.0), ("-5", 0.0), ("1e9", MAX_RETRY_AFTER_S),

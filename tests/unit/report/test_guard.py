@@ -16,7 +16,7 @@ from orchestrator.report.failures import WriterFailed
 from orchestrator.report.guard import MAX_ANSWER_CHARACTERS, guarded
 from orchestrator.report.language_model import Completion
 from orchestrator.report.wording import REASONS_BY_WEIGHT
-from tests.fakes.report_provider import honest, honest_document
+from tests.fakes.language_models import honest, honest_document
 from tests.report_requests import finding, request
 
 FACTS = facts_of(request("en"))
