@@ -10,7 +10,7 @@ Language = Literal["en", "tr"]
 Tta = Literal["none", "light", "adaptive"]
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 HeatmapFormat = Literal["png", "jpeg"]
-HeatmapStyle = Literal["overlay", "levels"]
+HeatmapStyle = Literal["overlay", "levels", "reference"]
 
 
 def word(enum: Any, prefix: str, number: int) -> str | None:
