@@ -19,7 +19,7 @@ from orchestrator.domain import (
 )
 from orchestrator.observability.stages import stage
 from orchestrator.vision import heatmap, quality
-from orchestrator.vision.crop import Window
+from orchestrator.vision.crop import Window, place
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
@@ -95,5 +95,9 @@ def explain(
         if drawing.style == "levels":
             overlay = heatmap.draw_levels(focus.heatmap, drawing.colour_map)
         else:
-            overlay = heatmap.draw_overlay(prepared.rgb, focus.heatmap, drawing.colour_map, drawing.format)
+            heat = focus.heatmap
+            if drawing.style == "reference":
+                cell = place(prepared.masks.cell, prepared.window, prepared.rgb.shape)
+                heat = heatmap.as_the_reference_shows(heat, cell)
+            overlay = heatmap.draw_overlay(prepared.rgb, heat, drawing.colour_map, drawing.format)
     return Explanation(Focus(focus.focus_ratio, focus.shares), overlay, outlines)

@@ -11,7 +11,7 @@ Language = Literal["en", "tr"]
 Tta = Literal["none", "light", "adaptive"]
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 HeatmapFormat = Literal["png", "jpeg"]
-HeatmapStyle = Literal["overlay", "levels"]
+HeatmapStyle = Literal["overlay", "levels", "reference"]
 
 
 def number(enum: Any, prefix: str, chosen: str | None) -> Any:

@@ -49,6 +49,9 @@ class PredictParameters(BaseModel):
     language: ReportLanguage = None
     tta: Tta = None
     colour_map: Colours = "viridis"
+    heatmap_style: Annotated[Literal["overlay", "reference"], Field(description="As of `/v1/analyses`.")] = (
+        "overlay"
+    )
 
 
 class AnalysisParameters(BaseModel):
@@ -68,7 +71,8 @@ class AnalysisParameters(BaseModel):
         OverlayStyle,
         Field(
             description="`overlay`: drawn over the image; `levels`: the heat alone, as a grey PNG, for who "
-            "colours it themselves."
+            "colours it themselves; `reference`: over the image what the reference system shows of it, "
+            "masked, to the power of 1.6, above the 82nd percentile on the cell (its colours are `jet`)."
         ),
     ] = "overlay"
     outlines: Annotated[bool, Field(description="Also the outlines of cell and nucleus.")] = False

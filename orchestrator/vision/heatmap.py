@@ -2,7 +2,8 @@
 
 Grad-CAM: Selvaraju et al. 2017. The reference system multiplies the map by the foreground mask before it
 shows it; here the plain map is measured and shown, because a mask would hide just the shortcut (a model
-that looks at the background) that the map is there to reveal.
+that looks at the background) that the map is there to reveal. Who compares pictures with those of the
+reference can have them shown its way (:func:`as_the_reference_shows`); what is measured stays the same.
 """
 
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from orchestrator.vision.tta import TtaMode, restore
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 OverlayFormat = Literal["png", "jpeg"]
 
-OverlayStyle = Literal["overlay", "levels"]
-"""Drawn over the image, or the heat alone as grey levels, for who colours it themselves."""
+OverlayStyle = Literal["overlay", "levels", "reference"]
+"""Drawn over the image; the heat alone as grey levels, for who colours it themselves; or over the image what
+the reference system shows of it."""
 
 
 def _table(colour_map: int) -> UInt8Array:
@@ -40,6 +42,11 @@ COLOUR_MAPS: Final[dict[ColourMap, UInt8Array]] = {
 BLUR_SIGMA_PX: Final = 2.0
 MAX_OPACITY: Final = 0.65
 JPEG_QUALITY: Final = 90
+
+REFERENCE_FLOOR: Final = 0.05
+REFERENCE_GAMMA: Final = 1.6
+REFERENCE_PERCENTILE: Final = 82
+REFERENCE_THRESHOLDS: Final = (0.45, 0.9)
 
 _OPACITY: Final = np.asarray(MAX_OPACITY * np.sqrt(np.arange(256) / 255), np.float32)
 """Of each of the 256 levels of heat; 0 without heat, so that such pixels stay as they are."""
@@ -81,6 +88,17 @@ def assemble(
     ratio = focus_ratio(heat, masks.cell)
     placed = place(heat.astype(np.float32, copy=False), window, shape)
     return FocusMap(ratio, focus_shares(heat, masks), heatmap=np.clip(placed, 0, 1, out=placed))
+
+
+def as_the_reference_shows(heatmap: Float32Array, cell: Float32Array) -> Float32Array:
+    """What the reference system leaves of a heatmap, float32 ``[H, W]`` in [0, 1]: times 0.05 + 0.95 of the
+    cell's mask, to the power of 1.6, and 0 below the 82nd percentile on the cell, which is held within 0.45
+    and 0.9. Both arguments are float32 ``[H, W]`` in [0, 1]."""
+    shown = (heatmap * (REFERENCE_FLOOR + (1 - REFERENCE_FLOOR) * cell)) ** REFERENCE_GAMMA
+    on_cell = shown[cell > 0.5]
+    least, most = REFERENCE_THRESHOLDS
+    threshold = np.clip(np.percentile(on_cell, REFERENCE_PERCENTILE), least, most) if on_cell.size else least
+    return np.where(shown >= threshold, shown, 0).astype(np.float32)
 
 
 def focus_ratio(heat: Float32Array, foreground: Float32Array) -> float:

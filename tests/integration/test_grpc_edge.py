@@ -97,6 +97,10 @@ CHOICES = [
         {"tta": "adaptive", "heatmap_style": "levels", "report": "none"},
     ),
     (
+        pb.AnalysisOptions(colour_map=pb.COLOUR_MAP_JET, heatmap_style=pb.HEATMAP_STYLE_REFERENCE),
+        {"colour_map": "jet", "heatmap_style": "reference"},
+    ),
+    (
         pb.AnalysisOptions(tta=pb.TEST_TIME_AUGMENTATION_NONE, heatmap=False),
         {"tta": "none", "heatmap": "false"},
     ),

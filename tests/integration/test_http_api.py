@@ -94,12 +94,13 @@ async def test_predicts_heatmap_is_a_plain_base64_jpeg_of_the_images_size(client
     assert decoded(answer["gradcam_image"]).shape == (HEIGHT, WIDTH, 3)
 
 
-async def test_predict_draws_in_the_colours_asked_for(client, cell):
-    viridis, jet = [
+async def test_predict_draws_in_the_colours_and_the_style_asked_for(client, cell):
+    jet_alone = {"colour_map": "jet"}
+    viridis, jet, reference = [
         (await client.post("/predict", params=params, files={"file": cell})).json()["gradcam_image"]
-        for params in ({}, {"colour_map": "jet"})
+        for params in ({}, jet_alone, {**jet_alone, "heatmap_style": "reference"})
     ]
-    assert viridis != jet
+    assert len({viridis, jet, reference}) == 3
     redder = decoded(jet).astype(float) - decoded(viridis)
     assert redder[..., 0].max() > 50
     refused = await client.post("/predict", params={"colour_map": "pink"}, files={"file": cell})

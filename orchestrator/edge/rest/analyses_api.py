@@ -104,7 +104,7 @@ class AnalysesApi:
                 profile=chosen.profile,
                 tta=chosen.tta,
                 language=chosen.language,
-                drawing=RenderOptions(chosen.colour_map, "jpeg"),
+                drawing=RenderOptions(chosen.colour_map, "jpeg", chosen.heatmap_style),
             )
             analysis = await self._frame.analysed(uploads.files[0], options)
         if analysis.overlay is None or analysis.report is None:

@@ -7,7 +7,13 @@ import pytest
 from orchestrator.views import VIEWS
 from orchestrator.vision.crop import Window
 from orchestrator.vision.foreground import CellMasks
-from orchestrator.vision.heatmap import assemble, draw_overlay, focus_ratio, focus_shares
+from orchestrator.vision.heatmap import (
+    as_the_reference_shows,
+    assemble,
+    draw_overlay,
+    focus_ratio,
+    focus_shares,
+)
 
 
 def disc_masks(size=224, cell_radius=80, nucleus_radius=40):
@@ -132,3 +138,19 @@ def test_colour_maps_differ():
 def test_a_heatmap_of_another_size_is_refused():
     with pytest.raises(ValueError, match="expected a heatmap of shape"):
         draw_overlay(np.zeros((10, 10, 3), np.uint8), np.zeros((9, 10), np.float32))
+
+
+def test_the_reference_shows_of_the_cell_what_is_hottest_and_nothing_beside_it():
+    heat, cell = np.full((10, 10), 0.7, np.float32), np.zeros((10, 10), np.float32)
+    cell[:5] = 1
+    heat[:2] = 0.9  # of the cell, more than the hottest fifth; and hotter beside it
+    heat[9] = 1.0
+    shown = as_the_reference_shows(heat, cell)
+    assert shown[:2].ravel() == pytest.approx(np.full(20, 0.9**1.6), rel=1e-5)
+    assert not shown[2:].any()
+
+
+def test_the_reference_shows_nothing_of_a_cold_map_and_of_no_cell():
+    cold, nothing = np.full((8, 8), 0.5, np.float32), np.zeros((8, 8), np.float32)
+    assert not as_the_reference_shows(cold, np.ones((8, 8), np.float32)).any()
+    assert not as_the_reference_shows(cold, nothing).any()

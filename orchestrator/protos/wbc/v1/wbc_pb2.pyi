@@ -53,6 +53,7 @@ class HeatmapStyle(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     HEATMAP_STYLE_UNSPECIFIED: _ClassVar[HeatmapStyle]
     HEATMAP_STYLE_OVERLAY: _ClassVar[HeatmapStyle]
     HEATMAP_STYLE_LEVELS: _ClassVar[HeatmapStyle]
+    HEATMAP_STYLE_REFERENCE: _ClassVar[HeatmapStyle]
 
 class Routing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -123,6 +124,7 @@ HEATMAP_FORMAT_JPEG: HeatmapFormat
 HEATMAP_STYLE_UNSPECIFIED: HeatmapStyle
 HEATMAP_STYLE_OVERLAY: HeatmapStyle
 HEATMAP_STYLE_LEVELS: HeatmapStyle
+HEATMAP_STYLE_REFERENCE: HeatmapStyle
 ROUTING_UNSPECIFIED: Routing
 ROUTING_NONE: Routing
 ROUTING_MAIN: Routing
