@@ -9,7 +9,8 @@
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
-    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · DicomOff
+    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · PeerRejected · PeerUnconfirmed ·
+    │               DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
     │             StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
@@ -296,6 +297,14 @@ class PeerUnavailable(InteropError):
 
 class PeerRefused(InteropError):
     """The other system understood and refused; the same message would be refused again."""
+
+
+class PeerRejected(InteropError):
+    """The other system took nothing, for reasons that are not the message's: it may be sent again."""
+
+
+class PeerUnconfirmed(InteropError):
+    """The other system answered, but not with what says by its standard that it has what was sent."""
 
 
 class DicomOff(InteropError):
