@@ -59,6 +59,7 @@ class _Line:
     timeout_s: float
     token: str | None
     tls: ssl.SSLContext | None
+    resend_rejected: int = 0
 
 
 def export(
@@ -135,7 +136,8 @@ def export(
         raise typer.BadParameter("expected transaction or collection", param_hint="--bundle-type")
     kind: BundleType = "transaction" if bundle_type == "transaction" else "collection"
     destination = _destination(output_format, send)
-    site = site_of(load_settings().interop)
+    settings = load_settings().interop
+    site = site_of(settings)
     differential = read_differential(_source(source, service, _secret(service_key_file)))
     context = _context(patient_id, patient_family, patient_given, order_number, collected_at)
     document = None
@@ -146,7 +148,7 @@ def export(
         output.write_bytes(data)
     if destination is not None:
         tls = _tls(destination, ca_file, certificate, key)
-        line = _Line(attempts, timeout_s, _secret(token_file), tls)
+        line = _Line(attempts, timeout_s, _secret(token_file), tls, settings.resend_rejected)
         said = (
             _store(destination, data, line, verify=verify)
             if output_format is Format.DICOM
@@ -204,8 +206,11 @@ def _destination(output_format: Format, address: str | None) -> Destination | No
 
 def _send(destination: Destination, data: bytes, document: Json | None, line: _Line) -> str:
     if document is None:
-        acknowledgement = asyncio.run(_send_mllp(destination, data, line))
-        return f"acknowledged with {acknowledgement.code}, control id {acknowledgement.control_id}"
+        answer = asyncio.run(_send_mllp(destination, data, line))
+        which = (
+            f"control id {answer.control_id}" if answer.control_id else "in an answer without a control id"
+        )
+        return f"acknowledged with {answer.code}, {which}" + (f": {answer.text}" if answer.text else "")
     return f"taken by the FHIR server, {len(send_bundle(_peer(destination, line), document))} places told"
 
 
@@ -231,7 +236,9 @@ def _peer(destination: Destination, line: _Line) -> HttpPeer:
 
 
 async def _send_mllp(destination: Destination, data: bytes, line: _Line) -> Acknowledgement:
-    retries = RetryPolicy(acknowledgement_s=line.timeout_s, attempts=line.attempts)
+    retries = RetryPolicy(
+        acknowledgement_s=line.timeout_s, attempts=line.attempts, after_rejection=line.resend_rejected
+    )
     async with MllpClient(destination.host, destination.port, tls=line.tls, retries=retries) as client:
         return await client.send(data)
 

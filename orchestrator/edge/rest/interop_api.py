@@ -75,7 +75,7 @@ class InteropApi:
         """The differential as an HL7 v2.5.1 message; status `P` until a person signed it."""
         differential = await self._differential_of(differential_id)
         data = await asyncio.to_thread(hl7v2.message, differential, message, self._site, detail=detail)
-        return Response(data, headers={"Content-Type": hl7v2.MEDIA_TYPE})
+        return Response(data, headers={"Content-Type": hl7v2.media_type(self._site)})
 
     async def csv(
         self,
@@ -132,8 +132,8 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
             api.hl7,
             READ,
             operation_id="differential_hl7",
-            responses={200: _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")},
-            refusals=refusals,
+            responses={200: _content(hl7v2.MEDIA_TYPE, "string")},
+            refusals=(*refusals, errors.UnsayableText),
         ),
         route(
             "GET",
