@@ -53,12 +53,12 @@ class Acknowledgement:
         code = message.value("MSA", 1).strip().upper()
         if code not in ACCEPTED | REFUSED | REJECTED:
             raise MalformedMessage("The answer has no segment MSA with a known code.")
-        _, components_by, _, _, subcomponents_by = message.delimiters
+        components_by, repetitions_by, subcomponents_by = (message.delimiters[n] for n in (1, 2, 4))
         said = [message.value("MSA", 3), _words(message, message.field("MSA", 6).split(components_by))]
         for error in message.all("ERR"):
             said += [message.component(at(error, 8)), message.component(at(error, 7))]
             said.append(_words(message, at(error, 3).split(components_by)))
-            for place in at(error, 1).split(message.delimiters[2]):  # of versions before 2.5
+            for place in at(error, 1).split(repetitions_by):  # of versions before 2.5
                 for code_of_error in place.split(components_by)[3:4]:
                     said.append(_words(message, code_of_error.split(subcomponents_by)))
         told = dict.fromkeys(text.strip() for text in said if text.strip())
