@@ -9,7 +9,8 @@
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
-    ├ InteropError: MalformedMessage · PeerUnavailable · PeerRefused · DicomOff
+    ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
+    │               PeerUnconfirmed · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
     │             StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
@@ -290,12 +291,31 @@ class MalformedMessage(InteropError):
     """What a peer or a caller sent is not a message of the format that it should be."""
 
 
+class UnsayableText(InteropError):
+    """A text holds a character that the character set of the site's messages lacks."""
+
+    kind = ProblemType(
+        "unsayable-text",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The message cannot be written in the site's character set",
+        "The segment SPM holds the character U+8840, which the character set 8859/9 lacks.",
+    )
+
+
 class PeerUnavailable(InteropError):
     """The other system cannot be reached, or did not confirm in time, in all attempts."""
 
 
 class PeerRefused(InteropError):
     """The other system understood and refused; the same message would be refused again."""
+
+
+class PeerRejected(InteropError):
+    """The other system took nothing, for reasons that are not the message's: it may be sent again."""
+
+
+class PeerUnconfirmed(InteropError):
+    """The other system answered, but not with what says by its standard that it has what was sent."""
 
 
 class DicomOff(InteropError):

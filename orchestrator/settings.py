@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
+from orchestrator.interop.hl7v2_text import CharacterSet
 from orchestrator.interop.site import CountMethod, ProcessingId
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -466,6 +467,12 @@ class InteropSettings(_Section):
         default="urn:wbc-analyzer:patient", min_length=1, description="URI of the site's patient ids."
     )
     patient_authority: str = Field(default="", max_length=64, description="PID-3.4, who assigns them.")
+    character_set: CharacterSet = Field(
+        default="UTF-8", description="Of HL7 v2 messages; MSH-18 names it where a message is not ASCII."
+    )
+    resend_rejected: int = Field(
+        default=0, ge=0, le=100, description="How often a message that a LIS rejects (AR, CR) is sent again."
+    )
     snomed: dict[str, str] = Field(
         default={}, description="SNOMED CT codes of cells by label, for sites with a licence."
     )

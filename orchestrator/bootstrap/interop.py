@@ -25,5 +25,6 @@ def site_of(settings: InteropSettings) -> Site:
         specimen_system=settings.specimen_system,
         patient_system=settings.patient_system,
         patient_authority=settings.patient_authority,
+        character_set=settings.character_set,
         snomed=MappingProxyType(dict(settings.snomed)),
     )

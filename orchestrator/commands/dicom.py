@@ -16,6 +16,7 @@ from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.services import build_services, profile_of
+from orchestrator.commands.terminal_text import shown
 from orchestrator.device_state import device_sentences
 from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.errors import ConfigurationError, WbcError
@@ -24,7 +25,7 @@ from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
 from orchestrator.interop.site import NO_CONTEXT, Site
-from orchestrator.interop.stow import Outcome, store
+from orchestrator.interop.stow import Outcome, found, store
 from orchestrator.settings import load_settings
 from orchestrator.vision.containers import is_dicom, read_container
 from orchestrator.vision.tta import TtaMode
@@ -88,6 +89,9 @@ def analyse_to_dicom(
     ca_file: Annotated[
         Path | None, typer.Option(help="PEM that the archive's certificate is checked with.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option(help="Stored is only what the archive then finds (QIDO-RS).")
+    ] = False,
     attempts: Annotated[int, typer.Option(min=1, max=100, help="Of storing.")] = 4,
     timeout_s: Annotated[float, typer.Option(min=0.1, max=600, help="For an answer to each.")] = 30.0,
     profile: Annotated[str | None, typer.Option(help="Device profile; see `wbc check`.")] = None,
@@ -103,7 +107,7 @@ def analyse_to_dicom(
 
     Of a DICOM image both belong to its patient and study. The same image, model and profile give the same
     identifiers; what is in the folder already is kept as it is, so that a second try stores the same objects.
-    Exit code 1 where an image failed, or the archive did not take an object.
+    Exit code 1 where an image failed, and 2 where the archive did not take an object or did not confirm it.
     """
     require_dicom()
     settings = load_settings()
@@ -115,16 +119,20 @@ def analyse_to_dicom(
     order = _Order(output, options, tta or chosen.tta, specimen_id, site_of(settings.interop))
     done = asyncio.run(_analyse_all(images, services, order))
     objects = [one for result in done for one in result.objects]
-    outcomes = store(server, objects) if server is not None and objects else []
+    outcomes: list[Outcome] = []
+    if server is not None and objects:
+        outcomes = store(server, objects)
+        outcomes = found(server, outcomes) if verify else outcomes
     _print(done, outcomes, is_sent=server is not None)
     failed = [outcome for outcome in outcomes if not outcome.is_stored]
     for outcome in failed:
         _err.print(
-            f"[bold red]not stored:[/] {outcome.sop_instance_uid} (reason {outcome.failure or 0:04X})",
+            f"[bold red]not stored:[/] {outcome.sop_instance_uid}: {shown(outcome.words)}",
             highlight=False,
+            soft_wrap=True,
         )
     if failed or any(result.error for result in done):
-        raise typer.Exit(1)
+        raise typer.Exit(2 if failed else 1)
 
 
 def stow_server(

@@ -15,9 +15,10 @@ import typer
 from rich.console import Console
 
 from orchestrator.bootstrap.interop import site_of
+from orchestrator.commands.terminal_text import shown
 from orchestrator.documents.reading import MAX_BYTES, read_differential
 from orchestrator.domain import DISCLAIMER
-from orchestrator.errors import ConfigurationError, PeerRefused, PeerUnavailable
+from orchestrator.errors import ConfigurationError, PeerRefused, PeerUnavailable, PeerUnconfirmed
 from orchestrator.interop.csv_tables import cell_table, class_table
 from orchestrator.interop.destination import Destination, parse_destination
 from orchestrator.interop.dicom_process import require_dicom
@@ -26,10 +27,11 @@ from orchestrator.interop.fhir_client import send_bundle
 from orchestrator.interop.fhir_elements import Json
 from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_ack import Acknowledgement
+from orchestrator.interop.http_answers import reason_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import MllpClient, RetryPolicy, client_tls
 from orchestrator.interop.site import OrderContext, Patient, Site
-from orchestrator.interop.stow import store
+from orchestrator.interop.stow import found, store
 from orchestrator.settings import load_settings
 from orchestrator.specimen import Differential
 
@@ -57,6 +59,7 @@ class _Line:
     timeout_s: float
     token: str | None
     tls: ssl.SSLContext | None
+    resend_rejected: int = 0
 
 
 def export(
@@ -107,6 +110,9 @@ def export(
     collected_at: Annotated[
         str | None, typer.Option(help="When the blood was drawn: 2026-03-02T06:30:00+01:00.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option(help="Of dicom: it is stored only where the archive finds it (QIDO-RS).")
+    ] = False,
     attempts: Annotated[int, typer.Option(min=1, max=100, help="Of sending.")] = 5,
     timeout_s: Annotated[float, typer.Option(min=0.1, max=600, help="For an answer to each.")] = 30.0,
     token_file: Annotated[
@@ -123,14 +129,15 @@ def export(
 ) -> None:
     """Write a differential as FHIR, HL7 v2, DICOM or CSV; print, keep, or send it until it is acknowledged.
 
-    Exit code 2 where the receiver refused it or was not reached. What the site's messages look like is in the
-    settings WBC_INTEROP__….
+    Exit code 2 where the receiver refused it, was not reached, or did not confirm it as its standard says.
+    What the site's messages look like is in the settings WBC_INTEROP__….
     """
     if bundle_type not in ("transaction", "collection"):
         raise typer.BadParameter("expected transaction or collection", param_hint="--bundle-type")
     kind: BundleType = "transaction" if bundle_type == "transaction" else "collection"
     destination = _destination(output_format, send)
-    site = site_of(load_settings().interop)
+    settings = load_settings().interop
+    site = site_of(settings)
     differential = read_differential(_source(source, service, _secret(service_key_file)))
     context = _context(patient_id, patient_family, patient_given, order_number, collected_at)
     document = None
@@ -141,13 +148,13 @@ def export(
         output.write_bytes(data)
     if destination is not None:
         tls = _tls(destination, ca_file, certificate, key)
-        line = _Line(attempts, timeout_s, _secret(token_file), tls)
+        line = _Line(attempts, timeout_s, _secret(token_file), tls, settings.resend_rejected)
         said = (
-            _store(destination, data, line)
+            _store(destination, data, line, verify=verify)
             if output_format is Format.DICOM
             else _send(destination, data, document, line)
         )
-        _err.print(said, highlight=False, markup=False)
+        _err.print(shown(said), highlight=False, soft_wrap=True)
     if output is None and destination is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -199,18 +206,25 @@ def _destination(output_format: Format, address: str | None) -> Destination | No
 
 def _send(destination: Destination, data: bytes, document: Json | None, line: _Line) -> str:
     if document is None:
-        acknowledgement = asyncio.run(_send_mllp(destination, data, line))
-        return f"acknowledged with {acknowledgement.code}, control id {acknowledgement.control_id}"
+        answer = asyncio.run(_send_mllp(destination, data, line))
+        which = (
+            f"control id {answer.control_id}" if answer.control_id else "in an answer without a control id"
+        )
+        return f"acknowledged with {answer.code}, {which}" + (f": {answer.text}" if answer.text else "")
     return f"taken by the FHIR server, {len(send_bundle(_peer(destination, line), document))} places told"
 
 
-def _store(destination: Destination, data: bytes, line: _Line) -> str:
+def _store(destination: Destination, data: bytes, line: _Line, *, verify: bool) -> str:
     from orchestrator.interop.dicom import object_of
 
-    (outcome,) = store(_peer(destination, line), [object_of(data)])
+    server = _peer(destination, line)
+    outcomes = store(server, [object_of(data)])
+    (outcome,) = found(server, outcomes) if verify else outcomes
+    if outcome.unconfirmed is not None:
+        raise PeerUnconfirmed(f"The archive did not confirm the report: {outcome.unconfirmed}.")
     if not outcome.is_stored:
-        raise PeerRefused(f"The archive did not store the report (reason {outcome.failure or 0:04X}).")
-    return f"stored by the archive as {outcome.sop_instance_uid}"
+        raise PeerRefused(f"The archive did not store the report: {outcome.words}.")
+    return f"stored by the archive as {outcome.sop_instance_uid}" + (", which finds it" if verify else "")
 
 
 def _peer(destination: Destination, line: _Line) -> HttpPeer:
@@ -222,7 +236,9 @@ def _peer(destination: Destination, line: _Line) -> HttpPeer:
 
 
 async def _send_mllp(destination: Destination, data: bytes, line: _Line) -> Acknowledgement:
-    retries = RetryPolicy(acknowledgement_s=line.timeout_s, attempts=line.attempts)
+    retries = RetryPolicy(
+        acknowledgement_s=line.timeout_s, attempts=line.attempts, after_rejection=line.resend_rejected
+    )
     async with MllpClient(destination.host, destination.port, tls=line.tls, retries=retries) as client:
         return await client.send(data)
 
@@ -287,7 +303,9 @@ def _fetched(service: str, differential_id: str, service_key: str | None) -> byt
     except PeerUnavailable as error:
         raise PeerUnavailable("The service that should keep the differential did not answer.") from error
     if answer.status != 200:
-        raise PeerRefused(f"The service answered {answer.status} to the question for the differential.")
+        raise PeerRefused(
+            f"The service answered {answer.status} to the question for the differential: {reason_of(answer)}"
+        )
     return answer.body
 
 

@@ -93,8 +93,12 @@ class DicomArchive:
         return Response(json.dumps(document), status, media_type=_JSON)
 
     async def _search(self, request: Request) -> Response:
-        wanted = request.query_params.get("StudyInstanceUID")
-        found = [_attributes(one) for one in self.objects.values() if wanted in (None, one.study)]
+        study, instance = (request.query_params.get(f"{name}InstanceUID") for name in ("Study", "SOP"))
+        found = [
+            _attributes(one)
+            for one in self.objects.values()
+            if study in (None, one.study) and instance in (None, one.instance)
+        ]
         return Response(json.dumps(found), media_type=_JSON)
 
     async def _retrieve(self, request: Request) -> Response:

@@ -20,8 +20,8 @@ from orchestrator.interop import coding
 from orchestrator.interop.coding import Code, Unit
 from orchestrator.interop.hl7v2_text import (
     ENCODING_CHARACTERS,
-    SEGMENT_END,
     components,
+    encoded,
     escape,
     segment,
     timestamp,
@@ -44,7 +44,7 @@ from orchestrator.specimen import ClassCount, Differential, Range
 MessageKind = Literal["oru", "oul"]
 
 VERSION: Final = "2.5.1"
-MEDIA_TYPE: Final = "application/hl7-v2+er7; charset=utf-8"
+MEDIA_TYPE: Final = "application/hl7-v2+er7"
 CONTROL_ID_LENGTH: Final = 20
 """Longest MSH-10 of version 2.5.1."""
 
@@ -67,14 +67,22 @@ def message(
     *,
     detail: bool = True,
 ) -> bytes:
-    """The message in UTF-8, as it goes into a frame of MLLP.
+    """The message in the site's character set, as it goes into a frame of MLLP.
 
     Its MSH-10 is made from its content: the same result has the same control id whenever and however often
     it is sent, so that a receiver knows a repetition, and another result has another one.
+
+    Raises :class:`~orchestrator.errors.UnsayableText` where the character set lacks a character of it.
     """
     writer = _Writer(reported(differential), kind, site, context, detail)
     body = writer.segments()
-    return SEGMENT_END.join([writer.header(_control_id(kind, site, body)), *body, ""]).encode()
+    return encoded(writer.header(_control_id(kind, site, body)), body, site.character_set)
+
+
+def media_type(site: Site) -> str:
+    """Of a message, with its character set by the name that IANA knows."""
+    part = site.character_set.removeprefix("8859/")
+    return f"{MEDIA_TYPE}; charset={'utf-8' if part == 'UTF-8' else f'iso-8859-{part}'}"
 
 
 def _control_id(kind: MessageKind, site: Site, body: list[str]) -> str:
@@ -100,33 +108,28 @@ class _Writer:
         self._status = _STATUS[phase(differential)]
         self._set_id = 0
 
-    def header(self, control_id: str) -> str:
+    def header(self, control_id: str) -> list[str]:
+        """The fields of MSH."""
         site, is_law = self._site, self._kind == "oul"
-        return segment(
-            "MSH",
-            [
-                ENCODING_CHARACTERS,
-                escape(site.sending_application),
-                escape(site.sending_facility),
-                escape(site.receiving_application),
-                escape(site.receiving_facility),
-                timestamp(self._differential.computed_at),
-                "",
-                _TYPES[self._kind],
-                control_id,
-                site.processing_id,
-                VERSION,
-                "",
-                "",
-                "NE" if is_law else "",
-                "AL" if is_law else "",
-                "",
-                "UNICODE UTF-8",
-                "",
-                "",
-                "LAB-29^IHE" if is_law else "",
-            ],
-        )
+        return [
+            ENCODING_CHARACTERS,
+            escape(site.sending_application),
+            escape(site.sending_facility),
+            escape(site.receiving_application),
+            escape(site.receiving_facility),
+            timestamp(self._differential.computed_at),
+            "",
+            _TYPES[self._kind],
+            control_id,
+            site.processing_id,
+            VERSION,
+            "",
+            "",
+            "NE" if is_law else "",
+            "AL" if is_law else "",
+            *[""] * 4,
+            "LAB-29^IHE" if is_law else "",
+        ]
 
     def segments(self) -> list[str]:
         """All but MSH, in the order of the message's structure."""

@@ -1,5 +1,6 @@
 """Acknowledgements of HL7 v2: what a receiver says of a message (chapter 2.9, table 0008)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -7,25 +8,28 @@ from typing import Final, Literal
 from orchestrator.errors import MalformedMessage
 from orchestrator.interop.hl7v2_text import (
     ENCODING_CHARACTERS,
-    SEGMENT_END,
     Message,
     at,
     components,
+    encoded,
     escape,
     segment,
     timestamp,
 )
 
-Code = Literal["AA", "AE", "AR"]
+Code = Literal["AA", "AE", "AR", "CA", "CE", "CR"]
 
 ACCEPTED: Final = frozenset({"AA", "CA"})
 """The message arrived for good."""
+
+COMMITTED: Final = "CA"
+"""It is kept safely, and is not to be sent again; whether its content is accepted is told later."""
 
 REFUSED: Final = frozenset({"AE", "CE"})
 """It holds an error; sent again it would hold it still."""
 
 REJECTED: Final = frozenset({"AR", "CR"})
-"""The receiver cannot take it now, or not at all; only sending it again tells which."""
+"""For reasons that are not its content's (2.9.2.2): the receiver, or the processing id or the version."""
 
 _ERROR: Final = "207^Application internal error^HL70357"
 """Of table 0357, the one that fits every reason; ERR-8 tells which."""
@@ -33,7 +37,8 @@ _ERROR: Final = "207^Application internal error^HL70357"
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What MSA says: its ``code``, the ``control_id`` of the message meant, and a text for people."""
+    """What MSA says: its ``code``, the ``control_id`` of the message meant (empty where none is named), and a
+    text for people."""
 
     code: str
     control_id: str
@@ -41,42 +46,47 @@ class Acknowledgement:
 
     @classmethod
     def of(cls, message: Message) -> "Acknowledgement":
-        """Raises :class:`~orchestrator.errors.MalformedMessage` where the message is no acknowledgement."""
-        code = message.value("MSA", 1)
+        """By MSA-1 and MSA-2 alone, whatever else there is.
+
+        Raises :class:`~orchestrator.errors.MalformedMessage` where the message is no acknowledgement.
+        """
+        code = message.value("MSA", 1).strip().upper()
         if code not in ACCEPTED | REFUSED | REJECTED:
-            raise MalformedMessage(
-                "The answer is no acknowledgement: it has no MSA segment with a known code."
-            )
-        errors = message.all("ERR")
-        said = [message.value("MSA", 3), *(message.component(at(error, 8)) for error in errors)]
-        return cls(code, message.value("MSA", 2), "; ".join(text for text in said if text))
+            raise MalformedMessage("The answer has no segment MSA with a known code.")
+        components_by, repetitions_by, subcomponents_by = (message.delimiters[n] for n in (1, 2, 4))
+        said = [message.value("MSA", 3), _words(message, message.field("MSA", 6).split(components_by))]
+        for error in message.all("ERR"):
+            said += [message.component(at(error, 8)), message.component(at(error, 7))]
+            said.append(_words(message, at(error, 3).split(components_by)))
+            for place in at(error, 1).split(repetitions_by):  # of versions before 2.5
+                for code_of_error in place.split(components_by)[3:4]:
+                    said.append(_words(message, code_of_error.split(subcomponents_by)))
+        told = dict.fromkeys(text.strip() for text in said if text.strip())
+        return cls(code, message.value("MSA", 2).strip(), "; ".join(told))
+
+
+def _words(message: Message, coded: Sequence[str]) -> str:
+    """Of a coded element its text, or else its code."""
+    return message.unescape(coded[1] if len(coded) > 1 and coded[1] else coded[0])
 
 
 def acknowledge(message: Message, code: Code, now: datetime, text: str = "") -> bytes:
     """The answer to a message: sender and receiver change places, MSA-2 repeats its control id.
 
-    Anything but ``AA`` gets an ERR segment with the text.
+    Anything but ``AA`` and ``CA`` gets an ERR segment with the text.
     """
     trigger = message.value("MSH", 9, 2)
-    header = segment(
-        "MSH",
-        [
-            ENCODING_CHARACTERS,
-            escape(message.value("MSH", 5)),
-            escape(message.value("MSH", 6)),
-            escape(message.value("MSH", 3)),
-            escape(message.value("MSH", 4)),
-            timestamp(now),
-            "",
-            components("ACK", trigger, "ACK"),
-            escape(message.value("MSH", 10)),
-            escape(message.value("MSH", 11)) or "P",
-            escape(message.value("MSH", 12)) or "2.5.1",
-            *[""] * 5,
-            "UNICODE UTF-8",
-        ],
-    )
-    lines = [header, segment("MSA", [code, escape(message.value("MSH", 10))])]
-    if code != "AA":
+    fields = [
+        ENCODING_CHARACTERS,
+        *(escape(message.value("MSH", number)) for number in (5, 6, 3, 4)),
+        timestamp(now),
+        "",
+        components("ACK", trigger, "ACK"),
+        escape(message.value("MSH", 10)),
+        escape(message.value("MSH", 11)) or "P",
+        escape(message.value("MSH", 12)) or "2.5.1",
+    ]
+    lines = [segment("MSA", [code, escape(message.value("MSH", 10))])]
+    if code not in ACCEPTED:
         lines.append(segment("ERR", ["", "", _ERROR, "E", "", "", "", escape(text)]))
-    return SEGMENT_END.join([*lines, ""]).encode()
+    return encoded(fields, lines)

@@ -40,6 +40,8 @@ def own_problems(data: bytes) -> list[str]:
     except MalformedMessage as error:
         return [str(error)]
     found = [*_header_problems(message), *_result_problems(message)]
+    if not data.isascii() and not message.value("MSH", 18):
+        found.append("MSH-18: expected the character set of a message that is not ASCII.")
     comments = [message.component(at(comment, 3)) for comment in message.all("NTE")]
     if DISCLAIMER not in comments:
         found.append("No NTE says that the results are for research use only.")

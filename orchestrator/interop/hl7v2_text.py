@@ -5,12 +5,12 @@ proposes, ``|^~\&``; what is read may use others, as its first segment says.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
-from orchestrator.errors import MalformedMessage
+from orchestrator.errors import MalformedMessage, UnsayableText
 
 SEGMENT_END: Final = "\r"
 ENCODING_CHARACTERS: Final = "^~\\&"
@@ -18,7 +18,17 @@ NULL: Final = '""'
 """Not an empty text but the order to delete what the receiver has."""
 
 _NAMED: Final = {"|": "F", "^": "S", "&": "T", "~": "R", "\\": "E"}
-_CHARSETS: Final = {"": "utf-8", "UNICODE UTF-8": "utf-8", "ASCII": "ascii", "8859/1": "latin-1"}
+_CHARSETS: Final = {
+    "": "utf-8",
+    "UNICODE UTF-8": "utf-8",
+    "UTF-8": "utf-8",
+    "ASCII": "ascii",
+    **{f"8859/{part}": f"iso8859_{part}" for part in (*range(1, 10), 15)},
+}
+"""Of HL7 table 0211, by MSH-18, those that are read; ``UTF-8`` is a name that many use."""
+
+_WIDE: Final = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_NAME: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
 def escape(text: str) -> str:
@@ -50,6 +60,34 @@ def components(*texts: str) -> str:
 def segment(name: str, fields: Sequence[str]) -> str:
     """A segment of encoded fields, the first of which has number 1; empty ones at its end are left out."""
     return "|".join([name, *fields]).rstrip("|")
+
+
+CharacterSet = Literal["UTF-8", "8859/9", "8859/15"]
+
+_NAMES_OF_SETS: Final[dict[CharacterSet, str]] = {"UTF-8": "UNICODE UTF-8"}
+_CHARACTER_SET_FIELD: Final = 18
+
+
+def encoded(header: Sequence[str], body: Sequence[str], character_set: CharacterSet = "UTF-8") -> bytes:
+    """A message of the fields of MSH (the first is MSH-2) and its other segments.
+
+    MSH-18 has a value only where the message is not ASCII, as some receivers know no other.
+
+    Raises :class:`~orchestrator.errors.UnsayableText` where the character set lacks a character.
+    """
+    fields = [*header, *[""] * (_CHARACTER_SET_FIELD - 1 - len(header))]
+    if not all(text.isascii() for text in (*header, *body)):
+        fields[_CHARACTER_SET_FIELD - 2] = _NAMES_OF_SETS.get(character_set, character_set)
+    lines = [segment("MSH", fields), *body]
+    try:
+        return SEGMENT_END.join([*lines, ""]).encode(_CHARSETS[character_set])
+    except UnicodeEncodeError as error:
+        name = error.object[: error.start].rpartition(SEGMENT_END)[2][:3]
+        point = ord(error.object[error.start])
+        raise UnsayableText(
+            f"The segment {name} holds the character U+{point:04X}, which the character set {character_set} "
+            "lacks; UTF-8 has it (WBC_INTEROP__CHARACTER_SET)."
+        ) from error
 
 
 def timestamp(moment: datetime) -> str:
@@ -131,15 +169,58 @@ def read(data: bytes) -> Message:
         text = data.decode(_CHARSETS[charset])
     except UnicodeDecodeError as error:
         raise MalformedMessage("The message is not in the character set that it names.") from error
-    separator = delimiters[0]
     segments = []
+    for parts in _split(text, delimiters[0]):
+        if not _NAME.fullmatch(parts[0]):
+            raise MalformedMessage("A segment of the message has no name.")
+        segments.append(parts)
+    return Message(tuple(segments), delimiters)
+
+
+def read_leniently(data: bytes) -> Message:
+    """Read what a peer answers, of which a person should see as much as can be: what cannot be decoded is
+    shown with U+FFFD, an unknown character set is read as UTF-8, and what is no segment is left out.
+
+    Names and codes are ASCII in every character set of HL7 table 0211 but UTF-16 and UTF-32.
+
+    Raises :class:`~orchestrator.errors.MalformedMessage` where there is no segment MSH.
+    """
+    wide = next((codec for codec in _WIDE if "MSH".encode(codec) in data), None)
+    text = data.decode(wide or "latin-1", errors="replace")
+    begin = text.find("MSH")
+    if begin < 0:
+        raise MalformedMessage("The answer has no segment MSH.")
+    header = re.split(r"[\r\n]", text[begin:], maxsplit=1)[0]
+    delimiters = header[3:8]
+    if len(set(delimiters)) != 5 or any(c.isalnum() or c.isspace() for c in delimiters):
+        delimiters = (header[3:4] or "|") + ENCODING_CHARACTERS
+    if wide is None:
+        fields = header.split(delimiters[0])
+        named = fields[17].split(delimiters[2])[0].strip() if len(fields) > 17 else ""
+        text = _decoded(data[begin:], _CHARSETS.get(named, "utf-8"))
+    else:
+        text = text[begin:]
+    return Message(
+        tuple(parts for parts in _split(text, delimiters[0]) if _NAME.fullmatch(parts[0])), delimiters
+    )
+
+
+def _decoded(data: bytes, codec: str) -> str:
+    """In the character set that is named, or in UTF-8 where it is in that; else with replacements."""
+    for one in (codec, "utf-8"):
+        try:
+            return data.decode(one)
+        except UnicodeDecodeError:
+            continue
+    return data.decode(codec, errors="replace")
+
+
+def _split(text: str, separator: str) -> Iterator[tuple[str, ...]]:
+    """The segments of a message, whichever way its lines end."""
     for line in re.split(r"\r\n?|\n", text):
         if not line:
             continue
         parts = line.split(separator)
-        if not re.fullmatch(r"[A-Z][A-Z0-9]{2}", parts[0]):
-            raise MalformedMessage("A segment of the message has no name.")
         if parts[0] == "MSH":
             parts.insert(1, separator)
-        segments.append(tuple(parts))
-    return Message(tuple(segments), delimiters)
+        yield tuple(parts)

@@ -5,6 +5,9 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,6 +25,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
+    """By their names in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ class HttpPeer:
                 try:
                     with client.stream(method, url, content=data) as response:
                         if response.status_code not in _BUSY:
-                            return Answer(response.status_code, self._beginning(response))
-                        wait_s = self.wait_s(attempt, response.headers.get("Retry-After"))
+                            return Answer(response.status_code, self._beginning(response), response.headers)
+                        wait_s = self.wait_s(attempt, response.headers)
                         why = f"was busy in {attempt} attempts ({response.status_code})"
                 except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                     why = f"did not answer in {attempt} attempts ({type(_first_cause(error)).__name__})"
@@ -80,11 +85,10 @@ class HttpPeer:
                     self.sleep(wait_s)
         raise PeerUnavailable(f"The server {why}.")
 
-    def wait_s(self, attempt: int, retry_after: str | None = None) -> float:
+    def wait_s(self, attempt: int, headers: Mapping[str, str] = MappingProxyType({})) -> float:
         """Seconds before the attempt after this one (from 1): what the server asks for, or ever longer."""
-        is_asked = retry_after is not None and retry_after.isdecimal()
-        wait_s = float(retry_after or 0) if is_asked else self.backoff_s * 2.0 ** (attempt - 1)
-        return min(wait_s, self.longest_wait_s)
+        asked_s = _retry_after_s(headers)
+        return min(self.backoff_s * 2.0 ** (attempt - 1) if asked_s is None else asked_s, self.longest_wait_s)
 
     def _beginning(self, response: "httpx2.Response") -> bytes:
         body = bytearray()
@@ -93,6 +97,29 @@ class HttpPeer:
             if len(body) > self.max_answer_bytes:
                 break
         return bytes(body[: self.max_answer_bytes])
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """``Retry-After`` (RFC 9110, 10.2.3) in seconds; None where there is none to heed.
+
+    It is a number of seconds or a date, which counts from the server's own: clocks differ.
+    """
+    asked = headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return float(asked)
+    until = _date(asked)
+    if until is None:
+        return None
+    wait_s = (until - (_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()
+    return wait_s if wait_s > 0 else None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -6,6 +6,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal
 
+from orchestrator.interop.hl7v2_text import CharacterSet
+
 CountMethod = Literal["unspecified", "automated", "manual"]
 """Which LOINC codes stand for the counts. A network's count of selected images that a person reviews is
 neither an analyser's nor a person's, so that ``unspecified`` is the default; method and device are stated
@@ -21,7 +23,8 @@ class Site:
 
     ``processing_id`` is ``T`` by default: a receiver in production must be told on purpose that results which
     are for research use only are meant for it. ``specimen_system`` and ``patient_system`` are the URIs of the
-    laboratory's identifiers in FHIR; ``patient_authority`` is the assigning authority in HL7 v2. ``snomed``
+    laboratory's identifiers in FHIR; ``patient_authority`` is the assigning authority and
+    ``character_set`` that of messages in HL7 v2. ``snomed``
     maps labels of cells to SNOMED CT codes, for sites with a licence; none by default.
     """
 
@@ -34,6 +37,7 @@ class Site:
     specimen_system: str = "urn:wbc-analyzer:specimen"
     patient_system: str = "urn:wbc-analyzer:patient"
     patient_authority: str = ""
+    character_set: CharacterSet = "UTF-8"
     snomed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -1,24 +1,27 @@
 """Stores DICOM objects in an archive by STOW-RS (PS3.18, 10.5), each until it is taken or refused for good.
 
-Identifiers are derived from what an object holds, so that one which is sent twice is there once.
+Identifiers are derived from what an object holds, so that one which is sent twice is there once, and an
+archive that keeps the first object of an identifier has no other content under it. What is stored is what
+the Store Instances Response Module (10.5.3) says, whatever the status; :func:`found` asks by QIDO-RS (10.6).
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-from orchestrator.errors import PeerRefused, PeerUnavailable
-from orchestrator.interop.http_peer import HttpPeer
+from orchestrator.errors import PeerRefused, PeerUnavailable, PeerUnconfirmed
+from orchestrator.interop.http_answers import NO_REASON, document_of, reason_of, what_came
+from orchestrator.interop.http_peer import Answer, HttpPeer
 
 _BOUNDARY_TEXT: Final = "wbc-analyzer-7c4f1e0a9b"
 _JSON: Final = "application/dicom+json"
 
-_ANSWERED: Final = frozenset({200, 202, 409})
-"""All were stored; some; none. The body says which."""
-
 _MALFORMED: Final = frozenset({400, 413, 422})
 """Something in the request cannot be taken."""
+
+_NONE_STORED: Final = 409
+"""The body says why."""
 
 _OUT_OF_RESOURCES: Final = range(0xA700, 0xA800)
 """Failure reasons (PS3.18, table 10.5.3-2) that pass."""
@@ -26,8 +29,36 @@ _OUT_OF_RESOURCES: Final = range(0xA700, 0xA800)
 _DUPLICATE: Final = 0x0111
 """The archive has it already, as where the answer to an earlier attempt was lost."""
 
-_REFERENCED, _FAILED = "00081199", "00081198"
+_REASONS: Final = {
+    0x0105: "no such attribute",
+    0x0106: "invalid attribute value",
+    0x0107: "attribute list error",
+    0x0110: "processing failure",
+    0x0111: "duplicate SOP instance",
+    0x0112: "no such object instance",
+    0x0117: "invalid object instance",
+    0x0118: "no such SOP class",
+    0x0119: "class and instance conflict",
+    0x0120: "missing attribute",
+    0x0121: "missing attribute value",
+    0x0122: "SOP class not supported",
+    0x0124: "not authorized",
+    0x0213: "resource limitation",
+    0xC122: "transfer syntax not supported",
+}
+"""Failure reasons in words (PS3.18, table 10.5.3-2; PS3.7, annex C)."""
+
+_RANGES: Final = (
+    (_OUT_OF_RESOURCES, "out of resources"),
+    (range(0xA900, 0xAA00), "the data set does not match its SOP class"),
+    (range(0xC000, 0xD000), "the archive cannot understand it"),
+)
+
+_REFERENCED, _FAILED, _OTHER_FAILURES = "00081199", "00081198", "0008119A"
 _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
+_SOP_INSTANCE = "00080018"
+_MODULE: Final = b'"0008119'
+"""Stands in every answer that has one of the lists."""
 
 _MAX_REQUEST_BYTES: Final = 16 * 2**20
 
@@ -43,16 +74,27 @@ class Sendable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one object. ``failure`` is the reason's code, 0 where none was told; None where it is
-    stored. ``warning`` is the code of what the archive changed in a stored one."""
+    """What became of one object. ``failure`` is the code of the archive's reason, 0 where it has none;
+    ``unconfirmed`` is what the archive answered where that says nothing of the object. It is stored where
+    both are None. ``said`` are the archive's words, where it has any; ``warning`` is the code of what it
+    changed in a stored one."""
 
     sop_instance_uid: str
     failure: int | None = None
     warning: int | None = None
+    unconfirmed: str | None = None
+    said: str = ""
 
     @property
     def is_stored(self) -> bool:
-        return self.failure is None
+        return self.failure is None and self.unconfirmed is None
+
+    @property
+    def words(self) -> str:
+        """Why it is not stored."""
+        if self.unconfirmed is not None:
+            return f"not confirmed: {self.unconfirmed}"
+        return self.said or _failure_words(self.failure or 0)
 
 
 def store(server: HttpPeer, objects: Sequence[Sendable]) -> list[Outcome]:
@@ -66,13 +108,65 @@ def store(server: HttpPeer, objects: Sequence[Sendable]) -> list[Outcome]:
         PeerUnavailable: no attempt got an answer, or the server was busy in each.
     """
     known: dict[str, Outcome] = {}
+    lost = ""
     try:
         for batch in _batches(objects):
             known |= _store_batch(server, batch)
-    except (PeerRefused, PeerUnavailable):
+    except (PeerRefused, PeerUnavailable) as error:
         if not known:
             raise
-    return [known.get(one.sop_instance_uid, Outcome(one.sop_instance_uid, failure=0)) for one in objects]
+        lost = str(error)
+    return [
+        known.get(one.sop_instance_uid, Outcome(one.sop_instance_uid, unconfirmed=lost)) for one in objects
+    ]
+
+
+def found(server: HttpPeer, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes again, stored only where a search in the archive (QIDO-RS) finds the object.
+
+    One that the archive said nothing of, and has, is stored. What is not there at once is asked for again,
+    as some archives index later. Blocks; call it in a thread.
+
+    Raises:
+        PeerRefused: the archive takes no searches.
+        PeerUnconfirmed: its answer is none of a search.
+        PeerUnavailable: no attempt got an answer, or the archive was busy in each.
+    """
+    return [_found(server, one) if one.is_stored else _found_after_all(server, one) for one in outcomes]
+
+
+def _found_after_all(server: HttpPeer, outcome: Outcome) -> Outcome:
+    """Of one that is not known to be stored; where the search fails as well, that is all that is known."""
+    try:
+        return _found(server, outcome)
+    except (PeerRefused, PeerUnconfirmed, PeerUnavailable):
+        return outcome
+
+
+def _found(server: HttpPeer, outcome: Outcome) -> Outcome:
+    uid = outcome.sop_instance_uid
+    attempts = server.attempts if outcome.is_stored else 1
+    for attempt in range(1, attempts + 1):
+        answer = server.asked("GET", f"/instances?SOPInstanceUID={uid}", headers={"Accept": _JSON})
+        if uid in _searched(answer):
+            return Outcome(uid, warning=outcome.warning)
+        if attempt < attempts:
+            server.sleep(server.wait_s(attempt))
+    if not outcome.is_stored:
+        return outcome
+    return Outcome(uid, unconfirmed="the archive said that it stored it, and does not find it")
+
+
+def _searched(answer: Answer) -> set[str]:
+    """The instances that a search found."""
+    if answer.status == HTTPStatus.NO_CONTENT:  # as earlier editions of the standard had it
+        return set()
+    if not 200 <= answer.status < 300:
+        raise PeerRefused(f"The archive refused the search with {answer.status}: {reason_of(answer)}")
+    document = document_of(answer)
+    if not isinstance(document, list):
+        raise PeerUnconfirmed(f"The archive did not answer the search: it answered {what_came(answer)}.")
+    return {uid for item in document for uid in _values(item, _SOP_INSTANCE) if isinstance(uid, str)}
 
 
 def _batches(objects: Sequence[Sendable]) -> Iterator[list[Sendable]]:
@@ -95,12 +189,15 @@ def _store_batch(server: HttpPeer, batch: Sequence[Sendable]) -> dict[str, Outco
         boundary = _boundary(batch)
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         headers = {"Content-Type": kind, "Accept": _JSON}
-        status, data = server.asked("POST", "/studies", _body(batch, boundary), headers)
-        if status in _MALFORMED:
-            return settled | _store_alone(server, batch)
-        if status not in _ANSWERED:
-            raise PeerRefused(f"The archive refused the objects with {status}.")
-        settled |= {outcome.sop_instance_uid: outcome for outcome in _outcomes(status, data, batch)}
+        answer = server.asked("POST", "/studies", _body(batch, boundary), headers)
+        outcomes = list(_outcomes(answer, batch))
+        if answer.status in _MALFORMED:
+            settled |= {outcome.sop_instance_uid: outcome for outcome in outcomes if outcome.is_stored}
+            others = [one for one in batch if one.sop_instance_uid not in settled]
+            return settled | _store_alone(server, others, answer)
+        if not (200 <= answer.status < 300 or answer.status == _NONE_STORED):
+            raise PeerRefused(f"The archive refused the objects with {answer.status}: {reason_of(answer)}")
+        settled |= {outcome.sop_instance_uid: outcome for outcome in outcomes}
         batch = [one for one in batch if settled[one.sop_instance_uid].failure in _OUT_OF_RESOURCES]
         if not batch:
             break
@@ -109,11 +206,11 @@ def _store_batch(server: HttpPeer, batch: Sequence[Sendable]) -> dict[str, Outco
     return settled
 
 
-def _store_alone(server: HttpPeer, batch: Sequence[Sendable]) -> dict[str, Outcome]:
+def _store_alone(server: HttpPeer, batch: Sequence[Sendable], answer: Answer) -> dict[str, Outcome]:
     """Each in a request of its own: some archives refuse all of a request for one that they cannot read."""
     if len(batch) == 1:
-        uid = batch[0].sop_instance_uid
-        return {uid: Outcome(uid, failure=0)}
+        (outcome,) = _outcomes(answer, batch)
+        return {outcome.sop_instance_uid: outcome}
     settled: dict[str, Outcome] = {}
     for one in batch:
         settled |= _store_batch(server, [one])
@@ -133,14 +230,13 @@ def _body(batch: Sequence[Sendable], boundary: str) -> bytes:
     return b"".join(head + one.data + b"\r\n" for one in batch) + f"--{boundary}--\r\n".encode()
 
 
-def _outcomes(status: int, data: bytes, batch: Sequence[Sendable]) -> Iterator[Outcome]:
-    """By the lists in the answer; an object in neither is stored where the status says that all are."""
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        document = None
+def _outcomes(answer: Answer, batch: Sequence[Sendable]) -> Iterator[Outcome]:
+    """By the lists of the Store Instances Response Module; one in neither is not known to be stored."""
+    document = document_of(answer)
     stored = _listed(document, _REFERENCED, _WARNING)
     failed = _listed(document, _FAILED, _FAILURE)
+    others = [reason for item in _values(document, _OTHER_FAILURES) for reason in _values(item, _FAILURE)]
+    is_success, is_module = 200 <= answer.status < 300, _MODULE in answer.body
     for one in batch:
         uid = one.sop_instance_uid
         if failed.get(uid) == _DUPLICATE:
@@ -149,8 +245,22 @@ def _outcomes(status: int, data: bytes, batch: Sequence[Sendable]) -> Iterator[O
             yield Outcome(uid, failure=failed[uid] or 0)
         elif uid in stored:
             yield Outcome(uid, warning=stored[uid])
+        elif others and isinstance(others[0], int):  # of an object that the archive could not even name
+            yield Outcome(uid, failure=others[0])
+        elif is_success:
+            came = "its answer does not name it" if is_module else f"it answered {what_came(answer)}"
+            yield Outcome(uid, unconfirmed=came)
         else:
-            yield Outcome(uid, failure=None if status == 200 else 0)
+            reason = NO_REASON if is_module else reason_of(answer)
+            yield Outcome(uid, failure=0, said=f"{answer.status}: {reason}")
+
+
+def _failure_words(code: int) -> str:
+    """A failure reason by its name in the standard and its number."""
+    if not code:
+        return NO_REASON
+    name = _REASONS.get(code) or next((name for codes, name in _RANGES if code in codes), "")
+    return f"{name} (reason {code:04X})" if name else f"reason {code:04X}"
 
 
 def _listed(document: Any, sequence: str, reason: str) -> Mapping[str, int | None]:

@@ -73,7 +73,7 @@ def test_no_finished_cell_is_lost_and_none_is_counted_twice(tmp_path: Path, file
     with running_service(environment=environment) as service:
         response = httpx2.post(f"{service.url}{PATH}", data=form, files=files, headers=key)
         assert response.status_code == 202, response.text
-        place = response.headers["location"]
+        place = response.url.join(response.headers["location"]).path
         before_the_kill = seen_when(service, place, lambda done: done >= 3)
         service.process.send_signal(signal.SIGKILL)
         service.process.wait(10)
@@ -102,7 +102,8 @@ def test_no_finished_cell_is_lost_and_none_is_counted_twice(tmp_path: Path, file
         assert httpx2.post(cell, json={"label": "Monocyte"}).status_code == 409
 
         # A stop in the middle of another order, which somebody follows.
-        other = httpx2.post(f"{service.url}{PATH}", data=form, files=files).headers["location"]
+        other_order = httpx2.post(f"{service.url}{PATH}", data=form, files=files)
+        other = other_order.url.join(other_order.headers["location"]).path
         events: list[str] = []
         reader = follow(f"{service.url}{other}/events", events)
         seen_when(service, other, lambda done: done >= 1)

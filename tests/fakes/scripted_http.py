@@ -28,7 +28,7 @@ def scripted(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[tu
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            data = self.rfile.read(int(self.headers["Content-Length"]))
+            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             requests.append(SentRequest(self.command, self.path, dict(self.headers), data))
             status, headers, body = left.pop(0)
             self.send_response(status)
@@ -37,7 +37,7 @@ def scripted(answers: Answers, tls: ssl.SSLContext | None = None) -> Iterator[tu
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST  # noqa: N815 (the name that the base class wants)
+        do_GET = do_PUT = do_POST  # noqa: N815 (the name that the base class wants)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -134,8 +134,9 @@ def read_tensor(data: bytes) -> None:
 
 def read_hl7(data: bytes) -> None:
     with suppress(MalformedMessage):
-        message = hl7v2_text.read(data)
-        Acknowledgement.of(message)
+        Acknowledgement.of(hl7v2_text.read(data))
+    with suppress(MalformedMessage):
+        Acknowledgement.of(hl7v2_text.read_leniently(data))
     framer = Framer(MAX_FRAME_BYTES)
     piece = 1 + len(data) % 61
     with suppress(MalformedMessage):

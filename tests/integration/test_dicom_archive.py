@@ -18,6 +18,7 @@ from orchestrator.documents.reading import write_differential
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.examples import examples
 from tests.dicom_files import PATIENT, native_file
+from tests.fakes.scripted_http import scripted
 from tests.orthanc import PASSWORD, USER, running_orthanc
 from tests.running_service import free_port
 from tests.synthetic_cells import synthetic_cell
@@ -74,6 +75,7 @@ def test_images_are_analysed_into_pictures_and_reports_that_the_archive_holds_on
     command = (
         *("dicom", "analyse", tmp_path / "smear.dcm", tmp_path / "cell.png", "--output", tmp_path / "made"),
         *("--specimen-id", "S-77", "--stow", archive.url, "--credential-file", archive.credential_file),
+        "--verify",
     )
     for _ in range(2):
         result = wbc(*command)
@@ -94,7 +96,7 @@ def test_a_signed_differential_reaches_the_archive_under_its_patient(archive, tm
     document.write_bytes(write_differential(examples()["final"].differential))
     sent = wbc(
         *("export", "dicom", document, "--send", archive.url, "--token-file", archive.credential_file),
-        *("--patient-id", "MRN-9", "--patient-family", "Çelik", "--order-number", "A-1"),
+        *("--patient-id", "MRN-9", "--patient-family", "Çelik", "--order-number", "A-1", "--verify"),
     )
     assert sent.exit_code == 0, sent.output
     (instance,) = archive.found(PatientID="MRN-9")
@@ -128,6 +130,14 @@ def test_an_image_that_fails_fails_alone(tmp_path):
     assert result.exit_code == 1
     assert "broken.dcm" in result.output
     assert len(list((tmp_path / "made").glob("*.dcm"))) == 2
+
+
+def test_an_archive_that_confirms_nothing_has_stored_nothing(tmp_path):
+    (tmp_path / "cell.dcm").write_bytes(native_file(CELL))
+    with scripted([(200, {"Content-Type": "text/html"}, b"<p>Please sign in</p>")]) as (url, _):
+        result = wbc("dicom", "analyse", tmp_path / "cell.dcm", "--output", tmp_path / "made", "--stow", url)
+    assert result.exit_code == 2
+    assert result.output.count('not confirmed: it answered 200 with text/html, "Please sign in"') == 2
 
 
 def test_an_archive_that_is_not_there_is_told_and_the_objects_are_kept(tmp_path):

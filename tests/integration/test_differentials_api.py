@@ -89,9 +89,14 @@ async def ordered(
     return await client.post(PATH, files=as_files(payloads), data=data, headers=headers)
 
 
+def place_of(response: httpx2.Response) -> str:
+    """Where an order is, as a caller resolves it."""
+    return response.url.join(response.headers["location"]).path
+
+
 async def finished(client: httpx2.AsyncClient, response: httpx2.Response) -> dict[str, Any]:
     assert response.status_code == 202, response.text
-    place = response.headers["location"]
+    place = place_of(response)
     async with asyncio.timeout(30):
         while (document := (await client.get(place)).json())["state"] in ("waiting", "running"):
             await asyncio.sleep(0.02)
@@ -113,7 +118,9 @@ async def test_an_order_is_accepted_analysed_and_counted(client, cells):
     response = await ordered(client, cells, total_wbc="6.2", profile="raabin")
     assert response.status_code == 202
     accepted = response.json()
-    assert response.headers["location"] == f"{PATH}/{accepted['id']}"
+    assert place_of(response) == f"{PATH}/{accepted['id']}"
+    behind_a_proxy = httpx2.URL(f"https://lab.example/wbc{PATH}")
+    assert behind_a_proxy.join(response.headers["location"]).path == f"/wbc{PATH}/{accepted['id']}"
     assert accepted["progress"]["total"] == len(cells)
     assert [cell["number"] for cell in accepted["cells"]] == list(range(1, len(cells) + 1))
 
@@ -457,7 +464,7 @@ async def gated(
 
 async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
     async with gated() as (client, model_server):
-        place = (await ordered(client, cells)).headers["location"]
+        place = place_of(await ordered(client, cells))
         model_server.let(3)
         async with asyncio.timeout(10):
             while (await client.get(place)).json()["progress"]["counted"] < 3:
@@ -476,7 +483,7 @@ async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
 
 async def test_a_persons_request_goes_before_waiting_cells(cells):
     async with gated() as (client, model_server):
-        place = (await ordered(client, cells)).headers["location"]
+        place = place_of(await ordered(client, cells))
         await model_server.reached.wait()
         while model_server.asked < 2:  # as many as may be under way
             await asyncio.sleep(0.01)
@@ -498,7 +505,7 @@ async def test_a_persons_request_goes_before_waiting_cells(cells):
 async def test_a_drain_begins_no_further_cell(cells):
     draining = Draining()
     async with gated(draining) as (client, model_server):
-        place = (await ordered(client, cells)).headers["location"]
+        place = place_of(await ordered(client, cells))
         await model_server.reached.wait()
         draining.begin()
         model_server.let(100)
@@ -515,7 +522,7 @@ def events_of(text: str) -> list[dict[str, str]]:
 
 
 async def test_progress_is_told_until_all_is_done(client, cells):
-    place = (await ordered(client, cells)).headers["location"]
+    place = place_of(await ordered(client, cells))
     async with asyncio.timeout(20):
         response = await client.get(f"{place}/events")
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -540,7 +547,7 @@ async def test_progress_is_told_until_all_is_done(client, cells):
 async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
     draining = Draining()
     async with gated(draining) as (client, _):
-        place = (await ordered(client, cells)).headers["location"]
+        place = place_of(await ordered(client, cells))
         stream = asyncio.create_task(client.get(f"{place}/events"))
         await asyncio.sleep(0.1)
         draining.begin()
@@ -552,7 +559,7 @@ async def test_a_stream_of_progress_ends_when_the_process_leaves(cells):
 
 async def test_a_stream_of_progress_ends_at_its_age_and_who_asks_again_hears_the_rest(cells):
     async with gated(differential=DifferentialSettings(min_cells=5, max_stream_s=0.5)) as (client, server):
-        place = (await ordered(client, cells)).headers["location"]
+        place = place_of(await ordered(client, cells))
         async with asyncio.timeout(60):
             first = events_of((await client.get(f"{place}/events")).text)
         assert first

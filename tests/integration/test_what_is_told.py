@@ -230,7 +230,7 @@ def order_a_specimen_of_the_markers(service: RunningService, *, dicom: bool) -> 
             headers={"Idempotency-Key": MARKER},
         )
         assert ordered.status_code == 202, ordered.text
-        where, waited_until_s = ordered.headers["location"], time.monotonic() + 20
+        where, waited_until_s = ordered.url.join(ordered.headers["location"]).path, time.monotonic() + 20
         while client.get(where).json()["state"] in ("waiting", "running"):
             assert time.monotonic() < waited_until_s
             time.sleep(0.05)

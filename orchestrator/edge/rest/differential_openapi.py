@@ -7,7 +7,12 @@ from orchestrator.edge.http.uploads import FILES_FIELD
 from orchestrator.edge.parameters import OrderParameters
 from orchestrator.edge.rest.forms import form_schema
 
-LOCATION: Final = {"Location": {"description": "Of the differential.", "schema": {"type": "string"}}}
+LOCATION: Final = {
+    "Location": {
+        "description": "Of the differential, relative to this request.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    }
+}
 
 EVENTS: Final[Mapping[str, Any]] = {
     "description": "Server-sent events.",

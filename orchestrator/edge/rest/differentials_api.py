@@ -130,8 +130,9 @@ class DifferentialsApi:
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
             )
-        base = request.scope.get("root_path", "")
-        response.headers["Location"] = f"{base}{PATH}/{differential.specimen.differential_id}"
+        # Relative to this request: a proxy may have taken a prefix off the path that the caller sees.
+        collection = PATH.rpartition("/")[2]
+        response.headers["Location"] = f"{collection}/{differential.specimen.differential_id}"
         if not created:
             response.headers["Idempotent-Replayed"] = "true"
         return DifferentialResult.of(differential, cells=cells)

@@ -74,7 +74,7 @@ class InteropApi:
         """The differential as an HL7 v2.5.1 message; status `P` until a person signed it."""
         differential = await self._differential_of(differential_id)
         data = await asyncio.to_thread(hl7v2.message, differential, message, self._site, detail=detail)
-        return Response(data, headers={"Content-Type": hl7v2.MEDIA_TYPE})
+        return Response(data, headers={"Content-Type": hl7v2.media_type(self._site)})
 
     async def csv(
         self,
@@ -138,7 +138,7 @@ def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint
     }
     return [
         route("fhir", api.fhir, _content(fhir.MEDIA_TYPE, "object")),
-        route("hl7", api.hl7, _content(hl7v2.MEDIA_TYPE.split(";")[0], "string")),
+        route("hl7", api.hl7, _content(hl7v2.MEDIA_TYPE, "string"), (*refusals, errors.UnsayableText)),
         route("export.csv", api.csv, _content(csv_tables.MEDIA_TYPE.split(";")[0], "string")),
         route("dicom", api.dicom, file, of_dicom),
     ]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,16 @@ from orchestrator.documents.reading import write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
 from orchestrator.emulator.golden import golden_reports
-from orchestrator.errors import ConfigurationError, MalformedMessage, PeerRefused, PeerUnavailable
+from orchestrator.errors import (
+    ConfigurationError,
+    MalformedMessage,
+    PeerRefused,
+    PeerUnavailable,
+    PeerUnconfirmed,
+)
 from orchestrator.interop import coding
 from orchestrator.interop.destination import parse_destination
+from orchestrator.interop.dicom import object_of
 from orchestrator.interop.hl7v2_text import read
 from orchestrator.settings import InteropSettings
 from tests.golden.write_interop import FOLDER
@@ -90,6 +98,29 @@ def test_a_service_without_the_differential_or_none_at_all_is_told(httpserver: H
     nobody = wbc("export", "oru", "1", "--service", f"http://127.0.0.1:{free_port()}")
     assert isinstance(nobody.exception, PeerUnavailable)
     assert isinstance(wbc("export", "oru", "1", "--service", "file:///etc").exception, ConfigurationError)
+
+
+@pytest.mark.parametrize("output_format", ["fhir", "dicom"])
+def test_a_page_that_wants_a_sign_in_is_no_delivery(output_format, httpserver: HTTPServer):
+    page = "<html><body>Please sign in</body></html>"
+    httpserver.expect_request(re.compile("/lab.*")).respond_with_data(page, content_type="text/html")
+    result = wbc("export", output_format, DOCUMENT, "--send", httpserver.url_for("/lab"), "--verify")
+    assert isinstance(result.exception, PeerUnconfirmed)
+    assert 'it answered 200 with text/html, "Please sign in"' in str(result.exception)
+    assert "taken" not in result.output
+    assert "stored" not in result.output
+
+
+def test_a_report_that_the_archive_does_not_find_is_not_stored(httpserver: HTTPServer):
+    report = object_of(wbc("export", "dicom", DOCUMENT).stdout_bytes)
+    stored = {"00081155": {"vr": "UI", "Value": [report.sop_instance_uid]}}
+    httpserver.expect_request("/studies").respond_with_json({"00081199": {"vr": "SQ", "Value": [stored]}})
+    there = [{"00080018": {"vr": "UI", "Value": [report.sop_instance_uid]}}]
+    command = ["export", "dicom", DOCUMENT, "--send", httpserver.url_for(""), "--attempts", 1, "--verify"]
+    httpserver.expect_oneshot_request("/instances").respond_with_json(there)
+    assert "which finds it" in wbc(*command).output
+    httpserver.expect_request("/instances").respond_with_json([])
+    assert "does not find it" in str(wbc(*command).exception)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ async def test_a_text_with_delimiters_survives_an_acknowledgement():
     differential = EXAMPLES["final"].differential
     now = differential.computed_at
     answer = read(acknowledge(read(ORU), "AE", now, "a|b^c\r&d\\"))
-    assert Acknowledgement.of(answer).text == "a|b^c\r&d\\"
+    assert Acknowledgement.of(answer).text == "a|b^c\r&d\\; Application internal error"
 
 
 def test_a_script_without_answers_is_refused():

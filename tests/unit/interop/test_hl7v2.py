@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.examples import AWKWARD_TEXT, examples
+from orchestrator.errors import UnsayableText
 from orchestrator.interop import coding, hl7v2_check
 from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_text import Message, at, read, timestamp
@@ -93,6 +94,33 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("character_set", "family", "named", "codec"),
+    [
+        ("UTF-8", "Yılmaz", "UNICODE UTF-8", "utf-8"),
+        ("8859/9", "Yılmaz", "8859/9", "iso8859-9"),
+        ("8859/15", "Œuvré", "8859/15", "iso8859-15"),
+        ("8859/9", "Smith", "", "ascii"),
+    ],
+)
+def test_a_message_that_is_not_ascii_is_in_the_sites_character_set_and_names_it(
+    character_set, family, named, codec, kind
+):
+    patient = OrderContext(Patient("1", family))
+    data = message(FINAL, kind, Site(character_set=character_set), patient)
+    assert read(data).value("MSH", 18) == named
+    assert family in data.decode(codec)
+    assert read(data).value("PID", 5) == family
+    assert hl7v2_check.own_problems(data) == []
+
+
+def test_text_that_the_character_set_lacks_is_told_before_it_is_sent():
+    context = OrderContext(Patient("1", "Yılmaz"))
+    with pytest.raises(UnsayableText, match=r"segment PID .*U\+0131.*8859/15 lacks"):
+        message(FINAL, "oru", Site(character_set="8859/15"), context)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_microscope_is_told_as_a_code_and_in_words(kind):
     data = message(EXAMPLES["unknown_device"].differential, kind)
     assert results(data)["device-state"].obx_5.obx_5_1.value == "device-unknown"
@@ -166,6 +194,7 @@ def test_what_a_sender_adds_is_told_escaped(kind):
     assert read_back.value("OBR", 2) == "O&1"
     assert read_back.value("OBR", 7) == read_back.value("SPM", 17) == timestamp(FINAL.computed_at)
     assert read_back.value("MSH", 18) == "UNICODE UTF-8"
+    assert read(message(FINAL, "oru")).value("MSH", 18) == ""
     assert read_back.value("OBR", 4) == "24318-8"
 
 
@@ -238,7 +267,8 @@ def test_awkward_text_stays_in_its_field_for_another_parser_too():
     ("old", "new", "problem"),
     [
         ("ORU^R01^ORU_R01", "ADT^A01^ADT_A01", "MSH-9"),
-        ("|T|2.5.1|", "|T|2.4|", "MSH-12"),
+        ("|T|2.5.1", "|T|2.4", "MSH-12"),
+        ("dr.demir", "dr.demır", "MSH-18"),
         (control_id(FINAL, detail=False), "", "MSH-10"),
         (control_id(FINAL, detail=False), "X" * 21, "MSH-10"),
         ("|%^%^UCUM|40-75|H|", "|%^%^UCUM|40-75|N|", "never says normal"),

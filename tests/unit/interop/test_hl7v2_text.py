@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import MalformedMessage
-from orchestrator.interop.hl7v2_text import components, escape, read, segment, timestamp
+from orchestrator.interop.hl7v2_text import components, escape, read, read_leniently, segment, timestamp
 
 HEADER = "MSH|^~\\&|A|B|C|D|20260101000000+0000||ORU^R01^ORU_R01|1|T|2.5.1||||||UNICODE UTF-8"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -56,6 +56,16 @@ def test_any_bytes_are_a_message_or_malformed(data):
     try:
         message = read(data)
     except MalformedMessage:
+        return
+    assert message.segments[0][0] == "MSH"
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=50).map(lambda rest: b"MSH" + rest))
+def test_any_bytes_with_a_header_are_read_leniently(data):
+    try:
+        message = read_leniently(data)
+    except MalformedMessage:
+        assert b"MSH" not in data
         return
     assert message.segments[0][0] == "MSH"
 

@@ -11,7 +11,13 @@ import pytest
 
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.lis import Answer, EmulatedLis, Received
-from orchestrator.errors import MalformedMessage, PeerRefused, PeerUnavailable
+from orchestrator.errors import (
+    MalformedMessage,
+    PeerRefused,
+    PeerRejected,
+    PeerUnavailable,
+    PeerUnconfirmed,
+)
 from orchestrator.interop.hl7v2 import message
 from orchestrator.interop.hl7v2_check import own_problems
 from orchestrator.interop.hl7v2_text import read
@@ -44,8 +50,17 @@ class Waits:
         self.seconds.append(seconds)
 
 
-def client(port: int, *, attempts: int = 3, wait_s: float = 0.3, waits: Waits | None = None) -> MllpClient:
-    patience = RetryPolicy(connect_s=2, acknowledgement_s=wait_s, attempts=attempts)
+def client(
+    port: int,
+    *,
+    attempts: int = 3,
+    wait_s: float = 0.3,
+    waits: Waits | None = None,
+    after_rejection: int = 0,
+) -> MllpClient:
+    patience = RetryPolicy(
+        connect_s=2, acknowledgement_s=wait_s, attempts=attempts, after_rejection=after_rejection
+    )
     return MllpClient("127.0.0.1", port, retries=patience, sleep=waits or Waits())
 
 
@@ -116,20 +131,170 @@ async def test_an_error_is_not_repeated_and_its_reason_is_told():
     assert len(seen) == 1
 
 
-async def test_a_rejection_is_repeated_until_it_ends():
+async def test_a_rejection_is_repeated_as_often_as_the_site_wants():
     seen: list[Received] = []
     waits = Waits()
     lis = lis_that(["reject", "reject", "accept"], seen.append)
-    async with MllpListener(lis) as listener, client(listener.port, waits=waits) as sender:
+    async with (
+        MllpListener(lis) as listener,
+        client(listener.port, waits=waits, after_rejection=2) as sender,
+    ):
         await sender.send(ORU)
     assert len(seen) == 3
     assert 0.25 <= waits.seconds[0] <= 0.5 <= waits.seconds[1] <= 1
 
 
-async def test_a_rejection_that_does_not_end_is_told():
-    async with MllpListener(lis_that(["reject"])) as listener, client(listener.port) as sender:
-        with pytest.raises(PeerRefused, match="AR"):
+@pytest.mark.parametrize(("after_rejection", "deliveries"), [(0, 1), (1, 2), (9, 3)])
+async def test_a_rejection_ends_the_attempts_and_the_message_may_be_sent_again(after_rejection, deliveries):
+    seen: list[Received] = []
+    lis = lis_that(["reject"], seen.append)
+    async with (
+        MllpListener(lis) as listener,
+        client(listener.port, after_rejection=after_rejection) as sender,
+    ):
+        with pytest.raises(PeerRejected, match=r"AR.*may be sent again: as the emulator"):
             await sender.send(ORU)
+    assert len(seen) == deliveries
+
+
+def lis_saying(*answers: bytes, deliveries: list[bytes] | None = None, closes: bool = False) -> Conversation:
+    """A receiver that says this, frame after frame, to every message."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            got = await reader.readuntil(b"\x1c\r")
+            if deliveries is not None:
+                deliveries.append(got)
+            for one in answers:
+                writer.write(one)
+                await writer.drain()
+            if closes:
+                return
+
+    return converse
+
+
+def raw(charset: str = "", text: str = "", codec: str = "utf-8", code: str = "AA", more: str = "") -> bytes:
+    named = f"||||||{charset}" if charset else ""
+    header = f"MSH|^~\\&|LIS||WBC||20260101000000||ACK^R01^ACK|9|T|2.5.1{named}"
+    return f"{header}\rMSA|{code}|{CONTROL_ID}|{text}\r{more}".encode(codec)
+
+
+TURKISH = "Sonuç kaydedildi: İşlem tamam"
+ACCEPTANCES = {
+    "Latin 5 by its name": (raw("8859/9", TURKISH, "iso8859-9"), TURKISH),
+    "a set that is not known": (raw("GB 18030-2000"), ""),
+    "a name that is not in the table": (raw("UTF-8", "İyi"), "İyi"),
+    "UNICODE": (raw("UNICODE", "ok"), "ok"),
+    "Latin 1 without a name": (raw("", "Befund übernommen", "latin-1"), "Befund \ufffdbernommen"),
+    "UTF-8 under another name": (raw("ASCII", "übernommen"), "übernommen"),
+    "a line before MSH": (b"\r\n" + raw(), ""),
+    "a byte order mark": (b"\xef\xbb\xbf" + raw(), ""),
+    "UTF-16": (raw("UNICODE UTF-16", "übernommen", "utf-16-le"), "übernommen"),
+    "line feeds": (raw().replace(b"\r", b"\n"), ""),
+    "a line that is no segment": (raw(more="what is this?\rZ\r"), ""),
+    "delimiters that are none": (raw().replace(b"|^~\\&|", b"||"), ""),
+    "spaces around its values": (raw().replace(b"|AA|", b"| aa |"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCEPTANCES)
+async def test_one_acceptance_is_one_delivery_whatever_else_the_answer_looks_like(name):
+    data, text = ACCEPTANCES[name]
+    deliveries: list[bytes] = []
+    async with peer(lis_saying(frame(data), deliveries=deliveries)) as port, client(port) as sender:
+        answer = await sender.send(ORU)
+    assert (answer.code, answer.control_id, answer.text) == ("AA", CONTROL_ID, text)
+    assert len(deliveries) == 1
+
+
+async def test_an_answer_that_names_no_message_is_taken_for_this_ones_and_can_be_told():
+    deliveries: list[bytes] = []
+    converse = lis_saying(answer("AA", ""), deliveries=deliveries)
+    async with peer(converse) as port, client(port) as sender:
+        assert (await sender.send(ORU)).control_id == ""
+    assert len(deliveries) == 1
+
+
+REASONS = {
+    "MSA-3": (raw("", "Unknown specimen"), "Unknown specimen"),
+    "MSA-3 that cannot be decoded": (raw("", "Numune bulunamadı", "cp1254"), "Numune bulunamad\ufffd"),
+    "MSA-6": (raw("", "|||207^Internal^HL70357"), "Internal"),
+    "ERR-3 and ERR-8": (
+        raw(more="ERR||OBR^1^2|101^Required field missing^HL70357|E|||OBR-2 is required|Send it\r"),
+        "Send it; OBR-2 is required; Required field missing",
+    ),
+    "ERR-3 that is a code alone": (raw(more="ERR|||101\r"), "101"),
+    "ERR-1 of older versions": (
+        raw(more="ERR|PID^1^3^204&Unknown key identifier&HL70357~PID^1^5^101\r"),
+        "Unknown key identifier; 101",
+    ),
+    "several": (raw(more="ERR|||||||a\rERR|||||||b\rERR|||||||a\r"), "a; b"),
+    "none": (raw(), "no reason was given"),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+async def test_an_error_ends_it_at_once_with_the_reason_wherever_that_stands(name):
+    data, reason = REASONS[name]
+    deliveries: list[bytes] = []
+    refusing = frame(data.replace(b"MSA|AA", b"MSA|AE"))
+    async with peer(lis_saying(refusing, deliveries=deliveries)) as port, client(port) as sender:
+        with pytest.raises(PeerRefused) as raised:
+            await sender.send(ORU)
+    assert str(raised.value).endswith(f"with AE: {reason}")
+    assert len(deliveries) == 1
+
+
+@pytest.mark.parametrize("message", [ORU, OUL])
+@pytest.mark.parametrize(("code", "error"), [("AA", None), ("AE", PeerRefused), ("AR", PeerRejected)])
+async def test_after_a_commit_the_applications_acknowledgement_decides(code, error, message):
+    control_id = read(message).value("MSH", 10)
+    deliveries: list[bytes] = []
+    said = [answer("CA", control_id), answer("CA", control_id), answer(code, control_id, "because")]
+    converse = lis_saying(*said, deliveries=deliveries)
+    async with peer(converse) as port, client(port, wait_s=5, after_rejection=3) as sender:
+        if error is None:
+            assert (await sender.send(message)).code == "AA"
+        else:
+            with pytest.raises(error, match="because"):
+                await sender.send(message)
+    assert len(deliveries) == 1
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_commit_alone_is_told_as_not_yet_accepted_and_never_sent_again(closes):
+    deliveries: list[bytes] = []
+    converse = lis_saying(answer("CA"), deliveries=deliveries, closes=closes)
+    async with peer(converse) as port, client(port) as sender:
+        with pytest.raises(PeerUnconfirmed, match="committed, not yet accepted"):
+            await sender.send(ORU)
+    assert len(deliveries) == 1
+
+
+async def test_a_commit_suffices_where_the_message_asks_for_no_other_acknowledgement():
+    asks_for_none = OUL.replace(b"|NE|AL|", b"|AL|NE|")
+    control_id = read(OUL).value("MSH", 10)
+    async with peer(lis_saying(answer("CA", control_id))) as port, client(port) as sender:
+        assert (await sender.send(asks_for_none)).code == "CA"
+
+
+@pytest.mark.parametrize(("code", "error"), [("CE", PeerRefused), ("CR", PeerRejected)])
+async def test_a_message_that_cannot_be_committed_is_told(code, error):
+    async with peer(lis_saying(answer(code))) as port, client(port) as sender:
+        with pytest.raises(error, match=code):
+            await sender.send(ORU)
+
+
+@pytest.mark.parametrize("nonsense", [b"no message", b"MSH|^~\\&|A\r", raw().replace(b"|AA|", b"|OK|"), b""])
+async def test_an_answer_that_is_no_acknowledgement_is_shown_and_not_taken_for_silence(nonsense):
+    deliveries: list[bytes] = []
+    converse = lis_saying(frame(nonsense), deliveries=deliveries)
+    async with peer(converse) as port, client(port) as sender:
+        with pytest.raises(PeerUnconfirmed, match="did not confirm") as raised:
+            await sender.send(ORU)
+    assert nonsense.split(b"\r")[0].decode()[:20] in str(raised.value)
+    assert len(deliveries) == 1
 
 
 async def test_a_peer_that_never_answers_is_unavailable_after_all_attempts():
@@ -200,7 +365,7 @@ async def test_a_late_answer_on_a_connection_given_up_reaches_no_later_message()
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(b"no message"), frame(b"MSH|^~\\&|A\r"), b"\x0b" * 50],
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x0b" * 50],
 )
 async def test_a_peer_that_does_not_speak_hl7_is_unavailable(nonsense):
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -209,19 +374,19 @@ async def test_a_peer_that_does_not_speak_hl7_is_unavailable(nonsense):
         await writer.drain()
 
     async with peer(converse) as port, client(port, attempts=2) as sender:
-        with pytest.raises(PeerUnavailable):
+        with pytest.raises(PeerUnavailable, match="HTTP" if nonsense.startswith(b"HTTP") else "without"):
             await sender.send(ORU)
 
 
 async def test_an_acknowledgement_in_single_bytes_is_understood():
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\x1c\r")
-        for byte in b"garbage" + answer("CA"):
+        for byte in b"garbage" + answer("AA"):
             writer.write(bytes([byte]))
             await writer.drain()
 
     async with peer(converse) as port, client(port, attempts=1) as sender:
-        assert (await sender.send(ORU)).code == "CA"
+        assert (await sender.send(ORU)).code == "AA"
 
 
 async def test_what_has_no_control_id_is_not_sent():
@@ -271,7 +436,7 @@ async def test_the_listener_ends_a_silent_connection_and_refuses_one_too_many():
 
 
 async def test_a_wrong_message_is_answered_with_an_error_that_says_why():
-    wrong = ORU.replace(b"|T|2.5.1|", b"|T|2.3|")
+    wrong = ORU.replace(b"|T|2.5.1", b"|T|2.3")
     async with MllpListener(lis_that()) as listener, client(listener.port) as sender:
         with pytest.raises(PeerRefused, match=r"MSH-12: expected 2\.5\.1"):
             await sender.send(wrong)

@@ -13,11 +13,11 @@ import uvicorn
 
 from orchestrator.emulator.dicom_archive import DicomArchive
 from orchestrator.emulator.golden import golden_reports
-from orchestrator.errors import PeerRefused, PeerUnavailable
+from orchestrator.errors import PeerRefused, PeerUnavailable, PeerUnconfirmed
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
-from orchestrator.interop.stow import Outcome, store
+from orchestrator.interop.stow import Outcome, found, store
 from tests.certificates import issued
 from tests.fakes.scripted_http import scripted
 from tests.running_service import free_port
@@ -114,18 +114,113 @@ def test_one_that_is_refused_for_good_is_told_with_its_reason():
     assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0x0122)]
 
 
-def test_what_the_answer_does_not_name_counts_as_stored_only_where_all_are():
-    for status, is_stored in ((200, True), (202, False), (409, False)):
-        with scripted([(status, {}, b"no JSON")]) as (url, _):
-            (outcome,) = store(HttpPeer(url, sleep=no_wait), REPORTS[:1])
-        assert outcome.is_stored is is_stored
+HTML = {"Content-Type": "text/html"}
+NO_MODULES = [
+    (200, HTML, b"<form>Please sign in</form>", 'it answered 200 with text/html, "Please sign in"'),
+    (200, {}, b"", "it answered 200 without a body"),
+    (204, {}, b"", "it answered 204 without a body"),
+    (200, {}, b'{"type": "redirect"}', "redirect"),
+    (202, {}, answer([UIDS[1]], {}), "its answer does not name it"),
+    (200, {}, b"{}", '"{}"'),
+]
+
+
+@pytest.mark.parametrize(("status", "headers", "body", "told"), NO_MODULES)
+def test_what_no_store_instances_response_says_is_not_confirmed(status, headers, body, told):
+    with scripted([(status, headers, body)]) as (url, _):
+        (outcome,) = store(HttpPeer(url, sleep=no_wait), REPORTS[:1])
+    assert not outcome.is_stored
+    assert outcome.words.startswith("not confirmed: ")
+    assert told in outcome.words
+
+
+def test_a_conflict_that_names_no_object_is_a_refusal_with_the_archives_words():
+    with scripted([(409, {"Content-Type": "text/plain"}, b"No such study\n")]) as (url, _):
+        (outcome,) = store(HttpPeer(url, sleep=no_wait), REPORTS[:1])
+    assert (outcome.failure, outcome.words) == (0, "409: No such study")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0xA700, "out of resources (reason A700)"),
+        (0xA901, "the data set does not match its SOP class (reason A901)"),
+        (0xC123, "the archive cannot understand it (reason C123)"),
+        (0xC122, "transfer syntax not supported (reason C122)"),
+        (0x0122, "SOP class not supported (reason 0122)"),
+        (0x0110, "processing failure (reason 0110)"),
+        (0x0999, "reason 0999"),
+        (0, "no reason was given"),
+    ],
+)
+def test_a_reason_is_told_in_words(code, words):
+    assert Outcome("2.25.1", failure=code).words == words
+
+
+def test_a_failure_of_an_object_that_the_archive_could_not_name_is_told():
+    reply = {"0008119A": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xC000]}}]}}
+    with scripted([(202, {}, json.dumps(reply).encode())]) as (url, _):
+        (outcome,) = store(HttpPeer(url, sleep=no_wait), REPORTS[:1])
+    assert outcome.failure == 0xC000
 
 
 def test_a_request_that_cannot_be_taken_as_a_whole_is_sent_in_parts():
-    one_each = [(200, {}, answer([uid], {})) for uid in UIDS[:2]] + [(400, {}, b"")]
-    with scripted([(400, {}, b""), *one_each]) as (url, _):
+    one_each = [(200, {}, answer([uid], {})) for uid in UIDS[:2]]
+    bad = (400, {"Content-Type": "text/plain"}, b"not a DICOM file")
+    with scripted([(400, {}, b""), *one_each, bad]) as (url, _):
         outcomes = store(HttpPeer(url, sleep=no_wait), REPORTS[:3])
     assert [outcome.is_stored for outcome in outcomes] == [True, True, False]
+    assert outcomes[2].words == "400: not a DICOM file"
+
+
+def test_of_a_request_with_one_bad_part_what_the_archive_names_is_not_sent_again():
+    replies = [(400, {}, answer(UIDS[:1], {})), (200, {}, answer(UIDS[1:2], {})), (400, {}, answer([], {}))]
+    with scripted(replies) as (url, requests):
+        outcomes = store(HttpPeer(url, sleep=no_wait), REPORTS[:3])
+    assert [outcome.is_stored for outcome in outcomes] == [True, True, False]
+    assert outcomes[2].words == "400: no reason was given"
+    assert [REPORTS[0].data in request.body for request in requests] == [True, False, False]
+
+
+def test_a_search_finds_what_was_stored():
+    with running(DicomArchive()) as url:
+        outcomes = store(HttpPeer(url), REPORTS[:2])
+        missing = Outcome(UIDS[2])
+        assert found(HttpPeer(url, attempts=2, sleep=no_wait), [*outcomes, missing])[:2] == outcomes
+        (outcome,) = found(HttpPeer(url, attempts=2, sleep=no_wait), [missing])
+    assert outcome.words == "not confirmed: the archive said that it stored it, and does not find it"
+
+
+def test_a_search_that_finds_what_the_archive_did_not_confirm_settles_it():
+    there = json.dumps([{"00080018": {"vr": "UI", "Value": [UIDS[0]]}}]).encode()
+    unconfirmed, refused = Outcome(UIDS[0], unconfirmed="200"), Outcome(UIDS[1], failure=0x0110)
+    with scripted([(200, {}, there), (204, {}, b"")]) as (url, requests):
+        assert found(HttpPeer(url), [unconfirmed, refused]) == [Outcome(UIDS[0]), refused]
+    assert requests[0].path == f"/base/instances?SOPInstanceUID={UIDS[0]}"
+
+
+def test_an_archive_that_indexes_later_is_asked_again():
+    there = json.dumps([{"00080018": {"vr": "UI", "Value": [UIDS[0]]}}]).encode()
+    waits: list[float] = []
+    with scripted([(200, {}, b"[]"), (200, {}, there)]) as (url, _):
+        assert found(HttpPeer(url, sleep=waits.append), [Outcome(UIDS[0])]) == [Outcome(UIDS[0])]
+    assert waits == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (200, b"<html>Please sign in</html>", PeerUnconfirmed),
+        (200, b"", PeerUnconfirmed),
+        (403, b"", PeerRefused),
+    ],
+)
+def test_what_is_no_answer_to_a_search_proves_nothing(status, body, error):
+    unconfirmed = Outcome(UIDS[0], unconfirmed="200")
+    with scripted([(status, {}, body)] * 2) as (url, _):
+        with pytest.raises(error):
+            found(HttpPeer(url), [Outcome(UIDS[0])])
+        assert found(HttpPeer(url), [unconfirmed]) == [unconfirmed]
 
 
 def test_large_objects_travel_in_several_requests():
@@ -200,6 +295,7 @@ def test_what_is_there_already_is_told_where_the_archive_goes_away_in_the_middle
     with scripted([(200, {}, answer([blobs[0].sop_instance_uid], {})), *gone]) as (url, _):
         outcomes = store(HttpPeer(url, attempts=2, sleep=no_wait), blobs)
     assert [outcome.is_stored for outcome in outcomes] == [True, False]
+    assert "busy in 2 attempts" in outcomes[1].words
 
 
 @pytest.mark.parametrize("url", ["ftp://archive/dicom-web", "archive", "http://"])

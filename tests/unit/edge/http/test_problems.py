@@ -55,7 +55,7 @@ def test_every_error_of_the_tree_has_its_status(error, status, name):
 def test_no_error_of_the_tree_is_unknown_to_this_edge():
     unknown = {errors.WbcError, errors.ReportWriterError, errors.ConfigurationError}  # reach no caller
     unknown |= {errors.InteropError, errors.MalformedMessage}  # of commands, which tell a person
-    unknown |= {errors.PeerUnavailable, errors.PeerRefused}
+    unknown |= {errors.PeerUnavailable, errors.PeerRefused, errors.PeerRejected, errors.PeerUnconfirmed}
 
     def below(base: type[Exception]) -> set[type[Exception]]:
         return {base, *(cls for child in base.__subclasses__() for cls in below(child))}
