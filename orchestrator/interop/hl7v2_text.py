@@ -187,13 +187,14 @@ def read_leniently(data: bytes) -> Message:
     """
     wide = next((codec for codec in _WIDE if "MSH".encode(codec) in data), None)
     text = data.decode(wide or "latin-1", errors="replace")
-    begin = text.find("MSH")
-    if begin < 0:
+    found = re.search(r"MSH(?=[!-/:-@\[-`{-~])", text)  # a separator is a sign of ASCII
+    if found is None:
         raise MalformedMessage("The answer has no segment MSH.")
+    begin = found.start()
     header = re.split(r"[\r\n]", text[begin:], maxsplit=1)[0]
     delimiters = header[3:8]
     if len(set(delimiters)) != 5 or any(c.isalnum() or c.isspace() for c in delimiters):
-        delimiters = (header[3:4] or "|") + ENCODING_CHARACTERS
+        delimiters = header[3] + ENCODING_CHARACTERS
     if wide is None:
         fields = header.split(delimiters[0])
         named = fields[17].split(delimiters[2])[0].strip() if len(fields) > 17 else ""

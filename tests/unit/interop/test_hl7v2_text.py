@@ -1,7 +1,8 @@
+import re
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import MalformedMessage
@@ -61,11 +62,14 @@ def test_any_bytes_are_a_message_or_malformed(data):
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=50).map(lambda rest: b"MSH" + rest))
+@example(b"MSH\x80")
+@example(b"MSHA")
+@example(b"MSH^")
 def test_any_bytes_with_a_header_are_read_leniently(data):
     try:
         message = read_leniently(data)
     except MalformedMessage:
-        assert b"MSH" not in data
+        assert not re.search(rb"MSH[|^]", data)
         return
     assert message.segments[0][0] == "MSH"
 
