@@ -237,6 +237,9 @@ def _measure_jpeg_2000(data: bytes) -> tuple[int, int, int, int]:
 
 def _measure_jpeg_ls(data: bytes) -> tuple[int, int, int, int]:
     """Width, height, samples and bits by the frame header (ISO/IEC 14495-1, C.2.2)."""
+    # Without an end marker the decoder (pyjpegls 1.5.1) never comes back from data that are cut.
+    if data.rstrip(b"\0")[-2:] != b"\xff\xd9":
+        raise UndecodableImage("The JPEG-LS in the DICOM ends early: the file is truncated.")
     position = 2
     while data[:2] == b"\xff\xd8" and data[position] == 0xFF and data[position + 1] != 0xDA:
         (length,) = struct.unpack_from(">H", data, position + 2)

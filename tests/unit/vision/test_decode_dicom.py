@@ -280,7 +280,7 @@ class TestOtherCodings:
     )
     def test_a_frame_that_is_cut_or_of_another_size_is_refused(self, code, syntax):
         whole = code(CELL)
-        for length in range(0, len(whole) - 3, len(whole) // 40):
+        for length in range(2, len(whole) - 3, len(whole) // 20):
             with pytest.raises(InvalidImage):
                 decode(coded_file(whole[:length], CELL, "RGB", syntax))
         for other in (CELL[:-1], CELL[:, :-1], CELL[..., 0]):
