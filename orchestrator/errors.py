@@ -4,7 +4,7 @@
 
     WbcError
     ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
-    ├ MalformedUpload · UploadTooLarge · UnsupportedBody · UploadTimeout
+    ├ MalformedUpload · UploadTooLarge · UnsupportedBody: CompressedBody · UploadTimeout
     ├ InvalidParameter: UnknownProfile (knows the fields that are wrong)
     ├ Overloaded                      (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
@@ -145,6 +145,13 @@ class UnsupportedBody(WbcError):
         "This kind of body is not supported",
         "Expected multipart/form-data with the image in the field 'file'.",
     )
+
+
+class CompressedBody(UnsupportedBody):
+    """The body came with a content coding; none is read."""
+
+    def __init__(self) -> None:
+        super().__init__("Compressed bodies are not read; leave Content-Encoding out.")
 
 
 class UploadTimeout(WbcError):

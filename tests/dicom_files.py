@@ -138,6 +138,15 @@ def jpeg_file(
     return written(data_set, syntax)
 
 
+def coded_file(frame: bytes, pixels: NDArray[Any], photometric: str, syntax: str, **elements: Any) -> bytes:
+    """A frame that is compressed already; ``pixels`` are what it shows."""
+    data_set = described(**pixel_module(pixels, photometric, **elements))
+    data_set.PixelData = encapsulate([frame])
+    data_set["PixelData"].VR = "OB"
+    data_set["PixelData"].is_undefined_length = True
+    return written(data_set, syntax)
+
+
 def bare_jpeg(rgb: NDArray[np.uint8], *, colours: str = "ycbcr", **options: Any) -> bytes:
     """A JPEG without a marker that says what its colours are: ``ycbcr`` or ``rgb`` components, numbered."""
     stream = io.BytesIO()

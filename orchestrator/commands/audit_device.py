@@ -17,7 +17,7 @@ from rich.table import Table
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.services import build_services, profile_of
-from orchestrator.commands.image_files import image_files, progress_of
+from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.terminal_text import shown
 from orchestrator.common.whole_file import write_whole
 from orchestrator.device_audits.audit import (
@@ -119,7 +119,7 @@ def plan(
             "your microscope with `wbc-train profile`"
         )
     thresholds = _thresholds(threshold) or dict.fromkeys(CLASS_NAMES, chosen.routing.review_threshold)
-    fitting = {_sha256_of(path) for path in image_files(fitting_images or ())}
+    fitting = {_sha256_of(path) for path in image_files(fitting_images)} if fitting_images else set()
     try:
         frozen = AuditPlan(
             profile=profile,
@@ -148,7 +148,8 @@ def add(
     audit: _AuditPath,
     specimen: Annotated[str, typer.Option(help="The laboratory's own name of the specimen.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files of it, or folders of them.", metavar="IMAGE...")
+        list[Path],
+        typer.Argument(help="Image files of it, or folders or zip archives of them.", metavar="IMAGE..."),
     ],
 ) -> None:
     """Let the service answer cells, and seal the answers: nobody is shown one before the verdict.
@@ -162,9 +163,7 @@ def add(
     specimen = _writable(specimen)
     if not 0 < len(specimen) <= 200:
         raise ConfigurationError(f"--specimen: expected 1 to 200 characters, received {len(specimen)}")
-    paths = list(image_files(images))
-    if not paths:
-        raise ConfigurationError("no image file was found in what was given")
+    paths = image_files(images)
     settings = load_settings()
     services = build_services(settings)
     file = AuditFile(audit)
@@ -294,7 +293,7 @@ class Adding:
 
     def __init__(self, file: AuditFile, specimen: str, services: Services, precision: str) -> None:
         self.audit = file.read()
-        self.refused: list[tuple[Path, str]] = []
+        self.refused: list[tuple[ImageFile, str]] = []
         self.added = self.unneeded = 0
         self._file = file
         self._specimen = specimen
@@ -308,7 +307,9 @@ class Adding:
                 f"the profile {self.audit.plan.profile!r} is not what it was when planned; begin a new audit"
             )
 
-    async def run(self, paths: Sequence[Path], progress: AbstractContextManager[Callable[[], None]]) -> None:
+    async def run(
+        self, paths: Sequence[ImageFile], progress: AbstractContextManager[Callable[[], None]]
+    ) -> None:
         """Answer the images and write the file, also where this is interrupted."""
         async with self._services.running():
             self._require_the_model(await self._services.model_server.identity())
@@ -328,7 +329,7 @@ class Adding:
                 finally:
                     self._file.write(self.audit)
 
-    async def _answer(self, path: Path) -> tuple[AuditCell, SealedAnswer] | str:
+    async def _answer(self, path: ImageFile) -> tuple[AuditCell, SealedAnswer] | str:
         """The cell and the answer, or why there is none."""
         try:
             payload = await asyncio.to_thread(path.read_bytes)
@@ -349,7 +350,7 @@ class Adding:
             SealedAnswer(class_name=finding.class_name, probabilities=finding.probabilities),
         )
 
-    def _take(self, path: Path, outcome: tuple[AuditCell, SealedAnswer] | str) -> None:
+    def _take(self, path: ImageFile, outcome: tuple[AuditCell, SealedAnswer] | str) -> None:
         if isinstance(outcome, str):
             self.refused.append((path, outcome))
         elif self.audit.is_filled:
@@ -392,10 +393,9 @@ def _thresholds(given: Sequence[str] | None) -> dict[str, float]:
     return thresholds
 
 
-def _sha256_of(path: Path) -> str:
+def _sha256_of(path: ImageFile) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigurationError(f"--fitting-images: cannot read {path} ({error.strerror})") from error
 

@@ -24,7 +24,7 @@ from orchestrator.commands.check import check
 from orchestrator.commands.dicom import dicom_app
 from orchestrator.commands.differential import count_files, document_of, print_differential
 from orchestrator.commands.export import export
-from orchestrator.commands.image_files import image_files, progress_of
+from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.keys import keys_app
 from orchestrator.commands.report import report
 from orchestrator.commands.samples import samples
@@ -78,7 +78,8 @@ def serve(
 @app.command(name="analyse")
 def analyse_files(
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
+        list[Path],
+        typer.Argument(help="Image files, or folders or zip archives of them.", metavar="IMAGE..."),
     ],
     profile: Annotated[str | None, typer.Option(help="Device profile; see `wbc check`.")] = None,
     tta: Annotated[
@@ -107,9 +108,7 @@ def analyse_files(
     chosen_language: Language | None = language  # type: ignore[assignment]
     services = build_services(load_settings())
     profile_of(services, profile)
-    paths = list(image_files(images))
-    if not paths:
-        raise ConfigurationError("no image file was found in what was given")
+    paths = image_files(images)
     if heatmap_dir is not None:
         try:
             heatmap_dir.mkdir(parents=True, exist_ok=True)
@@ -138,7 +137,9 @@ def analyse_files(
 def differential_of_files(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Image files of one specimen, or folders of them.", metavar="IMAGE..."),
+        typer.Argument(
+            help="Image files of one specimen, or folders or zip archives of them.", metavar="IMAGE..."
+        ),
     ],
     specimen_id: Annotated[str, typer.Option(help="The laboratory's own name of the specimen.")],
     total_wbc: Annotated[
@@ -163,9 +164,7 @@ def differential_of_files(
     settings = load_settings()
     services = build_services(settings)
     profile_of(services, profile)
-    paths = list(image_files(images))
-    if not paths:
-        raise ConfigurationError("no image file was found in what was given")
+    paths = image_files(images)
     order = SpecimenOrder(specimen_id, total_wbc or None, profile, tta)
     rules = differential_rules(settings.differential, services)
     found = asyncio.run(count_files(paths, order, services, rules, progress_of(len(paths), _err)))
@@ -193,13 +192,13 @@ app.add_typer(store_app, name="store")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    path: Path
+    path: ImageFile
     analysis: Analysis | None = None
     error: str = ""
 
 
 async def _analyse_all(
-    paths: Sequence[Path], services: Services, options: AnalysisOptions, heatmap_dir: Path | None
+    paths: Sequence[ImageFile], services: Services, options: AnalysisOptions, heatmap_dir: Path | None
 ) -> list[_Outcome]:
     """Analyse all files, a few at a time, and answer in the order given."""
     limit = asyncio.Semaphore(CONCURRENCY)
@@ -207,7 +206,7 @@ async def _analyse_all(
     async with services.running():
         with progress_of(len(paths), _err) as advance:
 
-            async def one(path: Path) -> _Outcome:
+            async def one(path: ImageFile) -> _Outcome:
                 async with limit:
                     try:
                         payload = await asyncio.to_thread(path.read_bytes)
@@ -224,15 +223,15 @@ async def _analyse_all(
             return list(await asyncio.gather(*(one(path) for path in paths)))
 
 
-def _heatmap_names(paths: Sequence[Path]) -> dict[Path, str]:
+def _heatmap_names(paths: Sequence[ImageFile]) -> dict[ImageFile, str]:
     """A PNG name for every file; two files of one name in different folders do not overwrite each other."""
-    names: dict[Path, str] = {}
+    names: dict[ImageFile, str] = {}
     taken: set[str] = set()
     for path in paths:
-        name, number = f"{path.stem}_heatmap.png", 1
+        name, number = f"{path.path.stem}_heatmap.png", 1
         while name in taken:
             number += 1
-            name = f"{path.stem}_heatmap_{number}.png"
+            name = f"{path.path.stem}_heatmap_{number}.png"
         taken.add(name)
         names[path] = name
     return names

@@ -16,6 +16,7 @@ from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.services import build_services, profile_of
+from orchestrator.commands.image_files import ImageFile, image_files
 from orchestrator.commands.terminal_text import shown
 from orchestrator.device_state import device_sentences
 from orchestrator.domain import DISCLAIMER, Analysis
@@ -66,7 +67,7 @@ class _Order:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    path: Path
+    path: ImageFile
     analysis: Analysis | None = None
     objects: "tuple[DicomObject, ...]" = ()
     error: str = ""
@@ -75,7 +76,11 @@ class _Done:
 @dicom_app.command(name="analyse")
 def analyse_to_dicom(
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, DICOM or any other format.", metavar="FILE...")
+        list[Path],
+        typer.Argument(
+            help="Image files, DICOM or any other format, or folders or zip archives of them.",
+            metavar="IMAGE...",
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the objects, `<SOP Instance UID>.dcm` each.")],
     stow: Annotated[
@@ -110,6 +115,7 @@ def analyse_to_dicom(
     Exit code 1 where an image failed, and 2 where the archive did not take an object or did not confirm it.
     """
     require_dicom()
+    files = image_files(images)
     settings = load_settings()
     services = build_services(settings)
     chosen = profile_of(services, profile)
@@ -117,7 +123,7 @@ def analyse_to_dicom(
     output.mkdir(parents=True, exist_ok=True)
     options = AnalysisOptions(profile=profile, tta=tta, report=False)
     order = _Order(output, options, tta or chosen.tta, specimen_id, site_of(settings.interop))
-    done = asyncio.run(_analyse_all(images, services, order))
+    done = asyncio.run(_analyse_all(files, services, order))
     objects = [one for result in done for one in result.objects]
     outcomes: list[Outcome] = []
     if server is not None and objects:
@@ -155,11 +161,11 @@ def stow_server(
         raise ConfigurationError(f"the archive to store in: {error}") from error
 
 
-async def _analyse_all(paths: list[Path], services: Services, order: _Order) -> list[_Done]:
+async def _analyse_all(paths: list[ImageFile], services: Services, order: _Order) -> list[_Done]:
     limit, writing = asyncio.Semaphore(CONCURRENCY), asyncio.Lock()
     async with services.running():
 
-        async def one(number: int, path: Path) -> _Done:
+        async def one(number: int, path: ImageFile) -> _Done:
             async with limit:
                 try:
                     payload = await asyncio.to_thread(path.read_bytes)

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rich import box
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from orchestrator.analyse import Services, analyse
+from orchestrator.commands.image_files import ImageFile
 from orchestrator.commands.terminal_text import shown
 from orchestrator.documents.differential import DifferentialResult
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER
@@ -31,7 +31,7 @@ Progress = AbstractContextManager[Callable[[], None]]
 
 
 async def count_files(
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     order: SpecimenOrder,
     services: Services,
     rules: DifferentialRules,
@@ -46,7 +46,7 @@ async def count_files(
     async with running(services):
         with progress as advance:
 
-            async def one(number: int, path: Path) -> SpecimenCell:
+            async def one(number: int, path: ImageFile) -> SpecimenCell:
                 async with limit:
                     try:
                         return await _cell(number, path, order, services)
@@ -59,7 +59,7 @@ async def count_files(
     return differential(specimen, rules, datetime.now(UTC), released_errors)
 
 
-async def _cell(number: int, path: Path, order: SpecimenOrder, services: Services) -> SpecimenCell:
+async def _cell(number: int, path: ImageFile, order: SpecimenOrder, services: Services) -> SpecimenCell:
     cell_id, image_sha256 = uuid.uuid4().hex, ""
     try:
         payload = await asyncio.to_thread(path.read_bytes)
@@ -72,7 +72,7 @@ async def _cell(number: int, path: Path, order: SpecimenOrder, services: Service
     return SpecimenCell(cell_id, number, image_sha256, "analysed", result)
 
 
-def document_of(of: Differential, paths: Sequence[Path]) -> dict[str, Any]:
+def document_of(of: Differential, paths: Sequence[ImageFile]) -> dict[str, Any]:
     """As ``GET /v1/differentials/{id}`` answers, each cell with its file."""
     document = DifferentialResult.of(of).model_dump(mode="json", by_alias=True)
     for cell, path in zip(document["cells"], paths, strict=True):
@@ -80,7 +80,7 @@ def document_of(of: Differential, paths: Sequence[Path]) -> dict[str, Any]:
     return document
 
 
-def print_differential(of: Differential, paths: Sequence[Path], out: Console) -> None:
+def print_differential(of: Differential, paths: Sequence[ImageFile], out: Console) -> None:
     """Two tables for a person: the classes, and the cells to look at; then what limits the figures."""
     out.print(_classes(of))
     if of.review_list:
@@ -133,7 +133,7 @@ def _file_column() -> Column:
     return Column("file", overflow="fold", min_width=8)
 
 
-def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
+def _reviews(of: Differential, paths: Sequence[ImageFile]) -> Table:
     by_id = {cell.cell_id: cell for cell in of.specimen.cells}
     more = len(of.review_list) - SHOWN_REVIEWS
     table = Table(
@@ -156,7 +156,7 @@ def _reviews(of: Differential, paths: Sequence[Path]) -> Table:
     return table
 
 
-def _failures(of: Differential, paths: Sequence[Path]) -> Table:
+def _failures(of: Differential, paths: Sequence[ImageFile]) -> Table:
     table = Table("no.", _file_column(), "why it could not be analysed", box=box.SIMPLE)
     for cell in of.specimen.cells:
         if cell.failure is not None:

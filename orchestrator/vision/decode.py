@@ -22,13 +22,14 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from orchestrator.domain import CellImage, UInt8Array
 from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers import ImageContainer, read_container
+from orchestrator.vision.dicom_codings import expanded
 from orchestrator.vision.native_pixels import native_to_rgb
+from orchestrator.vision.tiff_pixels import tiff_to_rgb
 
 # Pillow logs what it finds in files, tag values included; nothing of an image may reach a log.
 logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
@@ -46,7 +47,6 @@ _DECODERS: Final[dict[str, type[ImageFile]]] = {
     "image/jpeg": JpegImageFile,
     "image/png": PngImageFile,
     "image/bmp": BmpImageFile,
-    "image/tiff": TiffImageFile,
     "image/webp": WebPImageFile,
 }
 
@@ -58,6 +58,10 @@ _OPAQUE: Final = ("RGB", "CMYK")
 
 _JPEG_GREY: Final = 128
 """What libjpeg leaves where coefficients are missing."""
+
+_DARK: Final = 16
+"""What the highest value of 12 bits, of 16, is at 8 bits: an image without a brighter one, or of inverted
+colours without a darker one, is no photograph of a slide but one of a camera with fewer bits."""
 
 _PROBE: Final = b"\x5a\xa5\x3c" * 20
 
@@ -99,6 +103,12 @@ def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
     rgb = _decode_pixels(container, container.data)
     if container.codec == "image/jpeg" and _may_be_incomplete(container, rgb):
         _require_complete_jpeg(container, rgb)
+    if container.is_deep and (rgb.max() <= _DARK or rgb.min() >= 255 - _DARK):
+        raise UnsupportedImage(
+            "The values of this image use 12 of its 16 bits at most, as some cameras write; scale them "
+            "to all 16, "
+            "or say how many count: MaxSampleValue in a TIFF, Bits Stored in DICOM."
+        )
     rgb = np.ascontiguousarray(_upright(rgb, container.orientation))
     if container.inverted:
         rgb = 255 - rgb
@@ -108,11 +118,17 @@ def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
 
 def _decode_pixels(container: ImageContainer, data: bytes) -> UInt8Array:
     """The pixels as stored, uint8 ``[height, width, 3]``; every foreign exception changes its name here."""
-    if container.native is not None:
-        return native_to_rgb(data, container.native, container.width, container.height)
+    width, height = container.width, container.height
     try:
+        if container.native is not None:
+            layout = container.native
+            if container.wrapped is not None:
+                data, layout = expanded(data, container.wrapped, layout, width, height)
+            return native_to_rgb(data, layout, width, height)
+        if container.tiff is not None:
+            return tiff_to_rgb(data, container.tiff, width, height)
         with _DECODERS[container.codec](io.BytesIO(data)) as image:
-            if image.size != (container.width, container.height):
+            if image.size != (width, height):
                 raise UndecodableImage("The image's headers contradict each other.")
             if image.mode not in _GREY + _DEEP_GREY + _WITH_ALPHA + _OPAQUE:
                 raise UnsupportedImage(
@@ -156,8 +172,6 @@ def _deep_grey_to_rgb(grey: NDArray[np.uint16], container: ImageContainer) -> UI
     """16-bit (or 12-bit) grey to 8 bit: 0 stays 0 and full brightness becomes 255."""
     scaled = (grey.astype(np.uint32) * 255 + container.max_value // 2) // container.max_value
     levels = np.minimum(scaled, 255).astype(np.uint8)
-    if container.white_is_zero:
-        levels = 255 - levels
     return np.repeat(levels[..., np.newaxis], 3, axis=-1)
 
 

@@ -56,7 +56,7 @@ def native_to_rgb(data: bytes, layout: NativeLayout, width: int, height: int) ->
         return _ybr_to_rgb(pixels)
     if layout.bits_stored == 8 == layout.bits_allocated:
         return pixels
-    return _looked_up(_levels(layout.bits_stored), pixels)
+    return _looked_up(levels(layout.bits_stored), pixels)
 
 
 def _looked_up(table: UInt8Array, samples: NDArray[Any]) -> UInt8Array:
@@ -65,7 +65,7 @@ def _looked_up(table: UInt8Array, samples: NDArray[Any]) -> UInt8Array:
     return rows
 
 
-def _levels(bits_stored: int) -> UInt8Array:
+def levels(bits_stored: int) -> UInt8Array:
     """Uint8 ``[2 ** bits_stored]``: each value at 8 bits."""
     most = (1 << bits_stored) - 1
     values = np.arange(most + 1, dtype=np.uint32)
@@ -76,7 +76,7 @@ def _levels(bits_stored: int) -> UInt8Array:
 def _table(layout: NativeLayout) -> UInt8Array:
     """Uint8 ``[2 ** bits_stored, 3]``: the colour of each value."""
     if layout.palette is None:
-        return np.repeat(_levels(layout.bits_stored)[:, np.newaxis], 3, axis=1)
+        return np.repeat(levels(layout.bits_stored)[:, np.newaxis], 3, axis=1)
     values = np.arange(1 << layout.bits_stored, dtype=np.int64)
     return layout.palette[np.clip(values - layout.palette_first, 0, len(layout.palette) - 1)]
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.commands.differential import count_files
+from orchestrator.commands.image_files import ImageFile
 from orchestrator.device_state import NoAudits
 from orchestrator.domain import ModelIdentity, ReviewReason
 from orchestrator.profiles import Profile, load_profiles
@@ -65,7 +66,7 @@ async def test_a_differential_of_files_carries_what_the_audits_know_of_the_error
     path.write_bytes(cell_file("Eosinophil", seed=1, size=220))
 
     counted = await count_files(
-        [path],
+        [ImageFile(path)],
         SpecimenOrder("S", None, None, None),
         services_with(SeenAudits()),
         DifferentialRules(),

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from orchestrator.errors import InvalidParameter, UploadTooLarge, WbcError
+from orchestrator.errors import CompressedBody, InvalidParameter, UploadTooLarge, WbcError
 
 MAX_JSON_BYTES: Final = 16 * 2**10
 
@@ -15,7 +15,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 async def bounded(request: Request, max_bytes: int, too_large: WbcError) -> AsyncGenerator[bytes, None]:
     """The body in pieces; raises ``too_large`` where it has more than ``max_bytes``, unread where it says so
-    itself, and otherwise whatever it says. Raises ``ClientDisconnect`` where the sender went away."""
+    itself, and otherwise whatever it says. Raises ``CompressedBody`` where it has a content coding, and
+    ``ClientDisconnect`` where the sender went away."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise CompressedBody
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large
@@ -32,6 +35,7 @@ async def read_json(request: Request, model: type[Body]) -> Body:
 
     Raises:
         UploadTooLarge: it has more than ``MAX_JSON_BYTES`` bytes.
+        CompressedBody: it has a content coding.
         InvalidParameter: it is no JSON, or not what ``model`` describes.
         ClientDisconnect: the sender went away.
     """

@@ -84,6 +84,8 @@ def respond(error: Exception) -> Response:
     retry_after_s = error.retry_after_s if isinstance(error, errors.Overloaded) else kind.retry_after_s
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+    if isinstance(error, errors.CompressedBody):
+        headers["Accept-Encoding"] = "identity"  # tells that the coding is what is wrong (RFC 9110, 12.5.3)
     problem = problem_of(error)
     document = problem.model_dump_json(exclude=None if problem.errors else {"errors"})
     return Response(document, kind.status, headers, MEDIA_TYPE)

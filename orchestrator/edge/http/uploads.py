@@ -5,7 +5,7 @@ Content-Length says. The name that a file had on the sender's machine, which may
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,7 +86,7 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
     """Read the form of a request with at least one file.
 
     Raises:
-        UnsupportedBody: the body is no form.
+        UnsupportedBody: the body is no form, or compressed.
         MalformedUpload: no file, a second one where one is allowed, a file in another field, or a broken or
             incomplete form.
         ImageTooLarge: one file is too large.
@@ -94,10 +94,11 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
         UploadTimeout: the body did not arrive within ``timeout_s`` seconds.
         ClientDisconnect: the sender went away.
     """
-    _check_media_type(request.headers.get("content-type"), limits.file_field)
+    options = _form_options(request.headers.get("content-type"), limits.file_field)
 
     async def whole() -> AsyncGenerator[bytes, None]:
-        async for chunk in bounded(request, limits.max_body_bytes, limits.body_too_large()):
+        body = bounded(request, limits.max_body_bytes, limits.body_too_large())
+        async for chunk in _without_preamble(body, options.get(b"boundary", b"")):
             yield chunk
         if not parser.is_complete:  # which the parser does not mind; the image in it would be cut
             raise MalformedUpload("The form is incomplete: its last boundary is missing.")
@@ -132,12 +133,32 @@ class _Parser(MultiPartParser):
         self.is_complete = True
 
 
-def _check_media_type(content_type: str | None, file_field: str) -> None:
-    media_type, _ = parse_options_header(content_type)
+async def _without_preamble(body: AsyncIterator[bytes], boundary: bytes) -> AsyncGenerator[bytes, None]:
+    """From the first boundary on; what stands before it is ignored (RFC 2046, 5.1.1)."""
+    delimiter = b"\r\n--" + boundary
+    seen = b"\r\n"  # as if before the body, where a boundary may stand at once
+    async for chunk in body:
+        seen += chunk
+        at = seen.find(delimiter)
+        if at >= 0:
+            yield seen[at + 2 :]
+            break
+        seen = seen[-len(delimiter) :]
+    else:
+        if len(seen) > 2:
+            raise MalformedUpload("The form is broken: its boundary is not in the body.")
+    async for chunk in body:
+        yield chunk
+
+
+def _form_options(content_type: str | None, file_field: str) -> Mapping[bytes, bytes]:
+    """The parameters of the form's media type."""
+    media_type, options = parse_options_header(content_type)
     if media_type in (b"", b"application/x-www-form-urlencoded"):  # what a form without a file is sent as
         raise MalformedUpload(f"There is no file: send multipart/form-data with a field {file_field!r}.")
     if media_type != b"multipart/form-data":
         raise UnsupportedBody(f"Expected multipart/form-data with the image in the field {file_field!r}.")
+    return options
 
 
 async def _uploads(form: FormData, limits: UploadLimits) -> Uploads:

@@ -13,6 +13,7 @@ from typing import Final
 
 from orchestrator.edge.http.uploads import ZIP_SIGNATURE, UploadLimits
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
+from orchestrator.vision.image_names import START_BYTES, is_cell, is_of_a_system
 
 _CENTRAL_SIGNATURE: Final = b"PK\x01\x02"
 _EMPTY: Final = b"PK\x05\x06"
@@ -20,8 +21,6 @@ _EMPTY: Final = b"PK\x05\x06"
 
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED: Final = 0x1
-
-_SYSTEM_NAMES: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 _SPARE_ENTRIES: Final = 1000
 """Folders and the files that operating systems add, beside the images."""
@@ -40,12 +39,13 @@ def is_archive(payload: bytes) -> bool:
 
 
 def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
-    """The files in the archive, in its order; folders, and what macOS and file browsers add, are left out.
+    """The images in the archive, in its order; folders, and what is no cell by
+    :mod:`orchestrator.vision.image_names`, are left out.
 
     Takes up to seconds for a large archive: call it in a thread.
 
     Raises:
-        MalformedUpload: damaged, encrypted, of a rare compression, or without a file.
+        MalformedUpload: damaged, encrypted, of a rare compression, or without an image.
         UploadTooLarge: too many entries, or too many bytes in all of them together.
         ImageTooLarge: one file is too large.
     """
@@ -58,20 +58,23 @@ def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             for entry in opened.infolist():
                 # Not entry.is_dir(), which fails on a name of no characters.
-                if entry.filename.endswith("/") or _is_hidden(entry.filename):
+                if entry.filename.endswith("/") or is_of_a_system(entry.filename):
                     continue
-                if len(files) == limits.max_files:
-                    raise _too_many(limits)
                 if entry.flag_bits & _ENCRYPTED:
                     raise MalformedUpload("The zip archive is encrypted.")
                 if entry.compress_type not in _METHODS:
                     raise MalformedUpload("The zip archive is not stored or deflated.")
+                with opened.open(entry) as stream:
+                    if not is_cell(entry.filename, stream.read(START_BYTES)):
+                        continue
+                if len(files) == limits.max_files:
+                    raise _too_many(limits)
                 files.append(_read(opened, entry, limits, left))
                 left -= len(files[-1])
     except _DAMAGE as error:
         raise MalformedUpload("The zip archive is damaged.") from error
     if not files:
-        raise MalformedUpload("There is no file in the zip archive.")
+        raise MalformedUpload("There is no image in the zip archive.")
     return tuple(files)
 
 
@@ -91,11 +94,6 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: UploadLimits,
                     "bytes are accepted."
                 )
     return bytes(content)
-
-
-def _is_hidden(name: str) -> bool:
-    parts = name.replace("\\", "/").split("/")
-    return any((part.startswith(".") and part.strip(".")) or part in _SYSTEM_NAMES for part in parts)
 
 
 def _too_many(limits: UploadLimits) -> UploadTooLarge:

@@ -200,13 +200,11 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     """The body, counted as it arrives.
 
     Raises:
-        UnsupportedBody: it is compressed.
+        CompressedBody: it has a content coding.
         InferenceTooLarge: it has more than ``max_bytes``.
         UploadTimeout: it did not arrive in time.
         ClientDisconnect: the sender went away.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedBody("Compressed bodies are not read; leave Content-Encoding out.")
     too_large = InferenceTooLarge(
         f"The request is too large; at most {max_bytes} bytes are accepted (images take less as binary data)."
     )

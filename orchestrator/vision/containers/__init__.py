@@ -16,16 +16,17 @@ import re
 import struct
 from typing import Final
 
-from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
+from orchestrator.errors import ImageTooLarge, UndecodableImage
 from orchestrator.vision.containers.base import ImageContainer
 from orchestrator.vision.containers.bmp import read_bmp
 from orchestrator.vision.containers.dicom import is_dicom, read_dicom
+from orchestrator.vision.containers.foreign import foreign_format, not_read
 from orchestrator.vision.containers.jpeg import read_jpeg
 from orchestrator.vision.containers.png import read_png
 from orchestrator.vision.containers.tiff import read_tiff
 from orchestrator.vision.containers.webp import read_webp
 
-__all__ = ["MAX_SIDE", "ImageContainer", "is_dicom", "read_container"]
+__all__ = ["MAX_SIDE", "ImageContainer", "is_dicom", "is_image", "read_container"]
 
 MAX_SIDE: Final = 65_535
 """Pixels; what a JPEG header can express. Longer images are not photographs of a cell."""
@@ -37,7 +38,7 @@ _READERS: Final = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), read_png),
     # Two letters are a weak sign, so the length of the second header must be one that exists.
     (re.compile(rb"BM(?:.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|.{0,15}\Z)", re.DOTALL), read_bmp),
-    (re.compile(rb"II\*\0|MM\0\*"), read_tiff),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), read_tiff),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), read_webp),
 )
 
@@ -68,4 +69,10 @@ def read_container(payload: bytes, max_pixels: int) -> ImageContainer:
                 return read(payload, check_size)
             except (struct.error, IndexError) as error:
                 raise UndecodableImage("The image's header is truncated.") from error
-    raise UnsupportedImage("The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image.")
+    raise not_read(payload)
+
+
+def is_image(start: bytes) -> bool:
+    """Whether a file that begins so is a picture, of a format that is read or of another one."""
+    foreign = foreign_format(start)
+    return any(magic.match(start) for magic, _ in _READERS) or (foreign is not None and foreign.is_picture)

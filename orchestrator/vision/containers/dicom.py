@@ -25,6 +25,7 @@ from orchestrator.vision.containers.dicom_elements import (
     read_fragments,
 )
 from orchestrator.vision.containers.jpeg import read_jpeg
+from orchestrator.vision.dicom_codings import JPEG_2000, JPEG_LS, RLE, reads_jpeg_ls
 from orchestrator.vision.native_pixels import NativeColour, NativeLayout
 
 MEDIA_TYPE: Final = "application/dicom"
@@ -34,14 +35,14 @@ _META_LENGTH, _TRANSFER_SYNTAX = 0x00020000, 0x00020010
 _SOP_CLASS, _FRAMES = 0x00080016, 0x00280008
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280006, 0x00280010, 0x00280011
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT, _IS_SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
-_RED_DESCRIPTOR, _RED_PALETTE = 0x00281101, 0x00281201  # green and blue follow
-_ANY_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010
+_RED_DESCRIPTOR, _RED_PALETTE, _RED_SEGMENTS = 0x00281101, 0x00281201, 0x00281221  # green and blue follow
+_FLOAT_PIXELS, _DOUBLE_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
 
 _WANTED: Final = frozenset(
     (
         *(_SOP_CLASS, _FRAMES, _SAMPLES, _PHOTOMETRIC, _PLANAR, _ROWS, _COLUMNS),
         *(_BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT, _IS_SIGNED),
-        *(first + colour for first in (_RED_DESCRIPTOR, _RED_PALETTE) for colour in range(3)),
+        *(first + colour for first in (_RED_DESCRIPTOR, _RED_PALETTE, _RED_SEGMENTS) for colour in range(3)),
     )
 )
 """What decides the pixels; every other element is stepped over."""
@@ -65,6 +66,31 @@ _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _NATIVE: Final = frozenset({_IMPLICIT, _EXPLICIT, _DEFLATED})
 _JPEG: Final = frozenset({"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"})
 """Baseline, and extended with 8 bits."""
+_JPEG_2000: Final = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
+_JPEG_LS: Final = frozenset({"1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"})
+_RLE: Final = "1.2.840.10008.1.2.5"
+_READ: Final = _NATIVE | _JPEG | _JPEG_2000 | _JPEG_LS | {_RLE}
+_LOSSY: Final = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.81"})
+
+_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+_OTHER_SYNTAXES: Final = {
+    _BIG_ENDIAN: "big endian, which DICOM has retired",
+    "1.2.840.10008.1.2.4.57": "JPEG Lossless",
+    "1.2.840.10008.1.2.4.70": "JPEG Lossless",
+    "1.2.840.10008.1.2.4.92": "JPEG 2000 Multi-component",
+    "1.2.840.10008.1.2.4.93": "JPEG 2000 Multi-component",
+    "1.2.840.10008.1.2.4.110": "JPEG XL",
+    "1.2.840.10008.1.2.4.111": "JPEG XL",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.4.201": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.202": "High-Throughput JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000",
+}
+_VIDEOS: Final = "1.2.840.10008.1.2.4.10"
+"""How the identifiers of MPEG's syntaxes begin, but for those that are listed above."""
+
+_MAX_TILES: Final = 1024
+"""Of JPEG 2000, whose decoder has memory for each before it reads one."""
 
 _COLOURS: Final[Mapping[str, tuple[NativeColour, int]]] = {
     "MONOCHROME1": ("grey", 1),
@@ -113,17 +139,17 @@ class _DataSet:
 
 
 def read_dicom(payload: bytes, check_size: SizeCheck) -> ImageContainer:
-    """Read a DICOM file: one photograph, uncompressed, deflated or as JPEG.
+    """Read a DICOM file: one photograph, uncompressed, deflated or as RLE, JPEG, JPEG-LS or JPEG 2000.
 
     Raises:
         UndecodableImage: truncated or corrupt.
         UnsupportedImage: another kind of object, of several frames, or compressed in another way.
     """
     meta_end, syntax = _file_meta(payload)
-    if syntax not in _NATIVE | _JPEG:
+    if syntax not in _READ or (syntax in _JPEG_LS and not reads_jpeg_ls()):
         raise UnsupportedImage(
-            "The pixels of this DICOM are compressed, or ordered, in a way that is not read; "
-            "send them uncompressed (little endian), deflated, or as JPEG baseline."
+            f"The pixels of this DICOM are {_syntax_name(syntax)}, which is not read; send them uncompressed "
+            "(little endian), deflated, or as RLE, JPEG baseline or JPEG 2000."
         )
     data_set = _data_set(payload, meta_end, syntax)
     if data_set.text(_SOP_CLASS) not in _PHOTOGRAPHS:
@@ -137,6 +163,8 @@ def read_dicom(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     check_size(width, height)
     photometric = data_set.text(_PHOTOMETRIC)
     colour, samples = _COLOURS.get(photometric, (None, 0))
+    if syntax in _JPEG_2000 and photometric in ("YBR_RCT", "YBR_ICT"):  # which the decoder turns into RGB
+        colour, samples = "rgb", 3
     if colour is None or data_set.integer(_SAMPLES) != samples:
         raise UnsupportedImage(
             f"This kind of DICOM pixels is not supported; use one of {', '.join(_COLOURS)}."
@@ -145,12 +173,81 @@ def read_dicom(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         container = _encapsulated_jpeg(data_set, photometric, check_size)
         if (container.width, container.height) != (width, height):
             raise UndecodableImage("The DICOM and the JPEG in it give two different sizes.")
+    elif syntax not in _NATIVE:
+        container = _coded(data_set, syntax, colour, width, height)
     else:
         layout = _layout(data_set, colour, width)
         container = ImageContainer(
             MEDIA_TYPE, width, height, _native_pixels(data_set, layout, width, height), native=layout
         )
-    return replace(container, inverted=photometric == "MONOCHROME1")
+    is_deep = container.native is not None and container.native.bits_stored == 16 and colour != "palette"
+    return replace(container, inverted=photometric == "MONOCHROME1", is_deep=is_deep)
+
+
+def _syntax_name(syntax: str) -> str:
+    if syntax in _JPEG_LS:
+        return "JPEG-LS, for which the extra `dicom` is not installed"
+    return _OTHER_SYNTAXES.get(
+        syntax, "a video" if syntax.startswith(_VIDEOS) else "in an unknown transfer syntax"
+    )
+
+
+def _coded(data_set: _DataSet, syntax: str, colour: NativeColour, width: int, height: int) -> ImageContainer:
+    """The one frame in RLE, JPEG-LS or JPEG 2000, whose own header has to say what the DICOM says."""
+    layout = _layout(data_set, colour, width)
+    samples = 1 if colour in ("grey", "palette") else 3
+    if colour == "ybr_full_422" or (
+        syntax in _JPEG_2000 and (layout.bits_stored != 8 or colour == "ybr_full")
+    ):
+        raise UnsupportedImage(
+            "This kind of compressed DICOM pixels is not supported; JPEG 2000 is read with 8 bits and "
+            "RGB, YBR_RCT, "
+            "YBR_ICT, a palette or grey, RLE and JPEG-LS with all but YBR_FULL_422."
+        )
+    data = _frame(data_set)
+    if syntax == _RLE:
+        coding = RLE
+    else:
+        coding, measure = (
+            (JPEG_2000, _measure_jpeg_2000) if syntax in _JPEG_2000 else (JPEG_LS, _measure_jpeg_ls)
+        )
+        if measure(data) != (width, height, samples, layout.bits_stored):
+            raise UndecodableImage(
+                "The DICOM and the compressed image in it differ in size, samples or bits."
+            )
+    return ImageContainer(
+        MEDIA_TYPE, width, height, data, wrapped=coding, native=layout, is_lossy=syntax in _LOSSY
+    )
+
+
+def _measure_jpeg_2000(data: bytes) -> tuple[int, int, int, int]:
+    """Width, height, samples and bits by the codestream (ISO/IEC 15444-1, A.5.1)."""
+    if data[:4] != b"\xff\x4f\xff\x51" or data.rstrip(b"\0")[-2:] != b"\xff\xd9":
+        raise UndecodableImage("The encapsulated pixel data of the DICOM is no JPEG 2000, or truncated.")
+    width, height, left, top, across, down, *_, samples = struct.unpack_from(">8IH", data, 8)
+    kinds = {data[42 + 3 * n : 45 + 3 * n] for n in range(min(samples, 5))}
+    depth = max(kinds)[0] + 1 if kinds else 0  # above 128 it is signed
+    tiles = -(-width // max(across, 1)) * -(-height // max(down, 1))
+    if left or top or tiles > _MAX_TILES or len(kinds) != 1 or max(kinds)[1:] != b"\1\1":
+        raise UnsupportedImage(
+            "This kind of JPEG 2000 (an offset, many tiles or samples of several kinds) is not read."
+        )
+    return width, height, samples, depth
+
+
+def _measure_jpeg_ls(data: bytes) -> tuple[int, int, int, int]:
+    """Width, height, samples and bits by the frame header (ISO/IEC 14495-1, C.2.2)."""
+    # Without an end marker the decoder (pyjpegls 1.5.1) never comes back from data that are cut.
+    if data.rstrip(b"\0")[-2:] != b"\xff\xd9":
+        raise UndecodableImage("The JPEG-LS in the DICOM ends early: the file is truncated.")
+    position = 2
+    while data[:2] == b"\xff\xd8" and data[position] == 0xFF and data[position + 1] != 0xDA:
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if data[position + 1] == 0xF7:
+            bits, height, width, samples = struct.unpack_from(">BHHB", data, position + 4)
+            return width, height, samples, bits
+        position += 2 + length
+    raise UndecodableImage("The encapsulated pixel data of the DICOM is no JPEG-LS.")
 
 
 def _file_meta(payload: bytes) -> tuple[int, str]:
@@ -176,8 +273,12 @@ def _data_set(payload: bytes, start: int, syntax: str) -> _DataSet:
         inflater = _Inflater(payload[start:])
         data, start = inflater.read(_MAX_DEFLATED_HEADER), 0
     values, pixels = read_elements(
-        data, start, explicit=syntax != _IMPLICIT, wanted=_WANTED, until=_ANY_PIXELS
+        data, start, explicit=syntax != _IMPLICIT, wanted=_WANTED, until=_FLOAT_PIXELS
     )
+    if pixels is not None and pixels.tag in (_FLOAT_PIXELS, _DOUBLE_PIXELS):
+        raise UnsupportedImage(
+            "The DICOM holds floating-point pixels, which are not read; send 8 or 16 bits."
+        )
     if pixels is None or pixels.tag != _PIXELS:
         raise UndecodableImage("The DICOM holds no image.")
     return _DataSet(data, values, pixels, inflater)
@@ -204,7 +305,9 @@ class _Inflater:
 
 def _native_pixels(data_set: _DataSet, layout: NativeLayout, width: int, height: int) -> bytes:
     expected = layout.expected_bytes(width, height)
-    if data_set.pixels.length not in (expected, expected + expected % 2):
+    length = data_set.pixels.length
+    # More is padding (8.1.1), less than another frame; without a length the pixels are compressed.
+    if not expected <= length <= 2 * expected + 1 or length == UNDEFINED_LENGTH:
         raise UndecodableImage("The DICOM holds more or fewer pixels than its header says.")
     start = data_set.pixels.value_at
     pixels = data_set.data[start : start + expected]
@@ -238,6 +341,10 @@ def _layout(data_set: _DataSet, colour: NativeColour, width: int) -> NativeLayou
 
 def _palette(data_set: _DataSet) -> tuple[UInt8Array, int]:
     """Uint8 ``[N, 3]``, and the sample that its first row stands for."""
+    if any(data_set.values.get(_RED_SEGMENTS + colour) for colour in range(3)):
+        raise UnsupportedImage(
+            "The palette of the DICOM is segmented, which is not read; send it in full, or as RGB."
+        )
     columns, firsts = [], set()
     for colour in range(3):
         descriptor = data_set.values.get(_RED_DESCRIPTOR + colour, b"")
@@ -262,13 +369,17 @@ def _palette(data_set: _DataSet) -> tuple[UInt8Array, int]:
     return np.stack(columns, axis=-1), firsts.pop()
 
 
-def _encapsulated_jpeg(data_set: _DataSet, photometric: str, check_size: SizeCheck) -> ImageContainer:
+def _frame(data_set: _DataSet) -> bytes:
     """The one frame, which may lie in several fragments (PS3.5, A.4)."""
     if data_set.pixels.length != UNDEFINED_LENGTH:
-        raise UndecodableImage("The JPEG in the DICOM is not encapsulated.")
+        raise UndecodableImage("The compressed pixels of the DICOM are not encapsulated.")
+    return b"".join(read_fragments(data_set.data, data_set.pixels, _MAX_FRAGMENTS))
+
+
+def _encapsulated_jpeg(data_set: _DataSet, photometric: str, check_size: SizeCheck) -> ImageContainer:
     if photometric == "PALETTE COLOR" or data_set.integer(_BITS_STORED) != 8:
         raise UnsupportedImage("The JPEG in the DICOM has a palette, or other than 8 bits.")
-    jpeg = b"".join(read_fragments(data_set.data, data_set.pixels, _MAX_FRAGMENTS))
+    jpeg = _frame(data_set)
     if not jpeg.startswith(b"\xff\xd8\xff"):
         raise UndecodableImage("The encapsulated pixel data of the DICOM is no JPEG.")
     inner = read_jpeg(jpeg, check_size)

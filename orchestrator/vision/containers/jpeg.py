@@ -44,6 +44,10 @@ def read_jpeg(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         if length < 2 or len(body) != length - 2:
             raise UndecodableImage("A JPEG segment is truncated or corrupt.")
         position += length
+        if marker == 0xF7:
+            raise UnsupportedImage(
+                "The file is JPEG-LS, which is read in DICOM alone; save the image as PNG or TIFF."
+            )
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if width:
                 raise UndecodableImage("The JPEG data has two frame headers.")

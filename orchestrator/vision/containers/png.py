@@ -72,6 +72,7 @@ def read_png(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         orientation=orientation,
         transparent_rgb=key,
         max_value=65_535 if depth == 16 else 255,
+        is_deep=depth == 16,
     )
 
 

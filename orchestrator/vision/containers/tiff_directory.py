@@ -3,12 +3,13 @@
 Nothing is trusted: every offset and count is held against the length of the data, so that reading
 needs no more memory than the payload has bytes.
 
-Reference: Adobe, *TIFF Revision 6.0* (1992), section 2; CIPA DC-008 (EXIF) for the orientation tag.
+Reference: Adobe, *TIFF Revision 6.0* (1992), section 2; *The BigTIFF File Format* (libtiff), whose numbers
+are twice as long; CIPA DC-008 (EXIF) for the orientation tag.
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from orchestrator.errors import UndecodableImage
 
 ORIENTATION: Final = 274
 
-_VALUE_DTYPES: Final = {1: "u1", 3: "u2", 4: "u4"}
-"""The three unsigned field types (BYTE, SHORT, LONG); no tag that matters to pixels has another."""
+_VALUE_DTYPES: Final = {1: "u1", 3: "u2", 4: "u4", 7: "u1", 16: "u8"}
+"""BYTE, SHORT, LONG, UNDEFINED (of tables) and LONG8; no tag that matters to pixels has another."""
 
-_ENTRY_BYTES: Final = 12
+_LARGEST: Final = 2**61
+"""What a larger value of eight bytes is taken for, so that two of them can be added."""
+
 _MAX_ENTRIES: Final = 512
 """Baseline files have about 15 entries, the busiest microscope exports about 60."""
 
@@ -29,13 +32,13 @@ _MAX_ENTRIES: Final = 512
 class TiffDirectory:
     """The entries of one directory, still in the bytes of the file.
 
-    ``entries`` maps a tag to its 12 raw bytes; ``offset`` is where the directory starts; ``next_offset``
-    is where the next one starts, 0 where there is none.
+    ``entries`` maps a tag to its raw bytes, 12 or in a BigTIFF 20; ``next_offset`` is where the next
+    directory starts, 0 where there is none.
     """
 
     data: bytes
     byte_order: Literal["<", ">"]
-    offset: int
+    is_big: bool
     entries: dict[int, bytes]
     next_offset: int
 
@@ -48,59 +51,64 @@ class TiffDirectory:
         entry = self.entries.get(tag)
         if entry is None:
             return np.empty(0, np.int64)
-        field_type, count = struct.unpack(self.byte_order + "HI", entry[2:8])
+        number, at = ("Q", 12) if self.is_big else ("I", 8)
+        field_type, count = struct.unpack(self.byte_order + "H" + number, entry[2:at])
         if field_type not in _VALUE_DTYPES:
             raise UndecodableImage(f"TIFF tag {tag} has a value of an unexpected type.")
         dtype = np.dtype(self.byte_order + _VALUE_DTYPES[field_type])
-        if count * dtype.itemsize <= 4:
-            return np.frombuffer(entry, dtype, count, offset=8).astype(np.int64)
-        (start,) = struct.unpack(self.byte_order + "I", entry[8:12])
+        if count * dtype.itemsize <= len(entry) - at:
+            return _as_int64(np.frombuffer(entry, dtype, count, offset=at))
+        (start,) = struct.unpack(self.byte_order + number, entry[at:])
         if start + count * dtype.itemsize > len(self.data):
             raise UndecodableImage(f"The values of TIFF tag {tag} lie outside the file: it is truncated.")
-        return np.frombuffer(self.data, dtype, count, offset=start).astype(np.int64)
+        return _as_int64(np.frombuffer(self.data, dtype, count, offset=start))
 
     def integer(self, tag: int, default: int) -> int:
         """The first value of ``tag``, or ``default`` where the tag is absent or has no value."""
         values = self.integers(tag)
         return int(values[0]) if values.size else default
 
-    def reduced_to(self, tags: frozenset[int]) -> bytes:
-        """The same file with this directory cut down to ``tags`` and made the only one.
 
-        The shorter directory takes the place of the old one, so no other offset changes.
-        """
-        kept = [entry for tag, entry in sorted(self.entries.items()) if tag in tags]
-        directory = struct.pack(self.byte_order + "H", len(kept)) + b"".join(kept) + bytes(4)
-        return self.data[: self.offset] + directory + self.data[self.offset + len(directory) :]
+def _as_int64(values: NDArray[Any]) -> NDArray[np.int64]:
+    return (
+        np.minimum(values, _LARGEST).astype(np.int64)
+        if values.dtype.itemsize == 8
+        else values.astype(np.int64)
+    )
 
 
-def read_directory(data: bytes) -> TiffDirectory:
-    """Read the first directory of ``data``, which starts with a TIFF header.
+def read_directory(data: bytes, offset: int | None = None) -> TiffDirectory:
+    """Read the directory at ``offset``, by default the first one, of ``data``, which starts with a TIFF
+    header.
 
     Raises:
         UndecodableImage: there is no TIFF header, or the directory is truncated or contradicts itself.
     """
-    if len(data) < 8 or data[:4] not in (b"II*\0", b"MM\0*"):
-        raise UndecodableImage("The TIFF header is truncated or corrupt.")
     byte_order: Literal["<", ">"] = "<" if data[:2] == b"II" else ">"
-    (offset,) = struct.unpack_from(byte_order + "I", data, 4)
-    if offset < 8 or offset + 2 > len(data):
+    is_big = data[:8] in (b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
+    header_bytes, entry_bytes, number, counter = (16, 20, "Q", "Q") if is_big else (8, 12, "I", "H")
+    if len(data) < header_bytes or not (is_big or data[:4] in (b"II*\0", b"MM\0*")):
+        raise UndecodableImage("The TIFF header is truncated or corrupt.")
+    if offset is None:
+        (offset,) = struct.unpack_from(byte_order + number, data, header_bytes // 2)
+    entries_at = offset + struct.calcsize(counter)
+    if offset < 8 or entries_at > len(data):
         raise UndecodableImage("The TIFF directory lies outside the file: it is truncated.")
-    (count,) = struct.unpack_from(byte_order + "H", data, offset)
+    (count,) = struct.unpack_from(byte_order + counter, data, offset)
     if not 0 < count <= _MAX_ENTRIES:
         raise UndecodableImage(f"The TIFF directory has {count} entries; expected 1 to {_MAX_ENTRIES}.")
-    end = offset + 2 + count * _ENTRY_BYTES
-    if end + 4 > len(data):
+    end = entries_at + count * entry_bytes
+    if end + struct.calcsize(number) > len(data):
         raise UndecodableImage("The TIFF directory is truncated.")
     entries: dict[int, bytes] = {}
-    for start in range(offset + 2, end, _ENTRY_BYTES):
-        entry = data[start : start + _ENTRY_BYTES]
+    for start in range(entries_at, end, entry_bytes):
+        entry = data[start : start + entry_bytes]
         (tag,) = struct.unpack_from(byte_order + "H", entry)
         if tag in entries:  # Readers differ in which of two they believe; nobody can know what was meant.
             raise UndecodableImage(f"TIFF tag {tag} occurs twice.")
         entries[tag] = entry
-    (next_offset,) = struct.unpack_from(byte_order + "I", data, end)
-    return TiffDirectory(data, byte_order, offset, entries, next_offset)
+    (next_offset,) = struct.unpack_from(byte_order + number, data, end)
+    return TiffDirectory(data, byte_order, is_big, entries, next_offset)
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from orchestrator.bootstrap.services import build_services
 from orchestrator.commands.audit_device import Adding
 from orchestrator.commands.cli import app
+from orchestrator.commands.image_files import ImageFile
 from orchestrator.device_audits.audit import Audit, AuditedModel, AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
@@ -54,7 +55,7 @@ def added(file, paths, *, specimen="S-1", model=MODEL, precision=PRECISION, bar=
     services = build_services(Settings(), model_server=FakeModelServer(model))
     with file.held():
         adding = Adding(file, specimen, services, precision)
-        asyncio.run(adding.run(paths, bar()))
+        asyncio.run(adding.run([ImageFile(path) for path in paths], bar()))
     return adding
 
 

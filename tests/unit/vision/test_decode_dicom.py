@@ -1,5 +1,6 @@
 """DICOM files become RGB pixels, or an error that says why not; whose they are goes nowhere."""
 
+import io
 import logging
 import struct
 import tracemalloc
@@ -7,19 +8,27 @@ import warnings
 import zlib
 
 import cv2
+import jpeg_ls
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    JPEG2000,
+    MPEG2MPML,
     CTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -31,6 +40,7 @@ from tests.dicom_files import (
     NATIVE,
     PATIENT,
     bare_jpeg,
+    coded_file,
     described,
     jpeg_file,
     native_file,
@@ -38,6 +48,7 @@ from tests.dicom_files import (
     written,
 )
 from tests.synthetic_cells import synthetic_cell
+from tests.tiff_files import packbits
 
 CELL = synthetic_cell("Eosinophil", seed=1, size=96)[:80]  # not square: 80 rows, 96 columns
 SMOOTH = cv2.GaussianBlur(CELL, (0, 0), 1.5)
@@ -66,6 +77,12 @@ class TestUncompressed:
 
     def test_an_odd_number_of_bytes_is_padded(self):
         np.testing.assert_array_equal(decode(native_file(CELL[:3, :3])).rgb, CELL[:3, :3])
+
+    @pytest.mark.parametrize("excess", [2, 30, 5000])
+    @pytest.mark.parametrize("syntax", NATIVE)
+    def test_padding_behind_the_pixels_is_not_looked_at(self, syntax, excess):
+        payload = native_file(CELL, syntax=syntax, PixelData=CELL.tobytes() + b"\x5a" * excess)
+        np.testing.assert_array_equal(decode(payload).rgb, CELL)
 
     def test_ybr_full_is_what_another_reader_sees(self):
         ybr = convert_color_space(CELL, "RGB", "YBR_FULL")
@@ -182,12 +199,110 @@ class TestJpeg:
         assert difference(rgb[..., 0], 255 - grey.astype(int) if inverse else grey) < 3
 
     def test_the_orientation_of_a_camera_means_nothing(self):
-        from PIL import Image
-
         exif = Image.Exif()
         exif[0x0112] = 6
         payload = jpeg_file(bare_jpeg(SMOOTH, exif=exif), "YBR_FULL_422", SMOOTH.shape)
         assert decode(payload).rgb.shape == SMOOTH.shape
+
+
+GREY = CELL[..., 1].copy()
+
+
+def rle_of(pixels) -> bytes:
+    """A frame by PS3.5, annex G."""
+    planes = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    depth = planes.dtype.itemsize
+    segments = []
+    for sample in np.moveaxis(planes, -1, 0):
+        parts = np.ascontiguousarray(sample.astype(sample.dtype.newbyteorder(">"))).view(np.uint8)
+        for place in range(depth):
+            rows = parts.reshape(len(sample), -1, depth)[..., place]
+            segment = b"".join(packbits(row.tobytes()) for row in rows)
+            segments.append(segment + bytes(len(segment) % 2))
+    offsets = 64 + np.cumsum([0, *map(len, segments)])[:-1]
+    header = struct.pack("<I", len(segments)) + offsets.astype("<u4").tobytes()
+    return header.ljust(64, b"\0") + b"".join(segments)
+
+
+def jpeg_2000_of(pixels, **options) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG2000", no_jp2=True, **options)
+    return stream.getvalue()
+
+
+def jpeg_ls_of(pixels, **options) -> bytes:
+    return bytes(jpeg_ls.encode_array(pixels, **options))
+
+
+class TestOtherCodings:
+    @pytest.mark.parametrize(
+        ("frame", "photometric", "syntax"),
+        [
+            (rle_of(CELL), "RGB", RLELossless),
+            (jpeg_2000_of(CELL, mct=0), "RGB", JPEG2000Lossless),
+            (jpeg_2000_of(CELL, mct=1), "YBR_RCT", JPEG2000Lossless),
+            (jpeg_2000_of(CELL, tile_size=(40, 40)), "YBR_RCT", JPEG2000),
+            (jpeg_ls_of(np.moveaxis(CELL, -1, 0).copy(), interleave_mode=0), "RGB", JPEGLSLossless),
+            (jpeg_ls_of(CELL, interleave_mode=1), "RGB", JPEGLSLossless),
+            (jpeg_ls_of(CELL, interleave_mode=2), "RGB", JPEGLSNearLossless),
+        ],
+    )
+    def test_colour_is_read_to_the_very_pixels(self, frame, photometric, syntax):
+        payload = coded_file(frame, CELL, photometric, syntax)
+        np.testing.assert_array_equal(decode(payload).rgb, CELL)
+        is_lossy = syntax in (JPEG2000, JPEGLSNearLossless)
+        assert read_container(payload, 10**6).is_lossy is is_lossy
+
+    @pytest.mark.parametrize(
+        ("code", "syntax"),
+        [(rle_of, RLELossless), (jpeg_2000_of, JPEG2000Lossless), (jpeg_ls_of, JPEGLSLossless)],
+    )
+    @pytest.mark.parametrize(("photometric", "inverse"), [("MONOCHROME2", False), ("MONOCHROME1", True)])
+    def test_grey(self, code, syntax, photometric, inverse):
+        rgb = decode(coded_file(code(GREY), GREY, photometric, syntax)).rgb
+        np.testing.assert_array_equal(rgb[..., 0], 255 - GREY if inverse else GREY)
+
+    @pytest.mark.parametrize(("code", "syntax"), [(rle_of, RLELossless), (jpeg_ls_of, JPEGLSLossless)])
+    def test_sixteen_bits(self, code, syntax):
+        rgb = decode(coded_file(code(DEEP[..., 0].copy()), DEEP[..., 0], "MONOCHROME2", syntax)).rgb
+        assert np.abs(rgb[..., 0] - DEEP[..., 0] / 257).max() <= 0.5
+
+    def test_rle_of_ybr_full(self):
+        ybr = convert_color_space(CELL, "RGB", "YBR_FULL")
+        expected = decode(native_file(ybr, "YBR_FULL")).rgb
+        np.testing.assert_array_equal(
+            decode(coded_file(rle_of(ybr), ybr, "YBR_FULL", RLELossless)).rgb, expected
+        )
+
+    @pytest.mark.parametrize(
+        ("code", "syntax"),
+        [(rle_of, RLELossless), (jpeg_2000_of, JPEG2000Lossless), (jpeg_ls_of, JPEGLSLossless)],
+    )
+    def test_a_frame_that_is_cut_or_of_another_size_is_refused(self, code, syntax):
+        whole = code(CELL)
+        for length in range(2, len(whole) - 3, len(whole) // 20):
+            with pytest.raises(InvalidImage):
+                decode(coded_file(whole[:length], CELL, "RGB", syntax))
+        for other in (CELL[:-1], CELL[:, :-1], CELL[..., 0]):
+            with pytest.raises(UndecodableImage):
+                decode(coded_file(code(np.ascontiguousarray(other)), CELL, "RGB", syntax))
+
+    @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+    def test_a_frame_that_claims_a_huge_size_is_refused_unread(self, syntax):
+        code = bytearray(jpeg_2000_of(CELL) if syntax == JPEG2000Lossless else jpeg_ls_of(CELL))
+        if syntax == JPEG2000Lossless:
+            code[8:16] = struct.pack(">II", 60_000, 60_000)
+        else:
+            at = code.index(b"\xff\xf7")
+            code[at + 5 : at + 9] = struct.pack(">HH", 60_000, 60_000)
+        with pytest.raises(InvalidImage, match=r"differ in size|many tiles"):
+            decode(coded_file(bytes(code), CELL, "RGB", syntax))
+
+    def test_jpeg_2000_of_a_million_tiles_is_refused_unread(self):
+        code = bytearray(jpeg_2000_of(CELL))
+        code[24:32] = struct.pack(">II", 1, 1)
+        with pytest.raises(UnsupportedImage, match="many tiles"):
+            decode(coded_file(bytes(code), CELL, "RGB", JPEG2000Lossless))
 
 
 def element(tag: int, vr: bytes | None, value: bytes, length: int | None = None) -> bytes:
@@ -251,8 +366,21 @@ class TestRefusals:
             (native_file(DEEP[..., 0], "MONOCHROME2", BitsStored=12, HighBit=15), "lowest bits"),
             (native_file(CELL, BitsAllocated=32, BitsStored=32, HighBit=31), "8 or 16 bits"),
             (native_file(CELL[:, :95], "YBR_FULL_422"), "not supported"),
-            (jpeg_file(bare_jpeg(CELL), "YBR_FULL_422", CELL.shape, syntax=JPEG2000Lossless), "not read"),
-            (jpeg_file(bare_jpeg(CELL), "YBR_FULL_422", CELL.shape, syntax=RLELossless), "not read"),
+            (jpeg_file(bare_jpeg(CELL), "RGB", CELL.shape, syntax=JPEGLosslessSV1), "JPEG Lossless"),
+            (
+                jpeg_file(bare_jpeg(CELL), "RGB", CELL.shape, syntax=HTJ2KLossless),
+                "High-Throughput JPEG 2000",
+            ),
+            (jpeg_file(bare_jpeg(CELL), "RGB", CELL.shape, syntax=MPEG2MPML), "a video"),
+            (
+                native_file(CELL).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"),
+                "unknown transfer syntax",
+            ),
+            (
+                native_file(CELL[..., 0], "PALETTE COLOR", SegmentedRedPaletteColorLookupTableData=bytes(8)),
+                "segmented",
+            ),
+            (native_file(DEEP[..., 0] >> 4, "MONOCHROME2"), "Bits Stored"),
         ],
     )
     def test_other_kinds_are_unsupported(self, payload, says):
@@ -263,7 +391,7 @@ class TestRefusals:
         payload = native_file(CELL).replace(
             ExplicitVRLittleEndian.encode() + b"\0", ExplicitVRBigEndian.encode() + b"\0", 1
         )
-        with pytest.raises(UnsupportedImage, match="little endian"):
+        with pytest.raises(UnsupportedImage, match="big endian"):
             decode(payload)
 
     def test_one_frame_that_is_told_is_taken(self):
@@ -284,9 +412,13 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("payload", "says"),
         [
-            (native_file(CELL, PixelData=CELL.tobytes()[:-2]), "more or fewer pixels"),
-            (native_file(CELL, PixelData=CELL.tobytes() + bytes(2)), "more or fewer pixels"),
-            (native_file(CELL, Rows=81), "more or fewer pixels"),
+            (native_file(CELL, PixelData=CELL.tobytes()[:-2]), "fewer pixels"),
+            (native_file(CELL, Rows=81), "fewer pixels"),
+            (native_file(CELL, PixelData=CELL.tobytes() * 2 + bytes(2)), "more or fewer pixels"),
+            (
+                native_file(CELL).replace(struct.pack("<HI", 0, CELL.size), bytes(2) + b"\xff" * 4),
+                "fewer pixels",
+            ),
             (native_file(CELL, Rows=0), "no pixels"),
             (native_file(CELL, PlanarConfiguration=2), "planes"),
             (native_file(CELL[..., 0], "PALETTE COLOR"), "palette"),
@@ -379,6 +511,9 @@ DAMAGED_SEEDS = [
     jpeg_file(bare_jpeg(CELL[:16, :16]), "YBR_FULL_422", (16, 16, 3)),
     native_file(CELL[:6, :6, 0], "MONOCHROME1"),
     native_file(CELL[:6, :6], "YBR_FULL_422"),
+    coded_file(rle_of(CELL[:6, :6]), CELL[:6, :6], "RGB", RLELossless),
+    coded_file(jpeg_2000_of(CELL[:16, :16].copy()), CELL[:16, :16], "RGB", JPEG2000Lossless),
+    coded_file(jpeg_ls_of(CELL[:6, :6].copy()), CELL[:6, :6], "RGB", JPEGLSLossless),
 ]
 
 

@@ -155,3 +155,8 @@ def test_operations_are_described_with_every_problem_that_shares_a_status():
     assert "Retry-After" in described[503]["headers"]
     for example in examples.values():
         Problem.model_validate(example["value"])
+
+
+def test_a_coding_that_is_refused_names_the_one_that_is_read():
+    assert problems.respond(errors.CompressedBody()).headers["Accept-Encoding"] == "identity"
+    assert "Accept-Encoding" not in problems.respond(UnsupportedBody("JSON")).headers

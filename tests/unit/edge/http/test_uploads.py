@@ -18,7 +18,7 @@ from orchestrator.edge.http.uploads import (
     Uploads,
     read_uploads,
 )
-from orchestrator.errors import ImageTooLarge, MalformedUpload, UnsupportedBody, UploadTimeout
+from orchestrator.errors import CompressedBody, ImageTooLarge, MalformedUpload, UnsupportedBody, UploadTimeout
 from tests.multipart_forms import CONTENT_TYPE, form, part
 
 LIMIT = 100_000
@@ -96,6 +96,32 @@ async def test_the_senders_file_name_is_not_kept():
 
 async def test_what_follows_the_last_boundary_is_ignored():
     assert (await upload_of(form(part("file", b"data", "a.png")) + b"epilogue")).files == (b"data",)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 4096])
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        b"\r\n",
+        b"This is a message in MIME format.\r\n",
+        b"no boundary: --cell-boundary\r\n",
+        b"\r" * 99 + b"\r\n",
+    ],
+)
+async def test_what_stands_before_the_first_boundary_is_ignored(preamble, chunk_bytes):
+    body = preamble + form(part("file", b"data", "a.png"))
+    assert (await upload_of(body, chunk_bytes=chunk_bytes)).files == (b"data",)
+
+
+@pytest.mark.parametrize(("coding", "read"), [("gzip", False), ("br", False), ("Identity", True), ("", True)])
+async def test_a_body_with_a_content_coding_is_refused_as_that(coding, read):
+    request = request_of(Sender([form(part("file", b"data", "a.png"))]), CONTENT_TYPE)
+    request.scope["headers"].append((b"content-encoding", coding.encode()))
+    if read:
+        assert (await read_uploads(request, ONE, timeout_s=5)).files == (b"data",)
+    else:
+        with pytest.raises(CompressedBody, match="Content-Encoding"):
+            await read_uploads(request, ONE, timeout_s=5)
 
 
 @pytest.mark.parametrize(("excess", "accepted"), [(0, True), (1, False)])

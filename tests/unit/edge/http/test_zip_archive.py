@@ -41,6 +41,22 @@ def test_folders_and_what_systems_add_are_left_out():
     assert unpack(data, LIMITS) == (b"a", b"b")
 
 
+def test_bytes_decide_what_is_a_cell_and_a_damaged_one_is_not_lost():
+    jpeg, dicom = b"\xff\xd8\xff first", bytes(128) + b"DICM\2\0"
+    data = archive(
+        ("s/thumbs.db", jpeg), ("s/Desktop.INI", jpeg), ("__macosx/a.jpg", jpeg), ("s\\THUMBS.DB", jpeg),
+        ("DICOMDIR", dicom), ("s/readme.txt", b"read me"), ("s/labels.csv", b"file,label"),
+        ("PA000001/IM000001", dicom), ("cell", jpeg), ("phone", b"\0\0\0\x18ftypheic"),
+        ("damaged.JPG", b"none"),
+    )  # fmt: skip
+    assert unpack(data, LIMITS) == (dicom, jpeg, b"\0\0\0\x18ftypheic", b"none")
+
+
+def test_what_is_no_cell_counts_for_nothing():
+    beside = [(f"{n}.txt", bytes(90_000)) for n in range(30)]
+    assert unpack(archive(*beside, ("a.png", b"x")), LIMITS) == (b"x",)
+
+
 @pytest.mark.parametrize("image", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"II*\0", b"RIFF", b""])
 def test_no_image_is_an_archive(image):
     assert not is_archive(image)
@@ -114,8 +130,8 @@ def encrypted() -> bytes:
         (encrypted(), "encrypted"),
         (archive(("a.png", b"x" * 100), method=zipfile.ZIP_LZMA), "not stored or deflated"),
         (archive(("a.png", b"x" * 100), method=zipfile.ZIP_BZIP2), "not stored or deflated"),
-        (archive(), "damaged|no file"),
-        (archive((".hidden", b"x")), "no file"),
+        (archive(), "damaged|no image"),
+        (archive((".hidden", b"x")), "no image"),
         (archive(("a.png", b"x" * 5000))[:-30], "damaged"),
         (b"PK\x03\x04", "damaged"),
         (b"PK\x03\x04" + b"nothing else" * 100, "damaged"),
@@ -153,7 +169,7 @@ def test_no_damage_raises_anything_but_our_own_errors(place, value, cut):
 def test_an_entry_without_a_name_is_a_file_like_others():  # found by tests/fuzz: is_dir() fails on it
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("x"), b"cell")
+        archive.writestr(zipfile.ZipInfo("x"), b"\xff\xd8\xff cell")
     nameless = bytearray(stream.getvalue())
     central = nameless.index(b"PK\x01\x02")
     for start, length_at in ((central, 28), (0, 26)):  # the later header first: what is before stays in place
@@ -163,4 +179,4 @@ def test_an_entry_without_a_name_is_a_file_like_others():  # found by tests/fuzz
     end = nameless.index(b"PK\x05\x06")
     nameless[end + 12 : end + 16] = (end - nameless.index(b"PK\x01\x02")).to_bytes(4, "little")
     nameless[end + 16 : end + 20] = nameless.index(b"PK\x01\x02").to_bytes(4, "little")
-    assert unpack(bytes(nameless), LIMITS) == (b"cell",)
+    assert unpack(bytes(nameless), LIMITS) == (b"\xff\xd8\xff cell",)
