@@ -79,7 +79,10 @@ async def ask(services: Services, collector: OtlpCollector | None, *requests: ht
 
 
 def predict_request(cell: bytes, **headers: str) -> httpx2.Request:
-    return httpx2.Request("POST", "http://service/predict", files={"file": cell}, headers=headers)
+    """Of one view, so that the network is asked once."""
+    return httpx2.Request(
+        "POST", "http://service/predict", files={"file": cell}, data={"tta": "none"}, headers=headers
+    )
 
 
 @in_threads_and_processes
