@@ -15,7 +15,7 @@ from tests.conftest import PROJECT_ROOT
 from tests.documents import RUN, Block, blocks_of, fresh_clone, run_script, script_of, tracked_files
 from tests.running_service import running_service
 
-PAGE_TIMEOUT_S = 300
+PAGE_TIMEOUT_S = 600
 """For a page on a busy machine; alone the longest takes a tenth of it."""
 
 HTTP, GRPC = 8000, 9000

@@ -170,8 +170,10 @@ def test_the_keys_are_those_of_the_settings_and_none_does_two_things(page: Page,
     order(page, cells[:3], "S-22")
     page.locator("#view-specimen h2").click()
 
+    expect(page.locator("#cell-head")).to_contain_text("1 of 1 to review")  # or the key is another cell's
     page.keyboard.press("q")
     expect(page.locator("#counts tr[data-label='Unidentified'] td").first).to_have_text("1")
+    expect(page.locator("#cell-head")).not_to_contain_text("to review")
     page.keyboard.press("a")
     expect(page.locator("#counts tr[data-label='Unidentified'] td").first).to_have_text("0")
     page.reload()
