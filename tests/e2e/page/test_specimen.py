@@ -139,6 +139,8 @@ def test_on_a_known_microscope_the_page_says_nothing_of_it(page: Page, cells: li
 
 def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:
     order(page, cells, "S-18")
+    page.reload()  # nothing of the analysis is under way any more that could show another cell
+    analysed(page)
     before = counted(page)
     page.locator(".group[data-group='Neutrophil'] .tile a").first.click()
     expect(page.locator("#review-detail")).to_be_focused()
