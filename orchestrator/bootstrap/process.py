@@ -23,6 +23,7 @@ import uvicorn
 from orchestrator import __version__
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.security import build_access, check_address, tls_context
+from orchestrator.bootstrap.services import build_admission, build_app, build_services
 from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.bootstrap.store import build_store
 from orchestrator.domain import DISCLAIMER
@@ -39,8 +40,6 @@ from orchestrator.store.base import Store
 
 if TYPE_CHECKING:
     from orchestrator.edge.grpc.server import GrpcServer
-
-from orchestrator.bootstrap.services import build_admission, build_app, build_services
 
 _LOGGER = logging.getLogger(__name__)
 

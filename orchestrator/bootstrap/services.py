@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 from fastapi import FastAPI
@@ -35,9 +35,6 @@ from orchestrator.store.base import Store
 from orchestrator.vision.decode import DecodeLimits
 
 _LOGGER = logging.getLogger(__name__)
-
-if TYPE_CHECKING:
-    pass
 
 MOST_PROCESSES: Final = 8
 """For images, where nobody says how many: as many as the embedded network has streams at most."""

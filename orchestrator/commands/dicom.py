@@ -210,12 +210,12 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
 
 
 def _belonging(payload: bytes, image: str, specimen_id: str | None) -> "StudyContext":
-    from orchestrator.interop.dicom import derived_uid, new_belonging, study_of
+    from orchestrator.interop.dicom import derived_uid, new_study, study_of
 
     if is_dicom(payload):
         return study_of(payload)
     study = derived_uid("study of images", specimen_id or image)
-    return new_belonging(study, NO_CONTEXT, specimen=specimen_id)
+    return new_study(study, NO_CONTEXT, specimen=specimen_id)
 
 
 def _kept(folder: Path, made: "DicomObject") -> "DicomObject":

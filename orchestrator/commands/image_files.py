@@ -50,8 +50,8 @@ class ImageFile:
 
 
 def image_files(given: Iterable[Path]) -> list[ImageFile]:
-    """The files themselves, and every image in folders and zip archives, in folders and archives below them
-    not; what does not exist fails on its own.
+    """The files themselves, and every image in what is a folder, with those below it, or a zip archive; an
+    archive in a folder or in another archive is not opened. What does not exist fails on its own.
 
     Raises:
         ConfigurationError: there is none.

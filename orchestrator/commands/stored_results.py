@@ -21,6 +21,7 @@ from orchestrator.domain import (
     Language,
     ReportRequest,
     ReviewReason,
+    RoutingMode,
 )
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
@@ -39,7 +40,7 @@ class _Decision(_Part):
     class_name: Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"] = Field(
         alias="class"
     )
-    decided_by: Literal["none", "main", "aux", "prior"]
+    decided_by: RoutingMode
 
 
 class _Reason(_Part):

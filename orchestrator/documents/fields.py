@@ -210,9 +210,7 @@ ModelAnswered = Annotated[
     Field(description="Which model answered."),
     Told(left_out={"open inference": "its version is the protocol's `model_version`"}),
 ]
-ProfileUsed = Annotated[
-    str, Field(examples=["cellavision-dm96"], description="The device profile."), Told(left_out={})
-]
+ProfileUsed = Annotated[str, Field(examples=["cellavision-dm96"], description="The device profile."), Told()]
 ProfileHash = Annotated[
     str | None,
     Field(

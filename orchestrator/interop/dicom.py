@@ -142,7 +142,7 @@ def _study_of(source: Dataset) -> StudyContext:
     )
 
 
-def new_belonging(
+def new_study(
     study_uid: str, context: OrderContext, *, specimen: str | None = None, begun_at: datetime | None = None
 ) -> StudyContext:
     """A study of its own, of the patient and the order of ``context`` as far as it knows them."""

@@ -45,7 +45,7 @@ from orchestrator.interop.dicom import (
     begin_instance,
     derived_uid,
     finished,
-    new_belonging,
+    new_study,
     person_name,
     quiet,
     set_moment,
@@ -126,7 +126,7 @@ def differential_report(
     differential = reported(differential)
     specimen = differential.specimen
     key = specimen.differential_id
-    study = new_belonging(
+    study = new_study(
         derived_uid("study", key),
         context,
         specimen=specimen.order.specimen_id,

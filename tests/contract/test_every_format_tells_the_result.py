@@ -28,7 +28,7 @@ from orchestrator.edge.grpc.messages import analysis_message
 from orchestrator.edge.open_inference.models import analysis_outputs
 from orchestrator.emulator.examples import examples
 from orchestrator.interop.csv_tables import cell_table
-from orchestrator.interop.dicom import CellSource, DicomObject, new_belonging
+from orchestrator.interop.dicom import CellSource, DicomObject, new_study
 from orchestrator.interop.dicom_report import cell_report, differential_report
 from orchestrator.interop.fhir import bundle
 from orchestrator.interop.hl7v2 import message
@@ -116,7 +116,7 @@ def with_first(result: CellResult) -> Differential:
 
 def dicom_cell(analysis: Analysis) -> bytes:
     heatmap = DicomObject(SecondaryCaptureImageStorage, "2.25.7", b"")
-    source = CellSource("cell", 1, new_belonging("2.25.1", NO_CONTEXT, begun_at=NOW))
+    source = CellSource("cell", 1, new_study("2.25.1", NO_CONTEXT, begun_at=NOW))
     return cell_report(analysis, source, heatmap, moment=NOW, service_version="1").data
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.dicom_check import checked_object
 from orchestrator.errors import MalformedMessage
-from orchestrator.interop.dicom import DicomObject, derived_uid, new_belonging, quiet, study_of
+from orchestrator.interop.dicom import DicomObject, derived_uid, new_study, quiet, study_of
 from orchestrator.interop.site import NO_CONTEXT, Site
 from orchestrator.model_contract import CLASS_NAMES
 from tests.dicom_files import PATIENT, described, native_file, written
@@ -37,7 +37,7 @@ async def of_dicom() -> CellObjects:
 
 @pytest.fixture
 async def of_a_photograph() -> CellObjects:
-    study = new_belonging(derived_uid("study", "S-1"), NO_CONTEXT, specimen="S-1")
+    study = new_study(derived_uid("study", "S-1"), NO_CONTEXT, specimen="S-1")
     return await cell_objects(PNG, study)
 
 
