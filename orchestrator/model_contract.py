@@ -59,11 +59,12 @@ Outputs; those of ``views`` have a dimension of the eight places after the first
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, get_args
 
 MODEL_NAME: Final = "wbc"
 
-CLASS_NAMES: Final = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
+ClassName = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"]
+CLASS_NAMES: Final[tuple[str, ...]] = get_args(ClassName)
 NUM_CLASSES: Final = len(CLASS_NAMES)
 LYMPHOCYTE: Final = CLASS_NAMES.index("Lymphocyte")
 NEUTROPHIL: Final = CLASS_NAMES.index("Neutrophil")

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, DeviceState, ModelIdentity, RoutingMode
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_contract import CLASS_NAMES, ClassName
 
+CellLabel = Literal[ClassName, "Unidentified"]
 UNIDENTIFIED: Final = "Unidentified"
 
 UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(

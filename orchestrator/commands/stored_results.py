@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,7 +24,7 @@ from orchestrator.domain import (
     RoutingMode,
 )
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_contract import CLASS_NAMES, ClassName
 from orchestrator.specimen import UNVERIFIED_DEVICES
 
 MAX_LINE_CHARACTERS = 1_000_000
@@ -37,9 +37,7 @@ class _Part(BaseModel):
 
 
 class _Decision(_Part):
-    class_name: Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"] = Field(
-        alias="class"
-    )
+    class_name: ClassName = Field(alias="class")
     decided_by: RoutingMode
 
 

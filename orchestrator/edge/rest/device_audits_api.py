@@ -28,6 +28,7 @@ from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.rest.shown_image import image_response
 from orchestrator.errors import InvalidParameter, UploadTooLarge
+from orchestrator.model_contract import ClassName
 
 PATH: Final = "/v1/device-audits"
 ONE: Final = f"{PATH}/{{audit_name}}"
@@ -36,7 +37,7 @@ CELL: Final = f"{ONE}/cells/{{image_sha256}}"
 _Name = Annotated[str, Path(min_length=1, max_length=200, description="The file's, without its ending.")]
 _Image = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the image file; hex.")]
 
-AuditLabel = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil", "other"]
+AuditLabel = Literal[ClassName, "other"]
 AuditState = Literal["adding", "labelling", "ready", "judged", "suspended"]
 
 

@@ -1,13 +1,13 @@
 """What the HTTP edge receives and answers about many differentials, their progress and their audit trail."""
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.documents.differential import DifferentialId, SignatureDocument, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import Specimen
+from orchestrator.specimen import CellLabel, Specimen
 from orchestrator.specimens.service import Progress
 
 
@@ -16,7 +16,7 @@ class DecisionBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil", "Unidentified"] = Field(
+    label: CellLabel = Field(
         description="The service's own class accepts it; another one reclassifies the cell.",
         examples=["Monocyte"],
     )

@@ -3,11 +3,12 @@
 
 import {announce, el, fill} from "./dom.js";
 import {ask, blobAddress} from "./api.js";
+import {CLASSES} from "./cell_detail.js";
 import {className, dateTime, errorText, keyName, number, percent, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
 import {settings} from "./settings.js";
 
-const LABELS = ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil", "other"];
+const LABELS = [...CLASSES, "other"];
 const OPEN = ["adding", "labelling", "ready"];
 
 const path = (name, rest = "") => `v1/device-audits/${encodeURIComponent(name)}${rest}`;
