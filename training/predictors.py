@@ -6,10 +6,11 @@ model server of its own answers with, so that only it gives the very digits of s
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def keras_predictor(path: Path, *, explain: bool = False) -> Predictor:
     from training.classifier import CONV_MAPS_LAYER, site_logits, with_served_outputs
     from training.gradcam import class_activation_maps
 
-    model = keras.models.load_model(path, compile=False)
+    model = load_network(path)
     layers = {layer.name for layer in model.layers}
     if not {CONV_MAPS_LAYER, MAIN_OUT.name, AUX_OUT.name, NOT_WBC.name} <= layers:
         raise ConfigurationError(f"expected a classifier of `wbc-train train`, {path} holds another network")
@@ -100,6 +101,28 @@ def keras_predictor(path: Path, *, explain: bool = False) -> Predictor:
         )
 
     return predict
+
+
+def load_network(path: Path) -> Any:
+    """The network of a ``.keras`` file, without what it was trained by.
+
+    Raises :class:`ConfigurationError` where Keras cannot read it. So it is with every network of the
+    reference system's own code: a file names its layers and holds their weights by number, but what these
+    layers do is not in it, and a layer of ours by the same name may do another thing.
+    """
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (ImportError, KeyError, OSError, TypeError, ValueError) as error:
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        because = (
+            f"it has layers of another program's code ({unknown[1]}), which the file does not hold; train "
+            "that network here: wbc-train train --config reference"
+            if unknown
+            else str(error).splitlines()[0]
+        )
+        raise ConfigurationError(f"expected a classifier of `wbc-train train`, {path}: {because}") from error
 
 
 def saved_model_predictor(version_dir: Path, *, explain: bool = False) -> Predictor:

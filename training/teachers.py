@@ -11,7 +11,7 @@ import numpy as np
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.model_contract import GAIN, IMAGES, MAIN_OUT
-from training.predictors import is_keras_file, model_identity, require_model
+from training.predictors import is_keras_file, load_network, model_identity, require_model
 
 Teacher = Callable[[UInt8Array], Float32Array]
 
@@ -21,7 +21,7 @@ def mean_of_teachers(paths: Sequence[Path]) -> Teacher:
 
     A teacher is a saved classifier (``.keras``) or the folder of an exported version.
 
-    Raises :class:`orchestrator.errors.ConfigurationError` for a path that is neither.
+    Raises :class:`orchestrator.errors.ConfigurationError` for a path that is neither, or cannot be read.
     """
     teachers = [_teacher(path) for path in paths]
 
@@ -42,7 +42,7 @@ def teacher_sha256(path: Path) -> str:
 def _teacher(path: Path) -> Teacher:
     require_model(path)
     if is_keras_file(path):
-        model = keras.models.load_model(path, compile=False)
+        model = load_network(path)
 
         def ask(pixels: UInt8Array) -> Float32Array:
             answer = model(pixels.astype(np.float32) / np.float32(255), training=False)

@@ -104,6 +104,13 @@ _NO_SUCH_MODEL: Final = re.compile(
     r"model_not_found|model\b.{0,80}\b(not found|not exist|unknown)|(unknown|no such|invalid) model",
     re.IGNORECASE,
 )
+_IN_WORDS: Final = tuple(
+    (status, re.compile(words, re.IGNORECASE))
+    for status, words in (
+        (429, "insufficient_quota|rate.?limit|too many requests"),
+        (503, "server_?error|overloaded|unavailable"),
+    )
+)
 
 
 def failure_of_text(text: str) -> WriterFailed:
@@ -111,6 +118,18 @@ def failure_of_text(text: str) -> WriterFailed:
     if text.lstrip().startswith(("data:", "event:", ":")):
         return WriterFailed("refused", said="the answer is a stream", of_the_manner=True)
     return WriterFailed("malformed", said=said_in(text))
+
+
+def failure_of_error(error: object) -> WriterFailed:
+    """What an error means that has no status of its own: in an answer 200, or amidst a stream. Its code, or
+    else its words, stand for the status that it would have had."""
+    said = said_in(error)
+    if not said:
+        return WriterFailed("malformed")
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int | str) and re.fullmatch("[45][0-9]{2}", str(code)):
+        return failure_of_status(int(code), body=error)
+    return failure_of_status(next((status for status, w in _IN_WORDS if w.search(said)), 400), body=error)
 
 
 def failure_of_status(

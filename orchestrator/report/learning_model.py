@@ -98,7 +98,8 @@ class LearningModel:
 
     async def _asked(self, prompt: Prompt) -> Completion:
         before = manner = self._manner
-        tried, guesses, guessed = {manner}, iter(_GUESSES), False
+        tried, guesses = {manner}, iter(_GUESSES)
+        unexplained: WriterFailed | None = None
         while True:
             try:
                 answer = await self._model.ask(prompt, manner)
@@ -107,20 +108,21 @@ class LearningModel:
                 if not failure.of_the_manner:
                     raise
                 named = _first_new(manner, _named(failure.said), tried)
+                if named is None:
+                    unexplained = unexplained or failure
                 # What a server that has answered before does not like, and does not name, is in this prompt.
                 other = named or (None if self._has_answered else _first_new(manner, guesses, tried))
                 if other is None:
                     self._manner = before  # what was left out was not why
-                    raise
+                    raise (unexplained or failure) from None
                 words = tellable(failure.said, prompt.facts, self._model.options.api_key)
-            guessed = guessed or named is None
             manner = other
             tried.add(manner)
-            if not guessed:
+            if unexplained is None:
                 self._learn(manner, words)
         self._has_answered = True
         self._spent(answer)
-        if guessed:
+        if unexplained is not None:
             self._learn(manner, words)
         return answer
 

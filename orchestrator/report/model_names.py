@@ -1,7 +1,7 @@
 """The names of models that the service knows by itself, and when they end: spelled nowhere else.
 
-Read in November 2026 on the providers' pages of deprecations. ``tests/unit/report/test_model_names.py`` fails
-from 60 days before the end of a default on.
+Read in November 2026 on the providers' pages of deprecations. ``tests/unit/report/test_model_names.py`` tells
+of the end of a default for the 60 days before it, and fails from then on.
 """
 
 from dataclasses import dataclass

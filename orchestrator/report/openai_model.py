@@ -9,11 +9,15 @@ import httpx2
 import openai
 
 from orchestrator.report.answer_text import text_of
-from orchestrator.report.failures import WriterFailed, failure_of_status, failure_of_text
+from orchestrator.report.failures import (
+    WriterFailed,
+    failure_of_error,
+    failure_of_status,
+    failure_of_text,
+)
 from orchestrator.report.guard import ANSWER_SCHEMA
 from orchestrator.report.language_model import Completion, Manner, ModelOptions, provider_client
 from orchestrator.report.prompt import Prompt
-from orchestrator.report.server_words import said_in
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
@@ -45,9 +49,11 @@ class OpenAiModel:
             raise failure_of_status(error.status_code, after, error.body) from error
         except (openai.APIConnectionError, httpx2.HTTPError) as error:
             raise WriterFailed("unreachable", said=str(error.__cause__ or error)) from error
+        except openai.APIError as error:
+            raise failure_of_error(error.body) from error
         except (openai.OpenAIError, ValueError, AttributeError, IndexError, TypeError) as error:
             # The package checks nothing of what it received.
-            raise WriterFailed("malformed", said=said_in(getattr(error, "body", None))) from error
+            raise WriterFailed("malformed") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -84,8 +90,10 @@ def _completion(answer: Any) -> Completion:
     if isinstance(answer, str):  # whatever comes under another media type than JSON's
         raise failure_of_text(answer)
     if not answer.choices:
-        raise WriterFailed("malformed", said=said_in((answer.model_extra or {}).get("error")))
+        raise failure_of_error((answer.model_extra or {}).get("error"))
     choice = answer.choices[0]
+    if choice.finish_reason == "error":
+        raise failure_of_error((choice.model_extra or {}).get("error"))
     message, ended, usage = choice.message, str(choice.finish_reason or ""), answer.usage
     if ended == "content_filter" or message.refusal:
         raise WriterFailed("declined", said=str(message.refusal or ended))
@@ -103,10 +111,15 @@ def _completion(answer: Any) -> Completion:
 
 
 async def _put_together(chunks: Any) -> Any:
-    """A stream as the ``ChatCompletion`` that it would have been."""
+    """A stream as the ``ChatCompletion`` that it would have been.
+
+    Raises :class:`~.failures.WriterFailed` where nothing comes, as of an answer that is no stream.
+    """
     message: dict[str, str] = {}
+    is_empty = True
     whole: dict[str, Any] = {"model": "", "usage": None, "finish_reason": None}
     async for chunk in chunks:
+        is_empty = False
         whole["model"] = chunk.model or whole["model"]
         whole["usage"] = chunk.usage or whole["usage"]
         for choice in chunk.choices[:1]:
@@ -114,5 +127,7 @@ async def _put_together(chunks: Any) -> Any:
             for name in ("content", "refusal", "reasoning_content", "reasoning"):
                 if piece := text_of(getattr(choice.delta, name, None)):
                     message[name] = message.get(name, "") + piece
+    if is_empty:
+        raise WriterFailed("refused", said="a stream of nothing", of_the_manner=True)
     only: Any = {"index": 0, "finish_reason": whole.pop("finish_reason"), "message": message}
     return openai.types.chat.ChatCompletion.model_construct(None, choices=[only], **whole)

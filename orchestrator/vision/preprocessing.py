@@ -2,17 +2,19 @@
 
 MEF v1 is the filter of the reference system: five steps, each uint8 RGB in and out, so that the wire to
 the model server carries bytes. v2 has one CLAHE of 8x8 tiles instead of two scales; v3 adds a top-hat and
-bottom-hat; v4 adds Macenko stain normalisation. v5 is our own: the stain anchored at field and nucleus
+bottom-hat; v4 adds Macenko stain normalisation, and looks at the cell alone, so that one cell comes out the
+same whatever surrounds it. v5 is our own: the stain anchored at field and nucleus
 (:mod:`orchestrator.vision.stain_anchor`) in place of percentiles and CLAHE. v6 does the same by the masks
 with which the cell was located (:mod:`orchestrator.vision.found_cell`); v5 finds it in the crop once more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from cv2.typing import MatLike
+from numpy.typing import NDArray
 
 from orchestrator.domain import UNMEASURED, MefVersion, Morphometry, UInt8Array
 from orchestrator.model_contract import IMAGE_SIZE
@@ -27,6 +29,7 @@ from orchestrator.vision.stain import (
     MacenkoReference,
     macenko,
     reinhard,
+    stained_pixels,
 )
 from orchestrator.vision.stain_anchor import anchor_stain, fade_field
 
@@ -81,25 +84,29 @@ def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
 def enhance(crop: UInt8Array, recipe: Recipe, masks: CellMasks | None = None) -> UInt8Array:
     """Colour normalisation and MEF of an image that is already cropped and resized.
 
-    ``masks`` are those of ``crop`` as it comes. v5 makes them where they are not given, v1 to v4 need none.
+    ``masks`` are those of ``crop`` as it comes. v4 and v5 make them where they are not given, v1 to v3 need
+    none.
 
     Raises ``ValueError`` for v6 without masks: a crop alone does not say where its cell was found.
     """
     if recipe.mef_version == "v6" and masks is None:
         raise ValueError("MEF v6 needs the masks of the crop: expected those of masks_in, received none")
     normalised = crop if recipe.reinhard is None else reinhard(crop, recipe.reinhard)
-    if recipe.mef_version in ("v5", "v6"):
-        return anchored_cell(normalised, cell_masks(crop) if masks is None else masks)
+    if recipe.mef_version in ("v1", "v2", "v3"):
+        return _stepped(normalised, MEF_STEPS[recipe.mef_version])
+    masks = cell_masks(crop) if masks is None else masks
     if recipe.mef_version == "v4":
-        normalised = macenko(normalised, recipe.macenko or CALIBRATED_MACENKO)
-    for step in MEF_STEPS[recipe.mef_version]:
-        normalised = step(normalised)
-    return normalised
+        return stained_cell(normalised, masks, recipe.macenko or CALIBRATED_MACENKO)
+    return anchored_cell(normalised, masks)
 
 
-def percentile_normalise(rgb: UInt8Array) -> UInt8Array:
-    """Step 1: stretch each channel so that its 2nd and 98th percentile become 0 and 255."""
-    tables = np.stack([_stretch_table(low, high) for low, high in percentiles(rgb, 2, 98)], axis=-1)
+def percentile_normalise(rgb: UInt8Array, cell: NDArray[np.bool_] | None = None) -> UInt8Array:
+    """Step 1: stretch each channel so that its 2nd and 98th percentile become 0 and 255.
+
+    The 2nd is that of the pixels in ``cell``, bool ``[H, W]``, where that is given.
+    """
+    lows, highs = percentiles(rgb, 2, where=cell), percentiles(rgb, 98)
+    tables = np.stack([_stretch_table(*both) for both in np.hstack([lows, highs]).tolist()], axis=-1)
     return _u8(cv2.LUT(rgb, tables.reshape(256, 1, 3)))
 
 
@@ -129,6 +136,26 @@ def hat_contrast(rgb: UInt8Array) -> UInt8Array:
     bright = cv2.morphologyEx(lightness, cv2.MORPH_TOPHAT, _ELLIPSE_9)
     dark = cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, _ELLIPSE_9)
     return _with_lightness(lab, _u8(cv2.subtract(cv2.add(lightness, bright), dark)))
+
+
+def stained_cell(rgb: UInt8Array, masks: CellMasks, reference: MacenkoReference) -> UInt8Array:
+    """All of v4: stains and levels by those of the cell, which the further steps see at one size and which
+    alone they change, so that neither its share of the image nor red cells around it matter.
+
+    Where no cell is found, all that is stained is the cell; where nothing is, v3 is all of v4.
+    """
+    soft = masks.cell if masks.cell.any() else stained_pixels(rgb).astype(np.float32)
+    cell = soft > 0.5
+    if not cell.any():
+        return _stepped(rgb, MEF_STEPS["v3"])
+    normalised = percentile_normalise(macenko(rgb, reference, cell), cell)
+    left, top, width, height = cv2.boundingRect(cell.view(np.uint8))
+    middle = CellLocation(top + height / 2, left + width / 2, max(width, height))
+    close = cell_window(middle, _CLOSE_UP, rgb.shape)
+    enhanced = _stepped(extract(normalised, close, IMAGE_SIZE), MEF_STEPS["v3"][1:])
+    pixel = close.height / IMAGE_SIZE
+    whole = Window(-close.top / pixel, -close.left / pixel, rgb.shape[0] / pixel, rgb.shape[1] / pixel)
+    return _u8(cv2.blendLinear(extract(enhanced, whole, IMAGE_SIZE), normalised, soft, 1 - soft))
 
 
 def anchored_cell(rgb: UInt8Array, masks: CellMasks) -> UInt8Array:
@@ -177,12 +204,21 @@ MEF_STEPS: dict[MefVersion, tuple[Callable[[UInt8Array], UInt8Array], ...]] = {
         sharpen_edges,
     ),
 }
-MEF_STEPS["v4"] = MEF_STEPS["v3"]
-"""Of the versions whose steps need the image alone; v5 and v6 are :func:`anchored_cell`."""
+"""Of the versions whose steps need the image alone; v4 is :func:`stained_cell`, v5 and v6 are
+:func:`anchored_cell`."""
+
+_CLOSE_UP = 1.4
+"""Side of the window in cell sizes in which v4's steps see the cell: that of a cell-centred crop."""
 
 _ELLIPSE_3, _ELLIPSE_7, _ELLIPSE_9 = (
     cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)) for side in (3, 7, 9)
 )
+
+
+def _stepped(rgb: UInt8Array, steps: Sequence[Callable[[UInt8Array], UInt8Array]]) -> UInt8Array:
+    for step in steps:
+        rgb = step(rgb)
+    return rgb
 
 
 def _stretch_table(low: float, high: float) -> UInt8Array:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any, Final, Literal
 
 from pytest_httpserver import HTTPServer
@@ -451,6 +452,35 @@ def _once(failure: Callable[[ReportProvider], Response]) -> Trait:
     return trait
 
 
+def _breaks_off(server: ReportProvider) -> None:
+    """Knows streams alone, of which the first ends in an error."""
+    _stream_only(server)
+    begun_before: list[bool] = []
+
+    def behave(facts: dict[str, Any]) -> Response | str:
+        if begun_before:
+            return honest(facts)
+        begun_before.append(True)
+        whole = server.completion(honest(facts)).get_data(as_text=True)
+        begun = whole[: whole.rindex("data: {")]
+        error = json.dumps({"error": {"message": "The engine died.", "code": 503, "status": "UNAVAILABLE"}})
+        return Response(f"{begun}data: {error}\n\n", mimetype="text/event-stream")
+
+    server.behave = behave
+
+
+def _failed_choice(error: dict[str, Any]) -> dict[str, Any]:
+    """As routers between many servers tell of one that failed."""
+    document = _openai_envelope({"content": ""}, "error", "")
+    document["choices"][0]["error"] = error
+    return document
+
+
+def _with_status_200(error: object) -> Callable[[ReportProvider], Response]:
+    """An error that proxies and local servers send as if it were an answer."""
+    return lambda _: Response(json.dumps({"error": error}), mimetype="application/json")
+
+
 def _blocked(server: ReportProvider) -> Response:
     return server.envelope(
         {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": SERVED_MODEL}
@@ -606,6 +636,26 @@ STAND_INS: Final[tuple[StandIn, ...]] = (
     ),
     StandIn("rate limit without Retry-After", _BOTH, _once(lambda server: server.error(429, "Slow down."))),
     StandIn("rate limit with RetryInfo", _GEMINI, _once(_retry_info)),
+    StandIn(
+        "rate limit with status 200",
+        _OPENAI,
+        _once(_with_status_200({"message": "Slow down.", "code": 429})),
+    ),
+    StandIn(
+        "back at a date",
+        _BOTH,
+        _once(
+            lambda server: server.error(
+                503, "Loading model", headers={"Retry-After": formatdate(time.time() + 1, usegmt=True)}
+            )
+        ),
+    ),
+    StandIn("a stream that breaks off", _BOTH, _breaks_off),
+    StandIn(
+        "an error in place of a choice",
+        _OPENAI,
+        _once(lambda server: server.envelope(_failed_choice({"code": 502, "message": "Upstream is down."}))),
+    ),
     # What does not answer.
     StandIn(
         "refuses in a field",
@@ -707,6 +757,34 @@ STAND_INS: Final[tuple[StandIn, ...]] = (
         False,
         "not_found",
         "does not exist",
+    ),
+    StandIn(
+        "no such model, 404",
+        _BOTH,
+        _failing(404, "The model `a-model` is not here.", "model_not_found"),
+        False,
+        "not_found",
+        "is not here",
+    ),
+    StandIn(
+        "no such model, 200",
+        _OPENAI,
+        _answering_with(
+            lambda server, _: _with_status_200({"message": "No such model", "code": "model_not_found"})(
+                server
+            )
+        ),
+        False,
+        "not_found",
+        "No such model",
+    ),
+    StandIn(
+        "no such path, 200",
+        _OPENAI,
+        _answering_with(lambda server, _: _with_status_200("Unexpected endpoint or method.")(server)),
+        False,
+        "refused",
+        "Unexpected endpoint",
     ),
     StandIn("gone", _BOTH, _failing(410, "This service was retired.", "gone"), False, "gone", "retired"),
     StandIn(

@@ -2,15 +2,23 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from orchestrator.report.model_names import GEMINI_DEFAULT, GITHUB_MODELS, end_of
 
 AHEAD = timedelta(days=60)
 
 
-def test_no_default_ends_within_sixty_days():
-    """Where this fails, look up what lives, and change ``orchestrator/report/model_names.py``."""
+def test_no_default_has_ended_and_one_that_will_is_told_sixty_days_ahead():
+    """An expected failure is told at the end of every run, and stops nobody's work: look up what lives, and
+    change ``orchestrator/report/model_names.py``. From its last day on it fails."""
     end = end_of(GEMINI_DEFAULT or "", None)
-    assert end is None or end.day - datetime.now(UTC).date() > AHEAD, end
+    if end is None:
+        return
+    today = datetime.now(UTC).date()
+    assert today < end.day, end.told(today)
+    if end.day - today <= AHEAD:
+        pytest.xfail(end.told(today))
 
 
 def test_an_end_is_told_with_its_day_and_what_to_do():

@@ -71,6 +71,22 @@ def test_what_is_no_classifier_is_refused(tmp_path):
         open_predictor(tmp_path / "missing.keras", "embedded")
 
 
+def test_a_network_of_another_programs_layers_is_refused_with_the_reason(tmp_path):
+    """As the reference system saves them: under names that our layers have, too."""
+
+    class MedSwish(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs * keras.ops.sigmoid(inputs)
+
+    keras.Sequential([keras.Input((4,)), MedSwish()]).save(tmp_path / "theirs.keras")
+    (tmp_path / "torn.keras").write_bytes(b"PK")
+
+    with pytest.raises(ConfigurationError, match=r"another program's code \(MedSwish\).*--config reference"):
+        open_predictor(tmp_path / "theirs.keras", "embedded")
+    with pytest.raises(ConfigurationError, match=r"torn\.keras"):
+        open_predictor(tmp_path / "torn.keras", "embedded")
+
+
 @pytest.mark.parametrize("manifest", ["run.json", "best.run.json"])
 def test_a_trained_network_is_shown_the_pixels_of_its_own_run(tmp_path, manifest):
     recipe = Recipe(None, LabStatistics((180.0, 140.0, 115.0), (40.0, 15.0, 10.0)), "v1")

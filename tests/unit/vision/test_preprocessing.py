@@ -20,7 +20,7 @@ from orchestrator.vision.preprocessing import (
 )
 from orchestrator.vision.stain import reinhard
 from tests.golden.write import REINHARD_REFERENCE
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import synthetic_cell, synthetic_cell_with_masks
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -135,6 +135,44 @@ def test_v6_shows_the_masks_by_which_the_cell_was_found():
     np.testing.assert_array_equal(cell.masks.cell, expected.cell)
     np.testing.assert_array_equal(cell.masks.nucleus, expected.nucleus)
     np.testing.assert_array_equal(cell.pixels, enhance(cell.crop, recipe, expected))
+
+
+def alone(class_name, seed, share, *, red_cells):
+    """A painted cell that fills this share of a frame: the frame, and where in it the cell is."""
+    painted = synthetic_cell_with_masks(class_name, seed)
+    left, top, width, height = cv2.boundingRect(painted.cell.astype(np.uint8))
+    size = max(width, height)
+    side = max(round((painted.cell.sum() / share) ** 0.5), size + 8)
+    frame = np.full((side, side, 3), (238, 232, 236), np.uint8)
+    radius = round(0.3 * size)
+    for y in range(0, side, 3 * radius) if red_cells else ():
+        for x in range(0, side, 3 * radius):
+            if np.hypot(y - side / 2, x - side / 2) > size / 2 + radius + 2:
+                cv2.circle(frame, (x, y), radius, (196, 140, 128), cv2.FILLED, cv2.LINE_AA)
+    target = np.s_[(side - height) // 2 :, (side - width) // 2 :]
+    source = np.s_[top : top + height, left : left + width]
+    cell = np.zeros((side, side), np.uint8)
+    cell[target][:height, :width] = painted.cell[source]
+    frame[cell > 0] = painted.rgb[source][painted.cell[source]]
+    return frame, cell
+
+
+@pytest.mark.parametrize(("class_name", "seed"), [("Lymphocyte", 1), ("Monocyte", 2)])
+def test_v4_makes_of_one_cell_the_same_whatever_share_of_the_frame_it_has_and_whatever_lies_around_it(
+    class_name, seed
+):
+    """Levels of the whole cell by channel, of 255; of 20 pixels across, some blur with what lies around."""
+
+    def shown(share, *, red_cells):
+        frame, cell = alone(class_name, seed, share, red_cells=red_cells)
+        inside = cv2.resize(cell, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA) == 1
+        return filtered(frame, "v4")[inside].mean(axis=0)
+
+    large = shown(0.64, red_cells=False)
+    for share, tolerance in ((0.076, 8), (0.019, 20), (0.008, 30)):
+        on_glass, in_blood = (shown(share, red_cells=red_cells) for red_cells in (False, True))
+        np.testing.assert_allclose(on_glass, large, atol=tolerance)
+        np.testing.assert_allclose(in_blood, on_glass, atol=12)
 
 
 def test_v6_without_masks_is_refused():

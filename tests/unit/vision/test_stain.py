@@ -58,7 +58,7 @@ def test_a_reference_of_no_images_is_refused():
     with pytest.raises(ValueError, match="at least one image"):
         fit_reinhard_reference([])
     with pytest.raises(ValueError, match="two stains"):
-        fit_macenko_reference([np.full((30, 30, 3), 240, np.uint8)])
+        fit_macenko_reference([(np.full((30, 30, 3), 240, np.uint8), np.ones((30, 30), np.bool_))])
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,18 @@ def test_one_cell_gives_one_result_however_much_of_the_frame_is_empty(two_stains
 
     np.testing.assert_array_equal(
         macenko(frame, CALIBRATED_MACENKO)[10:110, 20:120], macenko(cell, CALIBRATED_MACENKO)
+    )
+
+
+def test_what_is_stained_beside_the_cell_changes_nothing_of_it(two_stains):
+    cell = two_stains[0]
+    frame = np.full((300, 300, 3), (196, 140, 128), np.uint8)  # red cells, from edge to edge
+    frame[10:110, 20:120] = cell
+    where = np.zeros((300, 300), np.bool_)
+    where[10:110, 20:120] = True
+
+    np.testing.assert_array_equal(
+        macenko(frame, CALIBRATED_MACENKO, where)[10:110, 20:120], macenko(cell, CALIBRATED_MACENKO)
     )
 
 
