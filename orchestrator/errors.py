@@ -6,7 +6,7 @@
     ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
     ├ MalformedUpload · UploadTooLarge · UnsupportedBody: CompressedBody · UploadTimeout
     ├ InvalidParameter: UnknownProfile (knows the fields that are wrong)
-    ├ Overloaded                      (knows when to try again)
+    ├ Overloaded: ImageWorkersLost    (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
     ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
@@ -232,6 +232,10 @@ class Overloaded(WbcError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ImageWorkersLost(Overloaded):
+    """The processes for images were ended from outside, one after the other: nothing is said of the image."""
 
 
 class DeadlineExceeded(WbcError):

@@ -37,19 +37,29 @@ class AuditVerdict:
     why: str | None = None
 
 
-class WaitingCell(NamedTuple):
-    """A cell to analyse, and how often its analysis was begun by a process that ended in it."""
+class LeasedCell(NamedTuple):
+    """A cell to analyse, by who claimed it and by nobody else, until the lease ends.
+
+    ``attempts`` are earlier ones that ended neither with a result nor by :meth:`Store.withdraw`, as where a
+    process was killed. ``token`` rises with every lease of the cell; what a holder of an older one says of it
+    is refused.
+    """
 
     cell_id: str
     payload: bytes
     attempts: int
+    token: int
 
 
 class Store(Protocol):
     """Keeps specimens, durably: what a method has answered is not lost by a kill of the process.
 
-    ``waiting`` gives cells with the fewest attempts first, then by number; ``begin`` counts an attempt before
-    it is made, and ``withdraw`` takes back one that ended without a result and without harm.
+    ``claim`` leases the waiting cell with the fewest attempts, then the lowest number, that nobody else
+    holds, for so many seconds by the database's own clock, and counts the attempt before it is made;
+    ``renew`` says whether the cell is still its caller's; ``withdraw`` gives a cell back whose attempt ended
+    without a result and without harm. ``unfinished`` are the specimens with a cell that can be claimed.
+
+    Results come with the ``token`` of the lease; without one, of whoever knows that nobody else works.
 
     Every method raises :class:`~orchestrator.errors.StoreUnavailable` where the database does not answer.
     """
@@ -65,11 +75,15 @@ class Store(Protocol):
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
     async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]: ...
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]: ...
-    async def begin(self, differential_id: str, cell_id: str) -> None: ...
-    async def withdraw(self, differential_id: str, cell_id: str) -> None: ...
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool: ...
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool: ...
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None: ...
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool: ...
+    async def withdraw(self, cell_id: str, token: int) -> None: ...
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool: ...
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool: ...
     async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen: ...
     async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen: ...
     async def note(

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import (
@@ -33,7 +33,7 @@ from orchestrator.specimen import (
     SpecimenOrder,
 )
 from orchestrator.store.audit_chain import chained, verified
-from orchestrator.store.base import Actor, AuditEntry, AuditVerdict, WaitingCell
+from orchestrator.store.base import Actor, AuditEntry, AuditVerdict, LeasedCell
 from orchestrator.store.database import Database
 from orchestrator.store.documents import result_document, result_of
 from orchestrator.store.encryption import Cipher
@@ -153,28 +153,56 @@ class SqlStore:
             found = [await self._specimen(connection, one) for one in ids[:limit]]
         return found, ids[limit - 1] if len(ids) > limit else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
-        async with self._database.reading() as connection:
-            state = await _state(connection, differential_id)
-            if state in _FINAL:
-                return []
-            rows = await connection.execute(
-                select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts)
-                .where(CELLS.c.differential_id == differential_id, CELLS.c.state == "waiting")
-                .order_by(CELLS.c.attempts, CELLS.c.number)
-                .limit(limit)
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
+        now = self._database.now
+        # Without the lock of the trail, which other writers hold: a lease is no event of it.
+        async with self._database.writing() as connection:
+            if await _state(connection, differential_id) in _FINAL:
+                return None
+            row = (
+                await connection.execute(
+                    select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts, CELLS.c.lease_token)
+                    .where(CELLS.c.differential_id == differential_id, *self._claimable())
+                    .order_by(CELLS.c.attempts, CELLS.c.number)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+            ).one_or_none()
+            if row is None:
+                return None
+            leased = {"attempts": row.attempts + 1, "lease_token": row.lease_token + 1}
+            await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == row.cell_id)
+                .values(leased_until=now + lease_s, **leased)
             )
-            return [
-                WaitingCell(row.cell_id, self._cipher.decrypted(row.payload), row.attempts) for row in rows
-            ]
+        return LeasedCell(
+            row.cell_id, self._cipher.decrypted(row.payload), row.attempts, leased["lease_token"]
+        )
 
-    async def begin(self, differential_id: str, cell_id: str) -> None:
-        await self._count_attempt(differential_id, cell_id, 1)
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
+        is_open = exists().where(
+            SPECIMENS.c.differential_id == CELLS.c.differential_id, SPECIMENS.c.state.not_in(_FINAL)
+        )
+        async with self._database.writing() as connection:
+            renewed = await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == cell_id, *_held(token), is_open)
+                .values(leased_until=self._database.now + lease_s)
+            )
+            return renewed.rowcount == 1
 
-    async def withdraw(self, differential_id: str, cell_id: str) -> None:
-        await self._count_attempt(differential_id, cell_id, -1)
+    async def withdraw(self, cell_id: str, token: int) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == cell_id, *_held(token))
+                .values(leased_until=None, attempts=CELLS.c.attempts - 1)
+            )
 
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool:
         document = result_document(result)
         details = {
             "class": result.class_name,
@@ -182,10 +210,13 @@ class SqlStore:
             "model": result.model.sha256 or f"{result.model.name} {result.model.version}",
         }
         values = {"state": "analysed", "result": document}
-        return await self._record(differential_id, cell_id, "analysed", values, details)
+        return await self._record(differential_id, cell_id, "analysed", values, details, token)
 
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool:
-        return await self._record(differential_id, cell_id, "failed", {"state": "failed", "failure": why}, {})
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool:
+        values = {"state": "failed", "failure": why}
+        return await self._record(differential_id, cell_id, "failed", values, {}, token)
 
     async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen:
         decision = {"label": label, "decided_by": person, "decided_at": _now().isoformat()}
@@ -247,7 +278,12 @@ class SqlStore:
         async with self._database.reading() as connection:
             found = await connection.scalars(
                 select(SPECIMENS.c.differential_id)
-                .where(SPECIMENS.c.state.in_(("waiting", "running")))
+                .where(
+                    SPECIMENS.c.state.in_(("waiting", "running")),
+                    exists().where(
+                        CELLS.c.differential_id == SPECIMENS.c.differential_id, *self._claimable()
+                    ),
+                )
                 .order_by(SPECIMENS.c.place)
             )
             return list(found)
@@ -297,16 +333,18 @@ class SqlStore:
         action: str,
         values: Mapping[str, Any],
         details: Mapping[str, str],
+        token: int | None,
     ) -> bool:
         kept = {} if self._keep_images else {"payload": None}
+        held = (CELLS.c.state == "waiting",) if token is None else _held(token)
         async with self._writing() as connection:
             if await _state(connection, differential_id) in _FINAL:
                 return False
             await _require_cell(connection, differential_id, cell_id)
             changed = await connection.execute(
                 update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, CELLS.c.state == "waiting")
-                .values(**values, **kept)
+                .where(CELLS.c.cell_id == cell_id, *held)
+                .values(leased_until=None, **values, **kept)
             )
             if changed.rowcount != 1:
                 return False
@@ -315,16 +353,10 @@ class SqlStore:
             await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
             return True
 
-    async def _count_attempt(self, differential_id: str, cell_id: str, change: int) -> None:
-        """It is no event of the trail: it says nothing about the specimen."""
-        async with self._writing() as connection:
-            await _state(connection, differential_id)
-            await _require_cell(connection, differential_id, cell_id)
-            await connection.execute(
-                update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, CELLS.c.state == "waiting")
-                .values(attempts=CELLS.c.attempts + change)
-            )
+    def _claimable(self) -> tuple[ColumnElement[bool], ...]:
+        """Of a cell that waits, and on which nobody works any more."""
+        until = CELLS.c.leased_until
+        return CELLS.c.state == "waiting", or_(until.is_(None), until <= self._database.now)
 
     async def _change_cell(
         self,
@@ -364,6 +396,11 @@ class SqlStore:
             if row.signed_by is None
             else Signature(row.signed_by, datetime.fromisoformat(row.signed_at)),
         )
+
+
+def _held(token: int) -> tuple[ColumnElement[bool], ...]:
+    """Of a cell that waits and was leased to nobody else since; ``token`` is that of the lease."""
+    return CELLS.c.state == "waiting", CELLS.c.lease_token == token
 
 
 def _cell(row: Row[Any]) -> SpecimenCell:

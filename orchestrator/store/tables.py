@@ -59,6 +59,10 @@ CELLS: Final = Table(
     Column("decided_at", String(40)),
     Column("payload", LargeBinary),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_token", Integer, nullable=False, server_default="0"),
+    Column(
+        "leased_until", Float
+    ),  # seconds since 1970 by the database's clock; NULL where nobody works on it
     UniqueConstraint("differential_id", "number", name="uq_cells_number"),
     Index("ix_cells_state", "differential_id", "state"),
 )

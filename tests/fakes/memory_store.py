@@ -1,6 +1,7 @@
 """A store in memory: the port's behaviour, without a database."""
 
 import hashlib
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from orchestrator.specimen import (
     SpecimenOrder,
     SpecimenState,
 )
-from orchestrator.store.base import AuditEntry, AuditVerdict, WaitingCell
+from orchestrator.store.base import AuditEntry, AuditVerdict, LeasedCell
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
 
@@ -37,6 +38,8 @@ class MemoryStore:
         self._specimens: dict[str, Specimen] = {}
         self._payloads: dict[str, bytes] = {}
         self._attempts: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
+        self._leases: dict[str, float] = {}  # by the id of a cell, when its lease ends
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._trail: list[AuditEntry] = []
 
@@ -88,28 +91,45 @@ class MemoryStore:
         more = start + limit < len(newest_first)
         return found, found[-1].differential_id if more else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
         specimen = await self.get(differential_id)
         if specimen.state in _FINAL:
-            return []
-        cells = [
-            WaitingCell(cell.cell_id, self._payloads[cell.cell_id], self._attempts[cell.cell_id])
-            for cell in specimen.cells
-            if cell.state == "waiting"
-        ]
-        return sorted(cells, key=lambda cell: cell.attempts)[:limit]
+            return None
+        free = [cell.cell_id for cell in specimen.cells if self._is_claimable(cell)]
+        if not free:
+            return None
+        cell_id = min(free, key=self._attempts.__getitem__)  # of equal ones the first
+        self._tokens[cell_id] += 1
+        self._leases[cell_id] = time.monotonic() + lease_s
+        self._attempts[cell_id] += 1
+        return LeasedCell(
+            cell_id, self._payloads[cell_id], self._attempts[cell_id] - 1, self._tokens[cell_id]
+        )
 
-    async def begin(self, differential_id: str, cell_id: str) -> None:
-        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] += 1
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
+        held = self._is_held(cell_id, token) and self._specimen_of(cell_id).state not in _FINAL
+        if held:
+            self._leases[cell_id] = time.monotonic() + lease_s
+        return held
 
-    async def withdraw(self, differential_id: str, cell_id: str) -> None:
-        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] -= 1
+    async def withdraw(self, cell_id: str, token: int) -> None:
+        if self._is_held(cell_id, token):
+            self._attempts[cell_id] -= 1
+            del self._leases[cell_id]
 
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
-        return await self._record(differential_id, cell_id, result, None)
+    def end_leases(self) -> None:
+        """What time does where their holders are gone."""
+        self._leases.clear()
 
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool:
-        return await self._record(differential_id, cell_id, None, why)
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool:
+        return await self._record(differential_id, cell_id, result, None, token)
+
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool:
+        return await self._record(differential_id, cell_id, None, why, token)
 
     async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen:
         cell = await self._open_cell(differential_id, cell_id)
@@ -145,7 +165,11 @@ class MemoryStore:
         return self._payloads[cell.cell_id] if self._keeps_images else None
 
     async def unfinished(self) -> list[str]:
-        return [s.differential_id for s in self._specimens.values() if s.state in ("waiting", "running")]
+        return [
+            specimen.differential_id
+            for specimen in self._specimens.values()
+            if specimen.state not in _FINAL and any(map(self._is_claimable, specimen.cells))
+        ]
 
     async def purge(self, now: datetime) -> int:  # noqa: ARG002 (the port's signature)
         return 0
@@ -157,18 +181,40 @@ class MemoryStore:
         return AuditVerdict(ok=True, rows=len(self._trail))
 
     async def _record(
-        self, differential_id: str, cell_id: str, result: CellResult | None, why: str | None
+        self,
+        differential_id: str,
+        cell_id: str,
+        result: CellResult | None,
+        why: str | None,
+        token: int | None,
     ) -> bool:
         specimen = await self.get(differential_id)
         cell = _cell(specimen, cell_id)
         if cell.state != "waiting" or specimen.state in _FINAL:
             return False
+        if token is not None and not self._is_held(cell_id, token):
+            return False
+        self._leases.pop(cell_id, None)
         state: CellState = "failed" if result is None else "analysed"
         self._with_cell(differential_id, replace(cell, state=state, result=result, failure=why))
         specimen = self._specimens[differential_id]
         left = any(other.state == "waiting" for other in specimen.cells)
         self._put(replace(specimen, state="running" if left else "analysed"))
         return True
+
+    def _is_claimable(self, cell: SpecimenCell) -> bool:
+        return cell.state == "waiting" and self._leases.get(cell.cell_id, 0.0) <= time.monotonic()
+
+    def _is_held(self, cell_id: str, token: int) -> bool:
+        cells = {cell.cell_id: cell for cell in self._specimen_of(cell_id).cells}
+        return cells[cell_id].state == "waiting" and self._tokens[cell_id] == token
+
+    def _specimen_of(self, cell_id: str) -> Specimen:
+        return next(
+            specimen
+            for specimen in self._specimens.values()
+            if any(cell.cell_id == cell_id for cell in specimen.cells)
+        )
 
     async def _open(self, differential_id: str) -> Specimen:
         specimen = await self.get(differential_id)
