@@ -12,7 +12,7 @@
     ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
     │               PeerUnconfirmed · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
-    │             StoreUnavailable · StoreOff · ImageNotKept
+    │             ChangedMeanwhile · StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
@@ -392,6 +392,17 @@ class SpecimenClosed(StoreError):
         HTTPStatus.CONFLICT,
         "The differential is closed",
         "The differential is signed or cancelled, and nothing changes it any more.",
+    )
+
+
+class ChangedMeanwhile(StoreError):
+    """What the caller decides about is not any more as they saw it."""
+
+    kind = ProblemType(
+        "changed-meanwhile",
+        HTTPStatus.PRECONDITION_FAILED,
+        "It was changed in the meantime",
+        "The cell was changed since it was read; read it again and decide anew.",
     )
 
 

@@ -3,18 +3,20 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import (
+    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
     UnknownCell,
     UnknownDifferential,
 )
-from orchestrator.specimen import CellResult, SpecimenOrder
+from orchestrator.specimen import CellResult, SpecimenOrder, SpecimenSearch
 from orchestrator.store.base import Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
@@ -209,6 +211,104 @@ class StoreSuite:
 
         assert [one.differential_id for one in (*first, *second, *third)] == made[::-1]
         assert end is None
+
+    async def test_a_page_counts_the_cells_of_each_specimen(self, store: Store) -> None:
+        ordered, _ = await store.create(
+            ORDER, [b"one", b"two", b"three", b"four"], "nurse", None, {4: "none"}
+        )
+        of, cells = ordered.differential_id, [cell.cell_id for cell in ordered.cells]
+        for cell_id in cells[:2]:
+            await store.record_result(of, cell_id, RESULT)
+        await store.decide(of, cells[0], "Monocyte", "doctor")
+
+        (summary,), _ = await store.page(9)
+
+        assert (summary.differential_id, summary.specimen_id) == (of, ORDER.specimen_id)
+        assert (summary.state, summary.created_at) == ("running", ordered.created_at)
+        counted = (summary.cells, summary.waiting, summary.failed, summary.unreviewed)
+        assert (counted, summary.signature) == ((4, 1, 1, 1), None)
+
+    async def test_a_page_has_what_is_looked_for(self, store: Store) -> None:
+        made = [
+            (await store.create(replace(ORDER, specimen_id=name), [b"one"], "nurse"))[0]
+            for name in ("S-1", "S-2", "S-1", "s-1")
+        ]
+        ids = [one.differential_id for one in made]
+        await store.cancel(ids[0], "nurse")
+
+        async def found(**search: Any) -> list[str]:
+            return [one.differential_id for one in (await store.page(9, None, SpecimenSearch(**search)))[0]]
+
+        assert await found(specimen_id="S-1") == [ids[2], ids[0]]
+        assert await found(states=("cancelled", "signed")) == [ids[0]]
+        assert await found(specimen_id="S-1", states=("waiting",)) == [ids[2]]
+        assert await found(created_from=made[1].created_at, created_before=made[3].created_at) == [
+            ids[2],
+            ids[1],
+        ]
+        first, cursor = await store.page(1, None, SpecimenSearch("S-1"))
+        assert [one.differential_id for one in first] == [ids[2]]
+        assert cursor is not None
+        second, end = await store.page(1, cursor, SpecimenSearch("S-1"))
+        assert ([one.differential_id for one in second], end) == ([ids[0]], None)
+
+    async def test_what_cannot_be_analysed_is_a_failed_cell_from_the_beginning(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse", None, {1: "no image"})
+
+        assert [(cell.state, cell.failure) for cell in ordered.cells] == [
+            ("failed", "no image"),
+            ("waiting", None),
+        ]
+        assert ordered.state == "waiting"
+        trail = await store.audit(ordered.differential_id)
+        assert [(entry.action, entry.cell_id) for entry in trail] == [
+            ("ordered", None),
+            ("failed", ordered.cells[0].cell_id),
+        ]
+        assert (await store.verify()).ok
+        none, _ = await store.create(ORDER, [b"one"], "nurse", None, {1: "no image"})
+        assert none.state == "analysed"
+
+    async def test_a_decision_about_what_was_changed_meanwhile_is_refused(self, store: Store) -> None:
+        seen = await self.analysed(store)
+        of, cell = seen.differential_id, seen.cells[0]
+        decided = await store.decide(of, cell.cell_id, "Monocyte", "doctor", [seen.etag])
+
+        for stale in (seen.etag, cell.etag, "nothing", ""):
+            with pytest.raises(ChangedMeanwhile):
+                await store.decide(of, cell.cell_id, "Basophil", "late doctor", [stale])
+            with pytest.raises(ChangedMeanwhile):
+                await store.undecide(of, cell.cell_id, "late doctor", [stale])
+            with pytest.raises(ChangedMeanwhile):
+                await store.sign(of, "late doctor", [stale])
+
+        assert await store.get(of) == decided
+        undone = await store.undecide(of, cell.cell_id, "doctor", [cell.etag, decided.cells[0].etag])
+        with pytest.raises(ChangedMeanwhile):  # of a cell's state alone no signature can be
+            await store.sign(of, "doctor", [undone.cells[0].etag])
+        assert (await store.sign(of, "doctor", [undone.etag])).state == "signed"
+        with pytest.raises(SpecimenClosed):  # which a right state would not change
+            await store.decide(of, cell.cell_id, "Basophil", "late doctor", [seen.etag])
+
+    async def test_two_people_decide_about_two_cells_and_of_one_cell_only_the_first(
+        self, store: Store
+    ) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+        for cell in ordered.cells:
+            await store.record_result(ordered.differential_id, cell.cell_id, RESULT)
+        seen = await store.get(ordered.differential_id)
+
+        decided = await asyncio.gather(
+            *(
+                store.decide(seen.differential_id, cell.cell_id, label, label, [cell.etag])
+                for cell in seen.cells
+                for label in ("Monocyte", "Basophil")
+            ),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(one, ChangedMeanwhile) for one in decided) == 2
+        assert all(cell.decision is not None for cell in (await store.get(seen.differential_id)).cells)
 
     async def test_what_there_is_not_is_said(self, store: Store) -> None:
         specimen = await self.analysed(store)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from orchestrator.errors import (
+    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
@@ -23,9 +24,11 @@ from orchestrator.specimen import (
     Specimen,
     SpecimenCell,
     SpecimenOrder,
+    SpecimenSearch,
     SpecimenState,
+    SpecimenSummary,
 )
-from orchestrator.store.base import AuditEntry, AuditVerdict, LeasedCell
+from orchestrator.store.base import EVERYTHING, NOTHING, AuditEntry, AuditVerdict, LeasedCell, Seen
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
 
@@ -55,6 +58,7 @@ class MemoryStore:
         payloads: Sequence[bytes],
         actor: str,
         idempotency_key: str | None = None,
+        refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]:
         hashes = [hashlib.sha256(payload).hexdigest() for payload in payloads]
         fingerprint = hashlib.sha256(repr((order, hashes)).encode()).hexdigest()
@@ -64,15 +68,25 @@ class MemoryStore:
             return await self.get(known[0]), False
         differential_id = uuid.uuid4().hex
         cells = tuple(
-            SpecimenCell(uuid.uuid4().hex, number, image_sha256, "waiting")
+            SpecimenCell(
+                uuid.uuid4().hex,
+                number,
+                image_sha256,
+                "failed" if number in refused else "waiting",
+                failure=refused.get(number),
+            )
             for number, image_sha256 in enumerate(hashes, start=1)
         )
         self._payloads.update({c.cell_id: payload for c, payload in zip(cells, payloads, strict=True)})
-        specimen = Specimen(differential_id, order, "waiting", actor, datetime.now(UTC), cells)
+        state: SpecimenState = "waiting" if len(refused) < len(cells) else "analysed"
+        specimen = Specimen(differential_id, order, state, actor, datetime.now(UTC), cells)
         self._specimens[differential_id] = specimen
         if idempotency_key is not None:
             self._keys[actor, idempotency_key] = (differential_id, fingerprint)
         self._note(actor, "ordered", differential_id, None, {"cells": str(len(cells))})
+        for cell in cells:
+            if cell.state == "failed":
+                self._note("service", "failed", differential_id, cell.cell_id, {})
         return specimen, True
 
     async def get(self, differential_id: str) -> Specimen:
@@ -81,15 +95,17 @@ class MemoryStore:
         except KeyError as error:
             raise UnknownDifferential("There is no differential of this id.") from error
 
-    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
+    async def page(
+        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+    ) -> tuple[list[SpecimenSummary], str | None]:
         newest_first = list(reversed(self._specimens.values()))
-        ids = [specimen.differential_id for specimen in newest_first]
-        if after is not None and after not in ids:
-            raise UnknownDifferential("There is no page after this one.")
-        start = 0 if after is None else ids.index(after) + 1
-        found = newest_first[start : start + limit]
-        more = start + limit < len(newest_first)
-        return found, found[-1].differential_id if more else None
+        if after is not None:
+            ids = [specimen.differential_id for specimen in newest_first]
+            if after not in ids:
+                raise UnknownDifferential("There is no page after this one.")
+            newest_first = newest_first[ids.index(after) + 1 :]
+        found = [_summary(specimen) for specimen in newest_first if _is_found(specimen, search)]
+        return found[:limit], found[limit - 1].differential_id if len(found) > limit else None
 
     async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
         specimen = await self.get(differential_id)
@@ -131,14 +147,16 @@ class MemoryStore:
     ) -> bool:
         return await self._record(differential_id, cell_id, None, why, token)
 
-    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen:
-        cell = await self._open_cell(differential_id, cell_id)
+    async def decide(
+        self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
+    ) -> Specimen:
+        cell = await self._open_cell(differential_id, cell_id, seen)
         decided = replace(cell, decision=CellDecision(label, person, datetime.now(UTC)))
         self._note(person, "decided", differential_id, cell_id, {"label": label})
         return self._with_cell(differential_id, decided)
 
-    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen:
-        cell = await self._open_cell(differential_id, cell_id)
+    async def undecide(self, differential_id: str, cell_id: str, person: str, seen: Seen = None) -> Specimen:
+        cell = await self._open_cell(differential_id, cell_id, seen)
         self._note(person, "undecided", differential_id, cell_id, {})
         return self._with_cell(differential_id, replace(cell, decision=None))
 
@@ -148,10 +166,11 @@ class MemoryStore:
         _cell(await self.get(differential_id), cell_id)
         self._note(actor, action, differential_id, cell_id, details)
 
-    async def sign(self, differential_id: str, person: str) -> Specimen:
+    async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         specimen = await self._open(differential_id)
         if any(cell.state == "waiting" for cell in specimen.cells):
             raise NotReady("Cells wait to be analysed.")
+        _require_seen(seen, specimen.etag)
         self._note(person, "signed", differential_id, None, {})
         return self._put(replace(specimen, state="signed", signature=Signature(person, datetime.now(UTC))))
 
@@ -222,15 +241,20 @@ class MemoryStore:
             raise SpecimenClosed("The differential is signed or cancelled.")
         return specimen
 
-    async def _open_cell(self, differential_id: str, cell_id: str) -> SpecimenCell:
-        return _cell(await self._open(differential_id), cell_id)
+    async def _open_cell(self, differential_id: str, cell_id: str, seen: Seen) -> SpecimenCell:
+        specimen = await self._open(differential_id)
+        cell = _cell(specimen, cell_id)
+        _require_seen(seen, specimen.etag, cell.etag)
+        return cell
 
     def _with_cell(self, differential_id: str, changed: SpecimenCell) -> Specimen:
         specimen = self._specimens[differential_id]
+        changed = replace(changed, version=changed.version + 1)
         cells = tuple(changed if cell.cell_id == changed.cell_id else cell for cell in specimen.cells)
         return self._put(replace(specimen, cells=cells))
 
     def _put(self, specimen: Specimen) -> Specimen:
+        specimen = replace(specimen, version=specimen.version + 1)
         self._specimens[specimen.differential_id] = specimen
         return specimen
 
@@ -260,3 +284,32 @@ def _cell(specimen: Specimen, cell_id: str) -> SpecimenCell:
         if cell.cell_id == cell_id:
             return cell
     raise UnknownCell("The differential has no cell of this id.")
+
+
+def _require_seen(seen: Seen, *current: str) -> None:
+    if seen is not None and set(seen).isdisjoint(current):
+        raise ChangedMeanwhile("It was changed since it was read.")
+
+
+def _is_found(specimen: Specimen, search: SpecimenSearch) -> bool:
+    return (
+        search.specimen_id in (None, specimen.order.specimen_id)
+        and (not search.states or specimen.state in search.states)
+        and (search.created_from is None or specimen.created_at >= search.created_from)
+        and (search.created_before is None or specimen.created_at < search.created_before)
+    )
+
+
+def _summary(specimen: Specimen) -> SpecimenSummary:
+    states = Counter(cell.state for cell in specimen.cells)
+    return SpecimenSummary(
+        specimen.differential_id,
+        specimen.order.specimen_id,
+        specimen.state,
+        specimen.created_at,
+        len(specimen.cells),
+        states["waiting"],
+        states["failed"],
+        sum(cell.needs_review for cell in specimen.cells),
+        specimen.signature,
+    )
