@@ -104,7 +104,7 @@ class GrpcService:
                 async with within_deadline():
                     return await call.receive_one()
 
-            async with self._frame.begun(self._seconds(call), read) as request:
+            async with self._frame.begun(self._seconds(call), read, lambda sent: sent.image) as request:
                 return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
@@ -227,7 +227,9 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(error=Refusal.of(error).message_for_a_stream())
         try:
             with span("image"), counted(ANALYZE_STREAM):
-                async with self._frame.begun(self._seconds_of_an_image(call), _nothing):
+                async with self._frame.begun(
+                    self._seconds_of_an_image(call), _nothing, lambda _: request.image
+                ):
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
             refused = Refusal.of(error).message_for_a_stream()
