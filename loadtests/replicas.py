@@ -18,8 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -42,6 +42,9 @@ CONCURRENCY: Final = 2
 LEASE_S: Final = 4
 MODEL_S: Final = 0.03
 """About what a small network takes."""
+
+START_S: Final = 300.0
+"""Until a service is ready where many others start beside it."""
 
 PATH: Final = "/v1/differentials"
 
@@ -67,27 +70,36 @@ class Replicas:
         self._environment = environment
         self._views = views
         self._stack = stack
-        self._contexts: list[AbstractContextManager[RunningService]] = []
+        self.number = number
         self.running: list[RunningService] = []
-        with ThreadPoolExecutor(2) as threads:  # more at once would not be ready in a minute
-            list(threads.map(lambda _: self.add(), range(number)))
+        self._starting = stack.enter_context(ThreadPoolExecutor(2))  # more would not be ready in a minute
+        for begun in [self.add() for _ in range(number)]:
+            begun.result()
 
-    def add(self) -> None:
-        """Start one."""
-        arguments = ("-m", "loadtests.replicas", "--replica", str(self._views))
-        service = self._stack.enter_context(running_service(arguments, self._environment))
-        self.running.append(service)
+    def add(self) -> Future[None]:
+        """Start one, which is counted when it is ready."""
+        return self._starting.submit(self._start)
 
-    def kill(self, chosen: int) -> None:
-        """End one as a node does that is lost."""
+    def kill(self, chosen: int) -> bool:
+        """End one as a node does that is lost, and let another come up; the last one is not ended."""
+        if len(self.running) < 2:
+            return False
         service = self.running.pop(chosen % len(self.running))
         service.process.kill()
         service.process.wait()
+        self.add()
+        return True
 
     def kill_worker(self, chosen: int) -> bool:
         """End a process for images of one; whether there was any."""
         pid = self.running[chosen % len(self.running)].process.pid
         return kill_child(pid)
+
+    def _start(self) -> None:
+        arguments = ("-m", "loadtests.replicas", "--replica", str(self._views))
+        self.running.append(
+            self._stack.enter_context(running_service(arguments, self._environment, timeout_s=START_S))
+        )
 
     def url(self, turn: int) -> str:
         """Of one of them, by turns."""
@@ -193,14 +205,11 @@ def with_kills(
             if now["state"] == "analysed":
                 break
             if done < kills:
-                if of_workers:
-                    done += replicas.kill_worker(moments.randrange(99))
-                else:
-                    replicas.kill(moments.randrange(99))
-                    done += 1
-                    replicas.add()
+                kill = replicas.kill_worker if of_workers else replicas.kill
+                done += kill(moments.randrange(99))
             late = time.monotonic() > ends_s
         failed += now["progress"]["failed"]
+    until(lambda: len(replicas.running) == replicas.number, time.monotonic() + 300)
     again = replicas.views() - before - specimens * len(cells) * VIEWS
     what = "processes for images" if of_workers else "orchestrators"
     most = 0 if of_workers else done * CONCURRENCY * VIEWS

@@ -159,6 +159,7 @@ class CellDocument(Document):
     decision: CellDecisionDocument | None
     etag: str | None = Field(
         default=None,
+        pattern=r"^cell-\d{1,18}$",
         examples=["cell-1"],
         description="Of its state, for `If-Match` of a decision about it; null in what older versions kept.",
     )
@@ -220,6 +221,7 @@ class DifferentialResult(Document):
     etag: str | None = Field(
         default=None,
         validation_alias=AliasPath("specimen", "etag"),
+        pattern=r"^\d{1,18}$",
         examples=["17"],
         description="Of its state, as in the header `ETag`; null in what older versions kept.",
     )

@@ -288,7 +288,7 @@ def _cell(specimen: Specimen, cell_id: str) -> SpecimenCell:
 
 def _require_seen(seen: Seen, *current: str) -> None:
     if seen is not None and set(seen).isdisjoint(current):
-        raise ChangedMeanwhile("It was changed since it was read.")
+        raise ChangedMeanwhile("It was changed since it was read; read it again and decide anew.")
 
 
 def _is_found(specimen: Specimen, search: SpecimenSearch) -> bool:
