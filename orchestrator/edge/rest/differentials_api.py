@@ -142,6 +142,7 @@ class DifferentialsApi:
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
             order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
             payloads = await self._images(uploads)
+            del uploads  # the archive, of which each image is a copy
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
             )
