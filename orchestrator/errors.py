@@ -6,13 +6,13 @@
     ├ InvalidImage: UndecodableImage · UnsupportedImage · ImageTooLarge
     ├ MalformedUpload · UploadTooLarge · UnsupportedBody: CompressedBody · UploadTimeout
     ├ InvalidParameter: UnknownProfile (knows the fields that are wrong)
-    ├ Overloaded                      (knows when to try again)
+    ├ Overloaded: ImageWorkersLost    (knows when to try again)
     ├ DeadlineExceeded                (the time that the caller gave is over)
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
     ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
     │               PeerUnconfirmed · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
-    │             StoreUnavailable · StoreOff · ImageNotKept
+    │             ChangedMeanwhile · StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
@@ -234,6 +234,10 @@ class Overloaded(WbcError):
         self.retry_after_s = retry_after_s
 
 
+class ImageWorkersLost(Overloaded):
+    """The processes for images were ended from outside, one after the other: nothing is said of the image."""
+
+
 class DeadlineExceeded(WbcError):
     """The time that a request had is over, wherever it was spent."""
 
@@ -388,6 +392,17 @@ class SpecimenClosed(StoreError):
         HTTPStatus.CONFLICT,
         "The differential is closed",
         "The differential is signed or cancelled, and nothing changes it any more.",
+    )
+
+
+class ChangedMeanwhile(StoreError):
+    """What the caller decides about is not any more as they saw it."""
+
+    kind = ProblemType(
+        "changed-meanwhile",
+        HTTPStatus.PRECONDITION_FAILED,
+        "It was changed in the meantime",
+        "The cell was changed since it was read; read it again and decide anew.",
     )
 
 

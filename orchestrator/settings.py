@@ -518,6 +518,12 @@ class DifferentialSettings(_Section):
     concurrency: int = Field(
         default=2, ge=1, description="Cells under way at a time; one while people's requests are."
     )
+    lease_s: float = Field(
+        default=20,
+        ge=1,
+        description="Seconds for which a cell stays with a process that renews its lease no more, as one "
+        "that was killed.",
+    )
     max_files: int = Field(default=1000, ge=2, description="Images of one order.")
     max_total_bytes: int = Field(
         default=256 * 2**20, ge=1, description="Of one order, unpacked; held in memory until it is kept."

@@ -93,12 +93,23 @@ class CellDecision:
     decided_at: datetime
 
 
+def differential_etag(version: int) -> str:
+    """The name of the state of a whole specimen, as HTTP's ``ETag`` has it within its quotes."""
+    return str(version)
+
+
+def cell_etag(version: int) -> str:
+    """The name of the state of one cell; no specimen's is like it."""
+    return f"cell-{version}"
+
+
 @dataclass(frozen=True, slots=True)
 class SpecimenCell:
     """One image of a specimen, in the order in which they were sent (``number`` counts from 1).
 
     ``image_sha256`` is hex, of the file as it was sent. ``failure`` is the sentence that says why an image
-    could not be analysed. File names are not kept: they may hold a patient's.
+    could not be analysed. File names are not kept: they may hold a patient's. ``version`` rises with every
+    change of it.
     """
 
     cell_id: str
@@ -108,6 +119,12 @@ class SpecimenCell:
     result: CellResult | None = None
     failure: str | None = None
     decision: CellDecision | None = None
+    version: int = 0
+
+    @property
+    def etag(self) -> str:
+        """Of its state: what a decision about this cell rests on."""
+        return cell_etag(self.version)
 
     @property
     def needs_review(self) -> bool:
@@ -151,7 +168,8 @@ class SpecimenOrder:
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """An order and what became of it; ``cells`` in the order of their numbers."""
+    """An order and what became of it; ``cells`` in the order of their numbers; ``version`` rises with every
+    change of it or of a cell."""
 
     differential_id: str
     order: SpecimenOrder
@@ -160,12 +178,45 @@ class Specimen:
     created_at: datetime
     cells: tuple[SpecimenCell, ...]
     signature: Signature | None = None
+    version: int = 0
+
+    @property
+    def etag(self) -> str:
+        """Of its state with all its cells: what a signature rests on."""
+        return differential_etag(self.version)
 
     @property
     def device_state(self) -> DeviceState | None:
         """The least of its results'; None before the first."""
         states = {cell.result.device_state for cell in self.cells if cell.result is not None}
         return min(states, key=get_args(DeviceState).index, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenSummary:
+    """One line of a list of specimens: how many cells it has, and how many of them wait to be analysed, could
+    not be, and wait for a person's decision."""
+
+    differential_id: str
+    specimen_id: str
+    state: SpecimenState
+    created_at: datetime
+    cells: int
+    waiting: int
+    failed: int
+    unreviewed: int
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenSearch:
+    """Which specimens a list has: of this laboratory's id, in one of ``states`` (all where empty), created
+    from the first moment on and before the second."""
+
+    specimen_id: str | None = None
+    states: tuple[SpecimenState, ...] = ()
+    created_from: datetime | None = None
+    created_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the tests let image workers do; in a module, so that a process of its own can import it."""
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -47,11 +48,12 @@ def hold(path: Path, until: Path) -> str:
     return path.name
 
 
-def end_suddenly(path: Path, word: str, times: int) -> str:
-    """Ends its process the first ``times`` times."""
+def end_suddenly(path: Path, word: str, times: int, how: signal.Signals = signal.SIGSEGV) -> str:
+    """Ends its process the first ``times`` times: by a fault of its own, or as from outside."""
     note(path, word)
     if path.read_text().count(word) <= times:
-        os.kill(os.getpid(), signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), how)
     return word
 
 

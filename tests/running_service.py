@@ -53,10 +53,11 @@ def running_service(
     arguments: Sequence[str] = ("-m", "orchestrator"),
     environment: Mapping[str, str] | None = None,
     folder: Path = PROJECT_ROOT,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> Iterator[RunningService]:
     """Start ``python ARGUMENTS`` in a folder and wait until it announces that it is ready.
 
-    Raises ``RuntimeError``, with what it said, where it ends before or is not ready in a minute.
+    Raises ``RuntimeError``, with what it said, where it ends before or is not ready in time.
     """
     port = free_port()
     started = time.monotonic()
@@ -69,7 +70,7 @@ def running_service(
         text=True,
     )
     try:
-        announcement = _announcement(process, started + START_TIMEOUT_S)
+        announcement = _announcement(process, started + timeout_s)
         yield RunningService(
             f"http://127.0.0.1:{port}", process, announcement, ready_s=time.monotonic() - started
         )

@@ -1,9 +1,13 @@
 """Assembles the work on specimens from the settings."""
 
+import os
+
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.orders import OrderLimits
+from orchestrator.image_workers.base import ImageWorkers
+from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.settings import DifferentialSettings
 from orchestrator.specimens.differential import DifferentialRules, class_shares_of
 from orchestrator.specimens.reference_ranges import ADULTS, load_reference_ranges
@@ -47,9 +51,18 @@ def build_specimens(
     runner = SpecimenRunner(
         store,
         services,
+        isolated=_isolated(services),
         concurrency=settings.concurrency,
         busy=lambda: admission.in_flight > 0,
         leaving=lambda: draining.begun,
+        lease_s=settings.lease_s,
     )
     rules = differential_rules(settings, services)
     return Specimens(store, runner, rules, services.decode_limits, services.audits)
+
+
+def _isolated(services: Services) -> ImageWorkers | None:
+    """Where an image can end no process but its own; started when one is suspected to."""
+    if isinstance(services.images, ImageProcesses) or not hasattr(os, "memfd_create"):
+        return None
+    return ImageProcesses(1)

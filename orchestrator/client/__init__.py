@@ -9,7 +9,7 @@ here they are ``orchestrator.client``, installed on their own (``pyproject.toml`
 from .aio import AsyncClient
 from .client import Client
 from .connection import Connection, TlsFiles
-from .differentials import Cell, ClassCount, Differential
+from .differentials import Cell, ClassCount, Differential, DifferentialPage, DifferentialSummary, Search
 from .errors import AnalyzerError
 from .options import AnalysisOptions, SpecimenOrder
 from .results import Analysis, Focus, Heatmap, ModelDescription, Report, StreamResult
@@ -24,10 +24,13 @@ __all__ = [
     "Client",
     "Connection",
     "Differential",
+    "DifferentialPage",
+    "DifferentialSummary",
     "Focus",
     "Heatmap",
     "ModelDescription",
     "Report",
+    "Search",
     "SpecimenOrder",
     "StreamResult",
     "TlsFiles",

@@ -10,12 +10,13 @@ import grpc
 from ..protos.wbc.v1 import wbc_pb2 as pb
 from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
 from .connection import Connection, pause_s
-from .differentials import Differential
+from .differentials import EVERYTHING, Differential, DifferentialPage, Search
 from .errors import AnalyzerError
 from .feeder import Feeder
 from .messages import ANALYSIS_TIMEOUT_S, ORDER_TIMEOUT_S, WINDOW, new_key, order_messages, ordered
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
 from .results import Analysis, Key, ModelDescription, StreamResult
+from .words import Label, number
 
 T = TypeVar("T")
 
@@ -153,6 +154,68 @@ class Client:
         while not (found := self.get_differential(differential_id)).ended and time.monotonic() < ends_s:
             time.sleep(poll_s)
         return found
+
+    def list_differentials(
+        self,
+        search: Search = EVERYTHING,
+        *,
+        page_size: int = 20,
+        page_token: str = "",
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> DifferentialPage:
+        """A page of the differentials there are, the newest first."""
+        request = search.message(page_size, page_token)
+        metadata = self._connection.metadata()
+        return DifferentialPage.of(
+            _called(lambda: self._stub.ListDifferentials(request, timeout=timeout_s, metadata=metadata))
+        )
+
+    def decide_cell(
+        self,
+        differential_id: str,
+        cell_id: str,
+        label: Label,
+        *,
+        etag: str | None = None,
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> Differential:
+        """Say what a cell is; the differential that follows from it.
+
+        ``etag`` is that of the cell or of the differential as it was seen. Where it is not so any more the
+        error has the code ``ABORTED`` and the reason ``CHANGED_MEANWHILE``: read it again and decide anew.
+        """
+        request = pb.DecideCellRequest(
+            differential_id=differential_id,
+            cell_id=cell_id,
+            label=number(pb.CellClass, "CELL_CLASS", label),
+            etag=etag or "",
+        )
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.DecideCell(request, timeout=timeout_s, metadata=metadata))
+        return Differential.of(response.differential)
+
+    def undecide_cell(
+        self,
+        differential_id: str,
+        cell_id: str,
+        *,
+        etag: str | None = None,
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> Differential:
+        """Take a decision back; ``etag`` as of :meth:`decide_cell`."""
+        request = pb.UndecideCellRequest(differential_id=differential_id, cell_id=cell_id, etag=etag or "")
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.UndecideCell(request, timeout=timeout_s, metadata=metadata))
+        return Differential.of(response.differential)
+
+    def sign_differential(
+        self, differential_id: str, *, etag: str | None = None, timeout_s: float = ANALYSIS_TIMEOUT_S
+    ) -> Differential:
+        """Close a differential; ``etag`` is that of the differential as it was seen."""
+        request = pb.SignDifferentialRequest(differential_id=differential_id, etag=etag or "")
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.SignDifferential(request, timeout=timeout_s, metadata=metadata))
+        return Differential.of(response.differential)
 
     def model(self, *, timeout_s: float = ANALYSIS_TIMEOUT_S) -> ModelDescription:
         """What answers, and which device profiles there are."""

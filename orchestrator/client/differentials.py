@@ -7,6 +7,7 @@ from datetime import datetime
 from ..protos.wbc.v1 import wbc_pb2 as pb
 from .reading import value_of
 from .results import Model, Reason
+from .words import number
 
 OPEN_STATES = ("waiting", "running")
 """While cells are still to be analysed."""
@@ -80,6 +81,7 @@ class Cell:
     failure: str | None
     result: CellResult | None = field(metadata={"kind": CellResult})
     decision: Decision | None = field(metadata={"kind": Decision})
+    etag: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Differential:
     ``signed`` or ``cancelled``. ``counts`` has the five classes, then ``Unidentified``. ``label_shift`` is
     None where there are too few cells; ``cells`` is empty where none were asked for. ``device_state`` is the
     least of the cells', None before the first result. ``released_errors`` is None unless audits released all
-    cells that count without a person's decision.
+    cells that count without a person's decision. ``etag`` names its state, as that of a cell the cell's.
     """
 
     differential_id: str
@@ -145,6 +147,7 @@ class Differential:
     disclaimer: str
     device_state: str | None
     released_errors: ReleasedErrors | None = field(metadata={"kind": ReleasedErrors})
+    etag: str | None
 
     @property
     def ended(self) -> bool:
@@ -155,3 +158,58 @@ class Differential:
     def of(cls, message: pb.Differential) -> "Differential":
         """From the wire."""
         return value_of(message, cls)
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentialSummary:
+    """One line of a list: how many cells a specimen has, and how many of them wait to be analysed, could not
+    be, and wait for a person's decision."""
+
+    differential_id: str
+    specimen_id: str
+    state: str | None
+    created_at: datetime
+    cells: int
+    waiting: int
+    failed: int
+    unreviewed: int
+    signature: Signature | None = field(metadata={"kind": Signature})
+
+
+@dataclass(frozen=True, slots=True)
+class DifferentialPage:
+    """A part of a list, the newest first; ``next_page_token`` asks for the next, and is empty on the last."""
+
+    differentials: tuple[DifferentialSummary, ...] = field(metadata={"kind": DifferentialSummary})
+    next_page_token: str
+    disclaimer: str
+
+    @classmethod
+    def of(cls, message: pb.ListDifferentialsResponse) -> "DifferentialPage":
+        """From the wire."""
+        return value_of(message, cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which differentials a list has: of this laboratory's name of the specimen, in one of ``states`` (all
+    where empty), ordered from the first time on and before the second (aware)."""
+
+    specimen_id: str = ""
+    states: tuple[str, ...] = ()
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    def message(self, page_size: int, page_token: str) -> pb.ListDifferentialsRequest:
+        """On the wire. Raises ``ValueError`` where there is no such state."""
+        return pb.ListDifferentialsRequest(
+            page_size=page_size,
+            page_token=page_token,
+            specimen_id=self.specimen_id,
+            states=[number(pb.SpecimenState, "SPECIMEN_STATE", state) for state in self.states],
+            created_from=self.created_from,
+            created_before=self.created_before,
+        )
+
+
+EVERYTHING = Search()

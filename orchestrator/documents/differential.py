@@ -157,6 +157,12 @@ class CellDocument(Document):
     failure: str | None = Field(examples=[None], description="Why the image could not be analysed.")
     result: CellFinding | None
     decision: CellDecisionDocument | None
+    etag: str | None = Field(
+        default=None,
+        pattern=r"^cell-\d{1,18}$",
+        examples=["cell-1"],
+        description="Of its state, for `If-Match` of a decision about it; null in what older versions kept.",
+    )
 
 
 class DifferentialResult(Document):
@@ -212,6 +218,13 @@ class DifferentialResult(Document):
     service_version: str = Field(examples=["0.5.0"])
     computed_at: Time
     signature: SignatureDocument | None = Field(validation_alias=AliasPath("specimen", "signature"))
+    etag: str | None = Field(
+        default=None,
+        validation_alias=AliasPath("specimen", "etag"),
+        pattern=r"^\d{1,18}$",
+        examples=["17"],
+        description="Of its state, as in the header `ETag`; null in what older versions kept.",
+    )
     cells: list[CellDocument] | None = Field(
         validation_alias=AliasPath("specimen", "cells"), description="Null where `cells=false` was asked for."
     )
@@ -226,3 +239,17 @@ class DifferentialResult(Document):
     def of(cls, differential: Differential, *, cells: bool = True) -> Self:
         """The document, with its cells or without."""
         return cls.model_validate(differential, context=None if cells else WITHOUT_CELLS)
+
+
+class DifferentialSummary(Document):
+    """One line of the list."""
+
+    id: DifferentialId = Field(validation_alias="differential_id")
+    specimen_id: str = Field(examples=["S-2026-00417"])
+    state: State
+    created_at: Time
+    cells: int = Field(ge=1, examples=[100])
+    waiting: int = Field(ge=0, examples=[0])
+    failed: int = Field(ge=0, examples=[0])
+    unreviewed: int = Field(ge=0, examples=[7])
+    signature: SignatureDocument | None

@@ -73,6 +73,7 @@ def read_differential(data: bytes) -> Differential:
             order=SpecimenOrder(**order),
             cells=tuple(_cell(cell) for cell in document.cells),
             signature=_optional(Signature, document.signature),
+            version=_version(document.etag),
         ),
         counts=tuple(
             _value(
@@ -115,7 +116,13 @@ def _cell(document: CellDocument) -> SpecimenCell:
         cell_id=document.id,
         result=found,
         decision=_optional(CellDecision, decision),
+        version=_version(document.etag),
     )
+
+
+def _version(etag: str | None) -> int:
+    """The number in the name of a state; 0 in what older versions kept."""
+    return 0 if etag is None else int(etag.removeprefix("cell-"))
 
 
 def _in_order(by_class: Mapping[str, float]) -> tuple[float, ...]:

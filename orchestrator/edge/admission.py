@@ -6,10 +6,12 @@ that cannot be answered in time is refused at once, which costs next to nothing,
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from orchestrator.common.deadline import remaining_s
@@ -27,13 +29,21 @@ BUSY_RETRY_S: Final = 5.0
 _FIRST_GUESS_S: Final = 0.5
 """How long an analysis takes, before one has been seen."""
 
+PLACE_PIXELS: Final = 2**21
+"""Pixels of an image for which it takes a place. Decoded, they are three bytes each, here and in the process
+that works on them, which holds several such arrays; an ordinary photograph of a cell has a tenth of it."""
+
 
 class Admission:
     """Lets in at most ``max_in_flight`` analyses at a time; used on one event loop, so that it needs no lock.
 
+    An image of many pixels takes as many places as it has times :data:`PLACE_PIXELS`, but never more than
+    there are: so many of them are under way as memory and processors bear, and the next ones wait their turn
+    or are refused at once.
+
     Args:
-        max_in_flight: analyses under way. Each may hold an upload and a decoded image, so that this bounds
-            memory, and with the speed of the model server the time that an analysis takes.
+        max_in_flight: places. Each may hold an upload and a decoded image, so that this bounds memory, and
+            with the speed of the model server the time that an analysis takes.
         max_waiting: requests that wait for a place, in the order of their arrival.
         max_wait_s: how long one may wait.
     """
@@ -44,14 +54,16 @@ class Admission:
         self._max_in_flight = max_in_flight
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
-        self._inside = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._taken = 0
+        self._requests = 0
+        self._waiting: deque[_Waiting] = deque()
         self._seconds_each = _FIRST_GUESS_S
+        self._seconds_a_place = _FIRST_GUESS_S / 4  # of a large image, whose places wait for one processor
 
     @property
     def in_flight(self) -> int:
         """Analyses under way."""
-        return self._inside
+        return self._requests
 
     @property
     def places(self) -> int:
@@ -59,16 +71,18 @@ class Admission:
         return self._max_in_flight
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """Wait for a place, and leave it at the end.
+    async def admitted(self, pixels: int = 0) -> AsyncIterator[None]:
+        """Wait for the places of an image of so many pixels, and leave them at the end.
 
         Raises:
             Overloaded: too many wait, or the place would come, or did come, too late.
         """
-        if self._inside >= self._max_in_flight:
-            await self._wait()  # the one who left has passed their place on
+        places = min(max(1, math.ceil(pixels / PLACE_PIXELS)), self._max_in_flight)
+        if self._waiting or self._taken + places > self._max_in_flight:
+            await self._wait(places)  # those who left have passed their places on
         else:
-            self._inside += 1
+            self._taken += places
+        self._requests += 1
         IN_FLIGHT.inc()
         begun_s = time.monotonic()
         complete = False
@@ -76,11 +90,15 @@ class Admission:
             yield
             complete = True
         finally:
-            more_s = time.monotonic() - begun_s - self._seconds_each
+            more_s = time.monotonic() - begun_s - self._own_s(places)
             if complete or more_s > 0:  # a file that is refused early says nothing of how long a cell takes
-                self._seconds_each += _SMOOTHING * more_s
+                if places == 1:
+                    self._seconds_each += _SMOOTHING * more_s
+                else:
+                    self._seconds_a_place += _SMOOTHING * more_s / places
             IN_FLIGHT.dec()
-            self._leave()
+            self._requests -= 1
+            self._leave(places)
 
     def refuse_if_full(self) -> None:
         """Refuse a request that would not be let in now, before anything of it is read.
@@ -88,61 +106,83 @@ class Admission:
         Raises:
             Overloaded: too many wait, or the place would come too late.
         """
-        if self._inside >= self._max_in_flight:
-            self._refuse_in_vain()
+        if self._taken >= self._max_in_flight:
+            self._refuse_in_vain(1)
 
-    def _refuse_in_vain(self) -> None:
+    def _refuse_in_vain(self, places: int) -> None:
         """Refuse who would wait in vain."""
-        expected_s = self._expected_wait_s(len(self._waiting) + 1)
+        expected_s = self._expected_wait_s(places)
         if len(self._waiting) >= self._max_waiting:
             raise self._refusal("queue_full", f"{len(self._waiting)} more wait")
         left_s = remaining_s()
         # A place that comes when its holder has no time left to use it is of no use to anybody.
-        if expected_s > self._max_wait_s or (left_s is not None and expected_s + self._seconds_each > left_s):
+        if expected_s > self._max_wait_s or (
+            left_s is not None and expected_s + self._own_s(places) > left_s
+        ):
             raise self._refusal("too_late", f"a place is expected in {expected_s:.1f} s, which is too late")
 
-    async def _wait(self) -> None:
-        self._refuse_in_vain()
+    async def _wait(self, places: int) -> None:
+        self._refuse_in_vain(places)
         left_s = remaining_s()
         longest_s = self._max_wait_s if left_s is None else min(self._max_wait_s, left_s)
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        mine = _Waiting(places)
+        self._waiting.append(mine)
         ADMISSION_WAITING.set(len(self._waiting))
         try:
             async with asyncio.timeout(longest_s):
-                await place
+                await mine.turn
         except BaseException as error:
-            if place.done() and not place.cancelled():
-                self._leave()  # it came in the very moment in which its holder gave up
+            if mine.turn.done() and not mine.turn.cancelled():
+                self._leave(places)  # it came in the very moment in which its holder gave up
             else:
                 with suppress(ValueError):  # the one who left before has passed it over already
-                    self._waiting.remove(place)
-                ADMISSION_WAITING.set(len(self._waiting))
+                    self._waiting.remove(mine)
+                self._let_in()  # behind who wanted many, one who wants few may have waited
             if isinstance(error, TimeoutError):
                 raise self._refusal("waited_too_long", f"none ended within {longest_s:.1f} s") from error
             raise
 
-    def _leave(self) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            ADMISSION_WAITING.set(len(self._waiting))
-            if not place.done():  # whoever waits for it has not given up
-                place.set_result(None)
-                return
-        self._inside -= 1
+    def _leave(self, places: int) -> None:
+        self._taken -= places
+        self._let_in()
 
-    def _expected_wait_s(self, position: int) -> float:
-        """Until the ``position``-th of those who wait has a place: with all places taken one is left, on
+    def _let_in(self) -> None:
+        """Give those who have waited longest the places that are free."""
+        while self._waiting:
+            first = self._waiting[0]
+            if not first.turn.done():  # whoever waits for it has not given up
+                if self._taken + first.places > self._max_in_flight:
+                    break
+                self._taken += first.places
+                first.turn.set_result(None)
+            self._waiting.popleft()
+        ADMISSION_WAITING.set(len(self._waiting))
+
+    def _own_s(self, places: int) -> float:
+        """How long an analysis takes that has so many places."""
+        return self._seconds_each if places == 1 else places * self._seconds_a_place
+
+    def _expected_wait_s(self, places: int = 0) -> float:
+        """Until one who comes now and wants so many places has them: with all places taken one is left, on
         average, each time that an analysis takes divided by the number of places."""
-        return position * self._seconds_each / self._max_in_flight
+        ahead = [*(one.places for one in self._waiting), *([places] if places else [])]
+        return sum(number * self._own_s(number) for number in ahead) / self._max_in_flight
 
     def _refusal(self, reason: Reason, why: str) -> Overloaded:
         ADMISSION_REFUSED.labels(reason).inc()
         return Overloaded(
-            f"{self._max_in_flight} analyses are under way and {why}; no more are taken.",
+            f"{self._requests} analyses are under way and {why}; no more are taken.",
             # By then all that are here now have gone, and there is room for as many again.
-            retry_after_s=self._expected_wait_s(len(self._waiting)) + self._seconds_each,
+            retry_after_s=self._expected_wait_s() + self._seconds_each,
         )
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """One who waits for so many places."""
+
+    places: int
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Places:

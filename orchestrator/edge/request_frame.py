@@ -10,8 +10,9 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import Analysis
 from orchestrator.edge.admission import Admission
-from orchestrator.errors import DeadlineExceeded
+from orchestrator.errors import DeadlineExceeded, InvalidImage
 from orchestrator.observability.request_context import current_request_id
+from orchestrator.vision.containers import read_container
 
 Sent = TypeVar("Sent")
 
@@ -36,10 +37,16 @@ class RequestFrame:
         self._admission = admission
 
     @asynccontextmanager
-    async def begun(self, time_s: float, read: Callable[[], Awaitable[Sent]]) -> AsyncIterator[Sent]:
+    async def begun(
+        self,
+        time_s: float,
+        read: Callable[[], Awaitable[Sent]],
+        image_of: Callable[[Sent], bytes | None] = lambda _: None,
+    ) -> AsyncIterator[Sent]:
         """What ``read`` gives, within ``time_s`` seconds from now and with a place among those under way.
 
-        The place last: whoever sends slowly would hold it from all others, with nothing to do in it.
+        The place last: whoever sends slowly would hold it from all others, with nothing to do in it. An image
+        that what was sent holds (``image_of``) takes more places the larger it is.
 
         Raises:
             Overloaded: there is no place; also before anything is read.
@@ -48,8 +55,18 @@ class RequestFrame:
         with deadline(time_s):
             self._admission.refuse_if_full()
             sent = await read()
-            async with self._admission.admitted(), within_deadline():
+            image = image_of(sent)
+            pixels = 0 if image is None else await asyncio.to_thread(self._pixels, image)
+            async with self._admission.admitted(pixels), within_deadline():
                 yield sent
+
+    def _pixels(self, image: bytes) -> int:
+        """As its header says; 0 of what will be refused."""
+        try:
+            container = read_container(image, self._services.decode_limits.max_pixels)
+        except InvalidImage:
+            return 0
+        return container.width * container.height
 
     async def analysed(self, image: bytes, options: AnalysisOptions) -> Analysis:
         """The analysis of one image of this request; raises as :func:`~orchestrator.analyse.analyse`."""

@@ -20,7 +20,9 @@ class ImageWorkers(Protocol):
         it (:func:`orchestrator.observability.stages.stage`) count as the caller's.
 
         Raises:
-            UndecodableImage: a process that ran it came to no end, or it and another to a sudden one.
+            UndecodableImage: a process that ran it came to no end, or it and another to a sudden one by
+                their own fault.
+            ImageWorkersLost: something else ended such processes again and again.
         """
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from queue import SimpleQueue
 from threading import RLock
 from typing import Final, ParamSpec, TypeVar
 
-from orchestrator.errors import UndecodableImage
+from orchestrator.common.deadline import remaining_s
+from orchestrator.errors import ImageWorkersLost, UndecodableImage
 from orchestrator.image_workers.channel import MEMORY_BYTES, Channel, Outcome
 from orchestrator.observability.metrics import IMAGE_WORKERS_LOST
 from orchestrator.observability.stages import stage_ended
@@ -31,6 +33,19 @@ LONGEST_STEP_S: Final = 60.0
 
 _START_S: Final = 60.0
 _ATTEMPTS: Final = 2
+"""On an image by which a process ended itself."""
+
+_LOSSES: Final = 10
+"""Of processes that something else ended, or that do not come up, until the image is given back."""
+
+_LOST_RETRY_S: Final = 1.0
+_LAST_WORDS_S: Final = 5.0
+"""How long a process that broke off its connection may take to end."""
+
+_FROM_OUTSIDE: Final = frozenset(
+    -number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+)
+"""Exit codes of a process that somebody ended: a person, an orchestrator, the kernel for want of memory."""
 
 
 class ImageProcesses:
@@ -57,9 +72,10 @@ class ImageProcesses:
         await asyncio.gather(*(asyncio.to_thread(process.channel) for process in self._processes))
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it in a process that is free; once more where that ends suddenly.
+        """Run it in a process that is free; once more where it ends that process, and again within its
+        deadline where something else does.
 
-        Raises also ``RuntimeError`` where no process can be started.
+        Raises also ``ImageWorkersLost`` where that happens again and again, or no process can be started.
         """
         call = partial(contextvars.copy_context().run, self._outcome, (function, args, kwargs))
         outcome: Outcome = await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -76,18 +92,30 @@ class ImageProcesses:
 
     def _outcome(self, call: object) -> Outcome:
         process = self._idle.get()  # never waits: there is a process for each thread
+        guilty = lost = 0
         try:
-            for _ in range(_ATTEMPTS):
-                channel = process.channel()
+            while guilty < _ATTEMPTS:
                 try:
+                    channel = process.channel()
                     channel.send(call)
                     outcome: Outcome = channel.receive(self._longest_step_s)
-                except (EOFError, OSError) as error:  # TimeoutError is an OSError
+                except (EOFError, OSError, _NotStarted) as error:  # TimeoutError is an OSError
                     _LOGGER.warning("a process for images was lost (%s)", type(error).__name__)
                     IMAGE_WORKERS_LOST.inc()
-                    process.end()
                     if isinstance(error, TimeoutError):
+                        process.end()
                         break  # it would take as long again
+                    if process.ended_by_itself():
+                        guilty += 1
+                        continue
+                    lost += 1
+                    left_s = remaining_s()
+                    if lost == _LOSSES or (left_s is not None and left_s <= 0):
+                        raise ImageWorkersLost(
+                            "The processes for images are lost, one after the other; nothing is said of the "
+                            "image.",
+                            _LOST_RETRY_S,
+                        ) from error
                 else:
                     for stage in outcome.stages:
                         stage_ended(stage)
@@ -97,12 +125,17 @@ class ImageProcesses:
             self._idle.put(process)
 
 
+class _NotStarted(RuntimeError):
+    """A process did not come up."""
+
+
 class _Process:
     """A process, started when it is first needed and again when it was lost; it ends with this object."""
 
     def __init__(self) -> None:
         self._lock = RLock()  # it may be ended while it still comes up
         self._channel: Channel | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
         self._end: Callable[[], object] = lambda: None
 
     def channel(self) -> Channel:
@@ -113,19 +146,31 @@ class _Process:
         with self._lock:
             if self._channel is None:
                 try:
-                    popen, self._channel = _started()
-                    self._end = weakref.finalize(self, _end, popen, self._channel)
+                    self._popen, self._channel = _started()
+                    self._end = weakref.finalize(self, _end, self._popen, self._channel)
                     self._channel.receive(_START_S)
                 except (EOFError, OSError) as error:
                     self.end()
-                    raise RuntimeError("a process for images did not start; stderr says why") from error
+                    raise _NotStarted("a process for images did not start; stderr says why") from error
             return self._channel
+
+    def ended_by_itself(self) -> bool:
+        """End it; whether it had ended before, by its own fault. One that has not come up has none."""
+        with self._lock:
+            if self._popen is None:
+                return False
+            try:
+                code = self._popen.wait(_LAST_WORDS_S)
+            except subprocess.TimeoutExpired:
+                code = 0
+            self.end()
+            return code != 0 and code not in _FROM_OUTSIDE
 
     def end(self) -> None:
         """End it at once."""
         with self._lock:
             self._end()
-            self._channel = None
+            self._channel = self._popen = None
 
 
 def _end(popen: subprocess.Popen[bytes], channel: Channel) -> None:

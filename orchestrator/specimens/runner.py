@@ -1,22 +1,25 @@
 """Analyses the waiting cells of specimens in the background, and forgets nothing that it has finished.
 
+Several processes share the work on one store: each leases a cell before it analyses it, renews the lease, and
+is refused by the store where it comes with the result of a lease that has ended and been given to another.
 Each result is in the store before the next cell of the same place begins, so that a process that is killed
-loses only what was under way; the next one asks the store what is unfinished. The store refuses a second
-result for a cell, so that none is counted twice.
+loses only what was under way; whoever looks next, once the lease is over, goes on with it.
 
 An image that ends the process, by a fault in a library or by its hunger for memory, would end every process
-after it. So an attempt is counted before it is made; cells that a process ended in come last and one at a
-time, and after :data:`MAX_BEGUN` such ends a cell is a failed one.
+after it. So an attempt is counted before it is made; cells in which a process ended come last, one at a time
+and with the steps on pixels in a process of their own, whose end says whose fault it was. Such an end alone
+makes a cell a failed one: that of a whole process may come from anywhere, and many of them
+(:data:`MAX_BEGUN`) are needed for what no such process shows.
 """
 
 import asyncio
 import contextvars
 import logging
 import uuid
-from collections import deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, get_args
 
@@ -25,25 +28,31 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.common.deadline import deadline
 from orchestrator.domain import Analysis
 from orchestrator.image_steps import RenderOptions
+from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMENS, SPECIMENS_UNDER_WAY
 from orchestrator.observability.request_context import set_request_id
 from orchestrator.specimen import CellResult, SpecimenOrder
-from orchestrator.store.base import Store, WaitingCell
+from orchestrator.store.base import LeasedCell, Store
 from orchestrator.vision.tta import TtaMode
 
 MAX_SPECIMENS: Final = 4
 """Specimens whose cells are fetched at a time; they take turns, so that a large one does not hold up a small
 one."""
 
-PREFETCHED: Final = 4
-"""Images of one specimen that are read ahead; each may have the size of the largest upload."""
-
 CELL_TIMEOUT_S: Final = 60.0
 MAX_ATTEMPTS: Final = 3
 """On an image with which the model server fails; a server that is not there, or busy, is waited for."""
 
-MAX_BEGUN: Final = 3
-"""Attempts on a cell, each of which ended the process that made it."""
+MAX_BEGUN: Final = 10
+"""Attempts on a cell, each of which ended the process that made it: more than kills from outside ever hit one
+cell, which is tried last and by one process at a time."""
+
+MAX_LOST: Final = 20
+"""Times that all processes for images were lost with one cell; the pauses between them come to minutes."""
+
+LEASE_S: Final = 20.0
+_RENEWALS: Final = 4
+"""Within one lease, so that a store that fails now and then ends none. As often one looks for work."""
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
@@ -84,30 +93,11 @@ def cell_options(order: SpecimenOrder) -> AnalysisOptions:
     return AnalysisOptions(profile=order.profile, tta=tta, report=False, drawing=RenderOptions(format="jpeg"))
 
 
-@dataclass(slots=True)
-class _Source:
-    """Hands out the waiting cells of one specimen, each once."""
+class _TryLater(Exception):
+    """What an analysis needs is busy or away, for ``retry_after_s`` seconds where that is known."""
 
-    store: Store
-    differential_id: str
-    _ready: deque[WaitingCell] = field(default_factory=deque)
-    _handed_out: set[str] = field(default_factory=set)
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def next(self) -> WaitingCell | None:
-        async with self._lock:
-            if not self._ready:
-                limit = len(self._handed_out) + PREFETCHED
-                found = await self.store.waiting(self.differential_id, limit)
-                self._ready.extend(cell for cell in found if cell.cell_id not in self._handed_out)
-            if not self._ready:
-                return None
-            cell = self._ready.popleft()
-            self._handed_out.add(cell.cell_id)
-            return cell
-
-    def done(self, cell_id: str) -> None:
-        self._handed_out.discard(cell_id)
+    def __init__(self, retry_after_s: float = 0.0) -> None:
+        self.retry_after_s = retry_after_s
 
 
 class SpecimenRunner:
@@ -116,10 +106,13 @@ class SpecimenRunner:
     Args:
         store: where the cells come from and the results go.
         services: what an analysis needs.
+        isolated: workers in which an image can end no process but its own; closed with the runner. None where
+            those of ``services`` are such.
         concurrency: cells under way at a time, of all specimens together.
         busy: whether requests of people are under way; then cells go one at a time.
         leaving: whether this process is about to stop; then no cell is begun.
         first_pause_s: how long the first wait for a busy model server or store is; later ones are longer.
+        lease_s: how long a cell stays with a process that does not renew its lease.
     """
 
     def __init__(
@@ -127,19 +120,25 @@ class SpecimenRunner:
         store: Store,
         services: Services,
         *,
+        isolated: ImageWorkers | None = None,
         concurrency: int = 2,
         busy: Callable[[], bool] = lambda: False,
         leaving: Callable[[], bool] = lambda: False,
         first_pause_s: float = FIRST_PAUSE_S,
+        lease_s: float = LEASE_S,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency: expected at least 1, received {concurrency}")
         self._store = store
         self._services = services
+        self._isolated = isolated
+        self._services_isolated = services if isolated is None else replace(services, images=isolated)
         self._concurrency = concurrency
         self._busy = busy
         self._leaving = leaving
         self._first_pause_s = first_pause_s
+        self._lease_s = lease_s
+        self._looking: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._cells_under_way = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -147,7 +146,7 @@ class SpecimenRunner:
         self._turns = asyncio.Semaphore(concurrency)
         self._specimens = asyncio.Semaphore(MAX_SPECIMENS)
         self._suspects = asyncio.Lock()
-        self._unharmed: set[str] = set()  # cells whose last attempt is counted, though this process lives
+        self._lost: Counter[str] = Counter()  # by cell, how often all processes for images were lost
 
     @property
     def leaving(self) -> bool:
@@ -155,14 +154,16 @@ class SpecimenRunner:
         return self._closed.is_set() or self._leaving()
 
     async def start(self) -> None:
-        """Go on with what an earlier process left unfinished."""
-        for differential_id in await self._store.unfinished():
-            self.submit(differential_id)
+        """Go on with what another process left unfinished, now and whenever there is such."""
+        await self._look()
+        self._looking = asyncio.create_task(self._look_again(), name="unfinished")
 
     async def close(self, grace_s: float = 10.0) -> None:
         """Begin no further cell, let those under way end for ``grace_s`` seconds, then break them off: they
         stay waiting in the store."""
         self._closed.set()
+        if self._looking is not None:
+            await self._looking
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
@@ -171,6 +172,8 @@ class SpecimenRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
         for differential_id in list(self._watchers):
             self.notify(differential_id)
+        if self._isolated is not None:
+            await self._isolated.close()
 
     def submit(self, differential_id: str) -> None:
         """Analyse the waiting cells of a specimen; without effect where that is under way."""
@@ -212,6 +215,19 @@ class SpecimenRunner:
             if not watchers:
                 self._watchers.pop(differential_id, None)
 
+    async def _look(self) -> None:
+        for differential_id in await self._store.unfinished():
+            self.submit(differential_id)
+
+    async def _look_again(self) -> None:
+        """Other processes receive orders, and are killed: what nobody works on is found by looking."""
+        while not self.leaving:
+            await self._pause(self._lease_s / _RENEWALS)
+            try:
+                await self._look()
+            except errors.StoreError:  # it is asked again, and who needs it now hears of it
+                _logger.debug("the store did not say what is unfinished")
+
     def _ended(self, differential_id: str) -> None:
         self._tasks.pop(differential_id, None)
         SPECIMENS_UNDER_WAY.set(len(self._tasks))
@@ -237,17 +253,36 @@ class SpecimenRunner:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _analyse_all(self, differential_id: str) -> bool:
-        """Whether all cells are analysed; False where this process leaves before."""
+        """Analyse cells of a specimen as long as there are some that nobody else has.
+
+        Whether there were some, and all are analysed now."""
         options = cell_options((await self._store.get(differential_id)).order)
-        source = _Source(self._store, differential_id)
+        worked = False
 
         async def place() -> None:
-            while not self.leaving and (cell := await source.next()) is not None:
-                async with self._turn(), self._alone(cell):
+            nonlocal worked
+            pause_s = self._first_pause_s
+            while not self.leaving:
+                async with self._turn():
                     if self.leaving:
                         return
-                    await self._analyse(differential_id, cell, options)
-                source.done(cell.cell_id)
+                    cell = await self._store.claim(differential_id, self._lease_s)
+                    if cell is None:
+                        return
+                    if cell.attempts and self._suspects.locked():  # the others come after this one, as all do
+                        await self._store.withdraw(cell.cell_id, cell.token)
+                        return
+                    try:
+                        async with self._suspects if cell.attempts else nullcontext():
+                            await self._while_held(differential_id, cell, options)
+                        worked = True
+                        pause_s = self._first_pause_s
+                        continue
+                    except _TryLater as later:
+                        pause_s = max(pause_s, min(later.retry_after_s, LONGEST_PAUSE_S))
+                SPECIMEN_CELLS.labels("retried").inc()
+                await self._pause(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
         places = [asyncio.create_task(place(), name="cells") for _ in range(self._concurrency)]
         try:
@@ -256,7 +291,7 @@ class SpecimenRunner:
             for task in places:
                 task.cancel()
             await asyncio.gather(*places, return_exceptions=True)
-        return not self.leaving
+        return worked and (await self._store.get(differential_id)).state == "analysed"
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -270,61 +305,88 @@ class SpecimenRunner:
             finally:
                 self._cells_under_way -= 1
 
-    @asynccontextmanager
-    async def _alone(self, cell: WaitingCell) -> AsyncIterator[None]:
-        """Of cells that a process ended in only one at a time, so that the guilty one is found."""
-        async with self._suspects if self._ended_in(cell) else nullcontext():
-            yield
+    async def _while_held(self, differential_id: str, cell: LeasedCell, options: AnalysisOptions) -> None:
+        """Analyse a cell, and break that off where its lease was lost: somebody else analyses it."""
+        work = asyncio.create_task(self._analyse(differential_id, cell, options), name="cell")
+        renewing = asyncio.create_task(self._renewed(cell), name="lease")
+        renewing.add_done_callback(lambda _: work.cancel())
+        try:
+            await work
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            _logger.warning("a cell took longer than its lease, and was broken off")
+        finally:
+            renewing.cancel()
+            await asyncio.gather(work, renewing, return_exceptions=True)
 
-    def _ended_in(self, cell: WaitingCell) -> int:
-        """How many processes ended in this cell."""
-        return cell.attempts - (cell.cell_id in self._unharmed)
+    async def _renewed(self, cell: LeasedCell) -> None:
+        """Renew the lease of a cell until it is lost."""
+        while True:
+            await asyncio.sleep(self._lease_s / _RENEWALS)
+            with suppress(errors.StoreUnavailable):  # which may answer again before the lease is over
+                if not await self._store.renew(cell.cell_id, cell.token, self._lease_s):
+                    return
 
-    async def _analyse(self, differential_id: str, cell: WaitingCell, options: AnalysisOptions) -> None:
-        """One cell, until there is a result or a reason why there is none; neither where this process
-        leaves."""
+    async def _analyse(self, differential_id: str, cell: LeasedCell, options: AnalysisOptions) -> None:
+        """One cell, until there is a result or a reason why there is none, or it is given back.
+
+        Raises ``_TryLater`` where what it needs is busy or away."""
         set_request_id(str(uuid.uuid4()))  # of this analysis in logs, traces and exemplars; names nobody
-        outcome: CellResult | str | None = "The analysis of this image ended the service several times."
-        if self._ended_in(cell) < MAX_BEGUN:
-            outcome = await self._outcome(differential_id, cell, options)
+        outcome: CellResult | str | None = None
+        try:
+            outcome = await self._outcome(cell, options)
+        finally:
+            if outcome is None:  # whatever ended it, this process lives
+                with suppress(errors.StoreError):  # where it does not answer the lease ends by itself
+                    await self._store.withdraw(cell.cell_id, cell.token)
         if outcome is None:
             return
-        self._unharmed.add(cell.cell_id)  # until the store has it
-        if isinstance(outcome, CellResult):
-            recorded = await self._store.record_result(differential_id, cell.cell_id, outcome)
-        else:
-            recorded = await self._store.record_failure(differential_id, cell.cell_id, outcome)
-        self._unharmed.discard(cell.cell_id)
-        if recorded:
+        if await self._recorded(differential_id, cell, outcome):
             SPECIMEN_CELLS.labels("analysed" if isinstance(outcome, CellResult) else "failed").inc()
+        self._lost.pop(cell.cell_id, None)
         self.notify(differential_id)
 
-    async def _outcome(
-        self, differential_id: str, cell: WaitingCell, options: AnalysisOptions
-    ) -> CellResult | str | None:
+    async def _recorded(self, differential_id: str, cell: LeasedCell, outcome: CellResult | str) -> bool:
+        """Whether the store took it, which is asked again where it does not answer: the work is done."""
+        pause_s = self._first_pause_s
+        while True:
+            try:
+                if isinstance(outcome, CellResult):
+                    return await self._store.record_result(differential_id, cell.cell_id, outcome, cell.token)
+                return await self._store.record_failure(differential_id, cell.cell_id, outcome, cell.token)
+            except errors.StoreUnavailable as error:
+                if self.leaving:
+                    raise
+                _logger.warning("a result is recorded in %.1f s: %s", pause_s, _one_line(error))
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _outcome(self, cell: LeasedCell, options: AnalysisOptions) -> CellResult | str | None:
         """The result, or the sentence that says why there is none; None where this process leaves."""
+        if cell.attempts >= MAX_BEGUN:
+            return "The analysis of this image ended the service many times."
         if options.profile is not None and options.profile not in self._services.profiles:
             return "The device profile of this order does not exist any more."
+        services = self._services_isolated if cell.attempts else self._services
         attempts = 0
-        pause_s = self._first_pause_s
         while not self.leaving:
-            if cell.cell_id not in self._unharmed:
-                await self._store.begin(differential_id, cell.cell_id)
-            self._unharmed.discard(cell.cell_id)
             try:
                 with deadline(CELL_TIMEOUT_S):
                     async with asyncio.timeout(CELL_TIMEOUT_S):
-                        analysis = await analyse(cell.payload, self._services, options)
+                        analysis = await analyse(cell.payload, services, options)
                 return result_of(analysis, datetime.now(UTC))
-            except asyncio.CancelledError:  # this process leaves, of its own will
-                await self._withdraw(differential_id, cell.cell_id)
-                raise
             except errors.InvalidImage as error:
                 return str(error)
+            except errors.ImageWorkersLost as error:
+                self._lost[cell.cell_id] += 1
+                if self._lost[cell.cell_id] == MAX_LOST:
+                    return "The processes that analyse this image are lost each time."
+                raise _TryLater(error.retry_after_s) from error
             except errors.Overloaded as error:
-                pause_s = min(max(error.retry_after_s, self._first_pause_s), LONGEST_PAUSE_S)
-            except (errors.ModelServerUnavailable, errors.ModelServerTimeout, TimeoutError):
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                raise _TryLater(error.retry_after_s) from error
+            except (errors.ModelServerUnavailable, errors.ModelServerTimeout, TimeoutError) as error:
+                raise _TryLater from error
             except errors.ModelServerError as error:
                 attempts += 1
                 if attempts == MAX_ATTEMPTS:
@@ -334,15 +396,8 @@ class SpecimenRunner:
                 _logger.error("a cell failed: %s", _one_line(error), exc_info=error)
                 return "The service failed on this image."
             SPECIMEN_CELLS.labels("retried").inc()
-            await self._withdraw(differential_id, cell.cell_id)
-            await self._pause(pause_s)
+            await self._pause(self._first_pause_s)
         return None
-
-    async def _withdraw(self, differential_id: str, cell_id: str) -> None:
-        try:
-            await self._store.withdraw(differential_id, cell_id)
-        except errors.StoreError:
-            self._unharmed.add(cell_id)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than this process works."""

@@ -16,10 +16,17 @@ from typing import Final
 from orchestrator import errors
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS
-from orchestrator.specimen import Differential, Specimen, SpecimenOrder, SpecimenState
+from orchestrator.specimen import (
+    Differential,
+    Specimen,
+    SpecimenOrder,
+    SpecimenSearch,
+    SpecimenState,
+    SpecimenSummary,
+)
 from orchestrator.specimens.differential import DifferentialRules, differential
 from orchestrator.specimens.runner import SpecimenRunner
-from orchestrator.store.base import AuditEntry, Store
+from orchestrator.store.base import EVERYTHING, AuditEntry, Seen, Store
 from orchestrator.vision.containers import read_container
 from orchestrator.vision.decode import DecodeLimits
 
@@ -136,39 +143,47 @@ class Specimens:
         """What a specimen comes to now."""
         return await self._computed(await self._store.get(differential_id))
 
-    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
+    async def page(
+        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+    ) -> tuple[list[SpecimenSummary], str | None]:
         """Up to ``limit`` specimens, the newest first, and the cursor of the next ones."""
-        return await self._store.page(limit, after)
+        return await self._store.page(limit, after, search)
 
-    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Differential:
-        """A person accepts or changes what a cell is.
+    async def decide(
+        self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
+    ) -> Differential:
+        """A person accepts or changes what a cell is; ``seen`` are the states that they decide about.
 
         Raises:
+            ChangedMeanwhile: neither the cell nor the differential is in one of these any more.
             UnknownCell: there is none of this id.
             SpecimenClosed: it is signed or cancelled.
         """
-        specimen = await self._store.decide(differential_id, cell_id, label, person)
+        specimen = await self._store.decide(differential_id, cell_id, label, person, seen)
         found = next(cell.result for cell in specimen.cells if cell.cell_id == cell_id)
         accepted = found is not None and found.class_name == label
         SPECIMEN_DECISIONS.labels("accepted" if accepted else "changed").inc()
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
-    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Differential:
+    async def undecide(
+        self, differential_id: str, cell_id: str, person: str, seen: Seen = None
+    ) -> Differential:
         """A person takes a decision back. Raises as :meth:`decide`."""
-        specimen = await self._store.undecide(differential_id, cell_id, person)
+        specimen = await self._store.undecide(differential_id, cell_id, person, seen)
         SPECIMEN_DECISIONS.labels("undone").inc()
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
-    async def sign(self, differential_id: str, person: str) -> Differential:
-        """A person closes the differential.
+    async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Differential:
+        """A person closes the differential; ``seen`` as in :meth:`decide`.
 
         Raises:
+            ChangedMeanwhile: the differential is in none of these states any more.
             NotReady: cells wait to be analysed.
             SpecimenClosed: it is signed or cancelled already.
         """
-        specimen = await self._store.sign(differential_id, person)
+        specimen = await self._store.sign(differential_id, person, seen)
         SPECIMENS.labels("signed").inc()
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
@@ -216,14 +231,10 @@ class Specimens:
         self, order: SpecimenOrder, payloads: Sequence[bytes], actor: str, idempotency_key: str | None
     ) -> tuple[Specimen, bool]:
         refused = await asyncio.to_thread(self._refused, payloads)
-        specimen, created = await self._store.create(order, payloads, actor, idempotency_key)
+        specimen, created = await self._store.create(order, payloads, actor, idempotency_key, refused)
         SPECIMENS.labels("ordered" if created else "repeated").inc()
-        if created and refused:
-            for cell in specimen.cells:
-                if (why := refused.get(cell.number)) is not None:
-                    await self._store.record_failure(specimen.differential_id, cell.cell_id, why)
-                    SPECIMEN_CELLS.labels("failed").inc()
-            specimen = await self._store.get(specimen.differential_id)
+        if created:
+            SPECIMEN_CELLS.labels("failed").inc(len(refused))
         if specimen.state in OPEN_STATES:
             self._runner.submit(specimen.differential_id)
         return specimen, created

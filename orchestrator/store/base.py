@@ -1,14 +1,22 @@
 """The port of the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
-from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
+from orchestrator.specimen import CellResult, Specimen, SpecimenOrder, SpecimenSearch, SpecimenSummary
 
 Actor = str
 """The person or key that acts, never a secret."""
+
+Seen = Collection[str] | None
+"""Names of states (``etag``) of which one must be that of the differential or the cell; None where its caller
+does not say what they saw."""
+
+NOTHING: Final[Mapping[int, str]] = MappingProxyType({})
+EVERYTHING: Final = SpecimenSearch()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +45,34 @@ class AuditVerdict:
     why: str | None = None
 
 
-class WaitingCell(NamedTuple):
-    """A cell to analyse, and how often its analysis was begun by a process that ended in it."""
+class LeasedCell(NamedTuple):
+    """A cell to analyse, by who claimed it and by nobody else, until the lease ends.
+
+    ``attempts`` are earlier ones that ended neither with a result nor by :meth:`Store.withdraw`, as where a
+    process was killed. ``token`` rises with every lease of the cell; what a holder of an older one says of it
+    is refused.
+    """
 
     cell_id: str
     payload: bytes
     attempts: int
+    token: int
 
 
 class Store(Protocol):
     """Keeps specimens, durably: what a method has answered is not lost by a kill of the process.
 
-    ``waiting`` gives cells with the fewest attempts first, then by number; ``begin`` counts an attempt before
-    it is made, and ``withdraw`` takes back one that ended without a result and without harm.
+    ``claim`` leases the waiting cell with the fewest attempts, then the lowest number, that nobody else
+    holds, for so many seconds by the database's own clock, and counts the attempt before it is made;
+    ``renew`` says whether the cell is still its caller's; ``withdraw`` gives a cell back whose attempt ended
+    without a result and without harm. ``unfinished`` are the specimens with a cell that can be claimed.
+
+    ``create`` keeps those images as failed cells that are ``refused``, by their numbers, with the reason.
+
+    Decisions and signatures may say what they rest on (``seen``); where neither the differential nor the cell
+    is as named, :class:`~orchestrator.errors.ChangedMeanwhile` is raised.
+
+    Results come with the ``token`` of the lease; without one, of whoever knows that nobody else works.
 
     Every method raises :class:`~orchestrator.errors.StoreUnavailable` where the database does not answer.
     """
@@ -62,22 +85,33 @@ class Store(Protocol):
         payloads: Sequence[bytes],
         actor: Actor,
         idempotency_key: str | None = None,
+        refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
-    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]: ...
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]: ...
-    async def begin(self, differential_id: str, cell_id: str) -> None: ...
-    async def withdraw(self, differential_id: str, cell_id: str) -> None: ...
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool: ...
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool: ...
-    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen: ...
-    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen: ...
+    async def page(
+        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+    ) -> tuple[list[SpecimenSummary], str | None]: ...
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None: ...
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool: ...
+    async def withdraw(self, cell_id: str, token: int) -> None: ...
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool: ...
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool: ...
+    async def decide(
+        self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
+    ) -> Specimen: ...
+    async def undecide(
+        self, differential_id: str, cell_id: str, person: str, seen: Seen = None
+    ) -> Specimen: ...
     async def note(
         self, differential_id: str, cell_id: str, actor: Actor, action: str, details: Mapping[str, str]
     ) -> None:
         """Write into the trail what followed elsewhere from a decision about a cell."""
 
-    async def sign(self, differential_id: str, person: str) -> Specimen: ...
+    async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen: ...
     async def cancel(self, differential_id: str, actor: Actor) -> Specimen: ...
     async def image(self, differential_id: str, cell_id: str) -> bytes | None: ...
     async def unfinished(self) -> list[str]: ...

@@ -12,7 +12,19 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, delete, event, false, make_url
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    cast,
+    delete,
+    event,
+    extract,
+    false,
+    func,
+    make_url,
+    type_coerce,
+)
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -105,6 +117,13 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    @property
+    def now(self) -> ColumnElement[float]:
+        """The time by the clock of the database, which all processes share: seconds since 1970."""
+        if self.is_sqlite:
+            return type_coerce((func.julianday("now") - 2440587.5) * 86400.0, Float)
+        return cast(extract("epoch", func.clock_timestamp()), Float)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -4,11 +4,17 @@ Fernet (AES-128-CBC with HMAC-SHA256, https://github.com/fernet/spec) by the pac
 several keys the first writes and all read, so that a key can be replaced: put the new one before the old one.
 """
 
+import hashlib
+import hmac
 from collections.abc import Sequence
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable
+
+_NAMES: Final = b"wbc specimen names"
+"""What the keys for names are derived for: a key of Fernet is for nothing else."""
 
 
 class Cipher:
@@ -18,6 +24,7 @@ class Cipher:
         """Raises :class:`~orchestrator.errors.ConfigurationError` where a key is none."""
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys]) if keys else None
+            self._name_keys = [hmac.digest(key.encode(), _NAMES, "sha256") for key in keys]
         except ValueError as error:
             raise ConfigurationError(
                 "WBC_STORE__ENCRYPTION_KEY: expected url-safe base64 of 32 bytes; `wbc store key` makes one"
@@ -40,6 +47,13 @@ class Cipher:
 
     def decrypted_text(self, text: str) -> str:
         return text if self._fernet is None else self.decrypted(text.encode()).decode()
+
+    def name_keys(self, text: str) -> list[str]:
+        """By what a text can be found that is kept encrypted: one for each key that it may have been kept
+        under, that of the first key first (HMAC-SHA256, hex); without a key a plain hash."""
+        data = text.encode()
+        keyed = [hmac.digest(key, data, "sha256").hex() for key in self._name_keys]
+        return [*keyed, hashlib.sha256(data).hexdigest()]
 
 
 def new_key() -> str:

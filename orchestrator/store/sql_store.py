@@ -7,20 +7,22 @@ head of the trail first, so that writers, of whatever process, go one after anot
 import hashlib
 import json
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import (
+    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
+    StoreUnavailable,
     UnknownCell,
     UnknownDifferential,
 )
@@ -31,9 +33,21 @@ from orchestrator.specimen import (
     Specimen,
     SpecimenCell,
     SpecimenOrder,
+    SpecimenSearch,
+    SpecimenSummary,
+    cell_etag,
+    differential_etag,
 )
 from orchestrator.store.audit_chain import chained, verified
-from orchestrator.store.base import Actor, AuditEntry, AuditVerdict, WaitingCell
+from orchestrator.store.base import (
+    EVERYTHING,
+    NOTHING,
+    Actor,
+    AuditEntry,
+    AuditVerdict,
+    LeasedCell,
+    Seen,
+)
 from orchestrator.store.database import Database
 from orchestrator.store.documents import result_document, result_of
 from orchestrator.store.encryption import Cipher
@@ -73,6 +87,7 @@ class SqlStore:
 
     async def start(self) -> None:
         await self._database.start()
+        await self._key_names()
         await self.purge(_now())
 
     async def close(self) -> None:
@@ -84,6 +99,7 @@ class SqlStore:
         payloads: Sequence[bytes],
         actor: Actor,
         idempotency_key: str | None = None,
+        refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]:
         hashes = [hashlib.sha256(payload).hexdigest() for payload in payloads]
         fingerprint = _fingerprint(order, hashes)
@@ -101,27 +117,32 @@ class SqlStore:
                 insert(SPECIMENS).values(
                     differential_id=differential_id,
                     specimen_id=self._cipher.encrypted_text(order.specimen_id),
+                    name_key=self._cipher.name_keys(order.specimen_id)[0],
                     total_wbc=order.total_wbc,
                     profile=order.profile,
                     tta=order.tta,
-                    state="waiting" if payloads else "analysed",
+                    state="waiting" if len(refused) < len(payloads) else "analysed",
                     created_by=actor,
                     created_at=now.isoformat(),
                 )
             )
-            rows = [
-                {
-                    "cell_id": uuid.uuid4().hex,
-                    "differential_id": differential_id,
-                    "number": number,
-                    "image_sha256": image_sha256,
-                    "state": "waiting",
-                    "payload": self._cipher.encrypted(payload),
-                }
-                for number, (image_sha256, payload) in enumerate(zip(hashes, payloads, strict=True), start=1)
-            ]
-            if rows:
-                await connection.execute(insert(CELLS), rows)
+            failed: list[str] = []
+            for number, payload in enumerate(payloads, start=1):  # one by one: each may be large
+                cell_id, why = uuid.uuid4().hex, refused.get(number)
+                if why is not None:
+                    failed.append(cell_id)
+                kept = why is None or self._keep_images
+                await connection.execute(
+                    insert(CELLS).values(
+                        cell_id=cell_id,
+                        differential_id=differential_id,
+                        number=number,
+                        image_sha256=hashes[number - 1],
+                        state="waiting" if why is None else "failed",
+                        failure=why,
+                        payload=self._cipher.encrypted(payload) if kept else None,
+                    )
+                )
             if idempotency_key is not None:
                 await connection.execute(
                     insert(ORDER_KEYS).values(
@@ -131,16 +152,21 @@ class SqlStore:
                         differential_id=differential_id,
                     )
                 )
-            details = {"cells": str(len(rows)), "order": fingerprint}
+            details = {"cells": str(len(payloads)), "order": fingerprint}
             await _note(connection, now, actor, "ordered", differential_id, None, details)
+            for cell_id in failed:
+                await _note(connection, now, SERVICE, "failed", differential_id, cell_id, {})
             return await self._specimen(connection, differential_id), True
 
     async def get(self, differential_id: str) -> Specimen:
         async with self._database.reading() as connection:
             return await self._specimen(connection, differential_id)
 
-    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
-        newest_first = select(SPECIMENS.c.differential_id).order_by(SPECIMENS.c.place.desc())
+    async def page(
+        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+    ) -> tuple[list[SpecimenSummary], str | None]:
+        newest_first = select(SPECIMENS).order_by(SPECIMENS.c.place.desc()).limit(limit + 1)
+        newest_first = newest_first.where(*self._found_by(search))
         async with self._database.reading() as connection:
             if after is not None:
                 place = await connection.scalar(
@@ -149,53 +175,91 @@ class SqlStore:
                 if place is None:
                     raise UnknownDifferential("There is no page after this one: its last specimen is gone.")
                 newest_first = newest_first.where(SPECIMENS.c.place < place)
-            ids = list(await connection.scalars(newest_first.limit(limit + 1)))
-            found = [await self._specimen(connection, one) for one in ids[:limit]]
-        return found, ids[limit - 1] if len(ids) > limit else None
+            rows = list(await connection.execute(newest_first))
+            counts = await _cell_counts(connection, [row.differential_id for row in rows[:limit]])
+        found = [self._summary(row, counts[row.differential_id]) for row in rows[:limit]]
+        return found, rows[limit - 1].differential_id if len(rows) > limit else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
-        async with self._database.reading() as connection:
-            state = await _state(connection, differential_id)
-            if state in _FINAL:
-                return []
-            rows = await connection.execute(
-                select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts)
-                .where(CELLS.c.differential_id == differential_id, CELLS.c.state == "waiting")
-                .order_by(CELLS.c.attempts, CELLS.c.number)
-                .limit(limit)
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
+        now = self._database.now
+        # Without the lock of the trail, which other writers hold: a lease is no event of it.
+        async with self._database.writing() as connection:
+            if await _state(connection, differential_id) in _FINAL:
+                return None
+            row = (
+                await connection.execute(
+                    select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts, CELLS.c.lease_token)
+                    .where(CELLS.c.differential_id == differential_id, *self._claimable())
+                    .order_by(CELLS.c.attempts, CELLS.c.number)
+                    .limit(1)
+                    .with_for_update(skip_locked=True)
+                )
+            ).one_or_none()
+            if row is None:
+                return None
+            leased = {"attempts": row.attempts + 1, "lease_token": row.lease_token + 1}
+            await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == row.cell_id)
+                .values(leased_until=now + lease_s, **leased)
             )
-            return [
-                WaitingCell(row.cell_id, self._cipher.decrypted(row.payload), row.attempts) for row in rows
-            ]
+        return LeasedCell(
+            row.cell_id, self._cipher.decrypted(row.payload), row.attempts, leased["lease_token"]
+        )
 
-    async def begin(self, differential_id: str, cell_id: str) -> None:
-        await self._count_attempt(differential_id, cell_id, 1)
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
+        is_open = exists().where(
+            SPECIMENS.c.differential_id == CELLS.c.differential_id, SPECIMENS.c.state.not_in(_FINAL)
+        )
+        async with self._database.writing() as connection:
+            renewed = await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == cell_id, *_held(token), is_open)
+                .values(leased_until=self._database.now + lease_s)
+            )
+            return renewed.rowcount == 1
 
-    async def withdraw(self, differential_id: str, cell_id: str) -> None:
-        await self._count_attempt(differential_id, cell_id, -1)
+    async def withdraw(self, cell_id: str, token: int) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(
+                update(CELLS)
+                .where(CELLS.c.cell_id == cell_id, *_held(token))
+                .values(leased_until=None, attempts=CELLS.c.attempts - 1)
+            )
 
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool:
         document = result_document(result)
         details = {
             "class": result.class_name,
             "result": hashlib.sha256(document.encode()).hexdigest(),
             "model": result.model.sha256 or f"{result.model.name} {result.model.version}",
         }
-        values = {"state": "analysed", "result": document}
-        return await self._record(differential_id, cell_id, "analysed", values, details)
+        values = {
+            "state": "analysed",
+            "result": document,
+            "needs_review": int(bool(result.review_codes)),
+        }
+        return await self._record(differential_id, cell_id, "analysed", values, details, token)
 
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool:
-        return await self._record(differential_id, cell_id, "failed", {"state": "failed", "failure": why}, {})
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool:
+        values = {"state": "failed", "failure": why}
+        return await self._record(differential_id, cell_id, "failed", values, {}, token)
 
-    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen:
+    async def decide(
+        self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
+    ) -> Specimen:
         decision = {"label": label, "decided_by": person, "decided_at": _now().isoformat()}
         return await self._change_cell(
-            differential_id, cell_id, person, "decided", decision, {"label": label}
+            differential_id, cell_id, person, "decided", decision, {"label": label}, seen
         )
 
-    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen:
+    async def undecide(self, differential_id: str, cell_id: str, person: str, seen: Seen = None) -> Specimen:
         nothing = {"label": None, "decided_by": None, "decided_at": None}
-        return await self._change_cell(differential_id, cell_id, person, "undecided", nothing, {})
+        return await self._change_cell(differential_id, cell_id, person, "undecided", nothing, {}, seen)
 
     async def note(
         self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
@@ -204,12 +268,13 @@ class SqlStore:
             await _require_cell(connection, differential_id, cell_id)
             await _note(connection, _now(), actor, action, differential_id, cell_id, details)
 
-    async def sign(self, differential_id: str, person: str) -> Specimen:
+    async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         now = _now()
         async with self._writing() as connection:
             await _require_open(connection, differential_id)
             if await _has_waiting(connection, differential_id):
                 raise NotReady("Cells wait to be analysed.")
+            await _require_seen(connection, seen, differential_id)
             values = {"state": "signed", "signed_by": person, "signed_at": now.isoformat()}
             await _set_specimen(connection, differential_id, values)
             signed = await self._specimen(connection, differential_id)
@@ -247,7 +312,12 @@ class SqlStore:
         async with self._database.reading() as connection:
             found = await connection.scalars(
                 select(SPECIMENS.c.differential_id)
-                .where(SPECIMENS.c.state.in_(("waiting", "running")))
+                .where(
+                    SPECIMENS.c.state.in_(("waiting", "running")),
+                    exists().where(
+                        CELLS.c.differential_id == SPECIMENS.c.differential_id, *self._claimable()
+                    ),
+                )
                 .order_by(SPECIMENS.c.place)
             )
             return list(found)
@@ -297,16 +367,18 @@ class SqlStore:
         action: str,
         values: Mapping[str, Any],
         details: Mapping[str, str],
+        token: int | None,
     ) -> bool:
         kept = {} if self._keep_images else {"payload": None}
+        held = (CELLS.c.state == "waiting",) if token is None else _held(token)
         async with self._writing() as connection:
             if await _state(connection, differential_id) in _FINAL:
                 return False
             await _require_cell(connection, differential_id, cell_id)
             changed = await connection.execute(
                 update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, CELLS.c.state == "waiting")
-                .values(**values, **kept)
+                .where(CELLS.c.cell_id == cell_id, *held)
+                .values(leased_until=None, version=CELLS.c.version + 1, **values, **kept)
             )
             if changed.rowcount != 1:
                 return False
@@ -315,16 +387,10 @@ class SqlStore:
             await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
             return True
 
-    async def _count_attempt(self, differential_id: str, cell_id: str, change: int) -> None:
-        """It is no event of the trail: it says nothing about the specimen."""
-        async with self._writing() as connection:
-            await _state(connection, differential_id)
-            await _require_cell(connection, differential_id, cell_id)
-            await connection.execute(
-                update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, CELLS.c.state == "waiting")
-                .values(attempts=CELLS.c.attempts + change)
-            )
+    def _claimable(self) -> tuple[ColumnElement[bool], ...]:
+        """Of a cell that waits, and on which nobody works any more."""
+        until = CELLS.c.leased_until
+        return CELLS.c.state == "waiting", or_(until.is_(None), until <= self._database.now)
 
     async def _change_cell(
         self,
@@ -334,11 +400,15 @@ class SqlStore:
         action: str,
         values: Mapping[str, Any],
         details: Mapping[str, str],
+        seen: Seen,
     ) -> Specimen:
+        changed = {"version": CELLS.c.version + 1, **values}
         async with self._writing() as connection:
             await _require_open(connection, differential_id)
             await _require_cell(connection, differential_id, cell_id)
-            await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**values))
+            await _require_seen(connection, seen, differential_id, cell_id)
+            await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
+            await _set_specimen(connection, differential_id, {})
             await _note(connection, _now(), person, action, differential_id, cell_id, details)
             return await self._specimen(connection, differential_id)
 
@@ -360,10 +430,88 @@ class SqlStore:
             created_by=row.created_by,
             created_at=datetime.fromisoformat(row.created_at),
             cells=tuple(_cell(cell) for cell in cells),
-            signature=None
-            if row.signed_by is None
-            else Signature(row.signed_by, datetime.fromisoformat(row.signed_at)),
+            signature=_signature(row),
+            version=row.version,
         )
+
+    def _summary(self, row: Row[Any], counts: "_CellCounts") -> SpecimenSummary:
+        return SpecimenSummary(
+            differential_id=row.differential_id,
+            specimen_id=self._cipher.decrypted_text(row.specimen_id),
+            state=row.state,
+            created_at=datetime.fromisoformat(row.created_at),
+            signature=_signature(row),
+            **counts._asdict(),
+        )
+
+    def _found_by(self, search: SpecimenSearch) -> list[ColumnElement[bool]]:
+        created_at: ColumnElement[str] = SPECIMENS.c.created_at
+        if not self._database.is_sqlite:  # else by the rules of some language
+            created_at = created_at.collate("C")
+        found: list[ColumnElement[bool]] = []
+        if search.specimen_id is not None:
+            found.append(SPECIMENS.c.name_key.in_(self._cipher.name_keys(search.specimen_id)))
+        if search.states:
+            found.append(SPECIMENS.c.state.in_(search.states))
+        if search.created_from is not None:
+            found.append(created_at >= search.created_from.astimezone(UTC).isoformat())
+        if search.created_before is not None:
+            found.append(created_at < search.created_before.astimezone(UTC).isoformat())
+        return found
+
+    async def _key_names(self) -> None:
+        """Make findable what an older version has kept."""
+        nameless = select(SPECIMENS.c.place, SPECIMENS.c.specimen_id).where(SPECIMENS.c.name_key.is_(None))
+        async with self._database.reading() as connection:
+            if not (rows := list(await connection.execute(nameless))):
+                return
+        keys: dict[int, str] = {}
+        for row in rows:
+            with suppress(StoreUnavailable):  # encrypted by a key that is not known any more
+                keys[row.place] = self._cipher.name_keys(self._cipher.decrypted_text(row.specimen_id))[0]
+        async with self._database.writing() as connection:
+            for place, key in keys.items():
+                await connection.execute(
+                    update(SPECIMENS).where(SPECIMENS.c.place == place).values(name_key=key)
+                )
+
+
+def _held(token: int) -> tuple[ColumnElement[bool], ...]:
+    """Of a cell that waits and was leased to nobody else since; ``token`` is that of the lease."""
+    return CELLS.c.state == "waiting", CELLS.c.lease_token == token
+
+
+class _CellCounts(NamedTuple):
+    cells: int = 0
+    waiting: int = 0
+    failed: int = 0
+    unreviewed: int = 0
+
+
+async def _cell_counts(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, _CellCounts]:
+    """By specimen, counted by the database from an index alone."""
+
+    def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.sum(case((condition, 1), else_=0))
+
+    rows = await connection.execute(
+        select(
+            CELLS.c.differential_id,
+            func.count(),
+            number(CELLS.c.state == "waiting"),
+            number(CELLS.c.state == "failed"),
+            number((CELLS.c.needs_review == 1) & CELLS.c.label.is_(None)),
+        )
+        .where(CELLS.c.differential_id.in_(ids))
+        .group_by(CELLS.c.differential_id)
+    )
+    return defaultdict(_CellCounts, {row[0]: _CellCounts(*row[1:]) for row in rows})
+
+
+def _signature(row: Row[Any]) -> Signature | None:
+    if row.signed_by is None:
+        return None
+    return Signature(row.signed_by, datetime.fromisoformat(row.signed_at))
 
 
 def _cell(row: Row[Any]) -> SpecimenCell:
@@ -377,6 +525,7 @@ def _cell(row: Row[Any]) -> SpecimenCell:
         decision=None
         if row.label is None
         else CellDecision(row.label, row.decided_by, datetime.fromisoformat(row.decided_at)),
+        version=row.version,
     )
 
 
@@ -428,14 +577,32 @@ async def _require_cell(connection: AsyncConnection, differential_id: str, cell_
         raise UnknownCell("The differential has no cell of this id.")
 
 
+async def _require_seen(
+    connection: AsyncConnection, seen: Seen, differential_id: str, cell_id: str | None = None
+) -> None:
+    if seen is None:
+        return
+    version = await connection.scalar(
+        select(SPECIMENS.c.version).where(SPECIMENS.c.differential_id == differential_id)
+    )
+    current = {differential_etag(version or 0)}
+    if cell_id is not None:
+        version = await connection.scalar(select(CELLS.c.version).where(CELLS.c.cell_id == cell_id))
+        current.add(cell_etag(version or 0))
+    if current.isdisjoint(seen):
+        what = "differential" if cell_id is None else "cell"
+        raise ChangedMeanwhile(f"The {what} was changed since it was read; read it again and decide anew.")
+
+
 async def _has_waiting(connection: AsyncConnection, differential_id: str) -> bool:
     waits = exists().where(CELLS.c.differential_id == differential_id, CELLS.c.state == "waiting")
     return bool(await connection.scalar(select(waits)))
 
 
 async def _set_specimen(connection: AsyncConnection, differential_id: str, values: Mapping[str, Any]) -> None:
+    changed = {"version": SPECIMENS.c.version + 1, **values}
     await connection.execute(
-        update(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id).values(**values)
+        update(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id).values(**changed)
     )
 
 

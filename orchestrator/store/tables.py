@@ -36,8 +36,10 @@ SPECIMENS: Final = Table(
     Column("created_at", String(40), nullable=False),
     Column("signed_by", Text),
     Column("signed_at", String(40)),
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("name_key", String(64), index=True),  # of specimen_id, to be found by; NULL until it is known
 )
-"""``place`` is the order in which they came."""
+"""``place`` is the order in which they came; ``version`` rises with every change."""
 
 CELLS: Final = Table(
     "cells",
@@ -59,8 +61,15 @@ CELLS: Final = Table(
     Column("decided_at", String(40)),
     Column("payload", LargeBinary),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_token", Integer, nullable=False, server_default="0"),
+    Column(
+        "leased_until", Float
+    ),  # seconds since 1970 by the database's clock; NULL where nobody works on it
+    Column("version", Integer, nullable=False, server_default="0"),
+    Column("needs_review", Integer, nullable=False, server_default="0"),  # whether its result asks for one
     UniqueConstraint("differential_id", "number", name="uq_cells_number"),
-    Index("ix_cells_state", "differential_id", "state"),
+    # All that a list counts, so that no row is read for it: results and images lie in the rows.
+    Index("ix_cells_summary", "differential_id", "state", "needs_review", "label"),
 )
 
 ORDER_KEYS: Final = Table(

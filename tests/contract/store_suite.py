@@ -3,18 +3,20 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import (
+    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
     UnknownCell,
     UnknownDifferential,
 )
-from orchestrator.specimen import CellResult, SpecimenOrder
+from orchestrator.specimen import CellResult, SpecimenOrder, SpecimenSearch
 from orchestrator.store.base import Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
@@ -44,8 +46,8 @@ class StoreSuite:
         assert [cell.number for cell in ordered.cells] == [1, 2, 3]
         assert ordered.cells[0].image_sha256 == ordered.cells[2].image_sha256
         assert len({cell.cell_id for cell in ordered.cells}) == 3
-        waiting = await store.waiting(ordered.differential_id, 2)
-        assert [cell.payload for cell in waiting] == [b"one", b"two"]
+        claimed = [await store.claim(ordered.differential_id, 60) for _ in range(2)]
+        assert [cell.payload for cell in claimed if cell is not None] == [b"one", b"two"]
 
     async def test_a_result_comes_back_to_the_last_digit_and_counts_once(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
@@ -58,8 +60,9 @@ class StoreSuite:
         found = await store.get(ordered.differential_id)
         assert found.state == "running"
         assert found.cells[0].result == RESULT
-        assert [cell.cell_id for cell in await store.waiting(ordered.differential_id, 9)] == [second]
         assert await store.unfinished() == [ordered.differential_id]
+        assert await self.claimed(store, ordered.differential_id) == [(second, 0)]
+        assert await store.unfinished() == []  # by anybody else
         assert await store.record_failure(ordered.differential_id, second, "no image")
         found = await store.get(ordered.differential_id)
         assert (found.state, found.cells[1].failure) == ("analysed", "no image")
@@ -129,36 +132,74 @@ class StoreSuite:
                 await change
         assert await store.get(ordered.differential_id) == signed
 
-    async def test_attempts_are_counted_and_taken_back_and_cells_with_the_fewest_come_first(
+    async def test_a_cell_is_leased_to_one_who_asks_and_to_no_other_until_the_lease_ends(
         self, store: Store
     ) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two", b"three"], "nurse")
         first, second, third = (cell.cell_id for cell in ordered.cells)
         trail = await store.audit()
 
-        for cell_id in (first, first, second):
-            await store.begin(ordered.differential_id, cell_id)
-        found = await store.waiting(ordered.differential_id, 9)
-        assert [(cell.cell_id, cell.attempts) for cell in found] == [(third, 0), (second, 1), (first, 2)]
-        assert [cell.cell_id for cell in await store.waiting(ordered.differential_id, 1)] == [third]
+        claimed = await asyncio.gather(*(store.claim(ordered.differential_id, 60) for _ in range(3)))
 
-        await store.withdraw(ordered.differential_id, second)
-        found = await store.waiting(ordered.differential_id, 9)
-        assert [(cell.cell_id, cell.attempts) for cell in found] == [(second, 0), (third, 0), (first, 2)]
-        assert await store.audit() == trail
-        assert await store.record_result(ordered.differential_id, first, RESULT)
-        with pytest.raises(UnknownCell):
-            await store.begin(ordered.differential_id, "none")
+        assert {cell.cell_id for cell in claimed if cell is not None} == {first, second, third}
+        assert await store.claim(ordered.differential_id, 60) is None
+        assert await store.audit() == trail  # it says nothing about the specimen
         with pytest.raises(UnknownDifferential):
-            await store.withdraw("none", first)
+            await store.claim("none", 60)
+
+    async def test_attempts_that_were_not_withdrawn_count_and_cells_with_the_fewest_come_first(
+        self, store: Store
+    ) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two", b"three"], "nurse")
+        first, second, third = (cell.cell_id for cell in ordered.cells)
+        killed = await store.claim(ordered.differential_id, 0.0)
+        alive = await store.claim(ordered.differential_id, 60)
+        assert killed is not None
+        assert alive is not None
+        assert (killed.cell_id, alive.cell_id) == (first, second)
+        await store.withdraw(alive.cell_id, alive.token)
+
+        assert await self.claimed(store, ordered.differential_id) == [(second, 0), (third, 0), (first, 1)]
+
+    async def test_a_lease_is_renewed_until_somebody_else_has_the_cell(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one"], "nurse")
+        late = await store.claim(ordered.differential_id, 0.0)
+        assert late is not None
+        assert await store.renew(late.cell_id, late.token, 60)
+        assert await store.claim(ordered.differential_id, 60) is None
+        assert await store.renew(late.cell_id, late.token, 0.0)
+
+        other = await store.claim(ordered.differential_id, 60)
+
+        assert other is not None
+        assert other.token > late.token
+        assert not await store.renew(late.cell_id, late.token, 60)
+
+    async def test_what_comes_after_a_lease_was_given_to_another_is_refused(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one"], "nurse")
+        late = await store.claim(ordered.differential_id, 0.0)
+        other = await store.claim(ordered.differential_id, 60)
+        assert late is not None
+        assert other is not None
+        of = (ordered.differential_id, late.cell_id)
+
+        assert not await store.record_result(*of, RESULT, late.token)
+        assert not await store.record_failure(*of, "no image", late.token)
+        await store.withdraw(late.cell_id, late.token)
+        assert await store.claim(ordered.differential_id, 60) is None
+        assert await store.record_result(*of, RESULT, other.token)
+        assert not await store.renew(other.cell_id, other.token, 60)
 
     async def test_what_is_cancelled_is_analysed_no_more(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+        held = await store.claim(ordered.differential_id, 60)
+        assert held is not None
 
         assert (await store.cancel(ordered.differential_id, "nurse")).state == "cancelled"
 
-        assert await store.waiting(ordered.differential_id, 9) == []
+        assert await store.claim(ordered.differential_id, 60) is None
         assert await store.unfinished() == []
+        assert not await store.renew(held.cell_id, held.token, 60)
         assert not await store.record_result(ordered.differential_id, ordered.cells[0].cell_id, RESULT)
 
     async def test_pages_go_from_the_newest_to_the_first(self, store: Store) -> None:
@@ -170,6 +211,104 @@ class StoreSuite:
 
         assert [one.differential_id for one in (*first, *second, *third)] == made[::-1]
         assert end is None
+
+    async def test_a_page_counts_the_cells_of_each_specimen(self, store: Store) -> None:
+        ordered, _ = await store.create(
+            ORDER, [b"one", b"two", b"three", b"four"], "nurse", None, {4: "none"}
+        )
+        of, cells = ordered.differential_id, [cell.cell_id for cell in ordered.cells]
+        for cell_id in cells[:2]:
+            await store.record_result(of, cell_id, RESULT)
+        await store.decide(of, cells[0], "Monocyte", "doctor")
+
+        (summary,), _ = await store.page(9)
+
+        assert (summary.differential_id, summary.specimen_id) == (of, ORDER.specimen_id)
+        assert (summary.state, summary.created_at) == ("running", ordered.created_at)
+        counted = (summary.cells, summary.waiting, summary.failed, summary.unreviewed)
+        assert (counted, summary.signature) == ((4, 1, 1, 1), None)
+
+    async def test_a_page_has_what_is_looked_for(self, store: Store) -> None:
+        made = [
+            (await store.create(replace(ORDER, specimen_id=name), [b"one"], "nurse"))[0]
+            for name in ("S-1", "S-2", "S-1", "s-1")
+        ]
+        ids = [one.differential_id for one in made]
+        await store.cancel(ids[0], "nurse")
+
+        async def found(**search: Any) -> list[str]:
+            return [one.differential_id for one in (await store.page(9, None, SpecimenSearch(**search)))[0]]
+
+        assert await found(specimen_id="S-1") == [ids[2], ids[0]]
+        assert await found(states=("cancelled", "signed")) == [ids[0]]
+        assert await found(specimen_id="S-1", states=("waiting",)) == [ids[2]]
+        assert await found(created_from=made[1].created_at, created_before=made[3].created_at) == [
+            ids[2],
+            ids[1],
+        ]
+        first, cursor = await store.page(1, None, SpecimenSearch("S-1"))
+        assert [one.differential_id for one in first] == [ids[2]]
+        assert cursor is not None
+        second, end = await store.page(1, cursor, SpecimenSearch("S-1"))
+        assert ([one.differential_id for one in second], end) == ([ids[0]], None)
+
+    async def test_what_cannot_be_analysed_is_a_failed_cell_from_the_beginning(self, store: Store) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse", None, {1: "no image"})
+
+        assert [(cell.state, cell.failure) for cell in ordered.cells] == [
+            ("failed", "no image"),
+            ("waiting", None),
+        ]
+        assert ordered.state == "waiting"
+        trail = await store.audit(ordered.differential_id)
+        assert [(entry.action, entry.cell_id) for entry in trail] == [
+            ("ordered", None),
+            ("failed", ordered.cells[0].cell_id),
+        ]
+        assert (await store.verify()).ok
+        none, _ = await store.create(ORDER, [b"one"], "nurse", None, {1: "no image"})
+        assert none.state == "analysed"
+
+    async def test_a_decision_about_what_was_changed_meanwhile_is_refused(self, store: Store) -> None:
+        seen = await self.analysed(store)
+        of, cell = seen.differential_id, seen.cells[0]
+        decided = await store.decide(of, cell.cell_id, "Monocyte", "doctor", [seen.etag])
+
+        for stale in (seen.etag, cell.etag, "nothing", ""):
+            with pytest.raises(ChangedMeanwhile):
+                await store.decide(of, cell.cell_id, "Basophil", "late doctor", [stale])
+            with pytest.raises(ChangedMeanwhile):
+                await store.undecide(of, cell.cell_id, "late doctor", [stale])
+            with pytest.raises(ChangedMeanwhile):
+                await store.sign(of, "late doctor", [stale])
+
+        assert await store.get(of) == decided
+        undone = await store.undecide(of, cell.cell_id, "doctor", [cell.etag, decided.cells[0].etag])
+        with pytest.raises(ChangedMeanwhile):  # of a cell's state alone no signature can be
+            await store.sign(of, "doctor", [undone.cells[0].etag])
+        assert (await store.sign(of, "doctor", [undone.etag])).state == "signed"
+        with pytest.raises(SpecimenClosed):  # which a right state would not change
+            await store.decide(of, cell.cell_id, "Basophil", "late doctor", [seen.etag])
+
+    async def test_two_people_decide_about_two_cells_and_of_one_cell_only_the_first(
+        self, store: Store
+    ) -> None:
+        ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+        for cell in ordered.cells:
+            await store.record_result(ordered.differential_id, cell.cell_id, RESULT)
+        seen = await store.get(ordered.differential_id)
+
+        decided = await asyncio.gather(
+            *(
+                store.decide(seen.differential_id, cell.cell_id, label, label, [cell.etag])
+                for cell in seen.cells
+                for label in ("Monocyte", "Basophil")
+            ),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(one, ChangedMeanwhile) for one in decided) == 2
+        assert all(cell.decision is not None for cell in (await store.get(seen.differential_id)).cells)
 
     async def test_what_there_is_not_is_said(self, store: Store) -> None:
         specimen = await self.analysed(store)
@@ -215,3 +354,11 @@ class StoreSuite:
         ordered, _ = await store.create(ORDER, [b"one"], "nurse")
         await store.record_result(ordered.differential_id, ordered.cells[0].cell_id, RESULT)
         return await store.get(ordered.differential_id)
+
+    @staticmethod
+    async def claimed(store: Store, differential_id: str) -> list[tuple[str, int]]:
+        """All cells that can be claimed, with their attempts."""
+        found: list[tuple[str, int]] = []
+        while (cell := await store.claim(differential_id, 60)) is not None:
+            found.append((cell.cell_id, cell.attempts))
+        return found

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from orchestrator.errors import UndecodableImage
+from orchestrator.common.deadline import deadline
+from orchestrator.errors import ImageWorkersLost, UndecodableImage
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
@@ -97,6 +98,33 @@ async def test_what_ends_two_processes_is_an_image_that_cannot_be_processed(
     assert await asyncio.gather(*others) == ["o", "o", "o"]
     assert lost() - had == 2
     await process_of(one_process)
+
+
+async def test_a_process_that_is_killed_again_and_again_is_not_the_images_fault(
+    one_process: ImageProcesses, tmp_path: Path
+) -> None:
+    assert await one_process.run(end_suddenly, tmp_path / "runs", "x", 4, signal.SIGKILL) == "x"
+    assert (tmp_path / "runs").read_text() == "xxxxx"
+
+
+async def test_a_process_that_is_killed_while_it_comes_up_is_started_again(tmp_path: Path) -> None:
+    workers = ImageProcesses(1)
+    running = asyncio.create_task(workers.run(note, tmp_path / "a", "a"))
+    await becomes(lambda: workers._processes[0]._popen is not None)
+    popen = workers._processes[0]._popen
+    assert popen is not None
+    popen.kill()
+
+    assert await running == "a"
+    await workers.close()
+
+
+async def test_an_image_whose_processes_are_always_killed_is_given_back_within_its_deadline(
+    one_process: ImageProcesses, tmp_path: Path
+) -> None:
+    with deadline(0.5), pytest.raises(ImageWorkersLost, match="nothing is said of the image"):
+        await one_process.run(end_suddenly, tmp_path / "runs", "x", 99, signal.SIGKILL)
+    assert 1 <= (tmp_path / "runs").read_text().count("x") < 10
 
 
 async def test_what_does_not_end_is_ended(one_process: ImageProcesses, tmp_path: Path) -> None:

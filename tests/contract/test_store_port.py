@@ -177,9 +177,9 @@ async def test_with_a_key_neither_image_nor_name_can_be_read_in_the_file(tmp_pat
     rotated = store_with(new, old)
     await rotated.start()
     assert (await rotated.get(specimen.differential_id)).order == ORDER
-    assert [cell.payload for cell in await rotated.waiting(specimen.differential_id, 1)] == [
-        b"pixels of a cell"
-    ]
+    claimed = await rotated.claim(specimen.differential_id, 60)
+    assert claimed is not None
+    assert claimed.payload == b"pixels of a cell"
     await rotated.close()
     stranger = store_with(new)
     await stranger.start()

@@ -65,6 +65,7 @@ def test_no_finished_cell_is_lost_and_none_is_counted_twice(tmp_path: Path, file
     environment = {
         "WBC_STORE__URL": f"sqlite:///{tmp_path}/wbc.sqlite",
         "WBC_DIFFERENTIAL__CONCURRENCY": "1",
+        "WBC_DIFFERENTIAL__LEASE_S": "4",
         "WBC_DIFFERENTIAL__MIN_CELLS": "5",
     }
     form = {"specimen_id": "S-1", "total_wbc": "6.2", "tta": "none"}

@@ -1,6 +1,7 @@
 """A store in memory: the port's behaviour, without a database."""
 
 import hashlib
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from orchestrator.errors import (
+    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
@@ -22,9 +24,11 @@ from orchestrator.specimen import (
     Specimen,
     SpecimenCell,
     SpecimenOrder,
+    SpecimenSearch,
     SpecimenState,
+    SpecimenSummary,
 )
-from orchestrator.store.base import AuditEntry, AuditVerdict, WaitingCell
+from orchestrator.store.base import EVERYTHING, NOTHING, AuditEntry, AuditVerdict, LeasedCell, Seen
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
 
@@ -37,6 +41,8 @@ class MemoryStore:
         self._specimens: dict[str, Specimen] = {}
         self._payloads: dict[str, bytes] = {}
         self._attempts: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
+        self._leases: dict[str, float] = {}  # by the id of a cell, when its lease ends
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._trail: list[AuditEntry] = []
 
@@ -52,6 +58,7 @@ class MemoryStore:
         payloads: Sequence[bytes],
         actor: str,
         idempotency_key: str | None = None,
+        refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]:
         hashes = [hashlib.sha256(payload).hexdigest() for payload in payloads]
         fingerprint = hashlib.sha256(repr((order, hashes)).encode()).hexdigest()
@@ -61,15 +68,25 @@ class MemoryStore:
             return await self.get(known[0]), False
         differential_id = uuid.uuid4().hex
         cells = tuple(
-            SpecimenCell(uuid.uuid4().hex, number, image_sha256, "waiting")
+            SpecimenCell(
+                uuid.uuid4().hex,
+                number,
+                image_sha256,
+                "failed" if number in refused else "waiting",
+                failure=refused.get(number),
+            )
             for number, image_sha256 in enumerate(hashes, start=1)
         )
         self._payloads.update({c.cell_id: payload for c, payload in zip(cells, payloads, strict=True)})
-        specimen = Specimen(differential_id, order, "waiting", actor, datetime.now(UTC), cells)
+        state: SpecimenState = "waiting" if len(refused) < len(cells) else "analysed"
+        specimen = Specimen(differential_id, order, state, actor, datetime.now(UTC), cells)
         self._specimens[differential_id] = specimen
         if idempotency_key is not None:
             self._keys[actor, idempotency_key] = (differential_id, fingerprint)
         self._note(actor, "ordered", differential_id, None, {"cells": str(len(cells))})
+        for cell in cells:
+            if cell.state == "failed":
+                self._note("service", "failed", differential_id, cell.cell_id, {})
         return specimen, True
 
     async def get(self, differential_id: str) -> Specimen:
@@ -78,47 +95,68 @@ class MemoryStore:
         except KeyError as error:
             raise UnknownDifferential("There is no differential of this id.") from error
 
-    async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
+    async def page(
+        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+    ) -> tuple[list[SpecimenSummary], str | None]:
         newest_first = list(reversed(self._specimens.values()))
-        ids = [specimen.differential_id for specimen in newest_first]
-        if after is not None and after not in ids:
-            raise UnknownDifferential("There is no page after this one.")
-        start = 0 if after is None else ids.index(after) + 1
-        found = newest_first[start : start + limit]
-        more = start + limit < len(newest_first)
-        return found, found[-1].differential_id if more else None
+        if after is not None:
+            ids = [specimen.differential_id for specimen in newest_first]
+            if after not in ids:
+                raise UnknownDifferential("There is no page after this one.")
+            newest_first = newest_first[ids.index(after) + 1 :]
+        found = [_summary(specimen) for specimen in newest_first if _is_found(specimen, search)]
+        return found[:limit], found[limit - 1].differential_id if len(found) > limit else None
 
-    async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]:
+    async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
         specimen = await self.get(differential_id)
         if specimen.state in _FINAL:
-            return []
-        cells = [
-            WaitingCell(cell.cell_id, self._payloads[cell.cell_id], self._attempts[cell.cell_id])
-            for cell in specimen.cells
-            if cell.state == "waiting"
-        ]
-        return sorted(cells, key=lambda cell: cell.attempts)[:limit]
+            return None
+        free = [cell.cell_id for cell in specimen.cells if self._is_claimable(cell)]
+        if not free:
+            return None
+        cell_id = min(free, key=self._attempts.__getitem__)  # of equal ones the first
+        self._tokens[cell_id] += 1
+        self._leases[cell_id] = time.monotonic() + lease_s
+        self._attempts[cell_id] += 1
+        return LeasedCell(
+            cell_id, self._payloads[cell_id], self._attempts[cell_id] - 1, self._tokens[cell_id]
+        )
 
-    async def begin(self, differential_id: str, cell_id: str) -> None:
-        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] += 1
+    async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
+        held = self._is_held(cell_id, token) and self._specimen_of(cell_id).state not in _FINAL
+        if held:
+            self._leases[cell_id] = time.monotonic() + lease_s
+        return held
 
-    async def withdraw(self, differential_id: str, cell_id: str) -> None:
-        self._attempts[_cell(await self.get(differential_id), cell_id).cell_id] -= 1
+    async def withdraw(self, cell_id: str, token: int) -> None:
+        if self._is_held(cell_id, token):
+            self._attempts[cell_id] -= 1
+            del self._leases[cell_id]
 
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
-        return await self._record(differential_id, cell_id, result, None)
+    def end_leases(self) -> None:
+        """What time does where their holders are gone."""
+        self._leases.clear()
 
-    async def record_failure(self, differential_id: str, cell_id: str, why: str) -> bool:
-        return await self._record(differential_id, cell_id, None, why)
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool:
+        return await self._record(differential_id, cell_id, result, None, token)
 
-    async def decide(self, differential_id: str, cell_id: str, label: str, person: str) -> Specimen:
-        cell = await self._open_cell(differential_id, cell_id)
+    async def record_failure(
+        self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> bool:
+        return await self._record(differential_id, cell_id, None, why, token)
+
+    async def decide(
+        self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
+    ) -> Specimen:
+        cell = await self._open_cell(differential_id, cell_id, seen)
         decided = replace(cell, decision=CellDecision(label, person, datetime.now(UTC)))
         self._note(person, "decided", differential_id, cell_id, {"label": label})
         return self._with_cell(differential_id, decided)
 
-    async def undecide(self, differential_id: str, cell_id: str, person: str) -> Specimen:
-        cell = await self._open_cell(differential_id, cell_id)
+    async def undecide(self, differential_id: str, cell_id: str, person: str, seen: Seen = None) -> Specimen:
+        cell = await self._open_cell(differential_id, cell_id, seen)
         self._note(person, "undecided", differential_id, cell_id, {})
         return self._with_cell(differential_id, replace(cell, decision=None))
 
@@ -128,10 +166,11 @@ class MemoryStore:
         _cell(await self.get(differential_id), cell_id)
         self._note(actor, action, differential_id, cell_id, details)
 
-    async def sign(self, differential_id: str, person: str) -> Specimen:
+    async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         specimen = await self._open(differential_id)
         if any(cell.state == "waiting" for cell in specimen.cells):
             raise NotReady("Cells wait to be analysed.")
+        _require_seen(seen, specimen.etag)
         self._note(person, "signed", differential_id, None, {})
         return self._put(replace(specimen, state="signed", signature=Signature(person, datetime.now(UTC))))
 
@@ -145,7 +184,11 @@ class MemoryStore:
         return self._payloads[cell.cell_id] if self._keeps_images else None
 
     async def unfinished(self) -> list[str]:
-        return [s.differential_id for s in self._specimens.values() if s.state in ("waiting", "running")]
+        return [
+            specimen.differential_id
+            for specimen in self._specimens.values()
+            if specimen.state not in _FINAL and any(map(self._is_claimable, specimen.cells))
+        ]
 
     async def purge(self, now: datetime) -> int:  # noqa: ARG002 (the port's signature)
         return 0
@@ -157,12 +200,20 @@ class MemoryStore:
         return AuditVerdict(ok=True, rows=len(self._trail))
 
     async def _record(
-        self, differential_id: str, cell_id: str, result: CellResult | None, why: str | None
+        self,
+        differential_id: str,
+        cell_id: str,
+        result: CellResult | None,
+        why: str | None,
+        token: int | None,
     ) -> bool:
         specimen = await self.get(differential_id)
         cell = _cell(specimen, cell_id)
         if cell.state != "waiting" or specimen.state in _FINAL:
             return False
+        if token is not None and not self._is_held(cell_id, token):
+            return False
+        self._leases.pop(cell_id, None)
         state: CellState = "failed" if result is None else "analysed"
         self._with_cell(differential_id, replace(cell, state=state, result=result, failure=why))
         specimen = self._specimens[differential_id]
@@ -170,21 +221,40 @@ class MemoryStore:
         self._put(replace(specimen, state="running" if left else "analysed"))
         return True
 
+    def _is_claimable(self, cell: SpecimenCell) -> bool:
+        return cell.state == "waiting" and self._leases.get(cell.cell_id, 0.0) <= time.monotonic()
+
+    def _is_held(self, cell_id: str, token: int) -> bool:
+        cells = {cell.cell_id: cell for cell in self._specimen_of(cell_id).cells}
+        return cells[cell_id].state == "waiting" and self._tokens[cell_id] == token
+
+    def _specimen_of(self, cell_id: str) -> Specimen:
+        return next(
+            specimen
+            for specimen in self._specimens.values()
+            if any(cell.cell_id == cell_id for cell in specimen.cells)
+        )
+
     async def _open(self, differential_id: str) -> Specimen:
         specimen = await self.get(differential_id)
         if specimen.state in _FINAL:
             raise SpecimenClosed("The differential is signed or cancelled.")
         return specimen
 
-    async def _open_cell(self, differential_id: str, cell_id: str) -> SpecimenCell:
-        return _cell(await self._open(differential_id), cell_id)
+    async def _open_cell(self, differential_id: str, cell_id: str, seen: Seen) -> SpecimenCell:
+        specimen = await self._open(differential_id)
+        cell = _cell(specimen, cell_id)
+        _require_seen(seen, specimen.etag, cell.etag)
+        return cell
 
     def _with_cell(self, differential_id: str, changed: SpecimenCell) -> Specimen:
         specimen = self._specimens[differential_id]
+        changed = replace(changed, version=changed.version + 1)
         cells = tuple(changed if cell.cell_id == changed.cell_id else cell for cell in specimen.cells)
         return self._put(replace(specimen, cells=cells))
 
     def _put(self, specimen: Specimen) -> Specimen:
+        specimen = replace(specimen, version=specimen.version + 1)
         self._specimens[specimen.differential_id] = specimen
         return specimen
 
@@ -214,3 +284,32 @@ def _cell(specimen: Specimen, cell_id: str) -> SpecimenCell:
         if cell.cell_id == cell_id:
             return cell
     raise UnknownCell("The differential has no cell of this id.")
+
+
+def _require_seen(seen: Seen, *current: str) -> None:
+    if seen is not None and set(seen).isdisjoint(current):
+        raise ChangedMeanwhile("It was changed since it was read; read it again and decide anew.")
+
+
+def _is_found(specimen: Specimen, search: SpecimenSearch) -> bool:
+    return (
+        search.specimen_id in (None, specimen.order.specimen_id)
+        and (not search.states or specimen.state in search.states)
+        and (search.created_from is None or specimen.created_at >= search.created_from)
+        and (search.created_before is None or specimen.created_at < search.created_before)
+    )
+
+
+def _summary(specimen: Specimen) -> SpecimenSummary:
+    states = Counter(cell.state for cell in specimen.cells)
+    return SpecimenSummary(
+        specimen.differential_id,
+        specimen.order.specimen_id,
+        specimen.state,
+        specimen.created_at,
+        len(specimen.cells),
+        states["waiting"],
+        states["failed"],
+        sum(cell.needs_review for cell in specimen.cells),
+        specimen.signature,
+    )

@@ -603,6 +603,67 @@ async def test_a_stream_that_nobody_reads_holds_its_source_no_longer_than_agreed
 # What is kept
 
 
+async def test_a_decision_about_what_was_changed_meanwhile_is_refused(client, cells):
+    document = await done(client, cells[:2])
+    place = f"/v1/differentials/{document['id']}"
+    seen = await client.get(place)
+    tag, (cell, other) = seen.headers["etag"], document["cells"]
+    assert tag == f'"{seen.json()["etag"]}"'
+    decision = f"{place}/cells/{cell['id']}/decision"
+
+    async def decided(label: str, *tags: str, at: str = decision) -> httpx2.Response:
+        headers = {"If-Match": ", ".join(tags)} if tags else {}
+        return await client.post(at, json={"label": label}, headers=headers)
+
+    first = await decided("Monocyte", tag)
+    assert first.status_code == 200
+    assert first.headers["etag"] not in (tag, None)
+    for stale in (tag, f'"{cell["etag"]}"', 'W/"1"', f"W/{first.headers['etag']}"):
+        for late in (
+            await decided("Basophil", stale),
+            await client.delete(decision, headers={"If-Match": stale}),
+            await client.post(f"{place}/sign", headers={"If-Match": stale}),
+        ):
+            assert late.status_code == 412
+            assert late.json()["type"] == "urn:wbc-analyzer:problem:changed-meanwhile"
+            assert "read it again" in late.json()["detail"]
+    assert (await decided("Basophil", "no tag")).status_code == 422
+    at = f"{place}/cells/{other['id']}/decision"
+    assert (await decided("Basophil", f'"{other["etag"]}"', at=at)).status_code == 200
+    assert (await decided("Basophil", "*")).status_code == 200
+    last = await decided("Eosinophil")  # as ever, whoever does not say what they saw
+    assert last.status_code == 200
+    last = await decided("Basophil", '"cell-999"', last.headers["etag"])
+    signed = await client.post(f"{place}/sign", headers={"If-Match": last.headers["etag"]})
+    assert (signed.status_code, signed.json()["state"]) == (200, "signed")
+
+
+async def test_the_list_is_searched(client, cells):
+    first = await done(client, cells[:1], specimen_id="S-1")
+    second = await done(client, [*cells[:1], b"no image"], specimen_id="S-2")
+    await client.post(f"/v1/differentials/{second['id']}/sign")
+
+    async def found(**query: Any) -> list[str]:
+        response = await client.get("/v1/differentials", params=query)
+        assert response.status_code == 200, response.text
+        return [item["id"] for item in response.json()["items"]]
+
+    assert await found() == [second["id"], first["id"]]
+    assert await found(specimen_id="S-1") == [first["id"]]
+    assert await found(state=["signed", "cancelled"]) == [second["id"]]
+    assert await found(created_from=second["created_at"]) == [second["id"]]
+    assert await found(created_before=second["created_at"]) == [first["id"]]
+    (listed, _) = (await client.get("/v1/differentials")).json()["items"]
+    assert (listed["cells"], listed["waiting"], listed["failed"]) == (2, 0, 1)
+    assert listed["signature"]["person"] == "local"
+    for wrong in (
+        {"state": "gone"},
+        {"created_from": "2026-03-02"},
+        {"created_before": "2026-03-02T10:00:00"},
+    ):
+        assert (await client.get("/v1/differentials", params=wrong)).status_code == 422
+
+
 async def test_the_list_comes_in_pages_the_newest_first(client, cells):
     ids = [(await ordered(client, cells[:1], specimen_id=f"S-{n}")).json()["id"] for n in range(5)]
     listed: list[str] = []

@@ -11,7 +11,15 @@ import pytest
 
 from orchestrator.bootstrap.services import build_services
 from orchestrator.bootstrap.specimens import build_specimens
-from orchestrator.client import AnalyzerError, AsyncClient, Client, Connection, Differential, SpecimenOrder
+from orchestrator.client import (
+    AnalyzerError,
+    AsyncClient,
+    Client,
+    Connection,
+    Differential,
+    Search,
+    SpecimenOrder,
+)
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
@@ -96,6 +104,58 @@ async def test_both_edges_tell_the_same_differential(edge, cells):
     assert (found.state, found.progress.failed) == ("signed", 1)
     assert any(count.percentage for count in found.counts)
     assert found.cells[0].decision is not None
+
+
+async def test_a_decision_about_a_cell_that_was_changed_meanwhile_is_aborted(edge, cells):
+    seen = await ordered(edge, cells)
+    of, cell = seen.differential_id, seen.cells[0]
+    async with AsyncClient(Connection(edge.target)) as client:
+        decided = await client.decide_cell(of, cell.cell_id, "Unidentified", etag=cell.etag)
+        assert decided.cells[0].decision is not None
+        assert decided.cells[0].decision.label == "Unidentified"
+        for stale in (cell.etag, seen.etag):
+            for late in (
+                client.decide_cell(of, cell.cell_id, "Monocyte", etag=stale),
+                client.undecide_cell(of, cell.cell_id, etag=stale),
+                client.sign_differential(of, etag=stale),
+            ):
+                with pytest.raises(AnalyzerError) as raised:
+                    await late
+                assert (raised.value.code, raised.value.reason) == (
+                    grpc.StatusCode.ABORTED,
+                    "CHANGED_MEANWHILE",
+                )
+        other = await client.decide_cell(of, seen.cells[1].cell_id, "Monocyte", etag=seen.cells[1].etag)
+        undone = await client.undecide_cell(of, cell.cell_id, etag=other.etag)
+        assert undone.cells[0].decision is None
+        with Client(Connection(edge.target)) as plain:
+            signed = await asyncio.to_thread(plain.sign_differential, of, etag=undone.etag)
+        assert signed.state == "signed"
+        with pytest.raises(AnalyzerError) as raised:
+            await client.decide_cell(of, cell.cell_id, "Monocyte")
+    assert raised.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_the_list_comes_in_pages_and_is_searched(edge, cells):
+    names = ["S-1", "S-2", "S-1"]
+    made = [await ordered(edge, cells[:2], SpecimenOrder(name, tta="none")) for name in names]
+    async with AsyncClient(Connection(edge.target)) as client:
+        first = await client.list_differentials(page_size=2)
+        second = await client.list_differentials(page_size=2, page_token=first.next_page_token)
+        found = await client.list_differentials(
+            Search("S-1", ("analysed", "signed"), created_from=made[0].created_at)
+        )
+        none = await client.list_differentials(Search(created_before=made[0].created_at))
+        for wrong in (client.list_differentials(page_size=0), client.list_differentials(page_size=101)):
+            with pytest.raises(AnalyzerError) as raised:
+                await wrong
+            assert "page_size" in raised.value.fields
+    listed = [one.differential_id for one in (*first.differentials, *second.differentials)]
+    assert listed == [one.differential_id for one in reversed(made)]
+    assert (second.next_page_token, first.disclaimer) == ("", DISCLAIMER)
+    assert [one.specimen_id for one in found.differentials] == ["S-1", "S-1"]
+    assert (found.differentials[0].cells, found.differentials[0].waiting) == (2, 0)
+    assert none.differentials == ()
 
 
 async def test_the_cells_may_be_left_out(edge, cells):

@@ -101,8 +101,8 @@ async def kill_again_and_again(url: str) -> None:
     assert (await store.verify()).ok
     # And it goes on: what waits can be analysed.
     for differential_id in await store.unfinished():
-        for waiting, payload, _ in await store.waiting(differential_id, 9):
-            assert len(payload) == 4000
-            assert await store.record_result(differential_id, waiting, RESULT)
+        while (cell := await store.claim(differential_id, 60)) is not None:
+            assert len(cell.payload) == 4000
+            assert await store.record_result(differential_id, cell.cell_id, RESULT, cell.token)
     assert await store.unfinished() == []
     await store.close()

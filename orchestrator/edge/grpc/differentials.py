@@ -1,18 +1,23 @@
 """Orders and differentials as messages of ``wbc.v1``: projections of the documents that HTTP answers."""
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.analyse import Services
-from orchestrator.documents.differential import DifferentialResult
+from orchestrator.documents.differential import DifferentialResult, DifferentialSummary
 from orchestrator.edge import orders
 from orchestrator.edge.grpc.messages import fields_of
 from orchestrator.edge.grpc.projection import fill, message_of
-from orchestrator.edge.grpc.words import TTA_MODES
+from orchestrator.edge.grpc.words import LABELS, SPECIMEN_STATES, TTA_MODES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import Differential, SpecimenOrder
+from orchestrator.specimen import Differential, SpecimenOrder, SpecimenSearch, SpecimenSummary
+
+DEFAULT_PAGE: Final = 20
+MAX_PAGE: Final = 100
+"""As over HTTP."""
 
 _KEYS: TypeAdapter[str | None] = TypeAdapter(Annotated[str | None, Field(pattern=orders.IDEMPOTENCY_KEY)])
 
@@ -39,6 +44,45 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
         if message.images < 1:
             raise InvalidParameter(FieldProblem("images", "expected how many images follow, at least 1"))
     return order, key
+
+
+def search_of(message: pb.ListDifferentialsRequest) -> tuple[int, SpecimenSearch]:
+    """How many differentials of a list were asked for, and which; raises as :func:`order_of`."""
+    size = message.page_size if message.HasField("page_size") else DEFAULT_PAGE
+    if not 1 <= size <= MAX_PAGE:
+        raise InvalidParameter(FieldProblem("page_size", f"expected 1 to {MAX_PAGE}"))
+    states = [SPECIMEN_STATES.word(number, "states") for number in message.states]
+    if None in states:
+        raise InvalidParameter(FieldProblem("states", "one is unspecified"))
+    return size, SpecimenSearch(
+        message.specimen_id or None,
+        tuple(state for state in states if state is not None),
+        _time_of(message, "created_from"),
+        _time_of(message, "created_before"),
+    )
+
+
+def label_of(message: pb.DecideCellRequest) -> str:
+    """What a person says that a cell is; raises as :func:`order_of`."""
+    label = LABELS.word(message.label, "label")
+    if label is None:
+        raise InvalidParameter(FieldProblem("label", "expected what the cell is"))
+    return label
+
+
+def summary_message(summary: SpecimenSummary) -> pb.DifferentialSummary:
+    """One line of a list."""
+    return message_of(DifferentialSummary.model_validate(summary), pb.DifferentialSummary)
+
+
+def _time_of(message: pb.ListDifferentialsRequest, field: str) -> datetime | None:
+    if not message.HasField(field):
+        return None
+    try:
+        time: datetime = getattr(message, field).ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidParameter(FieldProblem(field, "there is no such time")) from error
+    return time
 
 
 def differential_message(differential: Differential, *, cells: bool) -> pb.Differential:

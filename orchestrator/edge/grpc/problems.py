@@ -35,6 +35,7 @@ _BY_STATUS: Final[Mapping[int, grpc.StatusCode]] = MappingProxyType(
         HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
         HTTPStatus.REQUEST_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
         HTTPStatus.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
+        HTTPStatus.PRECONDITION_FAILED: grpc.StatusCode.ABORTED,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE: grpc.StatusCode.INVALID_ARGUMENT,
         HTTPStatus.UNPROCESSABLE_ENTITY: grpc.StatusCode.INVALID_ARGUMENT,

@@ -1,14 +1,22 @@
 """The gRPC edge: the methods of ``wbc.v1.Analyzer``, bound to the services that they speak to."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Any, Final, TypeVar
 
 from orchestrator.analyse import Services
 from orchestrator.common.deadline import deadline
-from orchestrator.edge.access.needs import ANALYSE, ORDER, READ
+from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.access.needs import ANALYSE, ORDER, READ, REVIEW, SIGN
 from orchestrator.edge.admission import Admission, Places, counted
 from orchestrator.edge.grpc.calls import Call, Method
-from orchestrator.edge.grpc.differentials import differential_message, order_of
+from orchestrator.edge.grpc.differentials import (
+    differential_message,
+    label_of,
+    order_of,
+    search_of,
+    summary_message,
+)
 from orchestrator.edge.grpc.messages import analysis_message, fields_of, model_description, options_of
 from orchestrator.edge.grpc.problems import Refusal
 from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
@@ -26,6 +34,8 @@ from orchestrator.errors import (
 from orchestrator.observability.tracing import span
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.specimens.service import Specimens
+
+Asked = TypeVar("Asked")
 
 ANALYZE: Final = "grpc.Analyze"
 ANALYZE_STREAM: Final = "grpc.AnalyzeStream"
@@ -79,6 +89,10 @@ class GrpcService:
                 receives_several=True,
             ),
             Method("GetDifferential", pb.GetDifferentialRequest, READ, self.get_differential),
+            Method("ListDifferentials", pb.ListDifferentialsRequest, READ, self.list_differentials),
+            Method("DecideCell", pb.DecideCellRequest, REVIEW, self.decide_cell),
+            Method("UndecideCell", pb.UndecideCellRequest, REVIEW, self.undecide_cell),
+            Method("SignDifferential", pb.SignDifferentialRequest, SIGN, self.sign_differential),
             Method("GetModel", pb.GetModelRequest, READ, self.get_model),
         ]
 
@@ -90,7 +104,7 @@ class GrpcService:
                 async with within_deadline():
                     return await call.receive_one()
 
-            async with self._frame.begun(self._seconds(call), read) as request:
+            async with self._frame.begun(self._seconds(call), read, lambda sent: sent.image) as request:
                 return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
@@ -128,11 +142,66 @@ class GrpcService:
         cells = request.cells if request.HasField("cells") else True
         return pb.GetDifferentialResponse(differential=differential_message(differential, cells=cells))
 
+    async def list_differentials(
+        self, call: Call[pb.ListDifferentialsRequest, pb.ListDifferentialsResponse]
+    ) -> pb.ListDifferentialsResponse:
+        """Give one page of the list."""
+        specimens = self._kept()
+        async with within(self._seconds(call)):
+            request = await call.receive_one()
+            size, search = search_of(request)
+            found, following = await specimens.page(size, request.page_token or None, search)
+        return pb.ListDifferentialsResponse(
+            differentials=map(summary_message, found),
+            next_page_token=following or "",
+            disclaimer=DISCLAIMER,
+        )
+
+    async def decide_cell(
+        self, call: Call[pb.DecideCellRequest, pb.DecideCellResponse]
+    ) -> pb.DecideCellResponse:
+        """Accept or reclassify a cell."""
+        specimens = self._kept()
+        request = await self._small(call)
+        differential = await specimens.decide(
+            request.differential_id,
+            request.cell_id,
+            label_of(request),
+            call.principal.name,
+            _seen(request.etag),
+        )
+        return pb.DecideCellResponse(differential=differential_message(differential, cells=True))
+
+    async def undecide_cell(
+        self, call: Call[pb.UndecideCellRequest, pb.UndecideCellResponse]
+    ) -> pb.UndecideCellResponse:
+        """Take a decision back."""
+        specimens = self._kept()
+        request = await self._small(call)
+        differential = await specimens.undecide(
+            request.differential_id, request.cell_id, call.principal.name, _seen(request.etag)
+        )
+        return pb.UndecideCellResponse(differential=differential_message(differential, cells=True))
+
+    async def sign_differential(
+        self, call: Call[pb.SignDifferentialRequest, pb.SignDifferentialResponse]
+    ) -> pb.SignDifferentialResponse:
+        """Close a differential."""
+        specimens = self._kept()
+        request = await self._small(call)
+        differential = await specimens.sign(request.differential_id, call.principal.name, _seen(request.etag))
+        return pb.SignDifferentialResponse(differential=differential_message(differential, cells=True))
+
     async def get_model(self, call: Call[pb.GetModelRequest, pb.GetModelResponse]) -> pb.GetModelResponse:
         """Describe what answers."""
         async with within(self._seconds(call)):
             await call.receive_one()
             return model_description(await self._services.model_server.identity(), self._services)
+
+    async def _small(self, call: Call[Asked, Any]) -> Asked:
+        """The one message of a call that changes something; what is begun then is not broken off."""
+        async with within(self._seconds(call)):
+            return await call.receive_one()
 
     def _seconds(self, call: Call[Any, Any]) -> float:
         """What the caller allows, the service's default where they do not say, and never over its limit."""
@@ -158,7 +227,9 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(error=Refusal.of(error).message_for_a_stream())
         try:
             with span("image"), counted(ANALYZE_STREAM):
-                async with self._frame.begun(self._seconds_of_an_image(call), _nothing):
+                async with self._frame.begun(
+                    self._seconds_of_an_image(call), _nothing, lambda _: request.image
+                ):
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
             refused = Refusal.of(error).message_for_a_stream()
@@ -192,6 +263,10 @@ class GrpcService:
         if self._specimens is None:
             raise StoreOff("Differentials need a store: set WBC_STORE__URL.")
         return self._specimens
+
+
+def _seen(etag: str) -> Collection[str] | None:
+    return [etag] if etag else None
 
 
 async def _nothing() -> None:

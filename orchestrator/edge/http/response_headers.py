@@ -30,6 +30,7 @@ CORS_REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
+    "If-Match",
     "Last-Event-ID",
     "X-API-Key",
     "X-Request-ID",
@@ -38,6 +39,7 @@ CORS_REQUEST_HEADERS: Final = (
 )
 
 CORS_ANSWER_HEADERS: Final = (
+    "ETag",
     "Location",
     "RateLimit",
     "RateLimit-Policy",

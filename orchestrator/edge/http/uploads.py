@@ -169,6 +169,7 @@ async def _uploads(form: FormData, limits: UploadLimits) -> Uploads:
             if name != limits.file_field:
                 raise MalformedUpload(f"The file must be in the field {limits.file_field!r}.")
             files.append(await value.read())
+            await value.close()  # or an order would be held twice
         elif name in fields:
             raise MalformedUpload("A text field occurs twice.")
         else:

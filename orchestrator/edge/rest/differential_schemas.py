@@ -1,14 +1,13 @@
 """What the HTTP edge receives and answers about many differentials, their progress and their audit trail."""
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.documents.differential import DifferentialId, SignatureDocument, State
+from orchestrator.documents.differential import DifferentialId, DifferentialSummary, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import CellLabel, Specimen
-from orchestrator.specimens.service import Progress
+from orchestrator.specimen import CellLabel
 
 
 class DecisionBody(BaseModel):
@@ -20,35 +19,6 @@ class DecisionBody(BaseModel):
         description="The service's own class accepts it; another one reclassifies the cell.",
         examples=["Monocyte"],
     )
-
-
-class DifferentialSummary(Document):
-    """One line of the list."""
-
-    id: DifferentialId
-    specimen_id: str = Field(examples=["S-2026-00417"])
-    state: State
-    created_at: Time
-    cells: int = Field(ge=1, examples=[100])
-    waiting: int = Field(ge=0, examples=[0])
-    failed: int = Field(ge=0, examples=[0])
-    unreviewed: int = Field(ge=0, examples=[7])
-    signature: SignatureDocument | None
-
-    @classmethod
-    def of(cls, specimen: Specimen) -> Self:
-        progress = Progress.of(specimen)
-        return cls(
-            id=specimen.differential_id,
-            specimen_id=specimen.order.specimen_id,
-            state=specimen.state,
-            created_at=specimen.created_at,
-            cells=progress.total,
-            waiting=progress.waiting,
-            failed=progress.failed,
-            unreviewed=sum(cell.needs_review for cell in specimen.cells),
-            signature=specimen.signature and SignatureDocument.model_validate(specimen.signature),
-        )
 
 
 class DifferentialPage(Document):

@@ -1,20 +1,22 @@
 """Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Header, Path, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
 from orchestrator.analyse import Services
-from orchestrator.documents.differential import DifferentialResult
+from orchestrator.documents.differential import DifferentialResult, DifferentialSummary
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.http import problems
@@ -29,17 +31,18 @@ from orchestrator.edge.rest.differential_schemas import (
     AuditTrail,
     DecisionBody,
     DifferentialPage,
-    DifferentialSummary,
     ProgressEvent,
 )
 from orchestrator.edge.rest.shown_image import image_response
 from orchestrator.errors import (
+    FieldProblem,
     InvalidParameter,
     MalformedUpload,
     UnsupportedBody,
     UploadTimeout,
     UploadTooLarge,
 )
+from orchestrator.specimen import Differential, SpecimenSearch, SpecimenState
 from orchestrator.specimens.service import Progress, Specimens
 
 PATH: Final = "/v1/differentials"
@@ -54,6 +57,9 @@ STALLED_S: Final = 10.0
 
 _RECONNECT_MS: Final = 2000
 
+_ENTITY_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+"""Of ours, which hold neither a comma nor anything beyond ASCII."""
+
 DifferentialIdPath = Annotated[str, Path(max_length=64)]
 CellIdPath = Annotated[str, Path(max_length=64)]
 WithCells = Annotated[bool, Query(description="Whether the answer lists every cell.")]
@@ -64,6 +70,15 @@ IdempotencyKey = Annotated[
         description="The same order sent again under the same key is answered with the first one's "
         "differential, and analysed once.",
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        max_length=1000,
+        description="What the caller saw: the `ETag` of the differential, or the `etag` of the cell in "
+        "quotes, or several. Refused with 412 where none is current; any state will do where absent.",
+        examples=['"cell-1"'],
     ),
 ]
 LastEventId = Annotated[
@@ -127,6 +142,7 @@ class DifferentialsApi:
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
             order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
             payloads = await self._images(uploads)
+            del uploads  # the archive, of which each image is a copy
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
             )
@@ -135,7 +151,7 @@ class DifferentialsApi:
         response.headers["Location"] = f"{collection}/{differential.specimen.differential_id}"
         if not created:
             response.headers["Idempotent-Replayed"] = "true"
-        return DifferentialResult.of(differential, cells=cells)
+        return _told(differential, response, cells)
 
     async def page(
         self,
@@ -143,20 +159,35 @@ class DifferentialsApi:
         cursor: Annotated[
             str | None, Query(max_length=200, description="The `next_cursor` of the page before.")
         ] = None,
+        specimen_id: Annotated[
+            str | None, Query(max_length=64, description="Only of this laboratory's name of the specimen.")
+        ] = None,
+        state: Annotated[
+            tuple[SpecimenState, ...],
+            Query(max_length=5, description="Only in this state; may be repeated."),
+        ] = (),
+        created_from: Annotated[
+            AwareDatetime | None, Query(description="Only ordered at this time or later.")
+        ] = None,
+        created_before: Annotated[AwareDatetime | None, Query(description="Only ordered earlier.")] = None,
     ) -> DifferentialPage:
-        """List differentials, the newest first."""
-        specimens, following = await self._specimens.page(limit, cursor)
+        """List differentials, the newest first: all, or those that are looked for."""
+        search = SpecimenSearch(specimen_id, state, created_from, created_before)
+        summaries, following = await self._specimens.page(limit, cursor, search)
         return DifferentialPage(
-            items=[DifferentialSummary.of(specimen) for specimen in specimens], next_cursor=following
+            items=[DifferentialSummary.model_validate(summary) for summary in summaries],
+            next_cursor=following,
         )
 
-    async def get(self, differential_id: DifferentialIdPath, cells: WithCells = True) -> DifferentialResult:
+    async def get(
+        self, response: Response, differential_id: DifferentialIdPath, cells: WithCells = True
+    ) -> DifferentialResult:
         """Get the differential as it is now.
 
         Counts, percentages with exact 95 % intervals, flags, the list of cells to review, and what limits
         them.
         """
-        return DifferentialResult.of(await self._specimens.get(differential_id), cells=cells)
+        return _told(await self._specimens.get(differential_id), response, cells)
 
     async def events(
         self, differential_id: DifferentialIdPath, last_event_id: LastEventId = None
@@ -177,43 +208,58 @@ class DifferentialsApi:
         return EventStream(self._events(differential_id, longest_s), longest_s + STALLED_S)
 
     async def cancel(
-        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
     ) -> DifferentialResult:
         """End an order unfinished; what is analysed stays, and nothing is analysed any more."""
         differential = await self._specimens.cancel(differential_id, acting_person(request))
-        return DifferentialResult.of(differential, cells=cells)
+        return _told(differential, response, cells)
 
     async def decide(
         self,
         request: Request,
+        response: Response,
         differential_id: DifferentialIdPath,
         cell_id: CellIdPath,
         cells: WithCells = True,
+        if_match: IfMatch = None,
     ) -> DifferentialResult:
         """Accept or reclassify a cell; the answer is the differential that follows from it."""
         decision = await read_json(request, DecisionBody)
         differential = await self._specimens.decide(
-            differential_id, cell_id, decision.label, acting_person(request)
+            differential_id, cell_id, decision.label, acting_person(request), seen_of(if_match)
         )
-        return DifferentialResult.of(differential, cells=cells)
+        return _told(differential, response, cells)
 
     async def undecide(
         self,
         request: Request,
+        response: Response,
         differential_id: DifferentialIdPath,
         cell_id: CellIdPath,
         cells: WithCells = True,
+        if_match: IfMatch = None,
     ) -> DifferentialResult:
         """Take a decision about a cell back."""
-        differential = await self._specimens.undecide(differential_id, cell_id, acting_person(request))
-        return DifferentialResult.of(differential, cells=cells)
+        differential = await self._specimens.undecide(
+            differential_id, cell_id, acting_person(request), seen_of(if_match)
+        )
+        return _told(differential, response, cells)
 
     async def sign(
-        self, request: Request, differential_id: DifferentialIdPath, cells: WithCells = True
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
     ) -> DifferentialResult:
         """Sign, which closes the differential: no decision changes it any more."""
-        differential = await self._specimens.sign(differential_id, acting_person(request))
-        return DifferentialResult.of(differential, cells=cells)
+        differential = await self._specimens.sign(differential_id, acting_person(request), seen_of(if_match))
+        return _told(differential, response, cells)
 
     async def image(self, differential_id: DifferentialIdPath, cell_id: CellIdPath) -> Response:
         """The image of a cell as it was sent, where the service keeps images; of DICOM its pixels, as PNG."""
@@ -253,12 +299,32 @@ class DifferentialsApi:
             self._streams -= 1
 
 
+def seen_of(if_match: str | None) -> Collection[str] | None:
+    """The names of states in an ``If-Match`` (RFC 9110, 13.1.1), of which weak ones match nothing; None where
+    any state will do.
+
+    Raises :class:`~orchestrator.errors.InvalidParameter` where it is not such a list.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = [part.strip() for part in if_match.split(",")]
+    if not all(map(_ENTITY_TAG.fullmatch, tags)):
+        raise InvalidParameter(FieldProblem("If-Match", 'expected entity tags such as "17", or *'))
+    return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
+
+
+def _told(differential: Differential, response: Response, cells: bool) -> DifferentialResult:
+    response.headers["ETag"] = f'"{differential.specimen.etag}"'
+    return DifferentialResult.of(differential, cells=cells)
+
+
 def _event_id(progress: Progress) -> str:
     return f"{progress.state}-{progress.analysed + progress.failed}"
 
 
 _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
 _CHANGE_PROBLEMS: Final = (*_READ_PROBLEMS, errors.SpecimenClosed)
+_DECISION_PROBLEMS: Final = (*_CHANGE_PROBLEMS, errors.ChangedMeanwhile)
 _ORDER_PROBLEMS: Final = (
     MalformedUpload,
     UploadTimeout,
@@ -313,7 +379,7 @@ def differential_routes(
             api.decide,
             REVIEW,
             name="decide_cell",
-            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell, UploadTooLarge),
+            refusals=(*_DECISION_PROBLEMS, errors.UnknownCell, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(DecisionBody)},
         ),
         route(
@@ -322,7 +388,7 @@ def differential_routes(
             api.undecide,
             REVIEW,
             name="undecide_cell",
-            refusals=(*_CHANGE_PROBLEMS, errors.UnknownCell),
+            refusals=(*_DECISION_PROBLEMS, errors.UnknownCell),
         ),
         route(
             "POST",
@@ -330,7 +396,7 @@ def differential_routes(
             api.sign,
             SIGN,
             name="sign_differential",
-            refusals=(*_CHANGE_PROBLEMS, errors.NotReady),
+            refusals=(*_DECISION_PROBLEMS, errors.NotReady),
         ),
         route(
             "GET",

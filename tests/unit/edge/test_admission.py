@@ -35,15 +35,15 @@ class Analyses:
         self._ends: dict[str, asyncio.Event] = {}
         self.begun: list[str] = []
 
-    def ask(self, name: str) -> "asyncio.Task[None]":
+    def ask(self, name: str, pixels: int = 0) -> "asyncio.Task[None]":
         self._ends[name] = asyncio.Event()
-        return asyncio.create_task(self._hold(name))
+        return asyncio.create_task(self._hold(name, pixels))
 
     def end(self, name: str) -> None:
         self._ends[name].set()
 
-    async def _hold(self, name: str) -> None:
-        async with self._admission.admitted():
+    async def _hold(self, name: str, pixels: int) -> None:
+        async with self._admission.admitted(pixels):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -228,6 +228,61 @@ async def test_no_place_is_lost_whenever_somebody_gives_up(steps: int):
     async with admission.admitted(), admission.admitted():
         assert in_flight() == before + 2
     assert in_flight() == before
+
+
+async def test_large_images_take_many_places_and_small_ones_go_beside_them():
+    analyses = Analyses(Admission(32, max_wait_s=60.0))
+    large = [analyses.ask(name, 25_000_000) for name in "ABC"]
+    await settled()
+    assert analyses.begun == ["A", "B"]
+    small = [analyses.ask(name) for name in "abcdefghi"]
+    await settled()
+    assert analyses.begun == ["A", "B"]  # who came first is not overtaken for ever
+    analyses.end("A")
+    await settled()
+    assert analyses.begun == ["A", "B", "C", *"abcdefgh"]
+    for name in "BCabcdefghi":
+        analyses.end(name)
+    await asyncio.gather(*large, *small)
+
+
+async def test_an_image_of_more_places_than_there_are_goes_alone():
+    analyses = Analyses(Admission(2, max_wait_s=60.0))
+    tasks = [analyses.ask("A", 25_000_000), analyses.ask("a")]
+    await settled()
+    assert analyses.begun == ["A"]
+    analyses.end("A")
+    await settled()
+    assert analyses.begun == ["A", "a"]
+    analyses.end("a")
+    await asyncio.gather(*tasks)
+
+
+async def test_large_images_whose_turn_would_come_too_late_are_refused_at_once_and_told_when_to_come():
+    analyses = Analyses(Admission(32, max_wait_s=1.0))
+    tasks = [analyses.ask(str(number), 25_000_000) for number in range(16)]
+    await settled()
+
+    refusals = [task.exception() for task in tasks if task.done()]
+    assert len(refusals) >= 12
+    assert all(isinstance(error, Overloaded) and error.retry_after_s > 0 for error in refusals)
+    for number in range(16):
+        analyses.end(str(number))
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert analyses.begun[:2] == ["0", "1"]
+
+
+async def test_who_gives_up_wanting_much_leaves_the_way_to_who_wants_little():
+    analyses = Analyses(Admission(2, max_wait_s=60.0))
+    first, large, small = analyses.ask("a"), analyses.ask("A", 25_000_000), analyses.ask("b")
+    await settled()
+    assert analyses.begun == ["a"]
+    large.cancel()
+    await settled()
+    assert analyses.begun == ["a", "b"]
+    for name in "ab":
+        analyses.end(name)
+    await asyncio.gather(first, large, small, return_exceptions=True)
 
 
 async def test_a_failed_analysis_leaves_its_place():

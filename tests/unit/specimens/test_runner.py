@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,15 +13,18 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.services import build_services
 from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import Prediction, Question
+from orchestrator.image_workers.base import ImageWorkers
+from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.observability.request_context import current_request_id, set_request_id
 from orchestrator.profiles import load_profiles
 from orchestrator.settings import Settings
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
-from orchestrator.specimens.runner import SpecimenRunner
+from orchestrator.specimens.runner import MAX_BEGUN, SpecimenRunner
 from orchestrator.views import rows_of
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import cell_file
+from tests.waiting import becomes
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
@@ -40,12 +43,14 @@ class CountingStore(MemoryStore):
         self.told: Counter[str] = Counter()
         self.failures_left = 0
 
-    async def record_result(self, differential_id: str, cell_id: str, result: CellResult) -> bool:
+    async def record_result(
+        self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
+    ) -> bool:
         await asyncio.sleep(0.002)
         if self.failures_left:
             self.failures_left -= 1
             raise errors.StoreUnavailable("The database does not answer.")
-        recorded = await super().record_result(differential_id, cell_id, result)
+        recorded = await super().record_result(differential_id, cell_id, result, token)
         self.told[cell_id] += 1
         return recorded
 
@@ -89,10 +94,16 @@ async def running(
     concurrency: int = 2,
     busy: Callable[[], bool] = lambda: False,
     leaving: Callable[[], bool] = lambda: False,
+    images: ImageWorkers | None = None,
+    isolated: ImageWorkers | None = None,
+    lease_s: float = 20.0,
 ) -> AsyncIterator[SpecimenRunner]:
+    services = services_with(model_server)
     runner = SpecimenRunner(
         store,
-        services_with(model_server),
+        services if images is None else replace(services, images=images),
+        isolated=isolated,
+        lease_s=lease_s,
         concurrency=concurrency,
         busy=busy,
         leaving=leaving,
@@ -189,7 +200,7 @@ class SeenModelServer(FakeModelServer):
 class MortalStore(CountingStore):
     """Of a process that ends without a farewell: what it takes back is never told."""
 
-    async def withdraw(self, differential_id: str, cell_id: str) -> None:  # noqa: ARG002 (the port's signature)
+    async def withdraw(self, cell_id: str, token: int) -> None:  # noqa: ARG002 (the port's signature)
         raise errors.StoreUnavailable("The process is gone.")
 
 
@@ -201,7 +212,8 @@ async def test_a_cell_that_ends_the_process_is_found_and_fails_and_all_others_ar
     lives = 0
     while (now := await store.get(specimen.differential_id)).state in ("waiting", "running"):
         lives += 1
-        assert lives <= 5
+        assert lives <= MAX_BEGUN + 1
+        store.end_leases()
         model_server = DeadlyModelServer(pixels)
         async with running(store, model_server) as runner:
             end = asyncio.create_task(ended(store, specimen, runner))
@@ -209,11 +221,102 @@ async def test_a_cell_that_ends_the_process_is_found_and_fails_and_all_others_ar
             await asyncio.wait({end, death}, return_when=asyncio.FIRST_COMPLETED)
             end.cancel()
             death.cancel()
-    assert lives == 4
+    assert lives == MAX_BEGUN + 1
     states = {cell.cell_id: cell.state for cell in now.cells}
     assert states.pop(deadly) == "failed"
     assert set(states.values()) == {"analysed"}
     assert "ended the service" in next(cell.failure for cell in now.cells if cell.cell_id == deadly)
+
+
+class LosingWorkers(ImageThreads):
+    """Lost so many times before each of their answers, as where somebody kills the processes."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+        self.lost: Counter[bytes] = Counter()
+
+    async def run(self, function, *args, **kwargs):
+        payload = args[0]
+        if isinstance(payload, bytes) and self.lost[payload] < self.times:
+            self.lost[payload] += 1
+            raise errors.ImageWorkersLost("The processes for images are lost.", 0.0)
+        return await super().run(function, *args, **kwargs)
+
+
+async def test_lost_workers_of_images_are_no_fault_of_the_cells(payloads):
+    store, workers = CountingStore(), LosingWorkers(3)
+    async with running(store, ScriptedModelServer(), images=workers) as runner:
+        specimen, _ = await store.create(ORDER, payloads, "local")
+        runner.submit(specimen.differential_id)
+        now = await ended(store, specimen, runner)
+    assert [cell.state for cell in now.cells] == ["analysed"] * len(payloads)
+    assert set(workers.lost.values()) == {3}
+
+
+class DeadlyWorkers(ImageThreads):
+    """Workers of an image that ends its process; what is in a process of its own says so."""
+
+    async def run(self, function, *args, **kwargs):  # noqa: ARG002 (the port's signature)
+        raise errors.UndecodableImage("The image cannot be processed: it ends the process that tries to.")
+
+
+async def test_a_cell_that_ended_a_process_is_tried_where_it_can_end_no_other(payloads):
+    store = CountingStore()
+    specimen, _ = await store.create(ORDER, payloads, "local")
+    cell = await store.claim(specimen.differential_id, 20)
+    assert cell is not None
+    store.end_leases()  # its holder was killed
+    async with running(store, ScriptedModelServer(), isolated=DeadlyWorkers()) as runner:
+        now = await ended(store, specimen, runner)
+    assert [cell.state for cell in now.cells] == ["failed"] + ["analysed"] * (len(payloads) - 1)
+
+
+async def test_several_processes_share_a_specimen_and_ask_for_each_cell_once(payloads):
+    store = CountingStore()
+    servers = [ScriptedModelServer() for _ in range(5)]
+    specimen, _ = await store.create(ORDER, payloads * 5, "local")
+    async with AsyncExitStack() as stack:
+        runners = [await stack.enter_async_context(running(store, server)) for server in servers]
+        now = await ended(store, specimen, runners[0])
+    assert [cell.state for cell in now.cells] == ["analysed"] * 30
+    assert sum(server.asked for server in servers) == 30
+    assert sum(server.asked > 0 for server in servers) > 1
+
+
+async def test_what_a_killed_process_held_is_gone_on_with_when_its_lease_is_over(payloads):
+    store = CountingStore()
+    specimen, _ = await store.create(ORDER, payloads, "local")
+    held = await store.claim(specimen.differential_id, 0.5)
+    assert held is not None
+    async with running(store, ScriptedModelServer(), lease_s=0.2) as runner:
+        now = await ended(store, specimen, runner)
+    assert [cell.state for cell in now.cells] == ["analysed"] * len(payloads)
+    assert not await store.record_failure(specimen.differential_id, held.cell_id, "late", held.token)
+
+
+async def test_an_analysis_that_takes_longer_than_a_lease_keeps_its_cell(payloads):
+    store, slow, other = CountingStore(), ScriptedModelServer(), ScriptedModelServer()
+    slow.answer.clear()
+    specimen, _ = await store.create(ORDER, payloads[:1], "local")
+    async with running(store, slow, lease_s=0.2) as first, running(store, other, lease_s=0.2):
+        await asyncio.sleep(1)
+        slow.answer.set()
+        await ended(store, specimen, first)
+    assert (slow.asked, other.asked) == (1, 0)
+
+
+async def test_who_lost_a_lease_breaks_the_analysis_off(payloads):
+    store, slow = CountingStore(), ScriptedModelServer()
+    slow.answer.clear()
+    specimen, _ = await store.create(ORDER, payloads[:1], "local")
+    async with running(store, slow, concurrency=1, lease_s=0.2):
+        await becomes(lambda: slow.open == 1)
+        store.end_leases()  # as after a long sleep of the whole process
+        other = await store.claim(specimen.differential_id, 60)
+        assert other is not None
+        await becomes(lambda: slow.open == 0)
+    assert await store.record_failure(specimen.differential_id, other.cell_id, "no image", other.token)
 
 
 async def test_a_model_server_that_is_away_or_a_store_that_fails_counts_as_no_attempt(payloads):

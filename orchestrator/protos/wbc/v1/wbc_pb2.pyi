@@ -448,6 +448,102 @@ class GetDifferentialResponse(_message.Message):
     differential: Differential
     def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
 
+class ListDifferentialsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "specimen_id", "states", "created_from", "created_before")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FROM_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    specimen_id: str
+    states: _containers.RepeatedScalarFieldContainer[SpecimenState]
+    created_from: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., specimen_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[SpecimenState, str]]] = ..., created_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListDifferentialsResponse(_message.Message):
+    __slots__ = ("differentials", "next_page_token", "disclaimer")
+    DIFFERENTIALS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    differentials: _containers.RepeatedCompositeFieldContainer[DifferentialSummary]
+    next_page_token: str
+    disclaimer: str
+    def __init__(self, differentials: _Optional[_Iterable[_Union[DifferentialSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+
+class DifferentialSummary(_message.Message):
+    __slots__ = ("differential_id", "specimen_id", "state", "created_at", "cells", "waiting", "failed", "unreviewed", "signature")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    UNREVIEWED_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    specimen_id: str
+    state: SpecimenState
+    created_at: _timestamp_pb2.Timestamp
+    cells: int
+    waiting: int
+    failed: int
+    unreviewed: int
+    signature: Signature
+    def __init__(self, differential_id: _Optional[str] = ..., specimen_id: _Optional[str] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cells: _Optional[int] = ..., waiting: _Optional[int] = ..., failed: _Optional[int] = ..., unreviewed: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ...) -> None: ...
+
+class DecideCellRequest(_message.Message):
+    __slots__ = ("differential_id", "cell_id", "label", "etag")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    cell_id: str
+    label: CellClass
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., cell_id: _Optional[str] = ..., label: _Optional[_Union[CellClass, str]] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class DecideCellResponse(_message.Message):
+    __slots__ = ("differential",)
+    DIFFERENTIAL_FIELD_NUMBER: _ClassVar[int]
+    differential: Differential
+    def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
+
+class UndecideCellRequest(_message.Message):
+    __slots__ = ("differential_id", "cell_id", "etag")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    cell_id: str
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., cell_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class UndecideCellResponse(_message.Message):
+    __slots__ = ("differential",)
+    DIFFERENTIAL_FIELD_NUMBER: _ClassVar[int]
+    differential: Differential
+    def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
+
+class SignDifferentialRequest(_message.Message):
+    __slots__ = ("differential_id", "etag")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class SignDifferentialResponse(_message.Message):
+    __slots__ = ("differential",)
+    DIFFERENTIAL_FIELD_NUMBER: _ClassVar[int]
+    differential: Differential
+    def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
+
 class Range(_message.Message):
     __slots__ = ("low", "high")
     LOW_FIELD_NUMBER: _ClassVar[int]
@@ -523,7 +619,7 @@ class CellDecision(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., person: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Cell(_message.Message):
-    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision")
+    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision", "etag")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -533,6 +629,7 @@ class Cell(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     number: int
     image_sha256: str
@@ -542,7 +639,8 @@ class Cell(_message.Message):
     failure: str
     result: CellResult
     decision: CellDecision
-    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class CellCounts(_message.Message):
     __slots__ = ("total", "counted", "waiting", "failed", "unreviewed")
@@ -575,7 +673,7 @@ class ReleasedErrors(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -596,6 +694,7 @@ class Differential(_message.Message):
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     RELEASED_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -616,7 +715,8 @@ class Differential(_message.Message):
     disclaimer: str
     device_state: DeviceState
     released_errors: ReleasedErrors
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()

@@ -55,6 +55,26 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.GetDifferentialRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.GetDifferentialResponse.FromString,
                 _registered_method=True)
+        self.ListDifferentials = channel.unary_unary(
+                '/wbc.v1.Analyzer/ListDifferentials',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.ListDifferentialsRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.ListDifferentialsResponse.FromString,
+                _registered_method=True)
+        self.DecideCell = channel.unary_unary(
+                '/wbc.v1.Analyzer/DecideCell',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.DecideCellRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.DecideCellResponse.FromString,
+                _registered_method=True)
+        self.UndecideCell = channel.unary_unary(
+                '/wbc.v1.Analyzer/UndecideCell',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.FromString,
+                _registered_method=True)
+        self.SignDifferential = channel.unary_unary(
+                '/wbc.v1.Analyzer/SignDifferential',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/wbc.v1.Analyzer/GetModel',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.GetModelRequest.SerializeToString,
@@ -97,6 +117,34 @@ class AnalyzerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDifferentials(self, request, context):
+        """Lists differentials, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideCell(self, request, context):
+        """Accepts or reclassifies a cell. ABORTED (CHANGED_MEANWHILE) where it is not any more as the caller saw it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndecideCell(self, request, context):
+        """Takes a decision about a cell back; refused as DecideCell.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignDifferential(self, request, context):
+        """Signs, which closes the differential; refused as DecideCell.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """Describes the model that answers, and the device profiles.
         """
@@ -126,6 +174,26 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.GetDifferential,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.GetDifferentialRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.GetDifferentialResponse.SerializeToString,
+            ),
+            'ListDifferentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDifferentials,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.ListDifferentialsRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.ListDifferentialsResponse.SerializeToString,
+            ),
+            'DecideCell': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideCell,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.DecideCellRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.DecideCellResponse.SerializeToString,
+            ),
+            'UndecideCell': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndecideCell,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.SerializeToString,
+            ),
+            'SignDifferential': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignDifferential,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -242,6 +310,114 @@ class Analyzer:
             '/wbc.v1.Analyzer/GetDifferential',
             wbc_dot_v1_dot_wbc__pb2.GetDifferentialRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.GetDifferentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDifferentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/ListDifferentials',
+            wbc_dot_v1_dot_wbc__pb2.ListDifferentialsRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.ListDifferentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideCell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/DecideCell',
+            wbc_dot_v1_dot_wbc__pb2.DecideCellRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.DecideCellResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndecideCell(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/UndecideCell',
+            wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignDifferential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/SignDifferential',
+            wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.FromString,
             options,
             channel_credentials,
             insecure,
