@@ -303,6 +303,9 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(locale(), {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
 }
 
+/** That of the reader's spreadsheet, as far as the browser knows: by its own locale, not by the page's language. */
+export const decimalSeparator = () => new Intl.NumberFormat().format(1.5).includes(",") ? "comma" : "point";
+
 /** Of a share in [0, 1]; what is not certain never reads as 100. */
 export function percent(share, digits = 1) {
   const shown = share < 1 ? Math.min(share, 1 - 10 ** -(digits + 2)) : share;
