@@ -22,6 +22,7 @@ from orchestrator.commands.check import check
 from orchestrator.commands.dicom import dicom_app
 from orchestrator.commands.differential import count_files, document_of, print_differential
 from orchestrator.commands.export import SpreadsheetOption, export
+from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.keys import keys_app
 from orchestrator.commands.report import report
@@ -140,7 +141,9 @@ def differential_of_files(
             help="Image files of one specimen, or folders or zip archives of them.", metavar="IMAGE..."
         ),
     ],
-    specimen_id: Annotated[str, typer.Option(help="The laboratory's own name of the specimen.")],
+    specimen_id: Annotated[
+        str, typer.Option(callback=printable, help="The laboratory's own name of the specimen.")
+    ],
     total_wbc: Annotated[
         float | None,
         typer.Option(

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from orchestrator.bootstrap.interop import site_of
+from orchestrator.commands.identifiers import printable
 from orchestrator.commands.terminal_text import shown
 from orchestrator.documents.reading import MAX_BYTES, read_differential
 from orchestrator.domain import DISCLAIMER
@@ -112,10 +113,12 @@ def export(
         bool, typer.Option(help="Of oru and oul: also numbers of cells and intervals, under own codes.")
     ] = True,
     spreadsheet: SpreadsheetOption = None,
-    patient_id: Annotated[str | None, typer.Option(help="Whose specimen it is.")] = None,
+    patient_id: Annotated[str | None, typer.Option(callback=printable, help="Whose specimen it is.")] = None,
     patient_family: Annotated[str, typer.Option(help="Family name.")] = "",
     patient_given: Annotated[str, typer.Option(help="Given name.")] = "",
-    order_number: Annotated[str | None, typer.Option(help="Of the order that it answers.")] = None,
+    order_number: Annotated[
+        str | None, typer.Option(callback=printable, help="Of the order that it answers.")
+    ] = None,
     collected_at: Annotated[
         str | None, typer.Option(help="When the blood was drawn: 2026-03-02T06:30:00+01:00.")
     ] = None,
