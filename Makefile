@@ -106,6 +106,8 @@ protos: $(DEV)/.installed ## Generate the messages of both gRPC interfaces, ours
 		$(wildcard orchestrator/model_server/protos/*.proto)
 	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(PROTOS) --python_out=$(PROTOS) \
 		--pyi_out=$(PROTOS) --grpc_python_out=$(PROTOS) wbc/v1/wbc.proto
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=$(PROTOS) --python_out=$(PROTOS) \
+		--pyi_out=$(PROTOS) inference/open_inference.proto
 	# The compiler knows no relative imports, and the client must work under any name.
 	sed -i.orig 's/^from wbc\.v1 import/from . import/' $(PROTOS)/wbc/v1/wbc_pb2_grpc.py
 	rm $(PROTOS)/wbc/v1/wbc_pb2_grpc.py.orig

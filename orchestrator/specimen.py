@@ -17,6 +17,11 @@ from orchestrator.model_contract import CLASS_NAMES, ClassName
 CellLabel = Literal[ClassName, "Unidentified"]
 UNIDENTIFIED: Final = "Unidentified"
 
+IDENTIFIER: Final = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+$"
+"""What a laboratory's own identifier may be: any text of one line but what nobody prints, which are control
+characters (C0, C1), the separators of lines and paragraphs, and marks without width or of direction, by
+which two identifiers look alike, or one looks like another."""
+
 UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(
     {
         "unknown": "The microscope is unknown to the service: its answers are suggestions for a person to "

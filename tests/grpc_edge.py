@@ -13,6 +13,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc.server import GrpcOptions, GrpcServer
 from orchestrator.edge.http_app import running
+from orchestrator.edge.inference_grpc import inference_service
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.model_server.base import ModelServer
@@ -54,15 +55,17 @@ async def grpc_edge(
 ) -> AsyncIterator[Edge]:
     services = build_services(settings or Settings(), model_server=model_server)
     admission, draining = admission or Admission(), Draining()
+    deadlines = deadlines or Deadlines()
     server = GrpcServer(
         options or GrpcOptions(port=0),
         services,
         admission=admission,
-        deadlines=deadlines or Deadlines(),
+        deadlines=deadlines,
         draining=draining,
         access=access or AccessRules(),
         specimens=specimens,
         order_limits=order_limits,
+        others=(inference_service(services, admission, deadlines, draining),),
     )
     edge = Edge(server, services, admission, draining, specimens)
     async with running(services, specimens):

@@ -7,6 +7,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc.server import MESSAGE_OVERHEAD_BYTES, GrpcOptions, GrpcServer
 from orchestrator.edge.grpc.stream import StreamLimits
+from orchestrator.edge.inference_grpc import inference_service
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.tls.renewed_files import CertificateFiles
 from orchestrator.settings import GrpcTlsSettings, Settings
@@ -22,15 +23,17 @@ def build_grpc_server(
     specimens: Specimens | None = None,
 ) -> GrpcServer:
     """The server, on the running event loop, with its port taken. Raises as :class:`GrpcServer`."""
+    deadlines = Deadlines(settings.deadline.default_s, settings.deadline.longest_s)
     return GrpcServer(
         grpc_options(settings),
         services,
         admission=admission,
-        deadlines=Deadlines(settings.deadline.default_s, settings.deadline.longest_s),
+        deadlines=deadlines,
         draining=draining,
         access=access,
         specimens=specimens,
         order_limits=order_limits(settings.differential),
+        others=(inference_service(services, admission, deadlines, draining),),
     )
 
 

@@ -1,9 +1,7 @@
 """The ``wbc`` command: serve, analyse files, check an installation."""
 
 import asyncio
-import csv
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,8 @@ from orchestrator.commands.audit_device import audit_device_app
 from orchestrator.commands.check import check
 from orchestrator.commands.dicom import dicom_app
 from orchestrator.commands.differential import count_files, document_of, print_differential
-from orchestrator.commands.export import export
+from orchestrator.commands.export import SpreadsheetOption, export
+from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.keys import keys_app
 from orchestrator.commands.report import report
@@ -35,7 +34,7 @@ from orchestrator.documents.analysis import analysis_document
 from orchestrator.domain import DISCLAIMER, Analysis, Language
 from orchestrator.emulator.command import app as emulate_app
 from orchestrator.errors import ConfigurationError, WbcError
-from orchestrator.interop.csv_tables import class_table
+from orchestrator.interop.csv_tables import Spreadsheet, class_table, table
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.specimen import SpecimenOrder
@@ -88,6 +87,7 @@ def analyse_files(
     language: Annotated[str | None, typer.Option(help="Language of the reports: en or tr.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document per line on stdout.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per image on stdout.")] = False,
+    spreadsheet: SpreadsheetOption = None,
     with_report: Annotated[
         bool, typer.Option("--report", help="Print the text of each report below the table.")
     ] = False,
@@ -122,7 +122,7 @@ def analyse_files(
     if as_json:
         _print_json(outcomes)
     elif as_csv:
-        _print_csv(outcomes)
+        _print_csv(outcomes, spreadsheet)
     else:
         _print_table(outcomes, with_report)
     failed = [outcome for outcome in outcomes if outcome.error]
@@ -141,7 +141,9 @@ def differential_of_files(
             help="Image files of one specimen, or folders or zip archives of them.", metavar="IMAGE..."
         ),
     ],
-    specimen_id: Annotated[str, typer.Option(help="The laboratory's own name of the specimen.")],
+    specimen_id: Annotated[
+        str, typer.Option(callback=printable, help="The laboratory's own name of the specimen.")
+    ],
     total_wbc: Annotated[
         float | None,
         typer.Option(
@@ -154,6 +156,7 @@ def differential_of_files(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole result as one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per class on stdout.")] = False,
+    spreadsheet: SpreadsheetOption = None,
 ) -> None:
     """Count images as one specimen: shares of the classes with exact 95 % intervals, and what to review.
 
@@ -171,7 +174,7 @@ def differential_of_files(
     if as_json:
         typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
     elif as_csv:
-        typer.echo(class_table(found, site_of(settings.interop)), nl=False)
+        typer.echo(class_table(found, site_of(settings.interop), spreadsheet), nl=False)
     else:
         print_differential(found, paths, _out)
     if found.cells_failed:
@@ -266,32 +269,28 @@ def _print_json(outcomes: Sequence[_Outcome]) -> None:
         typer.echo(json.dumps({"file": str(outcome.path), **document}, ensure_ascii=False))
 
 
-def _print_csv(outcomes: Sequence[_Outcome]) -> None:
-    writer = csv.writer(sys.stdout)
-    writer.writerow(
-        [
-            *("file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "device_state"),
-            *("error", "disclaimer"),
-        ]
+def _print_csv(outcomes: Sequence[_Outcome], spreadsheet: Spreadsheet | None) -> None:
+    columns = (
+        *("file", "class", "confidence", *CLASS_NAMES, "focus_ratio", "review_reasons", "device_state"),
+        *("error", "disclaimer"),
     )
-    for outcome in outcomes:
-        found = outcome.analysis
-        if found is None:
-            writer.writerow([outcome.path, *[""] * (len(CLASS_NAMES) + 5), outcome.error, DISCLAIMER])
-            continue
-        writer.writerow(
-            [
-                outcome.path,
-                found.finding.class_name,
-                f"{found.finding.confidence:.4f}",
-                *(f"{p:.4f}" for p in found.finding.probabilities),
-                "" if found.focus is None else f"{found.focus.focus_ratio:.4f}",
-                " ".join(reason.code for reason in found.finding.review_reasons),
-                found.device_state,
-                "",
-                DISCLAIMER,
-            ]
-        )
+    typer.echo(table(columns, map(_csv_row, outcomes), spreadsheet), nl=False)
+
+
+def _csv_row(outcome: _Outcome) -> list[str | float | None]:
+    found = outcome.analysis
+    if found is None:
+        return [str(outcome.path), *[None] * (len(CLASS_NAMES) + 5), outcome.error, DISCLAIMER]
+    return [
+        str(outcome.path),
+        found.finding.class_name,
+        *(round(p, 4) for p in (found.finding.confidence, *found.finding.probabilities)),
+        None if found.focus is None else round(found.focus.focus_ratio, 4),
+        " ".join(reason.code for reason in found.finding.review_reasons),
+        found.device_state,
+        None,
+        DISCLAIMER,
+    ]
 
 
 def _one_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from orchestrator import __version__
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.services import build_services, profile_of
+from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files
 from orchestrator.commands.terminal_text import shown
 from orchestrator.device_state import device_sentences
@@ -105,7 +106,10 @@ def analyse_to_dicom(
     ] = None,
     specimen_id: Annotated[
         str | None,
-        typer.Option(help="Of images that are no DICOM: they share a study. Without it each has its own."),
+        typer.Option(
+            callback=printable,
+            help="Of images that are no DICOM: they share a study. Without it each has its own.",
+        ),
     ] = None,
 ) -> None:
     """Analyse images, and write for each its heatmap (Secondary Capture) and its result (Comprehensive SR).

@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 
 from orchestrator.bootstrap.interop import site_of
+from orchestrator.commands.identifiers import printable
 from orchestrator.commands.terminal_text import shown
 from orchestrator.documents.reading import MAX_BYTES, read_differential
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError, PeerRefused, PeerUnavailable, PeerUnconfirmed
-from orchestrator.interop.csv_tables import cell_table, class_table
+from orchestrator.interop.csv_tables import Spreadsheet, cell_table, class_table
 from orchestrator.interop.destination import Destination, parse_destination
 from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.fhir import BundleType, bundle
@@ -36,6 +37,14 @@ from orchestrator.settings import load_settings
 from orchestrator.specimen import Differential
 
 _FETCH_TIMEOUT_S: Final = 60.0
+
+SpreadsheetOption = Annotated[
+    Spreadsheet | None,
+    typer.Option(
+        help="CSV for a spreadsheet whose decimal separator is this; with comma, as in Turkish and German, "
+        "semicolons part the columns. RFC 4180 where absent."
+    ),
+]
 
 _err = Console(stderr=True)
 
@@ -103,10 +112,13 @@ def export(
     detail: Annotated[
         bool, typer.Option(help="Of oru and oul: also numbers of cells and intervals, under own codes.")
     ] = True,
-    patient_id: Annotated[str | None, typer.Option(help="Whose specimen it is.")] = None,
+    spreadsheet: SpreadsheetOption = None,
+    patient_id: Annotated[str | None, typer.Option(callback=printable, help="Whose specimen it is.")] = None,
     patient_family: Annotated[str, typer.Option(help="Family name.")] = "",
     patient_given: Annotated[str, typer.Option(help="Given name.")] = "",
-    order_number: Annotated[str | None, typer.Option(help="Of the order that it answers.")] = None,
+    order_number: Annotated[
+        str | None, typer.Option(callback=printable, help="Of the order that it answers.")
+    ] = None,
     collected_at: Annotated[
         str | None, typer.Option(help="When the blood was drawn: 2026-03-02T06:30:00+01:00.")
     ] = None,
@@ -143,7 +155,7 @@ def export(
     document = None
     if output_format is Format.FHIR:
         document = bundle(differential, site, context, bundle_type=kind, per_cell=cells)
-    data = _written(output_format, differential, site, context, detail, document)
+    data = _written(output_format, differential, site, context, detail, document, spreadsheet)
     if output is not None:
         output.write_bytes(data)
     if destination is not None:
@@ -169,6 +181,7 @@ def _written(
     context: OrderContext,
     detail: bool,
     document: Json | None,
+    spreadsheet: Spreadsheet | None,
 ) -> bytes:
     match output_format:
         case Format.FHIR:
@@ -178,9 +191,9 @@ def _written(
         case Format.OUL:
             return message(differential, "oul", site, context, detail=detail)
         case Format.CSV:
-            return class_table(differential, site).encode()
+            return class_table(differential, site, spreadsheet).encode()
         case Format.CELLS_CSV:
-            return cell_table(differential).encode()
+            return cell_table(differential, spreadsheet).encode()
         case Format.DICOM:
             require_dicom()
             from orchestrator.interop.dicom_report import differential_report  # two seconds and 140 MB

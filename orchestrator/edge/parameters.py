@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.domain import Language, WriterKind
+from orchestrator.specimen import IDENTIFIER
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
@@ -98,7 +99,7 @@ SpecimenName = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=IDENTIFIER,
         description="The laboratory's own name of the specimen, opaque here.",
         examples=["S-2026-00417"],
     ),

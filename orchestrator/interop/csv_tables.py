@@ -1,14 +1,19 @@
 """A differential as two tables: a row for each class, and a row for each cell (RFC 4180, UTF-8).
 
+Spreadsheets split and read by the reader's locale: where the decimal separator is a comma, as in Turkish and
+German, columns are parted by semicolons, and a file without a byte order mark is not taken for UTF-8. So each
+table can also be written for a spreadsheet of either kind.
+
 A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection"):
 specimen ids and names of people are other people's text. Numbers are written as numbers.
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from orchestrator.interop import coding
 from orchestrator.interop.reporting import phase, reported
@@ -18,11 +23,16 @@ from orchestrator.specimen import CellDecision, CellResult, ClassCount, Differen
 
 Value = TypeVar("Value")
 
+Spreadsheet = Literal["point", "comma"]
+"""The decimal separator of the reader's spreadsheet."""
+
 MEDIA_TYPE: Final = "text/csv; charset=utf-8"
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Beginnings of a formula; the last four are the wide forms that some spreadsheets read as the narrow
 ones."""
+
+_BEHIND_SEPARATOR: Final = re.compile(f"([;,\t\r\n] *)(?=[{re.escape(''.join(_FORMULA))}])")
 
 CLASS_COLUMNS: Final = (
     "differential_id", "specimen_id", "status", "label", "count", "cells_counted",
@@ -72,19 +82,38 @@ CELL_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def class_table(differential: Differential, site: Site = DEFAULT_SITE) -> str:
+def class_table(
+    differential: Differential, site: Site = DEFAULT_SITE, spreadsheet: Spreadsheet | None = None
+) -> str:
     """One row for each label, in the order of the differential."""
     told = reported(differential)
-    return _table(CLASS_COLUMNS, (_class_row(told, count, site) for count in told.counts))
+    return table(CLASS_COLUMNS, (_class_row(told, count, site) for count in told.counts), spreadsheet)
 
 
-def cell_table(differential: Differential) -> str:
+def cell_table(differential: Differential, spreadsheet: Spreadsheet | None = None) -> str:
     """One row for each image of the specimen, analysed or not, in the order in which they came."""
-    return _table(CELL_COLUMNS, (_cell_row(differential, cell) for cell in differential.specimen.cells))
+    rows = (_cell_row(differential, cell) for cell in differential.specimen.cells)
+    return table(CELL_COLUMNS, rows, spreadsheet)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], spreadsheet: Spreadsheet | None = None
+) -> str:
+    """RFC 4180, or as a spreadsheet of a decimal point or comma opens it by a double click."""
+    out = io.StringIO()
+    if spreadsheet is not None:
+        out.write("\ufeff")
+    writer = csv.writer(out, delimiter=";" if spreadsheet == "comma" else ",", lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_written(cell, spreadsheet) for cell in row])
+    return out.getvalue()
 
 
 def safe(text: str) -> str:
-    """Text that no spreadsheet runs."""
+    """Text that no spreadsheet runs, also not the rest of it where a spreadsheet splits it at its own
+    separator."""
+    text = _BEHIND_SEPARATOR.sub(r"\1'", text)
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
@@ -148,16 +177,10 @@ def _time(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_written(cell) for cell in row])
-    return out.getvalue()
-
-
-def _written(cell: Cell) -> Cell:
+def _written(cell: Cell, spreadsheet: Spreadsheet | None) -> Cell:
     if isinstance(cell, float):  # 78 and not 78.0, wherever the number came from
-        return int(cell) if cell.is_integer() else round(cell, 6)
+        number = int(cell) if cell.is_integer() else round(cell, 6)
+        return (
+            f"{number:f}".rstrip("0").replace(".", ",") if spreadsheet == "comma" and number % 1 else number
+        )
     return safe(cell).encode(errors="replace").decode() if isinstance(cell, str) else cell

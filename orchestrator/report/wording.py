@@ -59,6 +59,7 @@ class Wording:
 REASONS_BY_WEIGHT: Final = (
     "no_cell",
     "uncertain_cell",
+    "several_cells",
     "not_wbc",
     "out_of_distribution",
     "outside_routed_classes",
@@ -76,6 +77,7 @@ REASONS_BY_WEIGHT: Final = (
 STEPS_BY_USE: Final = (
     "no_cell",
     "uncertain_cell",
+    "several_cells",
     "not_wbc",
     "blurred",
     "too_small",
@@ -141,6 +143,7 @@ _EN: Final = Wording(
     review_reasons={
         "no_cell": "no cell was found",
         "uncertain_cell": "this may be no white cell",
+        "several_cells": "the image shows several white cells",
         "not_wbc": "this may be none of the five classes",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
@@ -159,6 +162,7 @@ _EN: Final = Wording(
     next_step={
         "no_cell": "Take an image with the whole cell in its centre.",
         "uncertain_cell": "Look whether this is a white cell.",
+        "several_cells": "Take an image of each cell.",
         "not_wbc": "Look whether this is a cell of the five classes.",
         "blurred": "Take a sharper image.",
         "too_small": "Take an image at a higher magnification.",
@@ -226,6 +230,7 @@ _TR: Final = Wording(
     review_reasons={
         "no_cell": "hücre bulunamadı",
         "uncertain_cell": "bu bir beyaz hücre olmayabilir",
+        "several_cells": "görüntüde birden çok beyaz hücre var",
         "not_wbc": "bu, beş sınıftan hiçbirine girmeyebilir",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",
@@ -244,6 +249,7 @@ _TR: Final = Wording(
     next_step={
         "no_cell": "Hücrenin tamamını ortalayarak yeni bir görüntü alın.",
         "uncertain_cell": "Bunun bir beyaz hücre olup olmadığına bakın.",
+        "several_cells": "Her hücrenin ayrı bir görüntüsünü alın.",
         "not_wbc": "Hücrenin beş sınıftan birine girip girmediğine bakın.",
         "blurred": "Daha net bir görüntü alın.",
         "too_small": "Daha yüksek büyütmeyle yeni bir görüntü alın.",

@@ -105,7 +105,14 @@ def assess_located(
     if cell is None:
         return assess(rgb, cell_size_px=None, limits=limits)
     centre, certain = (cell.row, cell.column), is_certain(cell.stain, limits)
-    return assess(rgb, cell_size_px=cell.size, cell_centre=centre, cell_certain=certain, limits=limits)
+    return assess(
+        rgb,
+        cell_size_px=cell.size,
+        cell_centre=centre,
+        cell_certain=certain,
+        cell_alone=cell.is_alone,
+        limits=limits,
+    )
 
 
 def assess(
@@ -114,6 +121,7 @@ def assess(
     cell_size_px: float | None,
     cell_centre: tuple[float, float] | None = None,
     cell_certain: bool = True,
+    cell_alone: bool = True,
     limits: QualityLimits = GENERAL_LIMITS,
 ) -> tuple[ReviewReason, ...]:
     """Reasons why a person should look at the result for this image; empty where there is none.
@@ -123,11 +131,12 @@ def assess(
         cell_size_px: side of the cell's box in pixels of ``rgb``; None where no cell was found.
         cell_centre: (row, column) of the cell in pixels; the middle of the frame where not given.
         cell_certain: whether it is stained as a nucleus (:func:`is_certain`).
+        cell_alone: whether no other white cell was seen.
         limits: those of the device's profile.
 
     Returns:
-        Reasons with the codes ``too_small``, ``no_cell``, ``uncertain_cell``, ``blurred``,
-        ``overexposed`` and ``underexposed``, in this order, each at most once.
+        Reasons with the codes ``too_small``, ``no_cell``, ``uncertain_cell``, ``several_cells``,
+        ``blurred``, ``overexposed`` and ``underexposed``, in this order, each at most once.
     """
     reasons: list[ReviewReason] = []
     luma = _luma(rgb)
@@ -159,6 +168,14 @@ def assess(
             ReviewReason(
                 "uncertain_cell",
                 "What was looked at does not stand out as a white cell does: look whether it is one.",
+            )
+        )
+    if cell_size_px is not None and not cell_alone:
+        reasons.append(
+            ReviewReason(
+                "several_cells",
+                "The image shows more than one white cell: the answer is for one of them, the image counts "
+                "as one cell. Send each cell in an image of its own.",
             )
         )
     if cell_size_px is not None and _sharpness(luma, cell_size_px, cell_centre) < limits.min_sharpness:

@@ -198,7 +198,10 @@ async def test_an_unknown_differential_is_not_found(edge):
     [
         (pb.SpecimenOrder(), "order.specimen_id"),
         (pb.SpecimenOrder(specimen_id="x" * 65), "order.specimen_id"),
-        (pb.SpecimenOrder(specimen_id="a\nb"), "order.specimen_id"),
+        *(
+            (pb.SpecimenOrder(specimen_id=f"a{mark}b"), "order.specimen_id")
+            for mark in "\n\x85\x9b\u200f\u2028\u2029\u202e\u2066\ufeff"
+        ),
         (pb.SpecimenOrder(specimen_id="S", total_wbc=-1), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", total_wbc=float("nan")), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", profile="x"), "order.profile"),

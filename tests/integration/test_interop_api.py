@@ -171,7 +171,9 @@ async def test_the_table_of_classes_has_the_codes_of_the_sites_method(stored):
     async with service(store, interop={"method": "manual"}) as client:
         manual = await client.get(f"{path}/export.csv")
         cells = await client.get(f"{path}/export.csv", params={"table": "cells"})
+        turkish = await client.get(f"{path}/export.csv", params={"spreadsheet": "comma"})
     assert ("26511-6" in unspecified, "26511-6" in manual.text) == (True, False)
     assert manual.text.count("LN") == unspecified.count("LN")
     assert manual.headers["content-type"] == "text/csv; charset=utf-8"
+    assert turkish.content.startswith(b"\xef\xbb\xbfdifferential_id;specimen_id;")
     assert len(cells.text.splitlines()) == 1 + len(CELLS)

@@ -578,3 +578,26 @@ async def test_who_may_not_ask_is_told_so_in_the_protocols_form(tmp_path):
         assert_error(await client.get("/v2"), 401)
         documented = (await client.get("/openapi.json")).json()["paths"]["/v2"]["get"]["responses"]
         assert set(documented["401"]["content"]) == {"application/json"}
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "told"),
+    [
+        ("outputs", "classification", 3, "class_count"),
+        ("inputs", "shared_memory_region", "region", "shared memory"),
+        ("outputs", "shared_memory_byte_size", 8, "shared memory"),
+        ("request", "sequence_id", 7, "sequences"),
+        ("request", "sequence_start", True, "sequences"),
+        ("request", "priority", 1, "scheduling"),
+        ("request", "timeout", 1, "scheduling"),
+    ],
+)
+async def test_an_extension_that_is_not_there_is_refused_in_words(place, name, value, told):
+    document = {"inputs": [tensor("images", "UINT8", IMAGES)], "outputs": [{"name": "main_out"}]}
+    holder = document if place == "request" else document[place][0]
+    holder["parameters"] = {name: value}
+    async with client_of(create_app(build_services(Settings(), model_server=FakeModelServer()))) as client:
+        response = await client.post(INFER, json=document)
+    assert response.status_code == 400
+    assert f"the extension {told}" in response.json()["error"]
+    assert "is not there" in response.json()["error"]

@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.edge.access.needs import Needs
 from orchestrator.edge.access.rate_limits import QuotaState, RateLimits
 from orchestrator.edge.access.security import (
+    NOBODY,
     AccessDenied,
     AuthenticationUnavailable,
     Authenticator,
@@ -55,6 +56,8 @@ class AccessRules:
             AccessDenied: they are not known, may not, or ask too often.
             AuthenticationUnavailable: that cannot be found out now.
         """
+        if needs is not None and not needs.roles:
+            return NOBODY, None
         limits = self.rate_limits
         try:
             principal = await self.authenticator.authenticate(headers)

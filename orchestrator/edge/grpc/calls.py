@@ -103,7 +103,8 @@ class Call(Generic[Request, Response]):
         try:
             message.ParseFromString(data)
         except DecodeError as error:
-            raise MalformedUpload("The message is none of wbc.v1.") from error
+            package = self._request_type.DESCRIPTOR.file.package
+            raise MalformedUpload(f"The message is none of {package}.") from error
         return message
 
     async def receive_one(self) -> Request:
@@ -133,27 +134,37 @@ class Method(Generic[Request, Response]):
     sends_several: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service beside the product's own: its full name, and its methods."""
+
+    name: str
+    methods: Sequence[Method[Any, Any]]
+
+
 class Calls:
-    """Frames the calls of the service, and lets in whom ``access`` admits."""
+    """Frames the calls of a service, and lets in whom ``access`` admits."""
 
     def __init__(self, access: AccessRules) -> None:
         self._access = access
 
-    def handlers(self, methods: "list[Method[Any, Any]]") -> grpc.GenericRpcHandler:
-        """What a server needs to answer them."""
-        bound: Mapping[str, grpc.RpcMethodHandler] = {method.name: self._bound(method) for method in methods}
-        return grpc.method_handlers_generic_handler(SERVICE, bound)
+    def handlers(self, service: str, methods: Sequence[Method[Any, Any]]) -> grpc.GenericRpcHandler:
+        """What a server needs to answer the methods of a service, by its full name."""
+        bound: Mapping[str, grpc.RpcMethodHandler] = {
+            method.name: self._bound(f"/{service}/{method.name}", method) for method in methods
+        }
+        return grpc.method_handlers_generic_handler(service, bound)
 
-    def _bound(self, method: Method[Any, Any]) -> grpc.RpcMethodHandler:
+    def _bound(self, path: str, method: Method[Any, Any]) -> grpc.RpcMethodHandler:
         async def handle(_: Any, context: Any) -> bytes | None:
-            return await self._handle(method, context)
+            return await self._handle(path, method, context)
 
         # Without (de)serialisers: what cannot be read is then our error, and said in our words.
         if method.sends_several:
             return grpc.stream_stream_rpc_method_handler(handle)
         return grpc.stream_unary_rpc_method_handler(handle)
 
-    async def _handle(self, method: Method[Any, Any], context: Any) -> bytes | None:
+    async def _handle(self, path: str, method: Method[Any, Any], context: Any) -> bytes | None:
         metadata = _metadata(context.invocation_metadata())
         first = dict(reversed(metadata))
         request_id = adopt_request_id(first.get(REQUEST_ID_HEADER.lower()))
@@ -161,7 +172,7 @@ class Calls:
         named = ((REQUEST_ID_HEADER.lower(), request_id),)
         context.set_trailing_metadata(named)
         incoming = _Incoming(context)
-        with call_span(f"/{SERVICE}/{method.name}", first.get(TRACEPARENT)) as span:
+        with call_span(path, first.get(TRACEPARENT)) as span:
             try:
                 peer = peer_name(_address(context.peer()))
                 with refusals_counted():

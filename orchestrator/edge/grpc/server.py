@@ -1,6 +1,7 @@
 """The server of the gRPC edge: its port, its TLS and its limits; how it begins and ends."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +13,7 @@ from orchestrator.analyse import Services
 from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
-from orchestrator.edge.grpc.calls import SERVICE, Calls
+from orchestrator.edge.grpc.calls import SERVICE, Calls, Service
 from orchestrator.edge.grpc.health import HEALTH_SERVICE, Health
 from orchestrator.edge.grpc.service import GrpcService
 from orchestrator.edge.grpc.stream import StreamLimits
@@ -64,6 +65,8 @@ class GrpcOptions:
 class GrpcServer:
     """One server on the running event loop. The port is taken at once; :meth:`start` begins to answer.
 
+    ``others`` are services beside ``wbc.v1.Analyzer``.
+
     Raises:
         ConfigurationError: the address cannot be listened on, or a file of TLS is missing or wrong.
     """
@@ -79,6 +82,7 @@ class GrpcServer:
         access: AccessRules,
         specimens: Specimens | None = None,
         order_limits: OrderLimits | None = None,
+        others: Sequence[Service] = (),
     ) -> None:
         self._leaving = asyncio.Event()
         service = GrpcService(
@@ -93,17 +97,22 @@ class GrpcServer:
         health = Health(
             lambda: require_readiness(services.model_server, draining),
             lambda: draining.begun,
-            (SERVICE,),
+            (SERVICE, *(other.name for other in others)),
             self._leaving,
         )
         self._server = grpc.aio.server(
             options=_channel_options(options), maximum_concurrent_rpcs=options.max_calls
         )
         calls = Calls(access)
-        self._server.add_generic_rpc_handlers((calls.handlers(service.methods()),))
+        self._server.add_generic_rpc_handlers(
+            (
+                calls.handlers(SERVICE, service.methods()),
+                *(calls.handlers(other.name, other.methods) for other in others),
+            )
+        )
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         if options.reflection:
-            names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
+            names = (SERVICE, *(other.name for other in others), HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self.port = self._listen(options)
         self._started = False

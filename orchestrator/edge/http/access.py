@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestrator.edge.access.rate_limits import peer_name
 from orchestrator.edge.access.rules import REASONS, AccessRules, refusals_counted
 from orchestrator.edge.access.security import (
-    NOBODY,
     AccessDenied,
     AuthenticationUnavailable,
     Forbidden,
@@ -85,8 +84,6 @@ class AccessControl:
         headers = Headers(scope=scope)
         self._refuse_other_sites(scope, headers)
         needs, limits = found(scope).needs, self._rules.rate_limits
-        if needs is not None and not needs.roles:
-            return NOBODY, {}
         peer = peer_name(scope["client"][0] if scope.get("client") else None)
         principal, quota = await self._rules.admitted(headers.items(), peer, needs)
         return principal, limits.fields(quota) if limits and quota else {}

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -95,11 +96,14 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
         ClientDisconnect: the sender went away.
     """
     options = _form_options(request.headers.get("content-type"), limits.file_field)
+    before = chunk = b""
 
     async def whole() -> AsyncGenerator[bytes, None]:
+        nonlocal before, chunk
         body = bounded(request, limits.max_body_bytes, limits.body_too_large())
         async for chunk in _without_preamble(body, options.get(b"boundary", b"")):
             yield chunk
+            before = chunk[-1:]
         if not parser.is_complete:  # which the parser does not mind; the image in it would be cut
             raise MalformedUpload("The form is incomplete: its last boundary is missing.")
 
@@ -118,11 +122,24 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise limits.too_many_files() from error
-        raise MalformedUpload(f"The form is broken: {error.message}") from error
+        raise MalformedUpload(f"The form is broken: {_fault(error, before, chunk)}") from error
     try:
         return await _uploads(form, limits)
     finally:
         await form.close()
+
+
+def _fault(error: MultiPartException, before: bytes, chunk: bytes) -> str:
+    """What is wrong with a form, as far as its parser knows; ``chunk`` is what it read last, ``before`` the
+    byte before that."""
+    if not isinstance(error.__context__, MultipartParseError):
+        return error.message
+    at = error.__context__.offset
+    if " in header" in str(error.__context__) and chunk[at : at + 1] in (b" ", b"\t"):
+        if (before + chunk)[: at + len(before)].endswith(b"\n"):
+            return "a header of a part is folded over several lines, which is not read here: write it on one."
+        return "the name of a part's header holds a space."
+    return f"{error.__context__}."
 
 
 class _Parser(MultiPartParser):

@@ -6,7 +6,6 @@ speak with KServe, Triton or MLServer speak with this service, too.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -24,11 +23,12 @@ from orchestrator.edge.http.bodies import bounded
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.uploads import UPLOAD_TIMEOUT_S
 from orchestrator.edge.open_inference.errors import PREFIX
-from orchestrator.edge.open_inference.message import read_question, write_answer
-from orchestrator.edge.open_inference.models import MODEL_NAMES, InferenceModel, inference_models
+from orchestrator.edge.open_inference.message import MESSAGE_THREAD, read_question, write_answer
+from orchestrator.edge.open_inference.models import MODEL_NAMES, InferenceModel, inference_models, known_model
 from orchestrator.edge.open_inference.schemas import (
     BINARY_MEDIA_TYPE,
     HEADER_LENGTH,
+    SERVER_NAME,
     InferenceError,
     InferenceResponse,
     InferenceTooLarge,
@@ -43,8 +43,6 @@ from orchestrator.edge.open_inference.schemas import (
 )
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
 from orchestrator.errors import InvalidParameter, UnsupportedBody, UploadTimeout
-
-SERVER_NAME: Final = "wbc-analyzer"
 
 EXTENSIONS: Final = ["binary_tensor_data"]
 
@@ -68,9 +66,6 @@ HeaderLength = Annotated[
         "body is one file, for a model with one input of files. The whole body is JSON where absent.",
     ),
 ]
-
-# One after the other: JSON takes up to twenty times its size while it is read, and that is the bound.
-_message_thread: Final = ThreadPoolExecutor(1, thread_name_prefix="inference-message")
 
 
 class OpenInferenceApi:
@@ -169,22 +164,19 @@ class OpenInferenceApi:
             return await _read_body(request, model.max_body_bytes)
 
         async with self._frame.begun(self._deadlines.seconds(timeout_ms), read) as body:
-            question = await run(_message_thread, read_question, body, header_length, model)
+            question = await run(MESSAGE_THREAD, read_question, body, header_length, model)
             del body
             inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
             if version not in (None, str(inference.version)):  # it came into service a moment ago
                 raise _no_such_version()
-            answer = await run(_message_thread, write_answer, question, inference, model)
+            answer = await run(MESSAGE_THREAD, write_answer, question, inference, model)
         if answer.header_length is None:
             return Response(answer.body, media_type="application/json")
         headers = {HEADER_LENGTH: str(answer.header_length)}
         return Response(answer.body, headers=headers, media_type=BINARY_MEDIA_TYPE)
 
     def _model(self, name: str) -> InferenceModel:
-        try:
-            return self._models[name]
-        except KeyError:
-            raise UnknownModel(f"There is no such model; there are {', '.join(self._models)}.") from None
+        return known_model(self._models, name)
 
     async def _check_version(self, name: str, version: str) -> None:
         self._model(name)

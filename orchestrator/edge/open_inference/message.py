@@ -4,9 +4,10 @@ A body is JSON, or JSON with binary data behind it, as long as the header ``Infe
 says; 0 there means that the whole body is the one element of a model's one input of files.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from pydantic_core import from_json as parse_json
 from orchestrator.edge.open_inference.models import Inference, InferenceModel
 from orchestrator.edge.open_inference.schemas import (
     HEADER_LENGTH,
+    DataType,
     InferenceRequest,
     InferenceResponse,
     InferenceTooLarge,
@@ -33,6 +35,9 @@ from orchestrator.edge.open_inference.tensors import (
     to_json,
 )
 from orchestrator.errors import ContractViolation
+
+MESSAGE_THREAD: Final = ThreadPoolExecutor(1, thread_name_prefix="inference-message")
+"""One after the other: JSON takes up to twenty times its size while it is read, and that is the bound."""
 
 MAX_ARRAYS: Final = 600_000
 """Brackets in the JSON of a request: enough for eleven images nested down to their 224 x 224 pixels. More,
@@ -72,28 +77,42 @@ def read_question(body: bytes, header_length: int | None, model: InferenceModel)
         if header_length > len(body):
             raise MalformedInference(f"{HEADER_LENGTH}: the body has {len(body)} bytes.")
         document, binary = body[:header_length], memoryview(body)[header_length:]
-    request = _parse(document)
+
+    def array_of(received: RequestInput, datatype: DataType) -> Array:
+        nonlocal binary
+        size = received.parameters.binary_data_size
+        if size is None:
+            return from_json(received.data, datatype, received.shape, received.name)
+        if received.data is not None:
+            raise MalformedInference(f"{received.name}: expected its data as JSON or as binary, not both.")
+        if size > len(binary):
+            raise MalformedInference(f"{received.name}: there are not {size} more bytes of binary data.")
+        data, binary = binary[:size], binary[size:]
+        return from_binary(data, datatype, received.shape, received.name)
+
+    question = question_of(parsed(lambda: _json(document)), model, array_of)
+    if len(binary):
+        raise MalformedInference(f"There are {len(binary)} bytes of binary data that belong to no input.")
+    return question
+
+
+def question_of(
+    request: InferenceRequest, model: InferenceModel, array_of: Callable[[RequestInput, DataType], Array]
+) -> Question:
+    """What a request asks a model; ``array_of`` gives the data of an input, of this type, in their order.
+
+    Raises as :func:`read_question`.
+    """
     inputs: dict[str, Array] = {}
     for received in request.inputs:
         declared = _declared(received.name, model.inputs, "input")
         if received.name in inputs:
             raise MalformedInference(f"{received.name}: this input occurs twice.")
         _check_type(received, declared, model.max_rows)
-        size = received.parameters.binary_data_size
-        if size is None:
-            inputs[received.name] = from_json(received.data, declared.datatype, received.shape, received.name)
-            continue
-        if received.data is not None:
-            raise MalformedInference(f"{received.name}: expected its data as JSON or as binary, not both.")
-        if size > len(binary):
-            raise MalformedInference(f"{received.name}: there are not {size} more bytes of binary data.")
-        inputs[received.name] = from_binary(binary[:size], declared.datatype, received.shape, received.name)
-        binary = binary[size:]
+        inputs[received.name] = array_of(received, declared.datatype)
     for tensor in model.inputs:
         if tensor.name not in inputs and tensor.name not in model.optional_inputs:
             raise MalformedInference(f"The input {tensor.name} is missing.")
-    if len(binary):
-        raise MalformedInference(f"There are {len(binary)} bytes of binary data that belong to no input.")
     return Question(inputs, _wanted(request, model), request.parameters, request.id)
 
 
@@ -104,10 +123,8 @@ def write_answer(question: Question, inference: Inference, model: InferenceModel
     """
     datatypes = {tensor.name: tensor.datatype for tensor in model.outputs}
     outputs, binary = [], []
-    for name, is_binary in question.wanted.items():
-        array, datatype = inference.outputs[name], datatypes[name]
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ContractViolation(f"The model answered with values of {name} that are no numbers.")
+    for name, array in finite_outputs(question, inference):
+        is_binary, datatype = question.wanted[name], datatypes[name]
         parameters: dict[str, str | int | bool] = {}
         data = None
         if is_binary:
@@ -136,6 +153,18 @@ def write_answer(question: Question, inference: Inference, model: InferenceModel
     return Answer(b"".join((document, *binary)), len(document))
 
 
+def finite_outputs(question: Question, inference: Inference) -> Iterator[tuple[str, Array]]:
+    """The outputs that are wanted, by their names, in the order in which they were asked for.
+
+    Raises :class:`~orchestrator.errors.ContractViolation` where one holds what is no number.
+    """
+    for name in question.wanted:
+        array = inference.outputs[name]
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ContractViolation(f"The model answered with values of {name} that are no numbers.")
+        yield name, array
+
+
 def _whole_body(body: bytes, model: InferenceModel) -> Question:
     if len(model.inputs) != 1 or model.inputs[0].name not in model.files:
         raise MalformedInference(f"{HEADER_LENGTH}: 0 is for models with one input of files.")
@@ -143,14 +172,17 @@ def _whole_body(body: bytes, model: InferenceModel) -> Question:
     return Question(inputs, {tensor.name: False for tensor in model.outputs})
 
 
-def _parse(document: bytes) -> InferenceRequest:
-    """Raises :class:`MalformedInference`; depth is bounded by the parser, at 200."""
+def _json(document: bytes) -> Any:
+    """Depth is bounded by the parser, at 200."""
     if document.count(b"[") + document.count(b"{") > MAX_ARRAYS:
         raise MalformedInference(f"There are more than {MAX_ARRAYS} arrays; send flat or binary data.")
+    return parse_json(document, allow_inf_nan=False, cache_strings="keys")
+
+
+def parsed(read: Callable[[], Any]) -> InferenceRequest:
+    """What ``read`` gives as a request. Raises :class:`MalformedInference`."""
     try:
-        return InferenceRequest.model_validate(
-            parse_json(document, allow_inf_nan=False, cache_strings="keys")
-        )
+        return InferenceRequest.model_validate(read())
     except ValidationError as error:  # a ValueError, too
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -21,6 +21,7 @@ from orchestrator.edge.open_inference.schemas import (
     MalformedInference,
     RequestParameters,
     TensorMetadata,
+    UnknownModel,
 )
 from orchestrator.edge.open_inference.tensors import DTYPES, Array, bytes_array
 from orchestrator.edge.parameters import AnalysisParameters
@@ -255,6 +256,14 @@ def inference_models(services: Services) -> Mapping[str, InferenceModel]:
     """The models by their names."""
     models: tuple[InferenceModel, ...] = (NetworkModel(services), AnalysisModel(services))
     return {model.name: model for model in models}
+
+
+def known_model(models: Mapping[str, InferenceModel], name: str) -> InferenceModel:
+    """The model of this name. Raises :class:`UnknownModel`."""
+    try:
+        return models[name]
+    except KeyError:
+        raise UnknownModel(f"There is no such model; there are {', '.join(models)}.") from None
 
 
 @contextmanager

@@ -6,10 +6,13 @@ number of tensors and the length of names. Members that it does not know are ign
 their own.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ProblemType, WbcError
@@ -20,7 +23,21 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 
 BINARY_MEDIA_TYPE: Final = "application/octet-stream"
 
+SERVER_NAME: Final = "wbc-analyzer"
+
 MAX_TENSORS: Final = 16
+
+_OTHER_EXTENSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "classification": "class_count",
+        **dict.fromkeys(
+            ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"), "shared memory"
+        ),
+        **dict.fromkeys(("sequence_id", "sequence_start", "sequence_end"), "sequences"),
+        **dict.fromkeys(("priority", "timeout"), "scheduling (priority, timeout)"),
+    }
+)
+"""Parameters of Triton's extensions that this service does not have, by what the extension is called."""
 
 DataType = Literal["BOOL", "UINT8", "INT32", "FP32", "FP64", "BYTES"]
 """Those of the protocol that a tensor of this service has."""
@@ -59,6 +76,15 @@ class UnknownModel(WbcError):
         "There is no such model",
         "There is no such model; there are wbc, wbc_analysis.",
     )
+
+
+def _without_other_extensions(parameters: Any) -> Any:
+    """An extension that a caller asks for is given or refused, and not passed over in silence."""
+    for name in parameters if isinstance(parameters, dict) else ():
+        if name in _OTHER_EXTENSIONS:
+            told = f"the extension {_OTHER_EXTENSIONS[name]} is not there; leave {name} out"
+            raise PydanticCustomError("extension", "{told}", {"told": told})
+    return parameters
 
 
 class _Document(BaseModel):
@@ -129,7 +155,10 @@ class InferenceError(_Document):
 
 
 class TensorParameters(_Received):
-    """Parameters of a tensor in a request that mean something here; others are ignored."""
+    """Parameters of a tensor in a request that mean something here. Those of extensions that are not there
+    are refused, others are ignored."""
+
+    _known = model_validator(mode="before")(_without_other_extensions)
 
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
     binary_data: bool | None = None
@@ -143,6 +172,8 @@ class RequestParameters(_Received):
     profile: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     tta: str | None = None
     language: str | None = None
+
+    _known = model_validator(mode="before")(_without_other_extensions)
 
 
 class RequestInput(_Received):

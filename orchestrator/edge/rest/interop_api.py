@@ -82,13 +82,21 @@ class InteropApi:
         table: Annotated[
             Literal["classes", "cells"], Query(description="A row for each class, or for each cell.")
         ] = "classes",
+        spreadsheet: Annotated[
+            csv_tables.Spreadsheet | None,
+            Query(
+                description="The decimal separator of the spreadsheet that opens it: `comma`, as in "
+                "Turkish and German, also parts columns by semicolons; both begin with a byte order mark. "
+                "RFC 4180 where absent."
+            ),
+        ] = None,
     ) -> Response:
-        """The differential as a table (RFC 4180, UTF-8)."""
+        """The differential as a table (RFC 4180, UTF-8), or for a spreadsheet."""
         differential = await self._differential_of(differential_id)
         if table == "classes":
-            text = await asyncio.to_thread(csv_tables.class_table, differential, self._site)
+            text = await asyncio.to_thread(csv_tables.class_table, differential, self._site, spreadsheet)
         else:
-            text = await asyncio.to_thread(csv_tables.cell_table, differential)
+            text = await asyncio.to_thread(csv_tables.cell_table, differential, spreadsheet)
         headers = {"Content-Disposition": f'attachment; filename="differential-{table}.csv"'}
         return Response(text, media_type=csv_tables.MEDIA_TYPE, headers=headers)
 

@@ -201,3 +201,20 @@ def test_codes_of_snomed_are_for_labels_of_cells():
 def test_results_are_for_training_systems_unless_a_site_says_otherwise():
     assert site_of(InteropSettings()).processing_id == "T"
     assert json.loads(InteropSettings().model_dump_json())["method"] == "unspecified"
+
+
+@pytest.mark.parametrize("option", ["--patient-id", "--order-number"])
+@pytest.mark.parametrize("mark", ["\x85", "\x9b", "\u2028", "\u202e", "\u2066", "\ufeff"])
+def test_an_identifier_that_no_laboratory_prints_is_refused(option, mark):
+    result = wbc("export", "oru", DOCUMENT, option, f"P{mark}1")
+    assert result.exit_code == 2
+    assert mark not in result.output
+
+
+@pytest.mark.parametrize(
+    ("spreadsheet", "begin"), [("comma", "\ufeffdifferential_id;"), ("point", "\ufeffdifferential_id,")]
+)
+def test_csv_is_written_for_a_spreadsheet_of_either_kind(spreadsheet, begin):
+    for kind in ("csv", "cells-csv"):
+        written = wbc("export", kind, "-", "--spreadsheet", spreadsheet, stdin=FINAL).stdout_bytes.decode()
+        assert written.startswith(begin)

@@ -1,5 +1,7 @@
+import codecs
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -87,12 +89,59 @@ def test_no_text_is_a_formula(formula):
         class_table(replace(differential, specimen=specimen)),
         cell_table(replace(differential, specimen=specimen)),
     ):
-        assert {row["specimen_id"] for row in rows(table)} == {f"'{formula}"}
+        assert {row["specimen_id"] for row in rows(table)} == {safe(formula)}
+        assert safe(formula).startswith("'")
 
 
 def test_ordinary_text_and_negative_numbers_stay_as_they_are():
     assert safe("S-2026=1") == "S-2026=1"
     assert rows(cell_table(EXAMPLES["final"].differential))[0]["energy"] == "-6.5"
+
+
+def as_a_spreadsheet_opens(table: str, decimal: str) -> list[dict[str, str | float]]:
+    """By the reader's locale: the byte order mark makes it UTF-8, and numbers have the locale's separator."""
+    assert table.encode().startswith(codecs.BOM_UTF8)
+    text = table.encode().decode("utf-8-sig")
+    own, number = (";", r"-?\d+(,\d+)?") if decimal == "comma" else (",", r"-?\d+(\.\d+)?")
+    return [
+        {
+            name: float(value.replace(",", ".")) if re.fullmatch(number, value) else value
+            for name, value in row.items()
+        }
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=own)
+    ]
+
+
+@pytest.mark.parametrize("decimal", ["point", "comma"])
+@pytest.mark.parametrize("name", ["final", "awkward_text"])
+def test_a_spreadsheet_of_either_locale_sees_the_same_columns_and_numbers(name, decimal):
+    differential = EXAMPLES[name].differential
+    for write in (
+        lambda spreadsheet: class_table(differential, spreadsheet=spreadsheet),
+        lambda spreadsheet: cell_table(differential, spreadsheet),
+    ):
+        plain, opened = rows(write(None)), as_a_spreadsheet_opens(write(decimal), decimal)
+        assert len(opened) == len(plain)
+        for there, here in zip(opened, plain, strict=True):
+            assert tuple(there) == tuple(here)
+            for column, value in here.items():
+                if re.fullmatch(r"-?\d+(\.\d+)?", value):
+                    assert there[column] == float(value), column
+                else:
+                    assert there[column] == value, column
+
+
+@pytest.mark.parametrize("text", ["a;=1+1", "a,=1+1", "a\t+1", "a\n@SUM(A1)", "a; -1", "a;\uff1d1"])
+@pytest.mark.parametrize("spreadsheet", [None, "point", "comma"])
+@pytest.mark.parametrize("opened_by", [",", ";", "\t"])
+def test_no_text_is_a_formula_wherever_a_spreadsheet_splits_it(text, spreadsheet, opened_by):
+    differential = EXAMPLES["final"].differential
+    order = replace(differential.specimen.order, specimen_id=text)
+    specimen = replace(differential.specimen, order=order)
+    written = class_table(replace(differential, specimen=specimen), spreadsheet=spreadsheet)
+    begins = re.compile(r"[=+@\uff1d]|-(?!\d)| *-1\b")
+    for row in csv.reader(io.StringIO(written.lstrip("\ufeff"), newline=""), delimiter=opened_by):
+        assert not [cell for cell in row if begins.match(cell.lstrip())]
 
 
 @given(st.text())

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.vision.crop import CellLocation, Window, cell_window, extract, locate_cell, place
 from orchestrator.vision.decode import decode
-from orchestrator.vision.quality import is_certain
+from orchestrator.vision.quality import assess_located, is_certain
 from tests.synthetic_cells import synthetic_cell_with_masks
 
 
@@ -25,6 +25,45 @@ def test_the_cell_of_a_synthetic_smear_is_found(class_name):
         assert found is not None
         assert np.hypot(found.row - rows.mean(), found.column - columns.mean()) < 0.25 * size
         assert 0.5 < found.size / size < 1.6
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("class_name", ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"])
+def test_of_several_cells_in_a_frame_one_is_found_and_is_not_alone(class_name, rows):
+    for seed in range(3):
+        here = synthetic_cell_with_masks(class_name, seed=seed).rgb
+        there = synthetic_cell_with_masks("Neutrophil", seed=10 + seed).rgb
+        frame = np.vstack([np.hstack([here, there])] * rows)
+
+        found = locate_cell(frame)
+
+        assert found is not None
+        assert not found.is_alone
+        assert "several_cells" in [reason.code for reason in assess_located(frame, found)]
+
+
+@pytest.mark.parametrize("class_name", ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"])
+def test_one_cell_is_alone_whatever_its_lobes_and_the_platelets_around_it(class_name):
+    for seed in range(6):
+        frame = synthetic_cell_with_masks(class_name, seed=seed).rgb
+        found = locate_cell(frame)
+        assert found is not None
+        assert found.is_alone
+        assert "several_cells" not in [reason.code for reason in assess_located(frame, found)]
+
+
+def test_real_images_of_one_cell_are_alone_and_two_put_side_by_side_are_not(wbc_data):
+    with (wbc_data / "manifest.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["path"].startswith("Train")][::6]
+    images = [cv2.resize(decode((wbc_data / row["path"]).read_bytes()).rgb, (360, 360)) for row in rows]
+    pairs = [np.hstack(pair) for pair in zip(images[::2], images[1::2], strict=False)]
+
+    def told(frames):
+        found = [locate_cell(frame) for frame in frames]
+        return np.mean([cell is not None and not cell.is_alone for cell in found])
+
+    assert told(images) <= 0.03
+    assert told(pairs) >= 0.9
 
 
 def test_on_every_device_the_centre_is_within_a_quarter_of_the_cell_on_98_percent(wbc_data):

@@ -21,7 +21,7 @@ from orchestrator.vision.quality import (
 )
 from tests.synthetic_cells import synthetic_cell_with_masks
 
-CODES = ("too_small", "no_cell", "uncertain_cell", "blurred", "overexposed", "underexposed")
+CODES = ("too_small", "no_cell", "uncertain_cell", "several_cells", "blurred", "overexposed", "underexposed")
 
 
 def painted(class_name="Neutrophil", seed=0, size=360):
@@ -100,6 +100,10 @@ class TestPaintedCells:
         rgb, where = painted()
         assert codes(rgb, **where, cell_certain=False) == ("uncertain_cell",)
 
+    def test_a_cell_that_is_not_alone_is_told(self):
+        rgb, where = painted()
+        assert codes(rgb, **where, cell_alone=False) == ("several_cells",)
+
     @pytest.mark.parametrize(("level", "code"), [(255, "overexposed"), (0, "underexposed")])
     def test_an_empty_frame_is_told(self, level, code):
         frame = np.full((200, 200, 3), level, np.uint8)
@@ -120,7 +124,7 @@ class TestPaintedCells:
     def test_every_reason_is_a_sentence_and_none_comes_twice(self):
         rgb = np.full((20, 30, 3), 255, np.uint8)
         found = [*assess(rgb, cell_size_px=10.0), *assess(rgb, cell_size_px=None)]
-        found += assess(rgb // 3, cell_size_px=10.0, cell_certain=False)
+        found += assess(rgb // 3, cell_size_px=10.0, cell_certain=False, cell_alone=False)
         assert {reason.code for reason in found} == set(CODES)
         for reason in found:
             assert reason.message[0].isupper()

@@ -1,6 +1,7 @@
 // The service's differentials: what is asked of `/v1/differentials`, in one place.
 
 import {ask, readEvents} from "./api.js";
+import {decimalSeparator} from "./messages.js";
 
 const path = (id, rest = "") => `v1/differentials/${encodeURIComponent(id)}${rest}`;
 
@@ -27,7 +28,8 @@ export const undecide = (id, cell) => changed(path(id, `/cells/${encodeURICompon
 export const audit = async (id) => (await ask(path(id, "/audit"))).json();
 export const imageUrl = (id, cell) => path(id, `/cells/${encodeURIComponent(cell)}/image`);
 export const exports = (id) => ({
-  csv: path(id, "/export.csv"), cells: path(id, "/export.csv?table=cells"), json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
+  csv: path(id, `/export.csv?spreadsheet=${decimalSeparator()}`), cells: path(id, `/export.csv?table=cells&spreadsheet=${decimalSeparator()}`),
+  json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
 });
 
 export function decide(id, cell, label) {

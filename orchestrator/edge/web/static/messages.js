@@ -220,6 +220,7 @@ const REASONS_TR = {
   too_small: "Görüntü ya da hücre çok küçük: daha yüksek büyütmeyle yeniden çekin.",
   no_cell: "Beyaz hücre bulunamadı: tek bir hücreyi ortalayıp yeniden gönderin.",
   uncertain_cell: "Bakılan şey bir beyaz hücre gibi öne çıkmıyor: beyaz hücre olup olmadığına bakın.",
+  several_cells: "Görüntüde birden çok beyaz hücre var: yanıt yalnızca birine aittir ve görüntü tek hücre sayılır. Her hücreyi ayrı bir görüntüyle gönderin.",
   not_wbc: "Görülen, beş sınıftan hiçbirine girmeyebilir: trombosit, ezilmiş ya da olgunlaşmamış hücre, eritroblast veya boş alan mı, bakın.",
   blurred: "Görüntü bulanık: mikroskobu netleyip yeniden çekin.",
   overexposed: "Görüntü fazla ışık almış: ışığı ya da pozlama süresini azaltın.",
@@ -254,6 +255,7 @@ const STATEMENTS_TR = {
 const REASONS_EN = {
   too_small: "The image or the cell is too small.", no_cell: "No white cell was found.",
   uncertain_cell: "It is not certain that this is a white cell.",
+  several_cells: "The image shows more than one white cell; the answer is for one of them.",
   not_wbc: "What is shown may be none of the five classes.", blurred: "The image is blurred.",
   overexposed: "The image is overexposed.", underexposed: "The image is underexposed.",
   out_of_distribution: "The image is unlike those that the model was trained on.",
@@ -300,6 +302,9 @@ const locale = () => navigator.languages.find((one) => one.toLowerCase().startsW
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(locale(), {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
 }
+
+/** That of the reader's spreadsheet, as far as the browser knows: by its own locale, not by the page's language. */
+export const decimalSeparator = () => new Intl.NumberFormat().format(1.5).includes(",") ? "comma" : "point";
 
 /** Of a share in [0, 1]; what is not certain never reads as 100. */
 export function percent(share, digits = 1) {

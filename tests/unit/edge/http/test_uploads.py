@@ -113,6 +113,22 @@ async def test_what_stands_before_the_first_boundary_is_ignored(preamble, chunk_
     assert (await upload_of(body, chunk_bytes=chunk_bytes)).files == (b"data",)
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 4096])
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (b'Content-Type: image/png;\r\n name="x"', "folded over several lines"),
+        (b'Content-Type: image/png;\r\n\tname="x"', "folded over several lines"),
+        (b"Content Type: image/png", "name of a part's header holds a space"),
+        (b"Content(Type: image/png", "invalid character 40 in header"),
+    ],
+)
+async def test_a_header_that_cannot_be_read_is_refused_as_what_it_is(header, told, chunk_bytes):
+    body = form(part("file", b"data", "a.png", headers=(header,)))
+    with pytest.raises(MalformedUpload, match=told):
+        await upload_of(body, chunk_bytes=chunk_bytes)
+
+
 @pytest.mark.parametrize(("coding", "read"), [("gzip", False), ("br", False), ("Identity", True), ("", True)])
 async def test_a_body_with_a_content_coding_is_refused_as_that(coding, read):
     request = request_of(Sender([form(part("file", b"data", "a.png"))]), CONTENT_TYPE)

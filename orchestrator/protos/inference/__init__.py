@@ -1,0 +1,1 @@
+"""The package ``inference`` of the protos: the Open Inference Protocol's."""
