@@ -28,7 +28,7 @@ LEAST_SHARE: Final = 0.5
 """Of a profile's own cells nine in ten look like them; of its worst slide 0.64."""
 
 OFFERED_SHARE: Final = 0.8
-"""From this share on a profile is offered; an unknown device fits the widest of the known ones by about 0.7."""
+"""From this share on a profile is offered: an unknown device fits the widest known one by some 0.7."""
 
 Likeness = Mapping[str, bool]
 """By profile whether a cell looks like those of its device; of the profiles that can say so."""
