@@ -225,10 +225,10 @@ DeviceStateWord = Annotated[
     DeviceState,
     Field(
         examples=["known"],
-        description="How far the service knows the microscope. `unknown`: it has no profile of its own, or its "
-        "cells do not look like those of the profile; `profiled`: a site's own profile, the model was not "
-        "trained on that device; `known`: it was; `audited`: an audit on that very device passed, and still "
-        "holds. On the first two every answer is a suggestion, marked for review as `device_unknown`.",
+        description="How far the service knows the microscope. `unknown`: it has no profile of its own, or "
+        "its cells do not look like those of the profile; `profiled`: a site's own profile, the model was "
+        "not trained on that device; `known`: it was; `audited`: an audit on that very device passed, and "
+        "still holds. On the first two every answer is a suggestion, marked for review as `device_unknown`.",
     ),
     Told(),
 ]
