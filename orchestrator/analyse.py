@@ -9,8 +9,10 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from orchestrator import image_steps, routing
+from orchestrator.cell_features import Likeness, likeness
 from orchestrator.device_state import NO_AUDITS, DeviceAudits, device_state, with_device_reason
 from orchestrator.domain import (
     Analysis,
@@ -18,6 +20,7 @@ from orchestrator.domain import (
     Finding,
     Focus,
     Language,
+    ModelIdentity,
     Prediction,
     Question,
     Report,
@@ -34,12 +37,17 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.observability.metrics import record_finding, record_views
 from orchestrator.observability.stages import milliseconds, recorded_stages, stage
 from orchestrator.profiles import Profile
+from orchestrator.recent_cells import RecentCells
 from orchestrator.report.base import ReportWriter
 from orchestrator.report.focus_verdict import judge_focus
 from orchestrator.report.rule_based_writer import RuleBasedWriter
+from orchestrator.routing import AveragedPrediction
 from orchestrator.vision import tta
 from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.tta import TtaMode
+
+NO_WHITE_CELL: Final = frozenset({"no_cell", "uncertain_cell", "not_wbc"})
+"""Reasons for which an image says nothing of how the cells of a microscope look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,8 @@ class Services:
     """What an analysis needs, assembled once by :mod:`orchestrator.bootstrap.services`.
 
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
-    order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes.
+    order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes,
+    ``recent`` the cells by which a profile is contradicted.
     """
 
     model_server: ModelServer
@@ -60,6 +69,7 @@ class Services:
     writers: tuple[WriterIdentity, ...] = ()
     local_writer: ReportWriter = field(default_factory=RuleBasedWriter)
     audits: DeviceAudits = NO_AUDITS
+    recent: RecentCells = field(default_factory=RecentCells)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -99,6 +109,8 @@ class AnalysisOptions:
     report: bool = True
     writer: WriterKind = "configured"
     drawing: RenderOptions = field(default_factory=RenderOptions)
+    of_specimen: bool = False
+    """Whether the image is judged with those of its specimen, and not with the last ones of its profile."""
 
 
 async def analyse(
@@ -125,13 +137,15 @@ async def analyse(
             prediction = await ask(question)
 
         with stage("route"):
-            finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
+            averaged = routing.average(prediction)
+            finding = routing.route(averaged, profile.routing, prepared.quality)
 
         if profile.tta == "adaptive" and not routing.is_clear(finding, profile.adaptive_margin):
             with stage("predict"):
                 prediction = await _see_other_views(ask, prediction, question)
             with stage("route"):
-                finding = routing.route(routing.average(prediction), profile.routing, prepared.quality)
+                averaged = routing.average(prediction)
+                finding = routing.route(averaged, profile.routing, prepared.quality)
 
         explained = Explanation()
         if options.heatmap or options.drawing.outlines:
@@ -140,10 +154,14 @@ async def analyse(
                 image_steps.explain, prepared, cams, profile.tta, options.drawing
             )
         focus = explained.focus
-        state = device_state(profile, prediction.model, services.audits)
+        looks_like = _looks_like(averaged, finding, profile, prediction.model, services.profiles)
+        recent = None if options.of_specimen else services.recent
+        if recent is not None and looks_like is not None:
+            recent.add(profile.name, looks_like)
+        state = device_state(profile, prediction.model, services.audits, recent)
         finding = routing.with_focus_reason(finding, focus)
         finding = with_device_reason(
-            finding, state, profile, prediction.model, prepared.image_sha256, services.audits
+            finding, state, profile, prediction.model, prepared.image_sha256, services.audits, recent
         )
 
         report = None
@@ -174,7 +192,26 @@ async def analyse(
         timings_ms=milliseconds(stages),
         outlines=explained.outlines,
         device_state=state,
+        looks_like=looks_like,
     )
+
+
+def _looks_like(
+    averaged: AveragedPrediction,
+    finding: Finding,
+    profile: Profile,
+    model: ModelIdentity,
+    profiles: Mapping[str, Profile],
+) -> Likeness | None:
+    """Of the profiles that prepare images alike; None where the image may show no white cell."""
+    if any(reason.code in NO_WHITE_CELL for reason in finding.review_reasons):
+        return None
+    known = {
+        name: one.features
+        for name, one in profiles.items()
+        if one.features is not None and one.recipe == profile.recipe
+    }
+    return likeness(averaged.features, finding.class_index, model, known)
 
 
 async def with_report(

@@ -19,7 +19,8 @@ from orchestrator.domain import (
     ReviewReason,
 )
 from orchestrator.profiles import Profile
-from orchestrator.specimen import ReleasedErrors, SpecimenCell
+from orchestrator.recent_cells import RecentCells
+from orchestrator.specimen import ReleasedErrors, SpecimenCell, contradicted_words, offered_words
 
 
 class DeviceAudits(Protocol):
@@ -107,13 +108,19 @@ _NOT_RELEASED: Final = ReviewReason(
 )
 
 
-def device_state(profile: Profile, model: ModelIdentity, audits: DeviceAudits = NO_AUDITS) -> DeviceState:
+def device_state(
+    profile: Profile,
+    model: ModelIdentity,
+    audits: DeviceAudits = NO_AUDITS,
+    recent: RecentCells | None = None,
+) -> DeviceState:
     """How far the device of ``profile`` is known.
 
     A profile of no device is no device's, whatever an audit says of it; and a device of which an audit was
-    proven wrong is known no more, only profiled.
+    proven wrong is known no more, only profiled. Nor is it known where the ``recent`` cells of the profile do
+    not look like those of its device.
     """
-    if profile.device == "unknown":
+    if profile.device == "unknown" or (recent is not None and recent.contradicts(profile.name)):
         return "unknown"
     audited = audits.state_of(profile, model)
     return "profiled" if audited == "suspended" else audited or profile.device
@@ -126,13 +133,14 @@ def with_device_reason(
     model: ModelIdentity,
     image_sha256: str,
     audits: DeviceAudits = NO_AUDITS,
+    recent: RecentCells | None = None,
 ) -> Finding:
     """The finding, marked for review where it may not be released on a device of this ``state``: always on
     one that is unknown or merely profiled (``device_unknown``), on an audited one unless the audit says so
     (``not_audited_class``), and where the image (by its SHA-256, hex) falls into the audit's sample."""
     match state:
         case "unknown":
-            reason = ReviewReason(DEVICE_UNKNOWN, _NONE_CHOSEN)
+            reason = ReviewReason(DEVICE_UNKNOWN, _unknown_words(profile, recent))
         case "profiled":
             suspended = audits.state_of(profile, model) == "suspended"
             reason = ReviewReason(DEVICE_UNKNOWN, _SUSPENDED if suspended else _PROFILED)
@@ -143,6 +151,13 @@ def with_device_reason(
         case _:
             return finding
     return replace(finding, review_reasons=(*finding.review_reasons, reason))
+
+
+def _unknown_words(profile: Profile, recent: RecentCells | None) -> str:
+    resembles = None if recent is None else recent.resembled(profile.name)
+    if profile.device != "unknown":
+        return contradicted_words(profile.name, resembles)
+    return f"{_NONE_CHOSEN} {offered_words(resembles)}".rstrip()
 
 
 def device_sentences(findings: Iterable[Finding]) -> tuple[str, ...]:

@@ -359,6 +359,9 @@ class Analysis:
     profile_sha256: str | None = None
     """Of the profile as it was used, with the test-time augmentation that was asked for."""
     device_state: DeviceState = "unknown"
+    looks_like: Mapping[str, bool] | None = None
+    """By profile whether the cell looks like those of its device (:mod:`orchestrator.cell_features`); None
+    where nobody can say."""
 
     @property
     def focus_ratio(self) -> float | None:

@@ -6,11 +6,12 @@ H20-A2 (400 cells, two times 200); practice is 100 or 200. What the service cann
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from orchestrator.cell_features import is_contradicted, resembled
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, DeviceState, ModelIdentity, RoutingMode
 from orchestrator.model_contract import CLASS_NAMES, ClassName
 
@@ -36,6 +37,21 @@ UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(
 def unverified_words(state: DeviceState | None) -> str | None:
     """What to say once of a specimen on a device of this state; None where nothing need be said."""
     return None if state is None else UNVERIFIED_DEVICES.get(state)
+
+
+def contradicted_words(profile: str, resembles: str | None) -> str:
+    """That cells do not look like those of their profile but, where known, of another."""
+    return (
+        f"The cells do not look like those of profile `{profile}`: the microscope counts as unknown, and "
+        f"answers are suggestions for a person to decide. {offered_words(resembles)}".rstrip()
+    )
+
+
+def offered_words(resembles: str | None) -> str:
+    """The profile that cells look like, to be chosen; empty where they look like none."""
+    if resembles is None:
+        return ""
+    return f"They look like those of profile `{resembles}`: choose it if that is the microscope."
 
 
 AUDIT_ENDED: Final = (
@@ -82,6 +98,8 @@ class CellResult:
     """Also in what older versions kept, which did not ask."""
     decided_by: RoutingMode | None = None
     """The rule of the profile's routing; None in what older versions kept."""
+    looks_like: Mapping[str, bool] | None = None
+    """As in an :class:`~orchestrator.domain.Analysis`."""
 
     @property
     def confidence(self) -> float:
@@ -195,6 +213,38 @@ class Specimen:
         """The least of its results'; None before the first."""
         states = {cell.result.device_state for cell in self.cells if cell.result is not None}
         return min(states, key=get_args(DeviceState).index, default=None)
+
+    @property
+    def contradicted(self) -> str | None:
+        """The profile that its cells came under and do not look like; None where there is none."""
+        results = [cell.result for cell in self.cells if cell.result is not None]
+        for profile in dict.fromkeys(result.profile for result in results):
+            likeness = [r.looks_like for r in results if r.profile == profile and r.looks_like is not None]
+            if is_contradicted(profile, likeness):
+                return profile
+        return None
+
+    @property
+    def resembles(self) -> str | None:
+        """The profile whose cells its own look like; None where they look like none, or are too few."""
+        results = [cell.result for cell in self.cells if cell.result is not None]
+        return resembled([result.looks_like for result in results if result.looks_like is not None])
+
+    def judged(self) -> "Specimen":
+        """The same with every answer a suggestion where the cells contradict their profile."""
+        if self.contradicted is None:
+            return self
+        return replace(self, cells=tuple(_of_unknown_device(cell) for cell in self.cells))
+
+
+def _of_unknown_device(cell: SpecimenCell) -> SpecimenCell:
+    result = cell.result
+    if result is None or result.device_state == "unknown":
+        return cell
+    codes = result.review_codes
+    if DEVICE_UNKNOWN not in codes:
+        codes = (*codes, DEVICE_UNKNOWN)
+    return replace(cell, result=replace(result, device_state="unknown", review_codes=codes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +399,10 @@ class Differential:
                 "incomplete", f"{self.cells_waiting} of {len(self.specimen.cells)} cells wait to be analysed."
             )
         if (unverified := unverified_words(self.specimen.device_state)) is not None:
+            if (contradicted := self.specimen.contradicted) is not None:
+                unverified = contradicted_words(contradicted, self.specimen.resembles)
+            elif self.specimen.device_state == "unknown":
+                unverified = f"{unverified} {offered_words(self.specimen.resembles)}".rstrip()
             say(DEVICE_UNKNOWN, unverified)
         for code, sentence in self.audit_sentences().items():
             say(code, sentence)

@@ -16,6 +16,7 @@ from training.commands.average import average
 from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
+from training.commands.features import features
 from training.commands.focus_agreement import focus_agreement
 from training.commands.masks import masks
 from training.commands.profile import profile
@@ -38,6 +39,7 @@ for command in (
     synthesize,
     adaptive_margin,
     focus_agreement,
+    features,
 ):
     app.command()(command)
 _console = Console(stderr=True)

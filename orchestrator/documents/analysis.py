@@ -15,6 +15,7 @@ from orchestrator.documents.fields import (
     Document,
     Energy,
     FocusRatio,
+    LooksLike,
     Margin,
     ModelAnswered,
     NotWbc,
@@ -181,6 +182,7 @@ class AnalysisResult(Document):
     profile: ProfileUsed
     profile_sha256: ProfileHash = None
     device_state: DeviceStateWord = "unknown"
+    looks_like: LooksLike = None
     image: Annotated[Image, BeforeValidator(_size)] = Field(validation_alias="image_size")
     views: Views
     decision: Decision = Field(validation_alias="finding")

@@ -15,6 +15,7 @@ from orchestrator.documents.fields import (
     Energy,
     FocusRatio,
     ImageSize,
+    LooksLike,
     Margin,
     Model,
     ModelAnswered,
@@ -134,6 +135,7 @@ class CellFinding(Document):
     profile: ProfileUsed
     profile_sha256: ProfileHash = None
     device_state: DeviceStateWord = "unknown"
+    looks_like: LooksLike = None
     analysed_at: AnalysedAt
 
 

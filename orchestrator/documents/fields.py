@@ -45,6 +45,7 @@ _SHARES: Final[LeftOut] = {
     "dicom differential": "it tells what the cells come to, and no single cell",
     "hl7": "it tells what the cells come to, and no single cell",
 }
+_EVIDENCE: Final = "it is evidence, and `device_state` tells what follows from it"
 _REFERENCE: Final = "it has the reference system's fields, and what a person must see beside them"
 
 
@@ -224,12 +225,27 @@ DeviceStateWord = Annotated[
     DeviceState,
     Field(
         examples=["known"],
-        description="How far the service knows the microscope. `unknown`: it has no profile of its own; "
-        "`profiled`: a site's own profile, the model was not trained on "
-        "that device; `known`: it was; `audited`: an audit on that very device passed, and still holds. On "
-        "the first two every answer is a suggestion, marked for review as `device_unknown`.",
+        description="How far the service knows the microscope. `unknown`: it has no profile of its own, or "
+        "its cells do not look like those of the profile; `profiled`: a site's own profile, the model was "
+        "not trained on that device; `known`: it was; `audited`: an audit on that very device passed, and "
+        "still holds. On the first two every answer is a suggestion, marked for review as `device_unknown`.",
     ),
     Told(),
+]
+LooksLike = Annotated[
+    dict[str, bool] | None,
+    Field(
+        examples=[{"cellavision-dm96": False, "raabin": True}],
+        description="By profile whether this cell looks like those of its device; null where nobody can say. "
+        "One cell says little: `device_state` tells what follows from many.",
+    ),
+    Told(
+        left_out={
+            kind: _EVIDENCE
+            for kind in (*get_args(AnalysisFormat), *get_args(SpecimenFormat))
+            if kind not in ("analysis", "store", "differential")
+        }
+    ),
 ]
 AnalysedAt = Annotated[
     Time,
@@ -257,6 +273,7 @@ RESULT: Final[Mapping[str, Any]] = {
     "profile": ProfileUsed,
     "profile_sha256": ProfileHash,
     "device_state": DeviceStateWord,
+    "looks_like": LooksLike,
     "analysed_at": AnalysedAt,
 }
 """The table, by the names that the value types have."""

@@ -57,6 +57,11 @@ FOCUS_RATIO = Histogram(
     ["profile"],
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1),
 )
+PROFILE_FIT = Gauge(
+    "wbc_profile_fit",
+    "Share of the last cells of a profile that look like those of its device, 0 to 1; from 20 cells on.",
+    ["profile"],
+)
 VIEWS = Histogram(
     "wbc_analyses_views",
     "Views that an answered analysis took, by test-time augmentation; adaptive stops at 1 where it is clear.",

@@ -39,6 +39,11 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     min_background = 0.5         # the same
     min_nucleus_density = 0.9    # both or neither: without them a nucleus is compared with red cells
     min_nucleus_hue = 0.6
+
+    [features]                   # optional: where the device's cells lie, by wbc-train features or profile
+    model_version = 7            # of another model they say nothing
+    means = [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], ...]  # by class
+    limits = [2.0, 2.0, 2.0, 2.0, 2.0]                         # by class: the largest usual distance
 """
 
 import hashlib
@@ -68,8 +73,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from orchestrator.cell_features import FeatureStatistics
 from orchestrator.domain import MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.routing import RoutingPolicy
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
@@ -101,6 +108,7 @@ class Profile:
     adaptive_margin: float = 1.0
     device: ProfiledDevice = "profiled"
     quality: QualityLimits = GENERAL_LIMITS
+    features: FeatureStatistics | None = None
 
     @property
     def sha256(self) -> str:
@@ -298,6 +306,19 @@ class _Quality(_Table):
         )
 
 
+class _Features(_Table):
+    model_version: int = Field(ge=0)
+    means: list[Annotated[list[float], Field(min_length=4, max_length=4)]] = Field(
+        min_length=NUM_CLASSES, max_length=NUM_CLASSES
+    )
+    limits: list[Annotated[float, Field(gt=0)]] = Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)
+
+    def to_statistics(self) -> FeatureStatistics:
+        return FeatureStatistics(
+            self.model_version, tuple(tuple(mean) for mean in self.means), tuple(self.limits)
+        )
+
+
 class _ProfileFile(_Table):
     description: str = Field(min_length=1, max_length=300)
     device: ProfiledDevice = "profiled"
@@ -306,6 +327,7 @@ class _ProfileFile(_Table):
     preprocessing: _Preprocessing
     routing: _Routing
     quality: _Quality = _Quality()
+    features: _Features | None = None
 
     def to_profile(self, name: str) -> Profile:
         return Profile(
@@ -317,4 +339,5 @@ class _ProfileFile(_Table):
             adaptive_margin=self.adaptive_margin,
             device=self.device,
             quality=self.quality.to_limits(),
+            features=None if self.features is None else self.features.to_statistics(),
         )

@@ -83,6 +83,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         not_wbc=finding.not_wbc,
         device_state=analysis.device_state,
         decided_by=finding.decided_by,
+        looks_like=analysis.looks_like,
     )
 
 
@@ -90,7 +91,13 @@ def cell_options(order: SpecimenOrder) -> AnalysisOptions:
     """How the cells of an order are analysed: with the heatmap, which is a ground for a review, and no
     report."""
     tta = next((mode for mode in _TTA_MODES if mode == order.tta), None)
-    return AnalysisOptions(profile=order.profile, tta=tta, report=False, drawing=RenderOptions(format="jpeg"))
+    return AnalysisOptions(
+        profile=order.profile,
+        tta=tta,
+        report=False,
+        drawing=RenderOptions(format="jpeg"),
+        of_specimen=True,
+    )
 
 
 class _TryLater(Exception):

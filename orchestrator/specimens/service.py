@@ -264,7 +264,7 @@ class Specimens:
         All of the specimen each time: what could not be counted once, the next decision or the signature
         brings."""
         try:
-            for sample in await asyncio.to_thread(self._audits.count_samples, specimen.cells):
+            for sample in await asyncio.to_thread(self._audits.count_samples, specimen.judged().cells):
                 said = {None: "undecided", True: "right", False: "wrong"}[sample.correct]
                 details = {
                     "audit": sample.plan_sha256,
@@ -287,5 +287,6 @@ class Specimens:
         return await asyncio.to_thread(self._compute, specimen)
 
     def _compute(self, specimen: Specimen) -> Differential:
+        specimen = specimen.judged()
         released_errors = self._audits.released_errors(specimen.cells)
         return differential(specimen, self._rules, datetime.now(UTC), released_errors)

@@ -75,6 +75,7 @@ OTHER_ANALYSES: Mapping[str, Analysis] = {
     "profile": replace(ANALYSIS, profile="barcelona"),
     "profile_sha256": replace(ANALYSIS, profile_sha256="ef" * 32),
     "device_state": replace(ANALYSIS, device_state="audited"),
+    "looks_like": replace(ANALYSIS, looks_like={"raabin": False}),
 }
 """By field the same analysis with another value of it."""
 
@@ -100,6 +101,7 @@ OTHER_RESULTS: Mapping[str, CellResult] = {
     "profile": replace(KEPT, profile="barcelona"),
     "profile_sha256": replace(KEPT, profile_sha256="ef" * 32),
     "device_state": replace(KEPT, device_state="unknown"),
+    "looks_like": replace(KEPT, looks_like={"raabin": False}),
     "analysed_at": replace(KEPT, analysed_at=KEPT.analysed_at + timedelta(days=400)),
 }
 """By field the same result of a cell with another value of it."""

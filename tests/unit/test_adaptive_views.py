@@ -132,8 +132,8 @@ def finding(margin: float, *codes: str) -> Finding:
 def test_clear_is_a_wide_margin_without_a_doubt_of_the_models_own():
     assert is_clear(finding(0.5), 0.5 - 1e-9)
     assert not is_clear(finding(0.4), 0.5)
-    for code in ("blurred", "too_small", "out_of_distribution", "not_wbc"):
-        assert is_clear(finding(0.9, code), 0.5)  # they say nothing of which class it is
+    for code in ("blurred", "too_small", "out_of_distribution"):
+        assert is_clear(finding(0.9, code), 0.5)  # more views would say the same
     for code in DOUBTS:
         assert not is_clear(finding(0.9, code), 0.5)
 
@@ -183,3 +183,19 @@ async def test_the_model_is_told_what_was_measured_of_the_cell_with_every_view(s
     assert None not in dataclasses.astuple(measured)
     assert server.rows == [1, 7]
     assert server.measured == [measured, measured]
+
+
+async def test_cells_unlike_their_profile_make_it_unknown_but_not_for_a_specimen(payload):
+    known = dataclasses.replace(ALWAYS_CLEAR, name="p", device="known")
+    services = services_of(FakeModelServer(), known)
+    await services.model_server.start()
+    for _ in range(20):
+        services.recent.add("p", {"p": False})
+
+    alone = await analyse(payload, services)
+    of_specimen = await analyse(payload, services, AnalysisOptions(of_specimen=True))
+
+    assert alone.device_state == "unknown"
+    (reason,) = [one for one in alone.finding.review_reasons if one.code == "device_unknown"]
+    assert "do not look like those of profile `p`" in reason.message
+    assert of_specimen.device_state == "known"
