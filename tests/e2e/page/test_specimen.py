@@ -12,26 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from orchestrator.domain import DISCLAIMER
-from tests.e2e.page.conftest import LOOKS, choose, kept, tab_to, violations
+from tests.e2e.page.conftest import LOOKS, analysed, choose, kept, order, tab_to, violations
 from tests.running_service import PROJECT_ROOT, running_service
-
-WAIT_MS = 60_000
-
-
-def order(page: Page, files: list[Path], name: str, total: str = "", profile: str = "painted") -> None:
-    """Order a specimen of these painted cells, by their own profile where no other is chosen."""
-    choose(page, profile=profile)
-    page.goto("/#/specimen")
-    page.fill("#specimen-id", name)
-    page.fill("#total-wbc", total)
-    page.set_input_files("#files", [str(path) for path in files])
-    page.click("#order:enabled")
-    analysed(page)
-
-
-def analysed(page: Page) -> None:
-    expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
-
 
 def counted(page: Page) -> dict[str, int]:
     """The column of counts by label."""

@@ -101,6 +101,10 @@ const ENGLISH = {
   au_adding: "cells are missing", au_labelling: "being labelled", au_ready: "ready for the one look", au_judged: "judged", au_suspended: "ended",
   newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
   signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
+  redo: "Redo", decisionsPending: "{count} decisions are being kept …", decisionsWait: "{count} decisions are not kept yet:",
+  decisionRefused: "Cell {number} was not kept as {label}, and is again what it was: {why}",
+  undoRefused: "Cell {number}: the decision could not be taken back: {why}",
+  notSigned: "It is not signed: a decision was not kept. Look at the cell named above, and sign again.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
 
@@ -202,6 +206,10 @@ const TURKISH = {
   au_adding: "hücreler eksik", au_labelling: "etiketleniyor", au_ready: "tek bakışa hazır", au_judged: "değerlendirildi", au_suspended: "sona erdi",
   newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
   signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
+  redo: "Yinele", decisionsPending: "{count} karar kaydediliyor …", decisionsWait: "{count} karar henüz kaydedilmedi:",
+  decisionRefused: "Hücre {number}, {label} olarak kaydedilemedi ve eski durumuna döndü: {why}",
+  undoRefused: "Hücre {number}: karar geri alınamadı: {why}",
+  notSigned: "İmzalanmadı: bir karar kaydedilemedi. Yukarıda adı geçen hücreye bakın ve yeniden imzalayın.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
 
@@ -278,9 +286,17 @@ const ERRORS_TR = {400: "Dosya okunabilen bir görüntü değil.", 413: "Görün
 
 export const language = () => settings.get("language");
 
+/** Of one only; Turkish says it as of many. */
+const ENGLISH_ONE = {
+  decisionsPending: "One decision is being kept …", decisionsWait: "One decision is not kept yet:",
+  signUnreviewed: "One cell still waits for review.", analyseSpecimen: "Analyse one image", sending: "One image is being sent …",
+  filesTaken: "One image taken.", allDone: "One image analysed.",
+};
+
 /** The page's words: `t("progress", {done: 1, total: 5})`. */
 export function t(key, values = {}) {
-  const text = MESSAGES[language()][key] ?? ENGLISH[key] ?? key;
+  const one = language() === "en" && String(values.count) === "1" ? ENGLISH_ONE[key] : null;
+  const text = one ?? MESSAGES[language()][key] ?? ENGLISH[key] ?? key;
   return filledIn(text, values);
 }
 

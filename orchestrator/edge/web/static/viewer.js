@@ -9,32 +9,25 @@ const MAX_ZOOM = 8;
 const MAPS = ["viridis", "inferno", "cividis", "jet"];
 
 /**
- * The viewer of an item with a result: a figure, complete with its controls; without a heatmap only the image, and
- * the message `heatNote`.
+ * A viewer, complete with its controls: `node`, and `show(url, result, heatNote)` for one image after another, at the
+ * same zoom; without a heatmap only the image, and the message `heatNote`. `isThere()` tells of an image that can be
+ * seen, `isBroken()` of one that this browser cannot show.
  */
-export function viewer(url, result, heatNote) {
-  const {height, width} = result.image;
-  const image = el("img", {src: url, alt: t("imageOfCell"), class: "layer"});
+export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
+  let image = null, lines = null, levels = null, shown = {};
   const canvas = el("canvas", {class: "layer", "aria-hidden": "true"});
-  const lines = outlines(result.outlines, height, width);
-  const stage = el("div", {class: "stage"}, image, canvas, lines);
+  const stage = el("div", {class: "stage"});
   const frame = el("div", {
-    class: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
+    class: "frame", id: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
   }, stage);
-  frame.style.aspectRatio = `${width} / ${height}`;
-  stage.style.aspectRatio = `${width} / ${height}`;
-  let levels = null;
   const legend = el("canvas", {class: "legend-strip", role: "img", "aria-label": t("legendLabel")});
 
   function showHeat() {
     canvas.style.opacity = String(settings.get("opacity") / 100);
-    lines.classList.toggle("hidden", !settings.get("outlines"));
+    lines?.classList.toggle("hidden", !settings.get("outlines"));
     paintLegend(legend, settings.get("colourMap"));
+    canvas.hidden = !levels;
     if (levels) paint(canvas, levels, settings.get("colourMap"));
-  }
-  showHeat();
-  if (result.heatmap) {
-    levelsOf(result.heatmap.data).then((found) => { levels = found; showHeat(); });
   }
   const view = zoomable(frame, stage);
   const opacity = el("input", {
@@ -53,18 +46,43 @@ export function viewer(url, result, heatNote) {
     el("button", {type: "button", "aria-label": t("zoomOut"), onclick: () => view.zoom(1 / 1.5)}, "−"),
     el("button", {type: "button", "aria-label": t("zoomIn"), onclick: () => view.zoom(1.5)}, "+"),
     el("button", {type: "button", onclick: () => view.reset()}, t("zoomReset")));
-  const heatControls = [
+  const note = el("p", {class: "note", role: "status"});
+  const heatControls = el("div", {},
     el("div", {class: "legend"}, el("span", {}, t("cold")), legend, el("span", {}, t("hot"))),
     el("div", {class: "controls"},
       el("span", {class: "control"}, el("label", {for: "opacity"}, t("opacity")), opacity),
       el("span", {class: "control"}, el("label", {for: "colour-map"}, t("colourMap")), map),
-      el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))),
-  ];
-  return el("figure", {class: "viewer"},
-    frame,
-    el("figcaption", {},
-      result.heatmap ? heatControls : el("p", {class: "note", role: "status"}, t(heatNote)),
-      el("div", {class: "controls"}, zoomButtons)));
+      el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))));
+  const node = el("figure", {class: "viewer"},
+    frame, el("figcaption", {}, heatControls, note, el("div", {class: "controls"}, zoomButtons)));
+
+  function show(url, result, heatNote) {
+    if (url !== shown.url) {
+      // Anew: the picture of another cell must not stand here until this one has come.
+      image = el("img", {src: url, alt: t("imageOfCell"), class: "layer", onload: isThere, onerror: isBroken});
+    }
+    if (url !== shown.url || result !== shown.result) {
+      const {height, width} = result.image;
+      for (const one of [frame, stage]) one.style.aspectRatio = `${width} / ${height}`;
+      frame.style.setProperty("--ratio", String(width / height));
+      lines = outlines(result.outlines, height, width);
+      stage.replaceChildren(image, canvas, lines);
+      levels = null;
+      if (result.heatmap) {
+        levelsOf(result.heatmap.data).then((found) => {
+          if (shown.result !== result) return;
+          levels = found;
+          showHeat();
+        });
+      }
+      showHeat();
+    }
+    shown = {url, result};
+    heatControls.hidden = !result.heatmap;
+    note.hidden = Boolean(result.heatmap);
+    note.textContent = t(heatNote);
+  }
+  return {node, show};
 }
 
 function outlines(found, height, width) {
