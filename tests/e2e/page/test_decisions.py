@@ -23,7 +23,7 @@ def waiting(page: Page, cells: list[Path], name: str) -> list[str]:
 
 def kept_document(page: Page) -> dict[str, Any]:
     """The specimen on the screen as the service has it, once the page says that all is kept."""
-    expect(page.locator("#pending")).to_be_empty()
+    expect(page.locator("#pending")).to_be_empty(timeout=WAIT_MS)
     return dict(page.request.get(f"/v1/differentials/{page.url.split('/')[-2]}").json())
 
 

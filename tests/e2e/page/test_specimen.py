@@ -121,8 +121,6 @@ def test_on_a_known_microscope_the_page_says_nothing_of_it(page: Page, cells: li
 
 def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:
     order(page, cells, "S-18")
-    page.reload()  # nothing of the analysis is under way any more that could show another cell
-    analysed(page)
     before = counted(page)
     page.locator(".group[data-group='Neutrophil'] .tile a").first.click()
     expect(page.locator("#review-detail")).to_be_focused()
@@ -265,6 +263,60 @@ def test_a_specimens_address_opens_it_and_its_cell_again_and_history_lists_it(
     assert sum(counted(page).values()) == 6
     page.goto("/#/specimen/none-of-this-name")
     expect(page.get_by_role("alert")).to_contain_text("no such specimen")
+
+
+def test_without_its_picture_a_cell_is_not_decided_until_the_images_are_chosen_again(
+    page: Page, cells: list[Path], tmp_path: Path
+) -> None:
+    order(page, cells[:4], "S-26", profile="")
+    page.click("#sign")
+    expect(page.locator("#sign-seen")).to_contain_text("1 of 4 cells")
+    page.click("#sign-no")
+    page.reload()
+    expect(page.locator("#picture-note")).to_contain_text("Choose the images again")
+    expect(page.locator("#accept")).to_be_disabled()
+    page.locator("#view-specimen h2").click()
+    page.keyboard.press("1")
+    expect(page.locator(".review-list .tile")).to_have_count(4)
+    expect(page.locator("#pending")).to_be_empty()
+    renamed = [tmp_path / f"{4 - number}.png" for number in range(4)]
+    for path, cell in zip(renamed, cells, strict=False):
+        path.write_bytes(cell.read_bytes())
+
+    page.set_input_files("#images-again", [str(path) for path in [*sorted(renamed), cells[5]]])
+
+    expect(page.locator("#accept")).to_be_enabled()
+    expect(page.get_by_text("4 images of 4 cells are here again")).to_be_visible()
+    expect(page.locator(".review-list .tile img")).to_have_count(4)
+    for left in (3, 2, 1, 0):
+        page.wait_for_function("document.querySelector('.frame img')?.complete")
+        page.keyboard.press("Enter")
+        expect(page.locator(".review-list .tile")).to_have_count(left)
+    page.click("#sign")
+    expect(page.locator("#sign-seen")).to_contain_text("4 of 4 cells")
+    page.click("#sign-yes")
+    expect(page.locator("#signed")).to_contain_text("4 of 4 cells were looked at")
+
+
+def test_a_cell_opened_from_the_gallery_is_shown_where_the_reader_is(page: Page, cells: list[Path]) -> None:
+    order(page, [*cells, *cells[:8]], "S-27")
+    page.set_viewport_size({"width": 1024, "height": 500})
+    tile = page.locator("#specimen-gallery .tile a").last
+    tile.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    assert before > 400
+
+    tile.click()
+
+    expect(page.locator("#review-detail .frame")).to_be_in_viewport()
+    expect(page.locator("#as-Monocyte")).to_be_visible()
+    assert page.evaluate("scrollY") == before
+    page.keyboard.press("k")
+    assert page.evaluate("scrollY") == before
+    kept(page, "specimen_docked")
+    page.keyboard.press("Escape")
+    expect(page.locator(".docked")).to_have_count(0)
+    assert page.evaluate("scrollY") == before
 
 
 def test_axe_finds_nothing_in_a_specimen_in_either_language_and_theme(page: Page, cells: list[Path]) -> None:

@@ -2,7 +2,7 @@
 
 import {announce, el, fill} from "./dom.js";
 import {deviceNote, notOfDevice} from "./device.js";
-import {className, confidenceInWords, number, percent, reasonText, stageName, t} from "./messages.js";
+import {className, confidenceInWords, nameOf, number, percent, reasonText, stageName, t} from "./messages.js";
 import {viewer} from "./viewer.js";
 
 export const CLASSES = ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"];
@@ -80,7 +80,7 @@ export function reportSection(report) {
   report?.then((written) => {
     text.textContent = written.text;
     text.lang = written.language;
-    by.textContent = t("writtenBy", {writer: written.model ? `${written.writer} (${written.model})` : written.writer});
+    by.textContent = t("writtenBy", {writer: written.model ? `${written.writer} (${written.model})` : nameOf(written.writer)});
     if (section.isConnected) announce(t("reportIsThere"));
   }).catch(() => { text.textContent = t("reportFailed"); })
     .finally(() => section.setAttribute("aria-busy", "false"));

@@ -3,7 +3,7 @@
 import {el} from "./dom.js";
 import {factList} from "./cell_detail.js";
 import {notOfDevice} from "./device.js";
-import {className, dateTime, number, percent, statementText, t} from "./messages.js";
+import {className, dateTime, nameOf, number, percent, statementText, t} from "./messages.js";
 
 /** All of it, from the service's document. */
 export function sheet(found) {
@@ -78,12 +78,12 @@ function about(found) {
   return el("section", {class: "about", "aria-labelledby": "about-title"},
     el("h3", {id: "about-title"}, t("about")),
     factList([
-      [t("orderedBy"), `${found.created_by}, ${dateTime(found.created_at)}`],
+      [t("orderedBy"), `${nameOf(found.created_by)}, ${dateTime(found.created_at)}`],
       found.total_wbc === null ? null : [t("totalWbcShort"), `${number(found.total_wbc, 2)} × 10⁹/L`],
       found.models.length ? [t("model"), found.models.map(ofModel).join("; ")] : null,
       [t("profile"), found.profile ?? t("profileDefault")],
       [t("serviceVersion"), found.service_version],
-      found.reference_source ? [t("referenceSource"), found.reference_source] : null,
+      found.reference_source ? [t("referenceSource"), nameOf(found.reference_source)] : null,
     ]));
 }
 
@@ -98,5 +98,5 @@ function decisions(found) {
       el("th", {scope: "row"}, number(cell)),
       el("td", {}, result ? `${className(result.class)}, ${percent(result.confidence)}` : "–"),
       el("td", {}, className(decision.label)),
-      el("td", {}, `${decision.person}, ${dateTime(decision.decided_at)}`)))));
+      el("td", {}, `${nameOf(decision.person)}, ${dateTime(decision.decided_at)}`)))));
 }

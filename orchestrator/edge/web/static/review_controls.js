@@ -1,5 +1,6 @@
 // What a person decides with: the buttons of a cell, the keys, and the question before a signature.
 
+import {askFirst} from "./ask_first.js";
 import {el, say} from "./dom.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
@@ -18,8 +19,8 @@ export function decisionControls(decide) {
   const buttons = el("span", {class: "buttons"}, accept, labels);
   const node = el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")}, buttons, saidLine);
 
-  /** Of a closed specimen there is no button. */
-  function show(cell, isClosed) {
+  /** Of a closed specimen there is no button, and without a picture none can be pressed. */
+  function show(cell, isClosed, hasPicture) {
     const own = cell.result?.class;
     const {label} = cell.decision ?? {};
     say(saidLine, !label ? ""
@@ -31,6 +32,7 @@ export function decisionControls(decide) {
     if (!own) accept.remove();
     else if (!accept.parentNode) buttons.prepend(accept);
     say(accept, `${t("accept")}: ${own ? className(own) : ""} (${keyName(keys.accept)})`);
+    for (const button of [accept, ...labels]) button.disabled = !hasPicture;
     labels.forEach((button, index) => button.setAttribute("aria-pressed", String(label === LABELS[index])));
     node.hidden = !canDecide && !label;
   }
@@ -48,19 +50,9 @@ export function keysHelp() {
     el("a", {href: "#/settings"}, t("changeKeys")));
 }
 
-/** Ask whether to sign, with what still waits; `sign()` is told of a yes. */
-export function askToSign(unreviewed, sign) {
-  const dialog = el("dialog", {"aria-labelledby": "sign-title"},
-    el("h3", {id: "sign-title"}, t("signTitle")),
-    el("p", {}, t("signQuestion")),
-    unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
-    el("form", {method: "dialog", class: "buttons"},
-      el("button", {value: "no", id: "sign-no"}, t("no")),
-      el("button", {value: "yes", id: "sign-yes", class: "primary"}, t("sign"))));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (dialog.returnValue === "yes") sign();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-}
+/** Ask whether to sign, with what still waits and how many cells a person looked at; whether to. */
+export const askToSign = (unreviewed, seen, total) => askFirst("sign", t("signTitle"), [
+  el("p", {}, t("signQuestion")),
+  el("p", {id: "sign-seen"}, t("signSeen", {seen: number(seen), total: number(total)})),
+  unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
+], t("sign"));

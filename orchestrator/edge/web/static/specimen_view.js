@@ -3,13 +3,17 @@
 import {announce, el, fill, refill, say} from "./dom.js";
 import {CellPanel} from "./cell_panel.js";
 import {Decisions} from "./decisions.js";
+import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
 import {deviceNote} from "./device.js";
 import * as differentials from "./differentials.js";
-import {className, dateTime, errorText, keyName, language, number, specimenState, t} from "./messages.js";
+import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
+import {imagesIn} from "./intake.js";
 import {progressLine} from "./progress_line.js";
 import {askToSign, keysHelp} from "./review_controls.js";
+import {countSeen, look} from "./seen_cells.js";
 import {settings} from "./settings.js";
+import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
 import {LABELS, SpecimenTiles} from "./specimen_tiles.js";
@@ -31,6 +35,7 @@ export class SpecimenView {
   /** By the ids of specimens: who leaves one while decisions are under way finds them when he comes back. */
   #decisions = new Map();
   #isSigning = false;
+  #closed = new Set();
   #follow = null;
   #parts = null;
   #order = null;
@@ -109,7 +114,12 @@ export class SpecimenView {
       el("p", {}, el("a", {href: "#/specimen"}, t("newOrder"))));
   }
 
-  #orderForm() {
+  /** An order of these images, to be made. */
+  order(files) {
+    this.#form().add(files);
+  }
+
+  #form() {
     // Who looks at something else and comes back finds what he has chosen.
     if (this.#order?.language !== language()) {
       const form = orderForm((id, files) => {
@@ -119,7 +129,11 @@ export class SpecimenView {
       });
       this.#order = {...form, language: language()};
     }
-    this.taken = this.#order.taken;
+    return this.#order;
+  }
+
+  #orderForm() {
+    this.taken = this.#form().taken;
     fill(this.#place, el("h2", {id: "specimen-title"}, t("newOrder")), this.#order.node);
   }
 
@@ -168,7 +182,7 @@ export class SpecimenView {
       fill(this.#place, this.#parts.nodes);
       return;
     }
-    const tiles = new SpecimenTiles((id) => { this.#choose(id); this.#parts.panel.node.focus({preventScroll: true}); this.#reveal(); },
+    const tiles = new SpecimenTiles((id) => { this.#choose(id); this.#parts.panel.node.focus({preventScroll: true}); this.#parts.dock.reveal(); },
       (cell) => this.#fileOf(cell));
     const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#do(differentials.cancel)]]);
     const parts = {
@@ -185,8 +199,12 @@ export class SpecimenView {
       undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
       redo: el("button", {type: "button", id: "redo", onclick: () => this.#redo()}, t("redo")),
       sign: el("button", {type: "button", id: "sign", class: "primary", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
-      panel: new CellPanel((label) => this.#decide(label), (cell) => this.#fileOf(cell)),
+      panel: new CellPanel({
+        decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
+        imagesAgain: (files) => this.#imagesAgain(files),
+      }),
     };
+    parts.dock = dockable(parts.panel.node);
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
       el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state),
@@ -196,7 +214,7 @@ export class SpecimenView {
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           el("div", {class: "review-bar"}, parts.reviewTitle, parts.pending,
             el("span", {class: "buttons"}, parts.undo, parts.redo, parts.sign)),
-          tiles.waiting, parts.help, parts.panel.node)),
+          tiles.waiting, parts.help, parts.dock.place)),
       tiles.gallery,
     ];
     this.#parts = parts;
@@ -207,6 +225,7 @@ export class SpecimenView {
   #take(kept) {
     this.#kept = kept;
     const found = this.#found = this.#decisionsOf(kept.id).shown(kept);
+    if (CLOSED.includes(found.state)) this.#closed.add(found.id);
     if (!this.#cell(this.#current)) this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
     const {sheet: paper, signed, tiles, state} = this.#parts;
     this.#showDecisions();
@@ -214,7 +233,8 @@ export class SpecimenView {
     state.textContent = specimenState(found.state);
     signed.hidden = !found.signature;
     if (found.signature) {
-      signed.textContent = `${t("signedBy", {person: found.signature.person, when: dateTime(found.signature.signed_at)})}. ${t("closed")}`;
+      const seen = t("signSeen", {seen: number(countSeen(found.id, found.cells)), total: number(found.cells.length)});
+      say(signed, `${t("signedBy", {person: nameOf(found.signature.person), when: dateTime(found.signature.signed_at)})}. ${seen} ${t("closed")}`);
     }
     refill(this.#parts.device, found.device_state, () => deviceNote(found.device_state));
     // Its figures are the service's: they follow when it knows of a decision.
@@ -294,12 +314,6 @@ export class SpecimenView {
     this.#goTo(id);
   }
 
-  /** Where the page is narrow, or far down in the gallery, the cell is not on the screen. */
-  #reveal() {
-    const {top} = this.#parts.panel.node.getBoundingClientRect();
-    if (top < 0 || top > innerHeight - 200) this.#parts.panel.node.scrollIntoView();
-  }
-
   #showCell() {
     const cell = this.#cell(this.#current);
     if (!cell) return;
@@ -321,6 +335,10 @@ export class SpecimenView {
     const cell = this.#cell(this.#current);
     const said = label ?? cell?.result?.class;
     if (this.#isClosed() || !said || !["analysed", "failed"].includes(cell.state)) return;
+    if (!this.#parts.panel.hasPicture) {
+      announce(t("pictureMissing"));
+      return;
+    }
     const next = this.#next(cell.id);
     this.#decisionsOf(this.#found.id).decide(cell, said);
     announce(`${t("cellNumber", {number: cell.number})}: ${className(said)}`);
@@ -345,9 +363,10 @@ export class SpecimenView {
   #redo() {
     const id = this.#isClosed() ? null : this.#decisionsOf(this.#found.id).redo();
     if (!id) return;
+    const next = this.#next(id);
     this.#take(this.#kept);
     announce(`${t("cellNumber", {number: this.#cell(id).number})}: ${className(this.#cell(id).label)}`);
-    this.#decided(id);
+    this.#decided(next ?? id);
   }
 
   #decided(id) {
@@ -356,19 +375,45 @@ export class SpecimenView {
     this.#goTo(id);
   }
 
-  #sign() {
-    askToSign(this.#found.progress.unreviewed, async () => {
-      const {id} = this.#found;
-      this.#isSigning = true;
-      this.#takeAndShow(this.#kept);
-      try {
-        if (await this.#decisionsOf(id).settled()) await this.#do(differentials.sign, () => announce(t("st_signed")));
-        else if (this.#found?.id === id) this.#say(t("notSigned"));
-      } finally {
-        this.#isSigning = false;
-        if (this.#found?.id === id) this.#takeAndShow(this.#kept);
+  async #sign() {
+    const {id, cells, progress} = this.#found;
+    if (!await askToSign(progress.unreviewed, countSeen(id, cells), cells.length) || this.#found?.id !== id) return;
+    this.#isSigning = true;
+    this.#takeAndShow(this.#kept);
+    try {
+      if (await this.#decisionsOf(id).settled()) await this.#do(differentials.sign, () => announce(t("st_signed")));
+      else if (this.#found?.id === id) this.#say(t("notSigned"));
+    } finally {
+      this.#isSigning = false;
+      if (this.#found?.id === id) this.#takeAndShow(this.#kept);
+    }
+  }
+
+  /** Of these files, those that are images of this specimen: by what they hold, whatever they are called. */
+  async #imagesAgain(chosen) {
+    const {id, cells} = this.#found;
+    const numbers = new Map();
+    for (const {image_sha256: hash, number: cell} of cells) numbers.set(hash, [...(numbers.get(hash) ?? []), cell]);
+    const files = this.#files.get(id) ?? [];
+    let found = 0;
+    for (const image of await imagesIn(chosen)) {
+      for (const cell of numbers.get(await sha256(image)) ?? []) {
+        files[cell - 1] = image;
+        found += 1;
       }
-    });
+    }
+    this.#files.set(id, files);
+    if (this.#found?.id !== id) return;
+    this.#say(t("imagesFound", {count: number(found), total: number(cells.length)}));
+    this.#parts.tiles.lookAgain();
+    this.#parts.panel.lookAgain();
+    this.#show();
+  }
+
+  /** Whether leaving the page loses something: decisions under way, or images of a specimen that is not closed. */
+  holdsSomething() {
+    return [...this.#decisions.values()].some(({pending}) => pending)
+      || [...this.#files.keys()].some((id) => !this.#closed.has(id));
   }
 
   /** Ask for a change, and show what follows from it. */
