@@ -6,10 +6,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
 
 from orchestrator.domain import DISCLAIMER
+from tests.colour_difference import ciede2000
 from tests.e2e.page.conftest import SCREENSHOTS, choose, kept
 
 GROUPS = ".gallery .group:not([hidden]) h3"
@@ -116,7 +118,7 @@ def test_opacity_colours_outlines_and_zoom_change_the_picture(page: Page) -> Non
     page.click("#samples")
     all_done(page)
     page.click(".tile[data-id='1'] a")
-    canvas, outlines = page.locator(".stage canvas"), page.locator(".stage svg")
+    canvas, outlines = page.locator(".stage canvas"), page.locator(".stage svg:has(.outline)")
     pixels = "document.querySelector('.stage canvas').toDataURL()"
     page.wait_for_function(f"{pixels}.length > 2000")
     before = page.evaluate(pixels)
@@ -133,6 +135,84 @@ def test_opacity_colours_outlines_and_zoom_change_the_picture(page: Page) -> Non
     assert "scale(1.5)" in (page.locator(".stage").get_attribute("style") or "")
     page.locator(".frame").press("Escape")
     assert "scale(1)" in (page.locator(".stage").get_attribute("style") or "")
+
+
+def opened_with_heat(page: Page) -> None:
+    page.click("#samples")
+    all_done(page)
+    page.click(".tile[data-id='4'] a")
+    page.wait_for_function("document.querySelectorAll('.contour').length === 4")
+
+
+def test_heat_on_the_image_looks_like_its_legend(page: Page) -> None:
+    opened_with_heat(page)
+
+    pixels = page.evaluate("""() => {
+        const read = (source, width, height) => {
+            const context = new OffscreenCanvas(width, height).getContext("2d");
+            context.drawImage(source, 0, 0, width, height);
+            return [...context.getImageData(0, 0, width, height).data];
+        };
+        const [image, heat, legend] = [".stage img", ".stage canvas", ".legend-strip"]
+            .map((one) => document.querySelector(one));
+        const opacity = Number(getComputedStyle(heat).opacity);
+        return {opacity, image: read(image, heat.width, heat.height),
+            heat: read(heat, heat.width, heat.height), legend: read(legend, legend.width, legend.height)};
+    }""")
+    image, heat = (np.array(pixels[name], float).reshape(-1, 4) for name in ("image", "heat"))
+    legend = np.array(pixels["legend"], float).reshape(2, 256, 4)[:, :, :3]
+    cover = heat[:, 3:] / 255 * pixels["opacity"]
+    seen = cover * heat[:, :3] + (1 - cover) * image[:, :3]
+    is_hot = heat[:, 3] == 255
+    on_dark, on_light = legend
+    assert on_dark[0].sum() < on_light[0].sum()
+    alike = is_hot & (np.abs(image[:, :3] - on_dark[0]).max(axis=1) < 6)
+    assert alike.sum() > 5
+    apart = np.abs(seen[alike][:, None] - on_dark[None, 80:]).max(axis=2).min(axis=1)
+    assert apart.max() < 6
+
+
+def test_heat_is_beside_the_image_or_while_its_key_is_held_and_has_contours(page: Page) -> None:
+    opened_with_heat(page)
+    image, canvas = page.locator(".stage img"), page.locator(".stage canvas")
+    inner, outer = (page.locator(f".contour.at-{level}").bounding_box() for level in (80, 50))
+    assert inner is not None
+    assert outer is not None
+    assert outer["x"] < inner["x"]
+    assert outer["width"] > inner["width"] > 10
+
+    page.locator("#detail").focus()
+    page.keyboard.down("h")
+    expect(canvas).to_be_hidden()
+    page.keyboard.up("h")
+    expect(canvas).to_be_visible()
+    page.select_option("#heat-where", "held")
+    expect(canvas).to_be_hidden()
+    page.locator("#detail").focus()
+    page.keyboard.down("h")
+    expect(canvas).to_be_visible()
+    page.keyboard.up("h")
+    page.select_option("#heat-where", "beside")
+    left, right = image.bounding_box(), canvas.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert right["x"] == pytest.approx(left["x"] + left["width"], abs=1)
+    assert (right["width"], right["height"]) == (left["width"], left["height"])
+    kept(page, "heat_beside")
+
+
+def test_the_colours_of_heat_stand_off_from_those_of_the_stain(page: Page) -> None:
+    nucleus, red_cell = (90, 40, 130), (222, 165, 170)
+
+    def least(name: str) -> float:
+        """Where heat covers as much as it may."""
+        table = page.evaluate(f"import('/web/heat.js').then((heat) => [...heat.colours('{name}')])")
+        levels = [(table[at], table[at + 1], table[at + 2]) for at in range(3 * 80, 768, 3)]
+        return min(ciede2000(level, stain) for level in levels for stain in (nucleus, red_cell))
+
+    assert ciede2000((255, 0, 0), (0, 255, 0)) == pytest.approx(86.61, abs=0.01)
+    assert least("green") > 40
+    assert least("inferno") < 10
 
 
 def test_a_zip_brings_its_images_and_passes_over_the_rest(
@@ -218,7 +298,8 @@ def test_what_is_dragged_within_the_page_leaves_it_as_it_is(page: Page, cells: l
         const transfer = new DataTransfer();
         if (bytes) transfer.items.add(new File([new Uint8Array(bytes)], "tile.jpg"));
         else transfer.setData("text/uri-list", location.href);
-        document.body.dispatchEvent(new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true}));
+        const event = new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true});
+        document.body.dispatchEvent(event);
     }"""
     page.evaluate(script, ["drop", None])
     page.evaluate(script, ["dragstart", None])

@@ -1,4 +1,4 @@
-"""What a person says of a cell: at once on the page, in its order at the service, and never about another cell."""
+"""What a person says of a cell: at once on the page, in its order at the service, never of another cell."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +21,14 @@ def waiting(page: Page, cells: list[Path], name: str) -> list[str]:
     return [tiles.nth(at).get_attribute("data-cell") or "" for at in range(len(cells))]
 
 
+def specimen_id(page: Page) -> str:
+    return page.url.split("#/specimen/")[1].split("/")[0]
+
+
 def kept_document(page: Page) -> dict[str, Any]:
     """The specimen on the screen as the service has it, once the page says that all is kept."""
     expect(page.locator("#pending")).to_be_empty(timeout=WAIT_MS)
-    return dict(page.request.get(f"/v1/differentials/{page.url.split('/')[-2]}").json())
+    return dict(page.request.get(f"/v1/differentials/{specimen_id(page)}").json())
 
 
 def said(document: dict[str, Any]) -> dict[str, str]:
@@ -52,13 +56,21 @@ def answer_slowly(page: Page, latency_ms: int) -> None:
 def held(page: Page, address: str) -> Callable[[], None]:
     """Hold what the page asks at this address; the function lets go of it."""
     routes: list[Route] = []
-    page.route(address, routes.append)
+    is_held = True
+
+    def hold(route: Route) -> None:
+        if is_held:
+            routes.append(route)
+        else:
+            route.continue_()
 
     def let_go() -> None:
-        page.unroute(address)
+        nonlocal is_held
+        is_held = False
         for route in routes:
             route.continue_()
 
+    page.route(address, hold)
     return let_go
 
 
@@ -78,8 +90,12 @@ def test_keys_as_fast_as_they_come_are_of_the_cell_on_the_screen_at_any_latency(
 
     document = kept_document(page)
     assert said(document) == {
-        ids[0]: classes[ids[0]], ids[1]: "Neutrophil", ids[2]: "Basophil", ids[3]: classes[ids[3]], ids[4]: "Eosinophil",
-    }  # fmt: skip
+        ids[0]: classes[ids[0]],
+        ids[1]: "Neutrophil",
+        ids[2]: "Basophil",
+        ids[3]: classes[ids[3]],
+        ids[4]: "Eosinophil",
+    }
     assert document["review_list"] == ids[5:]
     expect(page.locator("#cell-head")).to_contain_text("1 of 1 to review")
     expect(page.locator("#counts tr[data-label='Unidentified'] td").first).to_have_text("1")
@@ -91,9 +107,14 @@ def test_a_decision_that_is_refused_is_named_and_taken_back_and_the_others_stay(
     ids = waiting(page, cells[:3], "S-refused")
     number = page.locator(".review-list .tile-name").first.inner_text()
 
+    asked: list[Route] = []
+
     def refuse_the_first(route: Route) -> None:
-        page.unroute(DECISIONS)
-        route.fulfill(status=409, json={"title": "Conflict", "detail": "It is locked.", "status": 409})
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+        else:
+            route.fulfill(status=409, json={"title": "Conflict", "detail": "It is locked.", "status": 409})
 
     page.route(DECISIONS, refuse_the_first)
     page.keyboard.press("1")
@@ -146,13 +167,13 @@ def test_a_signature_waits_for_the_decisions_before_it(page: Page, cells: list[P
 
 
 def kept_state(page: Page) -> str:
-    return str(page.request.get(f"/v1/differentials/{page.url.split('/')[-2]}").json()["state"])
+    return str(page.request.get(f"/v1/differentials/{specimen_id(page)}").json()["state"])
 
 
 def test_nothing_is_signed_where_a_decision_before_it_was_refused(page: Page, cells: list[Path]) -> None:
     waiting(page, cells[:2], "S-not-signed")
     routes: list[Route] = []
-    page.route(DECISIONS, routes.append)
+    page.route(DECISIONS, lambda route: routes.append(route))
     page.keyboard.press("1")
     page.keyboard.press("s")
     page.click("#sign-yes")

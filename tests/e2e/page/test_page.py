@@ -48,10 +48,9 @@ def test_a_specimen_is_ordered_and_reviewed_over_plain_http(elsewhere: Page, cel
 
 
 @pytest.fixture
-def failing(page: Page) -> Iterator[Page]:
+def failing(page: Page) -> Page:
     """A page of its own, in which scripts may fail."""
-    another = page.context.new_page()
-    yield another
+    return page.context.new_page()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,9 @@ window.addEventListener("dragend", () => { isOwnDrag = false; });
 window.addEventListener("dragover", (event) => event.preventDefault());
 window.addEventListener("drop", async (event) => {
   event.preventDefault();
-  if (isOwnDrag || !event.dataTransfer.types.includes("Files")) return;
+  const isOwn = isOwnDrag;
+  isOwnDrag = false;  // no dragend is told of a tile that has gone
+  if (isOwn || !event.dataTransfer.types.includes("Files")) return;
   const files = await filesOf(event.dataTransfer);
   if (files.length) takeAnywhere(files);
 });

@@ -33,7 +33,8 @@ export class CellPanel {
   #viewer;
   #plain = el("div", {});
   #findings = el("div", {class: "findings"});
-  #more = el("div", {class: "cell-more"});
+  /** Report and facts, for another place. */
+  more = el("div", {class: "cell-more"});
   #controls;
 
   /**
@@ -56,13 +57,17 @@ export class CellPanel {
       el("div", {class: "cell-picture"}, this.#viewer.node, this.#plain, this.#pictureNote, this.#again),
       el("div", {class: "cell-words"},
         this.#head, el("div", {class: "detail-head"}, this.#title, this.#sure), this.#failure,
-        this.#controls.node, this.#findings),
-      this.#more);
+        this.#controls.node, this.#findings));
   }
 
   /** Whether there is a picture of the cell: what nobody can see, nobody decides. */
   get hasPicture() {
     return Boolean(this.#picture?.file);
+  }
+
+  /** What is said where the picture should be. */
+  get note() {
+    return this.#pictureNote.textContent;
   }
 
   /** Images came that were missing. */
@@ -125,7 +130,7 @@ export class CellPanel {
     say(this.#pictureNote, url ? "" : t(imageNote));
     if (url) this.#viewer.show(url, result, heatNote);
     fill(this.#findings, findings(result));
-    fill(this.#more, reportSection(report), technicalFacts(result));
+    fill(this.more, reportSection(report), technicalFacts(result));
   }
 
   /** One that could not be analysed: a person may still say what it is. */
@@ -140,6 +145,6 @@ export class CellPanel {
     fill(this.#plain, file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell"), onload: () => this.#isThere(),
       onerror: () => say(this.#pictureNote, t("pictureBroken"))}) : null);
     fill(this.#findings);
-    fill(this.#more);
+    fill(this.more);
   }
 }

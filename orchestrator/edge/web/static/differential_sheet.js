@@ -18,25 +18,23 @@ function countsTable(found) {
   const absolute = found.total_wbc !== null;
   const shift = found.label_shift;
   const head = [t("count"), t("percentage"), t("interval"), ...(absolute ? [t("absolute")] : []), t("reference")];
+  const adjusted = shift && found.counts.filter(({label}) => label in shift).map(({label}) => `${className(label)} ${percent(shift[label])}`);
   const table = el("table", {id: "counts"},
     el("caption", {}, t("specimenTitle")),
     el("thead", {}, el("tr", {},
       el("th", {scope: "col"}, t("class")),
-      head.map((name) => el("th", {scope: "col", class: "number"}, name)),
-      el("th", {scope: "col"}, t("flag")),
-      shift ? el("th", {scope: "col", class: "number"}, t("adjusted")) : null)),
+      head.map((name) => el("th", {scope: "col", class: "number"}, name)))),
     el("tbody", {}, found.counts.map((one) => el("tr", {data: {label: one.label}},
-      el("th", {scope: "row"}, el("span", {class: `swatch ${one.label.toLowerCase()}`}), className(one.label)),
+      el("th", {scope: "row"}, el("span", {class: `swatch ${one.label.toLowerCase()}`}), className(one.label),
+        one.flag ? el("span", {class: "flag"}, ` ${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}`) : null),
       el("td", {class: "number"}, number(one.count)),
       el("td", {class: "number"}, one.percentage === null ? "–" : number(one.percentage, 1)),
       el("td", {class: "number"}, interval(one.interval)),
       absolute ? el("td", {class: "number"}, one.absolute === null ? "–" : number(one.absolute, 2)) : null,
-      el("td", {class: "number"}, interval(one.reference)),
-      el("td", {class: one.flag ? "flag" : ""}, one.flag ? `${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}` : ""),
-      shift ? el("td", {class: "number"}, one.label in shift ? percent(shift[one.label]) : "") : null))));
+      el("td", {class: "number"}, interval(one.reference))))));
   return [
     el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": t("specimenTitle")}, table),
-    shift ? el("p", {class: "note small"}, t("adjustedNote")) : null,
+    adjusted?.length ? el("p", {class: "note small"}, `${t("adjusted")}: ${adjusted.join(", ")}. ${t("adjustedNote")}`) : null,
   ];
 }
 

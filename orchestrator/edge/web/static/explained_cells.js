@@ -5,7 +5,9 @@ import * as differentials from "./differentials.js";
 import {analysisChoice, settings} from "./settings.js";
 import {urlOf} from "./specimen_tiles.js";
 
-/** Details for `cellDetail`, by the ids of cells; each is asked for once. */
+const RETRY_S = 2;
+
+/** Details for the panel of a cell, by the ids of cells; each is asked for once. */
 export class ExplainedCells {
   #known = new Map();
   #pictures = new Map();
@@ -83,10 +85,14 @@ function asAnalysis(cell) {
   };
 }
 
+/** An image that the service keeps, as soon as it can be had; null where it keeps none. */
 async function keptImage(path) {
-  try {
-    return new File([await (await ask(path)).blob()], "cell");
-  } catch {
-    return null;
+  for (;;) {
+    try {
+      return new File([await (await ask(path)).blob()], "cell");
+    } catch (error) {
+      if (!error.isTemporary) return null;
+      await new Promise((resolve) => { setTimeout(resolve, 1000 * (error.retryAfterS ?? RETRY_S)); });
+    }
   }
 }

@@ -22,7 +22,7 @@ const ENGLISH = {
   class: "Class", probability: "Probability", probabilities: "Calibrated probabilities",
   reviewNeeded: "A person should look at this cell", noReview:
     "No automatic check fired: confidence, second class, quality of the image, likeness to the training images, place of the heat.",
-  noOtherReason: "No other automatic check fired; of a microscope that nobody measured, that says little.", device_unknown:
+  noOtherReason: "No other automatic check fired; alone, that says little.", device_unknown:
     "This microscope is unknown to the service: answers are suggestions for a person to decide. Choose its profile in the "
     + "settings if it is one of the known ones; else make a profile, and audit it with “wbc audit-device”.",
   device_profiled: "This microscope has a profile but no passed audit: answers are suggestions for a person to decide. "
@@ -37,7 +37,7 @@ const ENGLISH = {
   profile: "Profile", imageSize: "Image", requestId: "Request", timings: "Time of each step", step: "Step",
   imageOfCell: "The image of the cell", viewerHelp:
     "Image with heatmap. Plus and minus zoom, arrow keys move, Escape shows all.",
-  opacity: "Heatmap opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
+  opacity: "Opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
   zoomReset: "Whole image", cold: "no weight", hot: "most weight", legendLabel: "Colours from no weight to most weight",
   noHeatmap: "The model server sent no heatmap.", heatmapComes: "The heatmap is being made …",
   heatmapFailed: "The heatmap could not be had; the result stands without it.", heatmapNotKept: "A small picture; the heatmap was not kept.",
@@ -68,12 +68,12 @@ const ENGLISH = {
   analyseSpecimen: "Analyse {count} images", analyseNone: "Analyse", specimenNeedsId: "Give the specimen a name.",
   specimenIdNote: "The laboratory's own, no person's name.", totalIsWrong: "The white cell count is a number from 0.01 to 1000.",
   sending: "{count} images are being sent …", count: "Count", percentage: "%", interval: "95 % interval", absolute: "10⁹/L",
-  reference: "Reference", flag: "Flag", low: "low", high: "high",
+  reference: "Reference", low: "low", high: "high",
   reviewList: "To review ({count})", reviewDone: "Nothing waits for review.", accept: "Accept", undo: "Undo", sign: "Sign",
   signQuestion: "Afterwards nothing can be changed.", cancelSpecimen: "Cancel",
   counted: "{counted} of {total} cells counted", failedCells: "{count} failed", reviewCells: "{count} to review", minCells:
     "Fewer than {count} cells: no percentages are given.", adjusted: "Adjusted", adjustedNote:
-    "Adjusted: shares estimated from all probabilities, corrected for label shift (EM, Saerens 2002); to compare, not to report.",
+    "Shares estimated from all probabilities, corrected for label shift (EM, Saerens 2002); to compare, not to report.",
   chartNote: "Bar: share in percent. Line: 95 % interval. Grey band: reference range.",
   about: "About this differential", orderedBy: "Requested by", totalWbcShort: "White cell count", serviceVersion: "Service",
   referenceSource: "Reference ranges", decisions: "Reviewed by a person", cell: "Cell", modelSaid: "Model", personSaid: "Person", who: "By",
@@ -102,7 +102,8 @@ const ENGLISH = {
   au_adding: "cells are missing", au_labelling: "being labelled", au_ready: "ready for the one look", au_judged: "judged", au_suspended: "ended",
   newOrder: "Request a differential", decide: "Decide", limitations: "What to know before using these figures",
   signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "No further changes are possible.",
-  close: "Close", sampleSpecimen: "Try a specimen of five samples", orderThese: "Request a differential of these {count} images",
+  heat: "Heatmap", heat_over: "over the image", heat_beside: "beside it", heat_held: "while {key} is held", key_heat: "Heatmap on or off, while held",
+  contours: "Contours at 50 and 80 %", close: "Close", sampleSpecimen: "Try a specimen of five samples", orderThese: "Request a differential of these {count} images",
   clearTitle: "Clear all?", clearQuestion: "{count} images and their results leave this page.",
   forgetTitle: "Forget all?", forgetQuestion: "What this browser kept of the cells it has seen is deleted.",
   pictureMissing: "There is no picture of this cell here, so it cannot be decided. Choose the images again: they are matched by what they hold.",
@@ -136,7 +137,7 @@ const TURKISH = {
   class: "Sınıf", probability: "Olasılık", probabilities: "Kalibre edilmiş olasılıklar",
   reviewNeeded: "Uzman incelemesi gerekli", noReview:
     "Hiçbir otomatik denetim uyarı vermedi: güven, ikinci sınıf, görüntü kalitesi, eğitim görüntülerine benzerlik, ısının yeri.",
-  noOtherReason: "Başka bir otomatik denetim uyarı vermedi; ölçülmemiş bir mikroskopta bu pek bir şey söylemez.", device_unknown:
+  noOtherReason: "Başka bir otomatik denetim uyarı vermedi; bu tek başına pek bir şey söylemez.", device_unknown:
     "Hizmet bu mikroskobu tanımıyor: yanıtlar, bir kişinin karar vereceği önerilerdir. Bilinen mikroskoplardan biriyse "
     + "ayarlardan profilini seçin; değilse bir profil hazırlayıp “wbc audit-device” ile denetleyin.",
   device_profiled: "Bu mikroskobun profili var ama geçilmiş bir denetimi yok: yanıtlar, bir kişinin karar vereceği "
@@ -151,7 +152,7 @@ const TURKISH = {
   profile: "Profil", imageSize: "Görüntü", requestId: "İstek", timings: "Adımların süresi", step: "Adım",
   imageOfCell: "Hücrenin görüntüsü", viewerHelp:
     "Isı haritalı görüntü. Artı ve eksi yakınlaştırır, ok tuşları kaydırır, Escape tümünü gösterir.",
-  opacity: "Isı haritasının opaklığı", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
+  opacity: "Opaklık", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
   zoomReset: "Tüm görüntü", cold: "ağırlık yok", hot: "en çok ağırlık", legendLabel: "En az ağırlıktan en çok ağırlığa renkler",
   noHeatmap: "Model sunucusu ısı haritası göndermedi.", heatmapComes: "Isı haritası hazırlanıyor …",
   heatmapFailed: "Isı haritası alınamadı; sonuç onsuz geçerlidir.", heatmapNotKept: "Küçük bir resim; ısı haritası saklanmadı.",
@@ -181,12 +182,12 @@ const TURKISH = {
   analyseSpecimen: "{count} görüntüyü incele", analyseNone: "İncele", specimenNeedsId: "Numuneye bir ad verin.",
   specimenIdNote: "Laboratuvarın kendi adı; kişi adı olmasın.", totalIsWrong: "Lökosit sayısı 0,01 ile 1000 arasında bir sayıdır.",
   sending: "{count} görüntü gönderiliyor …", count: "Sayı", percentage: "%", interval: "%95 aralığı", absolute: "10⁹/L",
-  reference: "Referans", flag: "İşaret", low: "düşük", high: "yüksek",
+  reference: "Referans", low: "düşük", high: "yüksek",
   reviewList: "Gözden geçirilecek ({count})", reviewDone: "Gözden geçirilecek hücre kalmadı.", accept: "Kabul et",
   undo: "Geri al", sign: "İmzala", signQuestion: "Sonra hiçbir şey değiştirilemez.",
   cancelSpecimen: "İptal et", counted: "{counted}/{total} hücre sayıldı", failedCells: "{count} başarısız", reviewCells: "{count} gözden geçirilecek",
   minCells: "{count} hücreden az: yüzde verilmez.", adjusted: "Düzeltilmiş", adjustedNote:
-    "Düzeltilmiş: tüm olasılıklardan kestirilen, sınıf kaymasına göre düzeltilmiş paylar (EM, Saerens 2002); karşılaştırmak içindir, bildirilmez.",
+    "Tüm olasılıklardan kestirilen, sınıf kaymasına göre düzeltilmiş paylar (EM, Saerens 2002); karşılaştırmak içindir, bildirilmez.",
   chartNote: "Çubuk: yüzde pay. Çizgi: %95 aralığı. Gri bant: referans aralığı.",
   about: "Bu formül hakkında", orderedBy: "İsteyen", totalWbcShort: "Lökosit sayısı", serviceVersion: "Hizmet",
   referenceSource: "Referans aralıkları", decisions: "Bir kişinin gözden geçirdikleri", cell: "Hücre", modelSaid: "Model", personSaid: "Kişi", who: "Kararı veren",
@@ -215,7 +216,8 @@ const TURKISH = {
   au_adding: "hücreler eksik", au_labelling: "etiketleniyor", au_ready: "tek bakışa hazır", au_judged: "değerlendirildi", au_suspended: "sona erdi",
   newOrder: "Lökosit formülü iste", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
   signTitle: "Bu formül imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir numune yok.", closed: "Artık değiştirilemez.",
-  close: "Kapat", sampleSpecimen: "Beş örnek görüntülük bir numune dene", orderThese: "Bu {count} görüntü için lökosit formülü iste",
+  heat: "Isı haritası", heat_over: "görüntünün üstünde", heat_beside: "yanında", heat_held: "{key} basılıyken", key_heat: "Isı haritası aç ya da kapat, basılıyken",
+  contours: "%50 ve %80 eş ısı çizgileri", close: "Kapat", sampleSpecimen: "Beş örnek görüntülük bir numune dene", orderThese: "Bu {count} görüntü için lökosit formülü iste",
   clearTitle: "Hepsi temizlensin mi?", clearQuestion: "{count} görüntü ve sonuçları bu sayfadan çıkar.",
   forgetTitle: "Hepsi unutulsun mu?", forgetQuestion: "Bu tarayıcının gördüğü hücrelerden sakladıkları silinir.",
   pictureMissing: "Bu hücrenin resmi burada yok, bu yüzden karar verilemez. Görüntüleri yeniden seçin: içeriklerine göre eşleştirilirler.",

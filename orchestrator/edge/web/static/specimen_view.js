@@ -198,7 +198,7 @@ export class SpecimenView {
       help: keysHelp(),
       undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
       redo: el("button", {type: "button", id: "redo", onclick: () => this.#redo()}, t("redo")),
-      sign: el("button", {type: "button", id: "sign", class: "primary", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
+      sign: el("button", {type: "button", id: "sign", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
       panel: new CellPanel({
         decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
         imagesAgain: (files) => this.#imagesAgain(files),
@@ -207,14 +207,14 @@ export class SpecimenView {
     parts.dock = dockable(parts.panel.node);
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
-      el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state),
-      parts.problem, parts.refused, progress.node, parts.signed, parts.device,
-      el("div", {class: "split specimen"},
-        el("div", {}, parts.sheet, exports(found.id), trail(found.id, numberOf)),
+      el("div", {class: "specimen-bar"},
+        el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state), progress.node, parts.pending,
+        el("span", {class: "buttons no-print"}, parts.undo, parts.redo, parts.sign)),
+      parts.problem, parts.refused, parts.signed, parts.device,
+      el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
-          el("div", {class: "review-bar"}, parts.reviewTitle, parts.pending,
-            el("span", {class: "buttons"}, parts.undo, parts.redo, parts.sign)),
-          tiles.waiting, parts.help, parts.dock.place)),
+          parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
+        el("div", {class: "paper"}, parts.sheet, exports(found.id), trail(found.id, numberOf))),
       tiles.gallery,
     ];
     this.#parts = parts;
@@ -276,6 +276,7 @@ export class SpecimenView {
       : unreviewed ? t("reviewList", {count: number(unreviewed)}) : t("reviewDone");
     help.hidden = this.#isClosed();
     for (const button of [undo, redo, sign]) button.hidden = CLOSED.includes(this.#found.state);
+    sign.classList.toggle("primary", !unreviewed);  // as loud as Accept only when nothing waits
     sign.disabled = this.#found.state !== "analysed" || this.#isSigning;
     undo.disabled = this.#isClosed() || !(decisions.latest ?? this.#cell(this.#current)?.decision);
     redo.disabled = this.#isClosed() || !decisions.canRedo;
@@ -336,7 +337,7 @@ export class SpecimenView {
     const said = label ?? cell?.result?.class;
     if (this.#isClosed() || !said || !["analysed", "failed"].includes(cell.state)) return;
     if (!this.#parts.panel.hasPicture) {
-      announce(t("pictureMissing"));
+      announce(this.#parts.panel.note);
       return;
     }
     const next = this.#next(cell.id);
