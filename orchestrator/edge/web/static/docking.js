@@ -13,20 +13,22 @@ export function dockable(node) {
     const {top, bottom} = place.getBoundingClientRect();
     const isInSight = top < innerHeight - 200 && bottom > innerHeight / 2;
     if (isInSight || node.classList.contains("docked")) return;
-    place.style.minBlockSize = `${place.offsetHeight}px`;
+    // What is out of sight keeps its height, whatever is filled in: what is in sight must not move.
+    const section = place.closest("section");
+    Object.assign(section.style, {blockSize: `${section.offsetHeight}px`, overflow: "clip"});
     node.classList.add("docked");
     node.prepend(close);
-    inSight.observe(place);
+    inSight.observe(section);
   }
 
   function undock() {
     inSight.disconnect();
     node.classList.remove("docked");
     close.remove();
-    place.style.minBlockSize = "";
+    Object.assign(place.closest("section").style, {blockSize: "", overflow: ""});
   }
 
-  const inSight = new IntersectionObserver(([entry]) => { if (entry.intersectionRatio > 0.4) undock(); }, {threshold: 0.4});
+  const inSight = new IntersectionObserver(([entry]) => { if (entry.intersectionRatio > 0.3) undock(); }, {threshold: 0.3});
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && node.classList.contains("docked") && !document.querySelector("dialog")) undock();
   });
