@@ -6,10 +6,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, Response, Route, expect
 
 from orchestrator.domain import DISCLAIMER
+from tests.colour_difference import ciede2000
 from tests.e2e.page.conftest import SCREENSHOTS, choose, kept
 
 GROUPS = ".gallery .group:not([hidden]) h3"
@@ -84,7 +86,7 @@ def test_that_answers_are_suggestions_is_said_once_and_marks_no_single_cell(
     assert marked < 4
     page.locator(".gallery .tile:not(.review) a").first.click()
     expect(page.locator("#detail .device-note")).to_have_count(1)
-    expect(page.locator("#detail .findings")).to_contain_text("Nothing else speaks for a second look.")
+    expect(page.locator("#detail .findings")).to_contain_text("No other automatic check fired")
     expect(page.locator("#detail .report-text")).to_contain_text(
         "a suggestion, as the microscope is not verified"
     )
@@ -116,7 +118,7 @@ def test_opacity_colours_outlines_and_zoom_change_the_picture(page: Page) -> Non
     page.click("#samples")
     all_done(page)
     page.click(".tile[data-id='1'] a")
-    canvas, outlines = page.locator(".stage canvas"), page.locator(".stage svg")
+    canvas, outlines = page.locator(".stage canvas"), page.locator(".stage svg:has(.outline)")
     pixels = "document.querySelector('.stage canvas').toDataURL()"
     page.wait_for_function(f"{pixels}.length > 2000")
     before = page.evaluate(pixels)
@@ -133,6 +135,84 @@ def test_opacity_colours_outlines_and_zoom_change_the_picture(page: Page) -> Non
     assert "scale(1.5)" in (page.locator(".stage").get_attribute("style") or "")
     page.locator(".frame").press("Escape")
     assert "scale(1)" in (page.locator(".stage").get_attribute("style") or "")
+
+
+def opened_with_heat(page: Page) -> None:
+    page.click("#samples")
+    all_done(page)
+    page.click(".tile[data-id='4'] a")
+    page.wait_for_function("document.querySelectorAll('.contour').length === 4")
+
+
+def test_heat_on_the_image_looks_like_its_legend(page: Page) -> None:
+    opened_with_heat(page)
+
+    pixels = page.evaluate("""() => {
+        const read = (source, width, height) => {
+            const context = new OffscreenCanvas(width, height).getContext("2d");
+            context.drawImage(source, 0, 0, width, height);
+            return [...context.getImageData(0, 0, width, height).data];
+        };
+        const [image, heat, legend] = [".stage img", ".stage canvas", ".legend-strip"]
+            .map((one) => document.querySelector(one));
+        const opacity = Number(getComputedStyle(heat).opacity);
+        return {opacity, image: read(image, heat.width, heat.height),
+            heat: read(heat, heat.width, heat.height), legend: read(legend, legend.width, legend.height)};
+    }""")
+    image, heat = (np.array(pixels[name], float).reshape(-1, 4) for name in ("image", "heat"))
+    legend = np.array(pixels["legend"], float).reshape(2, 256, 4)[:, :, :3]
+    cover = heat[:, 3:] / 255 * pixels["opacity"]
+    seen = cover * heat[:, :3] + (1 - cover) * image[:, :3]
+    is_hot = heat[:, 3] == 255
+    on_dark, on_light = legend
+    assert on_dark[0].sum() < on_light[0].sum()
+    alike = is_hot & (np.abs(image[:, :3] - on_dark[0]).max(axis=1) < 6)
+    assert alike.sum() > 5
+    apart = np.abs(seen[alike][:, None] - on_dark[None, 80:]).max(axis=2).min(axis=1)
+    assert apart.max() < 6
+
+
+def test_heat_is_beside_the_image_or_while_its_key_is_held_and_has_contours(page: Page) -> None:
+    opened_with_heat(page)
+    image, canvas = page.locator(".stage img"), page.locator(".stage canvas")
+    inner, outer = (page.locator(f".contour.at-{level}").bounding_box() for level in (80, 50))
+    assert inner is not None
+    assert outer is not None
+    assert outer["x"] < inner["x"]
+    assert outer["width"] > inner["width"] > 10
+
+    page.locator("#detail").focus()
+    page.keyboard.down("h")
+    expect(canvas).to_be_hidden()
+    page.keyboard.up("h")
+    expect(canvas).to_be_visible()
+    page.select_option("#heat-where", "held")
+    expect(canvas).to_be_hidden()
+    page.locator("#detail").focus()
+    page.keyboard.down("h")
+    expect(canvas).to_be_visible()
+    page.keyboard.up("h")
+    page.select_option("#heat-where", "beside")
+    left, right = image.bounding_box(), canvas.bounding_box()
+    assert left is not None
+    assert right is not None
+    assert right["x"] == pytest.approx(left["x"] + left["width"], abs=1)
+    assert (right["width"], right["height"]) == (left["width"], left["height"])
+    kept(page, "heat_beside")
+
+
+def test_the_colours_of_heat_stand_off_from_those_of_the_stain(page: Page) -> None:
+    nucleus, red_cell = (90, 40, 130), (222, 165, 170)
+
+    def least(name: str) -> float:
+        """Where heat covers as much as it may."""
+        table = page.evaluate(f"import('/web/heat.js').then((heat) => [...heat.colours('{name}')])")
+        levels = [(table[at], table[at + 1], table[at + 2]) for at in range(3 * 80, 768, 3)]
+        return min(ciede2000(level, stain) for level in levels for stain in (nucleus, red_cell))
+
+    assert ciede2000((255, 0, 0), (0, 255, 0)) == pytest.approx(86.61, abs=0.01)
+    assert least("green") > 40
+    assert least("inferno") < 10
 
 
 def test_a_zip_brings_its_images_and_passes_over_the_rest(
@@ -162,10 +242,26 @@ def test_a_folder_brings_its_images_alone_and_a_zip_says_what_was_too_large(
     assert page.locator(".tile-name").all_inner_texts() == ["one.jpg"]
 
     with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("large.jpg", bytes(11 * 2**20))
+        archive.writestr("large.jpg", b"\xff\xd8\xff" + bytes(11 * 2**20))
     send(page, tmp_path / "large.zip")
 
-    expect(page.get_by_role("alert")).to_contain_text("1 images of more than 10 MB")
+    expect(page.get_by_role("alert")).to_contain_text("more than 10 MB: “large.jpg”")
+
+
+def test_of_a_folder_images_are_taken_by_their_bytes_and_one_that_is_too_large_is_named_and_left_out(
+    page: Page, cells: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    (folder / "IMG0001").write_bytes(cells[0].read_bytes())
+    (folder / "notes.jpg").write_text("no image")
+    (folder / "huge.jpg").write_bytes(b"\xff\xd8\xff" + bytes(10 * 2**20))
+
+    page.set_input_files("#folder", folder)
+
+    expect(page.get_by_role("alert")).to_contain_text("more than 10 MB: “huge.jpg”")
+    all_done(page)
+    assert page.locator(".tile-name").all_inner_texts() == ["IMG0001"]
 
 
 def test_a_broken_zip_is_named(page: Page, tmp_path: Path) -> None:
@@ -193,6 +289,69 @@ def test_an_image_may_be_dropped_anywhere_and_pasted(page: Page, cells: list[Pat
     all_done(page)
 
     assert sorted(page.locator(".tile-name").all_inner_texts()) == ["drop.jpg", "paste.jpg"]
+
+
+def test_what_is_dragged_within_the_page_leaves_it_as_it_is(page: Page, cells: list[Path]) -> None:
+    page.goto("/#/settings")
+    expect(page.locator("#reset")).to_be_visible()
+    script = """([kind, bytes]) => {
+        const transfer = new DataTransfer();
+        if (bytes) transfer.items.add(new File([new Uint8Array(bytes)], "tile.jpg"));
+        else transfer.setData("text/uri-list", location.href);
+        const event = new DragEvent(kind, {dataTransfer: transfer, bubbles: true, cancelable: true});
+        document.body.dispatchEvent(event);
+    }"""
+    page.evaluate(script, ["drop", None])
+    page.evaluate(script, ["dragstart", None])
+    page.evaluate(script, ["drop", list(cells[0].read_bytes())])
+    page.evaluate(script, ["dragend", None])
+
+    page.wait_for_timeout(200)
+    assert page.url.endswith("#/settings")
+    page.goto("/#/cells")
+    expect(page.locator("#cells-title")).to_be_visible()
+    expect(page.locator(".tile")).to_have_count(0)
+
+
+def test_images_leave_the_page_only_after_a_question(page: Page, cells: list[Path]) -> None:
+    send(page, cells[0])
+    all_done(page)
+    page.click("#clear")
+    page.click("#clear-no")
+    expect(page.locator(".tile")).to_have_count(1)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: asked.append(dialog.type))
+
+    page.reload()
+
+    assert asked == ["beforeunload"]
+    expect(page.locator(".tile")).to_have_count(0)
+    send(page, cells[0])
+    all_done(page)
+    page.click("#clear")
+    page.click("#clear-yes")
+    expect(page.locator(".tile")).to_have_count(0)
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_the_images_here_become_an_order_and_samples_are_never_among_them(
+    page: Page, cells: list[Path]
+) -> None:
+    page.click("#samples")
+    send(page, *cells[:3])
+    all_done(page)
+    expect(page.locator("#order-these")).to_have_text("Request a differential of these 3 images")
+
+    page.click("#order-these")
+
+    expect(page.locator("#order")).to_have_text("Analyse 3 images")
+    expect(page.locator("#samples")).to_be_hidden()
+    page.click("#none-of-these")
+    page.click("#samples")
+    expect(page.locator("#order")).to_have_text("Analyse 5 images")
+    page.set_input_files("#files", [str(path) for path in cells[:2]])
+    expect(page.locator("#order")).to_have_text("Analyse 2 images")
 
 
 def test_a_file_that_is_no_image_says_why_and_the_others_go_on(
@@ -363,6 +522,10 @@ def test_a_page_that_is_opened_again_remembers_what_was_seen(page: Page) -> None
 
     expect(page.locator("#view-history .detail h3")).to_be_visible()
     page.click("#forget")
+    page.click("#forget-no")
+    expect(page.locator("#view-history .tile")).to_have_count(5)
+    page.click("#forget")
+    page.click("#forget-yes")
     expect(page.locator("#view-history .tile")).to_have_count(0)
 
 
@@ -391,6 +554,7 @@ def test_the_history_knows_of_cells_that_are_just_being_kept_and_forgets_them_to
         page.click("#samples")
         page.click("nav a[data-view='history']")
     page.click("#forget")
+    page.click("#forget-yes")
     page.wait_for_timeout(2000)  # longer than it takes to keep a cell: none may come back
     page.reload()
     expect(page.get_by_text("Nothing yet")).to_be_visible()

@@ -12,25 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from orchestrator.domain import DISCLAIMER
-from tests.e2e.page.conftest import LOOKS, choose, kept, tab_to, violations
+from tests.e2e.page.conftest import LOOKS, WAIT_MS, analysed, choose, kept, order, tab_to, violations
 from tests.running_service import PROJECT_ROOT, running_service
-
-WAIT_MS = 60_000
-
-
-def order(page: Page, files: list[Path], name: str, total: str = "", profile: str = "painted") -> None:
-    """Order a specimen of these painted cells, by their own profile where no other is chosen."""
-    choose(page, profile=profile)
-    page.goto("/#/specimen")
-    page.fill("#specimen-id", name)
-    page.fill("#total-wbc", total)
-    page.set_input_files("#files", [str(path) for path in files])
-    page.click("#order:enabled")
-    analysed(page)
-
-
-def analysed(page: Page) -> None:
-    expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
 
 
 def counted(page: Page) -> dict[str, int]:
@@ -64,20 +47,22 @@ def test_a_specimen_is_ordered_counted_reviewed_by_keyboard_signed_and_exported(
     first = page.locator(".review-list a[aria-current]").get_attribute("aria-label")
     page.keyboard.press("1")
     expect(page.locator(".review-list .tile")).to_have_count(waiting - 1)
-    assert counted(page)["Basophil"] == before["Basophil"] + 1
+    basophils = page.locator("#counts tr[data-label='Basophil'] td").first
+    expect(basophils).to_have_text(str(before["Basophil"] + 1))
     page.keyboard.press("u")
     expect(page.locator(".review-list .tile")).to_have_count(waiting)
+    expect(basophils).to_have_text(str(before["Basophil"]))
     assert counted(page) == before
     assert page.locator(".review-list a[aria-current]").get_attribute("aria-label") == first
     expect(page.locator("#review-detail .legend")).to_be_visible()
-    expect(page.locator("#review-detail .report-text")).not_to_be_empty()
+    expect(page.locator(".report-text")).not_to_be_empty()
     kept(page, "specimen_review")
     for left in range(waiting - 1, -1, -1):
         page.keyboard.press("Enter")
         expect(page.locator(".review-list .tile")).to_have_count(left)
     page.keyboard.press("s")
     page.click("#sign-yes")
-    expect(page.locator("#signed")).to_contain_text("Signed by local")
+    expect(page.locator("#signed")).to_contain_text("Signed by local", timeout=WAIT_MS)
     expect(page.locator("#sign")).to_be_hidden()
     expect(page.locator("#accept")).to_have_count(0)
     kept(page, "specimen_signed")
@@ -139,8 +124,6 @@ def test_on_a_known_microscope_the_page_says_nothing_of_it(page: Page, cells: li
 
 def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:
     order(page, cells, "S-18")
-    page.reload()  # nothing of the analysis is under way any more that could show another cell
-    analysed(page)
     before = counted(page)
     page.locator(".group[data-group='Neutrophil'] .tile a").first.click()
     expect(page.locator("#review-detail")).to_be_focused()
@@ -285,6 +268,95 @@ def test_a_specimens_address_opens_it_and_its_cell_again_and_history_lists_it(
     expect(page.get_by_role("alert")).to_contain_text("no such specimen")
 
 
+def test_without_its_picture_a_cell_is_not_decided_until_the_images_are_chosen_again(
+    page: Page, cells: list[Path], tmp_path: Path
+) -> None:
+    order(page, cells[:4], "S-26", profile="")
+    page.click("#sign")
+    # That of the review, and that which was shown while the analysis went on.
+    expect(page.locator("#sign-seen")).to_contain_text(re.compile("^[12] of 4 cells"))
+    page.click("#sign-no")
+    page.reload()
+    expect(page.locator("#picture-note")).to_contain_text("Choose the images again")
+    expect(page.locator("#accept")).to_be_disabled()
+    page.locator("#view-specimen h2").click()
+    page.keyboard.press("1")
+    expect(page.locator(".review-list .tile")).to_have_count(4)
+    expect(page.locator("#pending")).to_be_empty()
+    renamed = [tmp_path / f"{4 - number}.png" for number in range(4)]
+    for path, cell in zip(renamed, cells, strict=False):
+        path.write_bytes(cell.read_bytes())
+
+    page.set_input_files("#images-again", [str(path) for path in [*sorted(renamed), cells[5]]])
+
+    expect(page.locator("#accept")).to_be_enabled()
+    expect(page.get_by_text("4 images of 4 cells are here again")).to_be_visible()
+    expect(page.locator(".review-list .tile img")).to_have_count(4)
+    for left in (3, 2, 1, 0):
+        page.wait_for_function("document.querySelector('.frame img')?.complete")
+        page.keyboard.press("Enter")
+        expect(page.locator(".review-list .tile")).to_have_count(left)
+    page.click("#sign")
+    expect(page.locator("#sign-seen")).to_contain_text("4 of 4 cells")
+    page.click("#sign-yes")
+    expect(page.locator("#signed")).to_contain_text("4 of 4 cells were looked at")
+
+
+def test_a_cell_opened_from_the_gallery_is_shown_where_the_reader_is(page: Page, cells: list[Path]) -> None:
+    order(page, [*cells, *cells[:8]], "S-27")
+    page.set_viewport_size({"width": 1024, "height": 500})
+    tile = page.locator("#specimen-gallery .tile a").first
+    tile.scroll_into_view_if_needed()
+
+    def place() -> float:
+        return float(tile.evaluate("(tile) => tile.getBoundingClientRect().top"))
+
+    before = place()
+    assert page.evaluate("scrollY") > 400
+
+    tile.click()
+
+    expect(page.locator("#review-detail .frame")).to_be_in_viewport()
+    expect(page.locator("#as-Monocyte")).to_be_visible()
+    assert place() == pytest.approx(before, abs=2)
+    page.keyboard.press("j")
+    assert place() == pytest.approx(before, abs=2)
+    kept(page, "specimen_docked")
+    page.keyboard.press("Escape")
+    expect(page.locator(".docked")).to_have_count(0)
+    assert place() == pytest.approx(before, abs=2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
+def test_picture_buttons_and_reasons_are_on_the_first_screen(
+    page: Page, cells: list[Path], width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    order(page, cells[:3], f"S-{width}", profile="")
+    expect(page.locator("#review-detail .legend")).to_be_attached()
+    page.evaluate("scrollTo(0, 0)")
+
+    frame = page.locator("#review-detail .frame").bounding_box()
+    assert frame is not None
+    on_screen = ["#review-detail .frame", "#accept", "#as-Unidentified"]
+    if width > 390:
+        assert frame["height"] >= height / 2
+        on_screen += [".findings .bars", ".findings > :first-child"]
+    for selector in on_screen:
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        assert box["y"] >= 0, selector
+        assert box["y"] + box["height"] <= height, selector
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for language, theme in LOOKS:
+        page.evaluate(
+            "(look) => import('/web/settings.js').then(({settings}) => settings.change(look))",
+            {"language": language, "theme": theme},
+        )
+        expect(page.locator("#review-detail .legend")).to_be_attached()
+        kept(page, f"review_{width}_{language}_{theme}")
+
+
 def test_axe_finds_nothing_in_a_specimen_in_either_language_and_theme(page: Page, cells: list[Path]) -> None:
     order(page, cells[:5], "S-21")
     page.locator("#specimen-gallery .tile a").first.click()
@@ -294,7 +366,7 @@ def test_axe_finds_nothing_in_a_specimen_in_either_language_and_theme(page: Page
         choose(page, theme=theme, language=language)
         page.goto(address)
         expect(page.locator("#review-detail .legend")).to_be_visible()
-        expect(page.locator("#review-detail .report")).to_have_attribute("aria-busy", "false")
+        expect(page.locator(".report")).to_have_attribute("aria-busy", "false")
         statement = "5 cells are counted" if language == "en" else "5 hücre sayıldı"
         expect(page.locator("#sheet .reasons")).to_contain_text(statement)
         assert violations(page) == [], (language, theme)

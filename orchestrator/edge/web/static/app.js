@@ -22,7 +22,10 @@ const queue = new Queue(analysisChoice);
 const main = document.getElementById("main");
 const sections = Object.fromEntries(VIEWS.map((name) => [name, document.getElementById(`view-${name}`)]));
 const views = {
-  cells: new CellsView(sections.cells, queue),
+  cells: new CellsView(sections.cells, queue, (files) => {
+    views.specimen.order(files);
+    location.hash = "#/specimen";
+  }),
   specimen: new SpecimenView(sections.specimen),
   history: new HistoryView(sections.history),
   audits: new DeviceAuditsView(sections.audits),
@@ -115,10 +118,22 @@ settings.addEventListener("change", ({detail}) => {
   }
 });
 window.addEventListener("hashchange", () => go());
+// What is dragged within the page brings nothing into it.
+let isOwnDrag = false;
+window.addEventListener("dragstart", () => { isOwnDrag = true; });
+window.addEventListener("dragend", () => { isOwnDrag = false; });
 window.addEventListener("dragover", (event) => event.preventDefault());
-window.addEventListener("drop", (event) => {
+window.addEventListener("drop", async (event) => {
   event.preventDefault();
-  filesOf(event.dataTransfer).then(takeAnywhere);
+  const isOwn = isOwnDrag;
+  isOwnDrag = false;  // no dragend is told of a tile that has gone
+  if (isOwn || !event.dataTransfer.types.includes("Files")) return;
+  const files = await filesOf(event.dataTransfer);
+  if (files.length) takeAnywhere(files);
+});
+// The images are in this page alone.
+window.addEventListener("beforeunload", (event) => {
+  if (queue.items.length || views.specimen.holdsSomething()) event.preventDefault();
 });
 window.addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files || [])];

@@ -2,39 +2,41 @@
 
 import {announce, el, fill} from "./dom.js";
 import {deviceNote, notOfDevice} from "./device.js";
-import {className, confidenceInWords, number, percent, reasonText, stageName, t} from "./messages.js";
+import {className, confidenceInWords, nameOf, number, percent, reasonText, stageName, t} from "./messages.js";
 import {viewer} from "./viewer.js";
 
 export const CLASSES = ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil"];
 
 /**
  * The detail of a result. `url` is the image's, null where it is not at hand; `report` a promise of one, null
- * where none is asked for; `heatNote` and `imageNote` are the keys of what to say where there is no heatmap, or no
- * image; `extra` stands under the decision. Of a microscope that is not known it speaks unless `isDeviceTold`.
+ * where none is asked for; `heatNote` is the key of what to say where there is no heatmap.
  */
-export function cellDetail(
-  {result, url, name, report = null, heatNote = "noHeatmap", imageNote = "imageNotKept", isSmall = false}, extra = null,
-  isDeviceTold = false,
-) {
-  const {decision, review} = result;
-  const ownReasons = notOfDevice(review.reasons);
+export function cellDetail({result, url, name, report = null, heatNote = "noHeatmap", isSmall = false}) {
+  const picture = url ? viewer() : null;
+  picture?.show(url, result, heatNote);
   return el("article", {class: "detail", "aria-labelledby": "detail-title"},
     name ? el("p", {class: "file-name"}, name) : null,
     el("div", {class: "detail-head"},
-      el("h3", {id: "detail-title"}, className(decision.class)),
-      el("p", {class: "decision"},
-        el("strong", {}, percent(decision.confidence)), " ", confidenceInWords(decision.confidence))),
-    extra,
+      el("h3", {id: "detail-title"}, className(result.decision.class)),
+      el("p", {class: "decision"}, howSure(result))),
     el("div", {class: "detail-parts"},
-      el("div", {class: isSmall ? "picture small" : "picture"},
-        url ? viewer(url, result, heatNote) : el("p", {class: "note"}, t(imageNote))),
-      el("div", {class: "findings"},
-        isDeviceTold ? null : deviceNote(result.device_state),
-        ownReasons.length ? reasons(ownReasons) : el("p", {class: "note"}, t(review.needed ? "noOtherReason" : "noReview")),
-        probabilities(result.probabilities, decision.class),
-        result.focus ? focusFacts(result.focus) : null)),
+      el("div", {class: isSmall ? "picture small" : "picture"}, picture?.node ?? el("p", {class: "note"}, t("imageNotKept"))),
+      el("div", {class: "findings"}, deviceNote(result.device_state), findings(result))),
     reportSection(report),
     technicalFacts(result));
+}
+
+/** The confidence, as a number and in words. */
+export const howSure = ({decision}) => [el("strong", {}, percent(decision.confidence)), " ", confidenceInWords(decision.confidence)];
+
+/** Why a person should look, how likely each class is, and where the heat lies; nothing of the microscope. */
+export function findings(result) {
+  const ownReasons = notOfDevice(result.review.reasons);
+  return [
+    ownReasons.length ? reasons(ownReasons) : el("p", {class: "note"}, t(result.review.needed ? "noOtherReason" : "noReview")),
+    probabilities(result.probabilities, result.decision.class),
+    result.focus ? focusFacts(result.focus) : null,
+  ];
 }
 
 function reasons(found) {
@@ -69,7 +71,8 @@ function focusFacts(focus) {
   ]);
 }
 
-function reportSection(report) {
+/** The report, as soon as it is there; `report` is its promise, or null. */
+export function reportSection(report) {
   const text = el("p", {class: "report-text"}, report ? t("reportComes") : t("noReport"));
   const by = el("p", {class: "note"});
   const section = el("section", {class: "report", "aria-labelledby": "report-title", "aria-busy": String(report !== null)},
@@ -77,14 +80,14 @@ function reportSection(report) {
   report?.then((written) => {
     text.textContent = written.text;
     text.lang = written.language;
-    by.textContent = t("writtenBy", {writer: written.model ? `${written.writer} (${written.model})` : written.writer});
+    by.textContent = t("writtenBy", {writer: written.model ? `${written.writer} (${written.model})` : nameOf(written.writer)});
     if (section.isConnected) announce(t("reportIsThere"));
   }).catch(() => { text.textContent = t("reportFailed"); })
     .finally(() => section.setAttribute("aria-busy", "false"));
   return section;
 }
 
-function technicalFacts(result) {
+export function technicalFacts(result) {
   const {model, timings_ms: timings} = result;
   return el("details", {class: "more"},
     el("summary", {}, t("facts")),
@@ -109,8 +112,8 @@ export function factList(rows) {
 }
 
 /** Put a detail in its place, and a word for who listens. */
-export function showDetail(place, item, extra = null) {
-  fill(place, cellDetail(item, extra));
+export function showDetail(place, item) {
+  fill(place, cellDetail(item));
   const {decision} = item.result;
   announce(`${className(decision.class)}, ${percent(decision.confidence)}`);
 }

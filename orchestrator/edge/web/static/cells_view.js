@@ -1,6 +1,7 @@
 // Any images, one by one: the queue, the gallery by class, and the cell that is looked at.
 
 import {announce, el, fill} from "./dom.js";
+import {askFirst} from "./ask_first.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
 import {deviceNote, leastKnown, notOfDevice} from "./device.js";
@@ -37,8 +38,12 @@ export class CellsView {
   #frame = 0;
   #allTold = true;
 
-  constructor(place, queue) {
+  #order;
+
+  /** `order(files)` begins an order of a specimen. */
+  constructor(place, queue, order) {
     this.#place = place;
+    this.#order = order;
     this.#queue = queue;
     queue.addEventListener("change", (event) => this.#changed(event.detail));
     setInterval(() => { if (queue.busyUntil > Date.now() - 1500) this.#showProgress(); }, 500);
@@ -87,7 +92,9 @@ export class CellsView {
     return progressLine("progress", [
       ["cancel-all", () => queue.cancelAll()],
       ["retry-failed", () => queue.retryFailed()],
-      ["clear", () => {
+      ["clear", async () => {
+        const count = number(queue.items.length);
+        if (!await askFirst("clear", t("clearTitle"), el("p", {}, t("clearQuestion", {count})), t("clear"))) return;
         queue.clear();
         location.hash = "#/cells";
         document.getElementById("files").focus();
@@ -189,7 +196,9 @@ export class CellsView {
       return;
     }
     const done = this.#queue.items.filter((item) => item.state === "done");
-    if (!place.querySelector(".overview")) fill(place, overview());
+    if (!place.querySelector(".overview")) fill(place, overview(() => this.#order(ofOneKind(this.#queue.items))));
+    const own = ofOneKind(this.#queue.items);
+    place.querySelector("#order-these").textContent = t("orderThese", {count: number(own.length)});
     fill(place.querySelector(".device"), deviceNote(leastKnown(done.map((item) => item.result.device_state))));
     for (const row of place.querySelectorAll(".overview tbody tr")) {
       const found = done.filter((item) => item.result.decision.class === row.dataset.class);
@@ -208,7 +217,14 @@ function insertInOrder(list, node) {
   else list.prepend(node);
 }
 
-function overview() {
+/** The files of the items; of samples, which make a specimen of their own, only where there is nothing else. */
+function ofOneKind(items) {
+  const files = items.map((item) => item.file);
+  const own = files.filter((file) => !file.profile);
+  return own.length ? own : files;
+}
+
+function overview(order) {
   return el("article", {class: "detail overview"},
     el("h3", {}, t("overview")),
     el("p", {class: "note"}, t("chooseCell")),
@@ -222,7 +238,8 @@ function overview() {
         el("td", {class: "number count"}), el("td", {class: "number to-review"}),
         el("td", {class: "bar-cell", "aria-hidden": "true"},
           el("span", {class: "bar-track"}, el("span", {class: `bar-fill ${name.toLowerCase()}`}))))))),
-    el("p", {class: "note"}, t("noDifferential"), " ", el("a", {href: "#/specimen"}, t("newOrder"))));
+    el("p", {class: "note"}, t("noDifferential")),
+    el("p", {}, el("button", {type: "button", id: "order-these", onclick: order})));
 }
 
 /** The report about an image, asked for once in each language. */

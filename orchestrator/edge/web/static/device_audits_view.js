@@ -2,6 +2,7 @@
 // the service answered: the page does not know it before the verdict.
 
 import {announce, el, fill} from "./dom.js";
+import {askFirst} from "./ask_first.js";
 import {ask, blobAddress} from "./api.js";
 import {CLASSES} from "./cell_detail.js";
 import {className, dateTime, errorText, keyName, number, percent, t} from "./messages.js";
@@ -159,19 +160,9 @@ export class DeviceAuditsView {
     this.#showCell();
   }
 
-  #askToJudge() {
-    const dialog = el("dialog", {"aria-labelledby": "judge-title"},
-      el("h3", {id: "judge-title"}, t("judgeTitle")),
-      el("p", {}, t("judgeQuestion")),
-      el("form", {method: "dialog", class: "buttons"},
-        el("button", {value: "no", id: "judge-no"}, t("no")),
-        el("button", {value: "yes", id: "judge-yes", class: "primary"}, t("judge"))));
-    dialog.addEventListener("close", async () => {
-      dialog.remove();
-      if (dialog.returnValue === "yes" && await this.#changed(path(this.#found.name, "/verdict"))) this.#showCell();
-    });
-    document.body.append(dialog);
-    dialog.showModal();
+  async #askToJudge() {
+    const isSure = await askFirst("judge", t("judgeTitle"), el("p", {}, t("judgeQuestion")), t("judge"));
+    if (isSure && await this.#changed(path(this.#found.name, "/verdict"))) this.#showCell();
   }
 
   /** Ask for a change and show what follows from it; whether there was one. */

@@ -3,7 +3,7 @@
 import {el} from "./dom.js";
 import {factList} from "./cell_detail.js";
 import {notOfDevice} from "./device.js";
-import {className, dateTime, number, percent, statementText, t} from "./messages.js";
+import {className, dateTime, nameOf, number, percent, statementText, t} from "./messages.js";
 
 /** All of it, from the service's document. */
 export function sheet(found) {
@@ -18,25 +18,23 @@ function countsTable(found) {
   const absolute = found.total_wbc !== null;
   const shift = found.label_shift;
   const head = [t("count"), t("percentage"), t("interval"), ...(absolute ? [t("absolute")] : []), t("reference")];
+  const adjusted = shift && found.counts.filter(({label}) => label in shift).map(({label}) => `${className(label)} ${percent(shift[label])}`);
   const table = el("table", {id: "counts"},
     el("caption", {}, t("specimenTitle")),
     el("thead", {}, el("tr", {},
       el("th", {scope: "col"}, t("class")),
-      head.map((name) => el("th", {scope: "col", class: "number"}, name)),
-      el("th", {scope: "col"}, t("flag")),
-      shift ? el("th", {scope: "col", class: "number"}, t("adjusted")) : null)),
+      head.map((name) => el("th", {scope: "col", class: "number"}, name)))),
     el("tbody", {}, found.counts.map((one) => el("tr", {data: {label: one.label}},
-      el("th", {scope: "row"}, el("span", {class: `swatch ${one.label.toLowerCase()}`}), className(one.label)),
+      el("th", {scope: "row"}, el("span", {class: `swatch ${one.label.toLowerCase()}`}), className(one.label),
+        one.flag ? el("span", {class: "flag"}, ` ${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}`) : null),
       el("td", {class: "number"}, number(one.count)),
       el("td", {class: "number"}, one.percentage === null ? "–" : number(one.percentage, 1)),
       el("td", {class: "number"}, interval(one.interval)),
       absolute ? el("td", {class: "number"}, one.absolute === null ? "–" : number(one.absolute, 2)) : null,
-      el("td", {class: "number"}, interval(one.reference)),
-      el("td", {class: one.flag ? "flag" : ""}, one.flag ? `${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}` : ""),
-      shift ? el("td", {class: "number"}, one.label in shift ? percent(shift[one.label]) : "") : null))));
+      el("td", {class: "number"}, interval(one.reference))))));
   return [
     el("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": t("specimenTitle")}, table),
-    shift ? el("p", {class: "note small"}, t("adjustedNote")) : null,
+    adjusted?.length ? el("p", {class: "note small"}, `${t("adjusted")}: ${adjusted.join(", ")}. ${t("adjustedNote")}`) : null,
   ];
 }
 
@@ -78,12 +76,12 @@ function about(found) {
   return el("section", {class: "about", "aria-labelledby": "about-title"},
     el("h3", {id: "about-title"}, t("about")),
     factList([
-      [t("orderedBy"), `${found.created_by}, ${dateTime(found.created_at)}`],
+      [t("orderedBy"), `${nameOf(found.created_by)}, ${dateTime(found.created_at)}`],
       found.total_wbc === null ? null : [t("totalWbcShort"), `${number(found.total_wbc, 2)} × 10⁹/L`],
       found.models.length ? [t("model"), found.models.map(ofModel).join("; ")] : null,
       [t("profile"), found.profile ?? t("profileDefault")],
       [t("serviceVersion"), found.service_version],
-      found.reference_source ? [t("referenceSource"), found.reference_source] : null,
+      found.reference_source ? [t("referenceSource"), nameOf(found.reference_source)] : null,
     ]));
 }
 
@@ -98,5 +96,5 @@ function decisions(found) {
       el("th", {scope: "row"}, number(cell)),
       el("td", {}, result ? `${className(result.class)}, ${percent(result.confidence)}` : "–"),
       el("td", {}, className(decision.label)),
-      el("td", {}, `${decision.person}, ${dateTime(decision.decided_at)}`)))));
+      el("td", {}, `${nameOf(decision.person)}, ${dateTime(decision.decided_at)}`)))));
 }

@@ -5,6 +5,9 @@ import {decimalSeparator} from "./messages.js";
 
 const path = (id, rest = "") => `v1/differentials/${encodeURIComponent(id)}${rest}`;
 
+/** A key that no other order has. Not `randomUUID`: over plain http a browser has that on its own machine alone. */
+export const orderKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 /** Order one; its id. The key makes a second try of the same order the same order. */
 export async function order(files, {specimenId, totalWbc, profile, tta, key}) {
   const body = new FormData();

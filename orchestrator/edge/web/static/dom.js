@@ -27,6 +27,21 @@ export function fill(node, ...children) {
   return node;
 }
 
+const madeOf = new WeakMap();
+
+/** Fill `node` with what `make()` gives, unless it was made `of` the same already: what is under a hand stays there. */
+export function refill(node, of, make) {
+  const key = JSON.stringify(of);
+  if (madeOf.get(node) === key) return;
+  madeOf.set(node, key);
+  fill(node, make());
+}
+
+/** Set a text only where it is another one. */
+export function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 function set(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;

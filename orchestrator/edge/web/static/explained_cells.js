@@ -5,12 +5,31 @@ import * as differentials from "./differentials.js";
 import {analysisChoice, settings} from "./settings.js";
 import {urlOf} from "./specimen_tiles.js";
 
-/** Details for `cellDetail`, by the ids of cells; each is asked for once. */
+const RETRY_S = 2;
+
+/** Details for the panel of a cell, by the ids of cells; each is asked for once. */
 export class ExplainedCells {
   #known = new Map();
+  #pictures = new Map();
 
-  clear() {
-    this.#known.clear();
+  /** After images came that were missing: they are looked for again. */
+  lookAgain() {
+    for (const [id, picture] of this.#pictures) {
+      if (picture.file) continue;
+      this.#pictures.delete(id);
+      this.#known.delete(id);
+    }
+  }
+
+  /** The image of a cell: `ownFile`, or what the service keeps; `file` is null where there is none. */
+  picture(found, cell, ownFile) {
+    const known = this.#pictures.get(cell.id);
+    if (known) return known;
+    const picture = ownFile ? {file: ownFile, promise: Promise.resolve(ownFile)}
+      : {promise: keptImage(differentials.imageUrl(found.id, cell.id))};
+    picture.promise.then((file) => { picture.file = file; });
+    this.#pictures.set(cell.id, picture);
+    return picture;
   }
 
   /** What is there already, or null. */
@@ -26,11 +45,11 @@ export class ExplainedCells {
     };
   }
 
-  /** Of a cell of the differential `found`; `file` is its image, null where only the service may have it. */
+  /** Of a cell of the differential `found`; `file` is its image, null where the page has none. */
   explain(found, cell, file) {
     const known = this.#known.get(cell.id);
     if (known) return known.promise;
-    const entry = {detail: null, promise: explained(found, cell, file)};
+    const entry = {detail: null, promise: explained(found, cell, this.picture(found, cell, file).promise)};
     this.#known.set(cell.id, entry);
     entry.promise.then((detail) => {
       if (detail.heatNote === "heatmapFailed") this.#known.delete(cell.id);  // and is asked for again
@@ -40,8 +59,8 @@ export class ExplainedCells {
   }
 }
 
-async function explained(found, cell, ownFile) {
-  const file = ownFile ?? await keptImage(differentials.imageUrl(found.id, cell.id));
+async function explained(found, cell, picture) {
+  const file = await picture;
   if (!file) return {result: asAnalysis(cell), url: null};
   const choice = {...analysisChoice(), profile: found.profile, tta: found.tta};
   try {
@@ -66,10 +85,14 @@ function asAnalysis(cell) {
   };
 }
 
+/** An image that the service keeps, as soon as it can be had; null where it keeps none. */
 async function keptImage(path) {
-  try {
-    return new File([await (await ask(path)).blob()], "cell");
-  } catch {
-    return null;
+  for (;;) {
+    try {
+      return new File([await (await ask(path)).blob()], "cell");
+    } catch (error) {
+      if (!error.isTemporary) return null;
+      await new Promise((resolve) => { setTimeout(resolve, 1000 * (error.retryAfterS ?? RETRY_S)); });
+    }
   }
 }

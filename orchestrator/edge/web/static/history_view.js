@@ -1,12 +1,13 @@
 // What this browser has seen before, and the specimens that the service keeps.
 
+import {askFirst} from "./ask_first.js";
 import {el, fill} from "./dom.js";
 import {notOfDevice} from "./device.js";
 import * as differentials from "./differentials.js";
 import {showDetail} from "./cell_detail.js";
 import {all, find, forgetAll} from "./history.js";
 import {lazyImage} from "./lazy_image.js";
-import {className, dateTime, errorText, number, percent, specimenState, t} from "./messages.js";
+import {className, dateTime, errorText, nameOf, number, percent, specimenState, t} from "./messages.js";
 
 const STORED_AT_ONCE = 20;
 const SEEN_AT_ONCE = 60;
@@ -24,7 +25,11 @@ export class HistoryView {
     const seen = el("div", {});
     const stored = el("div", {}, el("p", {role: "status"}, t("loading")));
     const forget = el("button", {
-      type: "button", id: "forget", hidden: true, onclick: async () => { await forgetAll(); this.render(); },
+      type: "button", id: "forget", hidden: true, onclick: async () => {
+        if (!await askFirst("forget", t("forgetTitle"), el("p", {}, t("forgetQuestion")), t("forgetAll"))) return;
+        await forgetAll();
+        this.render();
+      },
     }, t("forgetAll"));
     fill(this.#place,
       el("h2", {id: "history-title"}, t("history")),
@@ -100,7 +105,7 @@ async function showStored(place) {
 }
 
 function row(one) {
-  const state = one.signature ? `${specimenState(one.state)}, ${one.signature.person}` : specimenState(one.state);
+  const state = one.signature ? `${specimenState(one.state)}, ${nameOf(one.signature.person)}` : specimenState(one.state);
   return el("tr", {},
     el("th", {scope: "row"}, el("a", {href: `#/specimen/${encodeURIComponent(one.id)}`}, one.specimen_id)),
     el("td", {}, state),

@@ -2,7 +2,7 @@
 
 import {announce, el} from "./dom.js";
 import {number, t} from "./messages.js";
-import {IMAGE_NAME, imagesOfZip, isZip} from "./zip.js";
+import {imagesOfZip, isImage, isZip} from "./zip.js";
 
 const MAX_BYTES = 10 * 2 ** 20;
 /** Of hundreds of files, so that no key press waits until all are looked into. */
@@ -11,12 +11,16 @@ const AT_ONCE = 16;
 const SAMPLE_PROFILE = "painted";
 const SAMPLES = ["basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"];
 
-/** The place where files are dropped; `take(files)` gets them, zips unpacked. `compact` makes it small. */
-export function intake(take) {
+/**
+ * The place where files are dropped; `take(files)` gets them, zips unpacked, `takeSamples(files)` the samples. `compact`
+ * makes it small; `offerSamples` says whether they are to be had.
+ */
+export function intake(take, takeSamples = take, samplesName = t("trySamples")) {
   const problem = el("p", {class: "problem", role: "alert"});
-  const files = picker({id: "files", accept: "image/*,.tif,.tiff,.dcm,.zip,application/zip"}, (chosen) => taken(chosen));
-  // Of a folder, only what looks like an image by its name: nobody chose its files one by one.
-  const folder = picker({id: "folder", webkitdirectory: true}, (chosen) => taken(chosen.filter(({name}) => IMAGE_NAME.test(name))));
+  // What a file is called proves nothing: the service says of each whether it can read it.
+  const files = picker({id: "files"}, (chosen) => taken(chosen));
+  // Of a folder only what begins as an image does: nobody chose its files one by one.
+  const folder = picker({id: "folder", webkitdirectory: true}, async (chosen) => taken(await imagesAmong(chosen)));
 
   async function taken(chosen) {
     problem.textContent = "";
@@ -25,39 +29,46 @@ export function intake(take) {
       parts.push(...await Promise.all(chosen.slice(at, at + AT_ONCE).map(unpacked)));
     }
     const images = parts.flatMap((part) => part.images);
-    const tooLarge = parts.reduce((sum, part) => sum + part.tooLarge, 0);
-    const broken = parts.find((part) => part.problem);
-    if (broken) problem.textContent = broken.problem;
-    else if (tooLarge) problem.textContent = t("tooLarge", {count: number(tooLarge)});
-    else if (!images.length) problem.textContent = t("noImages");
+    const tooLarge = parts.flatMap((part) => part.tooLarge);
+    problem.textContent = [
+      ...parts.map((part) => part.problem).filter(Boolean),
+      tooLarge.length ? t("tooLarge", {count: number(tooLarge.length), names: tooLarge.map((name) => `“${name}”`).join(", ")}) : "",
+    ].filter(Boolean).join(" ") || (images.length ? "" : t("noImages"));
     if (images.length) {
       announce(t("filesTaken", {count: number(images.length)}));
       take(images);
     }
   }
 
-  async function takeSamples() {
+  async function fetchSamples() {
     const found = await Promise.all(SAMPLES.map(async (name) => {
       const response = await fetch(`web/samples/${name}.jpg`);
       const file = new File([await response.blob()], `${name}.jpg`, {type: "image/jpeg"});
       return Object.assign(file, {profile: SAMPLE_PROFILE});
     }));
-    await taken(found);
+    problem.textContent = "";
+    announce(t("filesTaken", {count: number(found.length)}));
+    takeSamples(found);
   }
 
+  const samples = el("button", {type: "button", id: "samples", onclick: fetchSamples}, samplesName);
   const node = el("div", {class: "drop"},
     el("p", {class: "drop-words"}, t("dropHere")),
     el("p", {class: "buttons"},
       files, el("label", {for: "files", class: "button primary"}, t("chooseFiles")),
       folder, el("label", {for: "folder", class: "button"}, t("chooseFolder")),
-      el("button", {type: "button", id: "samples", onclick: takeSamples}, t("trySamples"))),
+      samples),
     el("p", {class: "note drop-words"}, t("whatIsTaken")),
     problem);
   for (const over of ["dragenter", "dragover"]) {
     node.addEventListener(over, (event) => { event.preventDefault(); node.classList.add("over"); });
   }
   for (const out of ["dragleave", "drop"]) node.addEventListener(out, () => node.classList.remove("over"));
-  return {node, taken, compact: (isSmall) => node.classList.toggle("compact", isSmall)};
+  return {
+    node, taken,
+    compact: (isSmall) => node.classList.toggle("compact", isSmall),
+    offerSamples: (isOffered) => { samples.hidden = !isOffered; },
+  };
 }
 
 function picker(attributes, taken) {
@@ -70,20 +81,33 @@ function picker(attributes, taken) {
   });
 }
 
+/** The images among files, zips unpacked. */
+export async function imagesIn(files) {
+  return (await Promise.all(files.map(unpacked))).flatMap(({images}) => images);
+}
+
 async function unpacked(file) {
   try {
-    return await isZip(file) ? await imagesOfZip(file, MAX_BYTES) : {images: [file], tooLarge: 0};
+    if (await isZip(file)) return await imagesOfZip(file, MAX_BYTES);
+    return file.size > MAX_BYTES ? {images: [], tooLarge: [file.name]} : {images: [file], tooLarge: []};
   } catch {
-    return {images: [], tooLarge: 0, problem: t("badZip", {name: file.name})};
+    return {images: [], tooLarge: [], problem: t("badZip", {name: file.name})};
   }
+}
+
+/** Those of the files that are images by their first bytes. */
+async function imagesAmong(files) {
+  const found = await Promise.all(files.map(isImage));
+  return files.filter((file, at) => found[at]);
 }
 
 /** What is dropped, folders with all that lies in them; to be called while the event is handled. */
 export async function filesOf(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
-  const found = await Promise.all(entries.map((entry) => (entry.isDirectory ? filesIn(entry) : [fileOf(entry)])));
-  return Promise.all(found.flat());
+  const found = await Promise.all(entries.map(async (entry) => (
+    entry.isDirectory ? imagesAmong(await filesIn(entry)) : [await fileOf(entry)])));
+  return found.flat();
 }
 
 async function filesIn(folder) {
@@ -95,7 +119,7 @@ async function filesIn(folder) {
     if (!entries.length) return files;
     for (const entry of entries) {
       if (entry.isDirectory) files.push(...await filesIn(entry));
-      else if (IMAGE_NAME.test(entry.name)) files.push(fileOf(entry));
+      else files.push(await fileOf(entry));
     }
   }
 }

@@ -8,7 +8,7 @@ const ENGLISH = {
   dropHere: "Drop images of single white blood cells here, a folder or a zip of them; or paste one.",
   chooseFiles: "Choose files", chooseFolder: "Choose a folder", trySamples: "Try five sample images", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 10 MB each. File names stay in this browser.",
-  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.", tooLarge: "{count} images of more than 10 MB were passed over.",
+  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.", tooLarge: "Left out, as they have more than 10 MB: {names}.",
   filesTaken: "{count} images taken.", progress: "{done} of {total} done",
   askedAgain: "The service cannot be reached. It is asked again in {seconds}.",
   busy: "The service is busy. It is asked again in {seconds}.",
@@ -20,13 +20,14 @@ const ENGLISH = {
   state_waiting: "waiting", state_running: "being analysed", state_failed: "failed", state_cancelled: "cancelled",
   review: "review", cancelOne: "Cancel {name}", retryOne: "Try {name} again",
   class: "Class", probability: "Probability", probabilities: "Calibrated probabilities",
-  reviewNeeded: "A person should look at this cell", noReview: "Nothing speaks for a second look.",
-  noOtherReason: "Nothing else speaks for a second look.", device_unknown:
+  reviewNeeded: "A person should look at this cell", noReview:
+    "No automatic check fired: confidence, second class, quality of the image, likeness to the training images, place of the heat.",
+  noOtherReason: "No other automatic check fired; alone, that says little.", device_unknown:
     "This microscope is unknown to the service: answers are suggestions for a person to decide. Choose its profile in the "
     + "settings if it is one of the known ones; else make a profile, and audit it with “wbc audit-device”.",
   device_profiled: "This microscope has a profile but no passed audit: answers are suggestions for a person to decide. "
     + "Audit it with “wbc audit-device”.",
-  imageNotKept: "The image itself was not kept.", report: "Report", writtenBy: "Written by: {writer}",
+  imageNotKept: "The image was not stored.", report: "Report", writtenBy: "Written by: {writer}",
   noReport: "No report was asked for.", reportComes: "The report is being written …",
   reportIsThere: "The report is there.", reportFailed: "The report could not be had; the result stands without it.",
   facts: "Model, profile and timings", focusRatio: "Focus ratio (heatmap on the cell)",
@@ -36,19 +37,19 @@ const ENGLISH = {
   profile: "Profile", imageSize: "Image", requestId: "Request", timings: "Time of each step", step: "Step",
   imageOfCell: "The image of the cell", viewerHelp:
     "Image with heatmap. Plus and minus zoom, arrow keys move, Escape shows all.",
-  opacity: "Heatmap opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
+  opacity: "Opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
   zoomReset: "Whole image", cold: "no weight", hot: "most weight", legendLabel: "Colours from no weight to most weight",
   noHeatmap: "The model server sent no heatmap.", heatmapComes: "The heatmap is being made …",
   heatmapFailed: "The heatmap could not be had; the result stands without it.", heatmapNotKept: "A small picture; the heatmap was not kept.",
   imageComes: "The image is being fetched …", showMore: "Show more",
-  storedSpecimens: "Specimens that the service keeps", thisBrowser: "Cells seen in this browser", historyNote:
+  storedSpecimens: "Stored specimens", thisBrowser: "Cells seen in this browser", historyNote:
     "Results and small pictures, in this browser alone. Whole images and reports are not kept.",
   forgetAll: "Forget all", nothingYet: "Nothing yet.", specimenId: "Specimen", state: "State", created: "Created",
   noSpecimens: "No specimens yet.", storeIsOff:
     "The service keeps no specimens: whoever runs it can switch that on by WBC_STORE__URL.",
   access: "Access", apiKey: "API key, if the service asks for one",
   apiKeyNote: "Kept until this tab is closed, and sent to this service alone.",
-  noAccess: "The service asks who you are: give a key under Settings.", appearance: "Appearance", setting_language: "Language", setting_theme: "Colours of the page",
+  noAccess: "The service asks who you are: give a key under Settings.", appearance: "Appearance", setting_language: "Language", setting_theme: "Theme",
   setting_palette: "Colours of the classes", themeSystem: "As the system", themeLight: "Light", themeDark: "Dark",
   paletteStandard: "Standard", paletteColourBlind: "For colour blindness (Okabe and Ito)", analysis: "Analysis",
   setting_profile: "Device profile", profileDefault: "The service's default", setting_tta: "Test-time augmentation",
@@ -57,7 +58,7 @@ const ENGLISH = {
   writerNone: "None", keepHistory: "Keep results in this browser",
   keys: "Keys for reviewing", keysNote: "Go to a field and press the key that you want.", keyIsTaken: "“{key}” does something else already.",
   next: "Next", previous: "Previous", key_next: "Next cell", key_previous: "Previous cell", key_accept: "Accept", key_undo: "Undo", key_sign: "Sign",
-  resetSettings: "All as it was at first", offline: "The service cannot be reached. Is it running?",
+  resetSettings: "Reset to defaults", offline: "The service cannot be reached. Is it running?",
   notReady: "The model is not ready yet; the page goes on when it is.", staysHere:
     "Images go to this service and no further. Reports are written on it by rules.",
   staysHereNoReports: "Images go to this service and no further. No reports are written.",
@@ -67,21 +68,21 @@ const ENGLISH = {
   analyseSpecimen: "Analyse {count} images", analyseNone: "Analyse", specimenNeedsId: "Give the specimen a name.",
   specimenIdNote: "The laboratory's own, no person's name.", totalIsWrong: "The white cell count is a number from 0.01 to 1000.",
   sending: "{count} images are being sent …", count: "Count", percentage: "%", interval: "95 % interval", absolute: "10⁹/L",
-  reference: "Reference", flag: "Flag", low: "low", high: "high",
+  reference: "Reference", low: "low", high: "high",
   reviewList: "To review ({count})", reviewDone: "Nothing waits for review.", accept: "Accept", undo: "Undo", sign: "Sign",
   signQuestion: "Afterwards nothing can be changed.", cancelSpecimen: "Cancel",
   counted: "{counted} of {total} cells counted", failedCells: "{count} failed", reviewCells: "{count} to review", minCells:
     "Fewer than {count} cells: no percentages are given.", adjusted: "Adjusted", adjustedNote:
-    "Adjusted: shares estimated from all probabilities, corrected for label shift (EM, Saerens 2002); to compare, not to report.",
+    "Shares estimated from all probabilities, corrected for label shift (EM, Saerens 2002); to compare, not to report.",
   chartNote: "Bar: share in percent. Line: 95 % interval. Grey band: reference range.",
-  about: "About this differential", orderedBy: "Ordered by", totalWbcShort: "White cell count", serviceVersion: "Service",
-  referenceSource: "Reference ranges", decisions: "Decided by persons", cell: "Cell", modelSaid: "Model", personSaid: "Person", who: "By",
+  about: "About this differential", orderedBy: "Requested by", totalWbcShort: "White cell count", serviceVersion: "Service",
+  referenceSource: "Reference ranges", decisions: "Reviewed by a person", cell: "Cell", modelSaid: "Model", personSaid: "Person", who: "By",
   byClass: "All other cells, by class", withoutClass: "Without a class", decided: "decided by a person", csvOfCells: "CSV of cells",
   export: "Export", print: "Print", trail: "Audit trail", signedBy: "Signed by {person}, {when}",
   cellNumber: "Cell {number}", reclassified: "{label} (was {before})", acceptedAs: "Accepted: {label}",
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
-  act_ordered: "ordered", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
+  act_ordered: "requested", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
   act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
   audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
     "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
@@ -99,31 +100,44 @@ const ENGLISH = {
   samplesChecked: "{count} released answers were checked since; the audit holds.", auditSuspended:
     "The audit has ended: persons found more of its sampled answers wrong than it allows. Nothing is released any more; begin a new one.",
   au_adding: "cells are missing", au_labelling: "being labelled", au_ready: "ready for the one look", au_judged: "judged", au_suspended: "ended",
-  newOrder: "Order a differential", decide: "Decide", limitations: "What to know before using these figures",
-  signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "Nothing changes any more.",
+  newOrder: "Request a differential", decide: "Decide", limitations: "What to know before using these figures",
+  signTitle: "Sign this differential?", no: "Not yet", state_done: "analysed", notThere: "There is no such specimen.", closed: "No further changes are possible.",
+  heat: "Heatmap", heat_over: "over the image", heat_beside: "beside it", heat_held: "while {key} is held", key_heat: "Heatmap on or off, while held",
+  contours: "Contours at 50 and 80 %", close: "Close", sampleSpecimen: "Try a specimen of five samples", orderThese: "Request a differential of these {count} images",
+  clearTitle: "Clear all?", clearQuestion: "{count} images and their results leave this page.",
+  forgetTitle: "Forget all?", forgetQuestion: "What this browser kept of the cells it has seen is deleted.",
+  pictureMissing: "There is no picture of this cell here, so it cannot be decided. Choose the images again: they are matched by what they hold.",
+  pictureBroken: "This browser cannot show this picture. The cell does not count as looked at.", imagesAgain: "Choose the images again",
+  imagesFound: "{count} images of {total} cells are here again.", signSeen: "{seen} of {total} cells were looked at in this browser.",
+  pageFailed: "This page has failed: {what}. What was sent to the service is there.", loadAgain: "Load the page again",
+  redo: "Redo", decisionsPending: "{count} decisions are being kept …", decisionsWait: "{count} decisions are not kept yet:",
+  decisionRefused: "Cell {number} was not kept as {label}, and is again what it was: {why}",
+  undoRefused: "Cell {number}: the decision could not be taken back: {why}",
+  notSigned: "It is not signed: a decision was not kept. Look at the cell named above, and sign again.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
 
 const TURKISH = {
-  skipToContent: "İçeriğe geç", intendedUse: "Kullanım amacı", views: "Görünümler", cells: "Hücreler", specimen: "Örnek", history: "Geçmiş",
+  skipToContent: "İçeriğe geç", intendedUse: "Kullanım amacı", views: "Görünümler", cells: "Hücreler", specimen: "Numune", history: "Geçmiş",
   settings: "Ayarlar", documentation: "Belgeler", disclaimer: "Yalnızca araştırma amaçlıdır. Tanı işlemlerinde kullanılamaz.",
   dropHere: "Tek beyaz kan hücresi görüntülerini, bir klasörü ya da zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
   chooseFiles: "Dosya seç", chooseFolder: "Klasör seç", trySamples: "Beş örnek görüntü dene", whatIsTaken:
     "JPEG, PNG, BMP, TIFF, WebP ya da DICOM, her biri en çok 10 MB. Dosya adları bu tarayıcıda kalır.",
-  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.", tooLarge: "10 MB'tan büyük {count} görüntü atlandı.",
-  filesTaken: "{count} görüntü alındı.", progress: "{total} görüntünün {done} tanesi bitti",
+  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.", tooLarge: "10 MB'tan büyük oldukları için alınmayanlar: {names}.",
+  filesTaken: "{count} görüntü alındı.", progress: "{done}/{total} görüntü bitti",
   askedAgain: "Hizmete ulaşılamıyor. {seconds} sonra yeniden denenecek.",
   busy: "Hizmet meşgul. {seconds} sonra yeniden sorulacak.",
   cancelAll: "Tümünü iptal et", retryFailed: "{count} tanesini yeniden dene", clear: "Temizle",
   allDone: "{count} görüntü incelendi.", waiting: "Bekleyen", notAnalysed: "İncelenmeyen", noCellsYet: "Henüz görüntü yok.",
   chooseCell: "Isı haritasını, olasılıklarını ve raporunu görmek için bir hücre seçin.",
-  overview: "Sınıflarına göre bu görüntüler", toReview: "Gözden geçirilecek", noDifferential: "Tek tek görüntülerden diferansiyel sayım çıkmaz.",
+  overview: "Sınıflarına göre bu görüntüler", toReview: "Gözden geçirilecek", noDifferential: "Tek tek görüntülerden lökosit formülü çıkmaz.",
   loading: "Yükleniyor …",
   state_waiting: "bekliyor", state_running: "inceleniyor", state_failed: "başarısız", state_cancelled: "iptal edildi",
-  review: "kontrol", cancelOne: "{name}: iptal et", retryOne: "{name}: yeniden dene",
+  review: "gözden geçir", cancelOne: "{name}: iptal et", retryOne: "{name}: yeniden dene",
   class: "Sınıf", probability: "Olasılık", probabilities: "Kalibre edilmiş olasılıklar",
-  reviewNeeded: "Bu hücreye bir kişi bakmalı", noReview: "İkinci bir bakış gerektiren bir şey yok.",
-  noOtherReason: "İkinci bir bakış gerektiren başka bir şey yok.", device_unknown:
+  reviewNeeded: "Uzman incelemesi gerekli", noReview:
+    "Hiçbir otomatik denetim uyarı vermedi: güven, ikinci sınıf, görüntü kalitesi, eğitim görüntülerine benzerlik, ısının yeri.",
+  noOtherReason: "Başka bir otomatik denetim uyarı vermedi; bu tek başına pek bir şey söylemez.", device_unknown:
     "Hizmet bu mikroskobu tanımıyor: yanıtlar, bir kişinin karar vereceği önerilerdir. Bilinen mikroskoplardan biriyse "
     + "ayarlardan profilini seçin; değilse bir profil hazırlayıp “wbc audit-device” ile denetleyin.",
   device_profiled: "Bu mikroskobun profili var ama geçilmiş bir denetimi yok: yanıtlar, bir kişinin karar vereceği "
@@ -138,51 +152,51 @@ const TURKISH = {
   profile: "Profil", imageSize: "Görüntü", requestId: "İstek", timings: "Adımların süresi", step: "Adım",
   imageOfCell: "Hücrenin görüntüsü", viewerHelp:
     "Isı haritalı görüntü. Artı ve eksi yakınlaştırır, ok tuşları kaydırır, Escape tümünü gösterir.",
-  opacity: "Isı haritasının opaklığı", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
+  opacity: "Opaklık", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
   zoomReset: "Tüm görüntü", cold: "ağırlık yok", hot: "en çok ağırlık", legendLabel: "En az ağırlıktan en çok ağırlığa renkler",
   noHeatmap: "Model sunucusu ısı haritası göndermedi.", heatmapComes: "Isı haritası hazırlanıyor …",
   heatmapFailed: "Isı haritası alınamadı; sonuç onsuz geçerlidir.", heatmapNotKept: "Küçük bir resim; ısı haritası saklanmadı.",
   imageComes: "Görüntü alınıyor …", showMore: "Daha fazla göster",
-  storedSpecimens: "Hizmetin sakladığı örnekler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
+  storedSpecimens: "Saklanan numuneler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
     "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Görüntülerin kendisi ve raporlar saklanmaz.",
-  forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Örnek", state: "Durum", created: "Oluşturuldu",
-  noSpecimens: "Henüz örnek yok.", storeIsOff: "Hizmet örnek saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
+  forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Numune", state: "Durum", created: "Oluşturuldu",
+  noSpecimens: "Henüz numune yok.", storeIsOff: "Hizmet numune saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
   access: "Erişim", apiKey: "API anahtarı, hizmet isterse",
   apiKeyNote: "Bu sekme kapanana dek tutulur, yalnızca bu hizmete gönderilir.",
-  noAccess: "Hizmet kim olduğunuzu soruyor: Ayarlar altında bir anahtar verin.", appearance: "Görünüş", setting_language: "Dil", setting_theme: "Sayfanın renkleri", setting_palette: "Sınıfların renkleri",
+  noAccess: "Hizmet kim olduğunuzu soruyor: Ayarlar altında bir anahtar verin.", appearance: "Görünüş", setting_language: "Dil", setting_theme: "Tema", setting_palette: "Sınıfların renkleri",
   themeSystem: "Sistemdeki gibi", themeLight: "Açık", themeDark: "Koyu", paletteStandard: "Standart",
   paletteColourBlind: "Renk körlüğü için (Okabe ve Ito)", analysis: "İnceleme", setting_profile: "Cihaz profili",
-  profileDefault: "Hizmetin varsayılanı", setting_tta: "Test zamanı çoğaltma", ttaProfile: "Profildeki gibi",
+  profileDefault: "Hizmetin varsayılanı", setting_tta: "Test zamanı veri artırımı", ttaProfile: "Profildeki gibi",
   ttaNone: "Tek görünüm", ttaAdaptive: "Tek görünüm, belirsizse sekiz", ttaLight: "Sekiz görünüm",
   setting_writer: "Raporlar", writerConfigured: "Hizmetin ayarlandığı gibi", writerRules: "Kurallarla, yalnızca bu hizmette",
   writerNone: "Yazılmasın", keepHistory: "Sonuçları bu tarayıcıda sakla",
   keys: "Gözden geçirme tuşları", keysNote: "Bir alana gidin ve istediğiniz tuşa basın.", keyIsTaken: "“{key}” tuşunun başka bir görevi var.",
   next: "Sonraki", previous: "Önceki", key_next: "Sonraki hücre", key_previous: "Önceki hücre", key_accept: "Kabul et", key_undo: "Geri al", key_sign: "İmzala",
-  resetSettings: "Hepsini ilk haline getir", offline: "Hizmete ulaşılamıyor. Çalışıyor mu?",
+  resetSettings: "Varsayılanlara dön", offline: "Hizmete ulaşılamıyor. Çalışıyor mu?",
   notReady: "Model henüz hazır değil; hazır olunca sayfa sürer.", staysHere:
     "Görüntüler bu hizmete gider, öteye geçmez. Raporları hizmetin kendisi kurallarla yazar.",
   staysHereNoReports: "Görüntüler bu hizmete gider, öteye geçmez. Rapor yazılmaz.",
   leaves: "Görüntüler bu hizmete gider, öteye geçmez. Rapor için sonucun sayıları {writers} hizmetine gider, görüntü asla.",
   expired: "Çok uzun sürdü.", tooBusy: "Hizmet çok meşgul. Bir süre sonra yeniden deneyin.", busyUntil: "Hizmet çok meşgul. {seconds} sonra yeniden deneyin.",
-  specimenTitle: "Bir örneğin diferansiyel sayımı", totalWbc: "Lökosit sayısı (10⁹/L), ölçüldüyse",
-  analyseSpecimen: "{count} görüntüyü incele", analyseNone: "İncele", specimenNeedsId: "Örneğe bir ad verin.",
+  specimenTitle: "Numunenin lökosit formülü", totalWbc: "Lökosit sayısı (10⁹/L), ölçüldüyse",
+  analyseSpecimen: "{count} görüntüyü incele", analyseNone: "İncele", specimenNeedsId: "Numuneye bir ad verin.",
   specimenIdNote: "Laboratuvarın kendi adı; kişi adı olmasın.", totalIsWrong: "Lökosit sayısı 0,01 ile 1000 arasında bir sayıdır.",
   sending: "{count} görüntü gönderiliyor …", count: "Sayı", percentage: "%", interval: "%95 aralığı", absolute: "10⁹/L",
-  reference: "Referans", flag: "İşaret", low: "düşük", high: "yüksek",
+  reference: "Referans", low: "düşük", high: "yüksek",
   reviewList: "Gözden geçirilecek ({count})", reviewDone: "Gözden geçirilecek hücre kalmadı.", accept: "Kabul et",
   undo: "Geri al", sign: "İmzala", signQuestion: "Sonra hiçbir şey değiştirilemez.",
-  cancelSpecimen: "İptal et", counted: "{total} hücreden {counted} tanesi sayıldı", failedCells: "{count} başarısız", reviewCells: "{count} gözden geçirilecek",
+  cancelSpecimen: "İptal et", counted: "{counted}/{total} hücre sayıldı", failedCells: "{count} başarısız", reviewCells: "{count} gözden geçirilecek",
   minCells: "{count} hücreden az: yüzde verilmez.", adjusted: "Düzeltilmiş", adjustedNote:
-    "Düzeltilmiş: tüm olasılıklardan kestirilen, sınıf kaymasına göre düzeltilmiş paylar (EM, Saerens 2002); karşılaştırmak içindir, bildirilmez.",
+    "Tüm olasılıklardan kestirilen, sınıf kaymasına göre düzeltilmiş paylar (EM, Saerens 2002); karşılaştırmak içindir, bildirilmez.",
   chartNote: "Çubuk: yüzde pay. Çizgi: %95 aralığı. Gri bant: referans aralığı.",
-  about: "Bu diferansiyel hakkında", orderedBy: "Siparişi veren", totalWbcShort: "Lökosit sayısı", serviceVersion: "Hizmet",
-  referenceSource: "Referans aralıkları", decisions: "Kişilerin kararları", cell: "Hücre", modelSaid: "Model", personSaid: "Kişi", who: "Kararı veren",
+  about: "Bu formül hakkında", orderedBy: "İsteyen", totalWbcShort: "Lökosit sayısı", serviceVersion: "Hizmet",
+  referenceSource: "Referans aralıkları", decisions: "Bir kişinin gözden geçirdikleri", cell: "Hücre", modelSaid: "Model", personSaid: "Kişi", who: "Kararı veren",
   byClass: "Diğer tüm hücreler, sınıflarına göre", withoutClass: "Sınıfı yok", decided: "bir kişi karar verdi", csvOfCells: "Hücrelerin CSV'si",
   export: "Dışa aktar", print: "Yazdır", trail: "Denetim izi", signedBy: "İmzalayan: {person}, {when}",
   cellNumber: "Hücre {number}", reclassified: "{label} (önce: {before})", acceptedAs: "Kabul edildi: {label}",
-  reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirilecek {count} hücrenin {at}. sırasında", undone: "Hücre {number}: geri alındı",
+  reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirme {at} / {count}", undone: "Hücre {number}: geri alındı",
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
-  act_ordered: "sipariş etti", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
+  act_ordered: "istedi", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
   act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
   audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
     "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
@@ -190,7 +204,7 @@ const TURKISH = {
   noAudits: "Henüz denetim yok. Hizmeti işleten, klasörlerini WBC_AUDITS_DIR ile bildirir.", noSuchAudit: "Böyle bir denetim yok.",
   audit: "Denetim", plan: "Plan", plannedAt: "Planlandı", planHash: "Planın SHA-256 değeri", fromConfidence: "En az güven",
   cellsPlanned: "En az hücre", toRelease: "En az {target} doğruysa onaylanacaklar (tek yanlı {confidence})",
-  labelling: "Etiketleme", labelled: "{total} hücreden {done} tanesinin etiketi var", labelNote:
+  labelling: "Etiketleme", labelled: "{done}/{total} hücrenin etiketi var", labelNote:
     "Hizmetin yanıtı değerlendirmeden önce gösterilmez. “Hiçbiri”, olgunlaşmamış hücreler, eritroblastlar ve artefaktlar içindir.",
   labelOther: "Hiçbiri", labelledAs: "Etiketi: {label}", notLabelled: "Henüz etiketi yok", cellsAreMissing: "“wbc audit-device add” ile eklenecek hücreler var.",
   auditImageMissing: "Bu hizmet {name} dosyasını okuyamıyor: başka yerde açıp burada etiketleyin.",
@@ -200,8 +214,20 @@ const TURKISH = {
   samplesChecked: "O zamandan beri onaylanan {count} yanıta bakıldı; denetim geçerli.", auditSuspended:
     "Denetim sona erdi: örnek yanıtların izin verilenden çoğu yanlıştı. Artık hiçbir yanıt onaylanmıyor; yenisini başlatın.",
   au_adding: "hücreler eksik", au_labelling: "etiketleniyor", au_ready: "tek bakışa hazır", au_judged: "değerlendirildi", au_suspended: "sona erdi",
-  newOrder: "Diferansiyel sipariş et", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
-  signTitle: "Bu diferansiyel imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir örnek yok.", closed: "Artık hiçbir şey değişmez.",
+  newOrder: "Lökosit formülü iste", decide: "Karar ver", limitations: "Bu sayıları kullanmadan önce bilinmesi gerekenler",
+  signTitle: "Bu formül imzalansın mı?", no: "Henüz değil", state_done: "incelendi", notThere: "Böyle bir numune yok.", closed: "Artık değiştirilemez.",
+  heat: "Isı haritası", heat_over: "görüntünün üstünde", heat_beside: "yanında", heat_held: "{key} basılıyken", key_heat: "Isı haritası aç ya da kapat, basılıyken",
+  contours: "%50 ve %80 eş ısı çizgileri", close: "Kapat", sampleSpecimen: "Beş örnek görüntülük bir numune dene", orderThese: "Bu {count} görüntü için lökosit formülü iste",
+  clearTitle: "Hepsi temizlensin mi?", clearQuestion: "{count} görüntü ve sonuçları bu sayfadan çıkar.",
+  forgetTitle: "Hepsi unutulsun mu?", forgetQuestion: "Bu tarayıcının gördüğü hücrelerden sakladıkları silinir.",
+  pictureMissing: "Bu hücrenin resmi burada yok, bu yüzden karar verilemez. Görüntüleri yeniden seçin: içeriklerine göre eşleştirilirler.",
+  pictureBroken: "Bu tarayıcı bu resmi gösteremiyor. Hücreye bakılmış sayılmaz.", imagesAgain: "Görüntüleri yeniden seç",
+  imagesFound: "{total} hücreden {count} tanesinin görüntüsü yeniden burada.", signSeen: "Bu tarayıcıda {seen}/{total} hücreye bakıldı.",
+  pageFailed: "Bu sayfada bir hata oldu: {what}. Hizmete gönderilenler yerinde.", loadAgain: "Sayfayı yeniden yükle",
+  redo: "Yinele", decisionsPending: "{count} karar kaydediliyor …", decisionsWait: "{count} karar henüz kaydedilmedi:",
+  decisionRefused: "Hücre {number}, {label} olarak kaydedilemedi ve eski durumuna döndü: {why}",
+  undoRefused: "Hücre {number}: karar geri alınamadı: {why}",
+  notSigned: "İmzalanmadı: bir karar kaydedilemedi. Yukarıda adı geçen hücreye bakın ve yeniden imzalayın.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
 
@@ -235,18 +261,18 @@ const REASONS_TR = {
 };
 
 const STATEMENTS_TR = {
-  cancelled: "Diferansiyel iptal edildi; eksiktir ve eksik kalacaktır.",
+  cancelled: "Formül iptal edildi; eksiktir ve eksik kalacaktır.",
   incomplete: "{total} hücreden {waiting} tanesi incelenmeyi bekliyor.",
   too_few_cells: "{counted} hücre sayıldı; yüzdeler {least} hücreden itibaren verilir.",
   unreviewed: "{unreviewed} hücre bir kişinin kararını bekliyor.",
   unidentified: "{unidentified} hücre tanımlanamadı; payların bütününe dahildir.",
   failed: "{failed} görüntü incelenemedi ve sayılmadı.",
-  audit_ended: "Bu diferansiyeldeki hücreleri onaylayan denetim o zamandan beri sona erdi: örnek yanıtların izin verilenden çoğu "
+  audit_ended: "Bu formüldeki hücreleri onaylayan denetim o zamandan beri sona erdi: örnek yanıtların izin verilenden çoğu "
     + "yanlıştı. Bir kişi öteki hücrelere de baksın.",
   classifier_error: "Aralıklar, sayma hatasının yanında, bu mikroskobun denetiminin sınırladığı kadarıyla sınıflandırıcının "
     + "hatasını da taşır.",
   several_models: "{models} model yanıt verdi: sürüm arada değişti.",
-  no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu diferansiyeli kimse imzalamadı.",
+  no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu formülü kimse imzalamadı.",
   five_classes: "Beş sınıf ayırt edilir; blastlar, çomaklar, olgunlaşmamış granülositler ve başka hücreler tanınmaz ve beş "
     + "sınıftan biri olarak sayılabilir.",
 };
@@ -280,9 +306,18 @@ const ERRORS_TR = {400: "Dosya okunabilen bir görüntü değil.", 413: "Görün
 
 export const language = () => settings.get("language");
 
+/** Of one only; Turkish says it as of many. */
+const ENGLISH_ONE = {
+  clearQuestion: "One image and its result leave this page.", orderThese: "Request a differential of this image",
+  decisionsPending: "One decision is being kept …", decisionsWait: "One decision is not kept yet:",
+  signUnreviewed: "One cell still waits for review.", analyseSpecimen: "Analyse one image", sending: "One image is being sent …",
+  filesTaken: "One image taken.", allDone: "One image analysed.",
+};
+
 /** The page's words: `t("progress", {done: 1, total: 5})`. */
 export function t(key, values = {}) {
-  const text = MESSAGES[language()][key] ?? ENGLISH[key] ?? key;
+  const one = language() === "en" && String(values.count) === "1" ? ENGLISH_ONE[key] : null;
+  const text = one ?? MESSAGES[language()][key] ?? ENGLISH[key] ?? key;
   return filledIn(text, values);
 }
 
@@ -344,6 +379,16 @@ export function actionName(action) {
   return key in ENGLISH ? t(key) : action;
 }
 
+// What the service names in English in its documents.
+const NAMES_TR = {
+  local: "yerel", service: "hizmet", "rule-based": "kurallarla",
+  "example ranges for adults that came with the service; not of this site":
+    "hizmetle gelen, yetişkinler için örnek aralıklar; bu kuruma ait değil",
+};
+
+/** A person, a writer or a source as the service names it, in the language of the page where it is one of its own. */
+export const nameOf = (name) => (language() === "tr" && NAMES_TR[name]) || name;
+
 /** What stands on a key. */
 export const keyName = (key) => (key === " " ? "␣" : key);
 
@@ -361,5 +406,6 @@ export function errorText(error) {
   if (error.status === 503 || error.status === 429) {
     return error.retryAfterS ? t("busyUntil", {seconds: seconds(error.retryAfterS)}) : t("tooBusy");
   }
-  return (language() === "tr" && ERRORS_TR[error.status]) || error.message;
+  const known = language() === "tr" && ERRORS_TR[error.status];
+  return known ? [known, error.message].filter(Boolean).join(" ") : error.message;
 }

@@ -1,27 +1,42 @@
 // What a person decides with: the buttons of a cell, the keys, and the question before a signature.
 
-import {el} from "./dom.js";
+import {askFirst} from "./ask_first.js";
+import {el, say} from "./dom.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
 import {LABELS} from "./specimen_tiles.js";
 
-/** What was said of a cell, and the buttons to say it; `decide(label)` is told. */
-export function decisionButtons(cell, isClosed, decide) {
+/**
+ * What was said of a cell, and the buttons to say it; they stay the same for every cell, since one that is made anew
+ * under a pressed finger hears no click. `decide(label)` is told; without one, the service's own is accepted.
+ */
+export function decisionControls(decide) {
   const keys = settings.get("keys");
-  const own = cell.result?.class;
-  const said = cell.decision && (cell.decision.label === own
-    ? t("acceptedAs", {label: className(own)})
-    : t("reclassified", {label: className(cell.decision.label), before: own ? className(own) : t("state_failed")}));
-  if (isClosed) return said ? el("p", {class: "decide", id: "said"}, said) : null;
-  return el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")},
-    said ? el("p", {id: "said"}, said) : null,
-    el("span", {class: "buttons"},
-      own ? el("button", {type: "button", id: "accept", class: "primary", onclick: () => decide(own)},
-        `${t("accept")} (${keyName(keys.accept)})`) : null,
-      LABELS.map((label, index) => el("button", {
-        type: "button", id: `as-${label}`, "aria-pressed": String(cell.decision?.label === label),
-        onclick: () => decide(label),
-      }, el("kbd", {}, keyName(keys.labels[index])), " ", className(label)))));
+  const saidLine = el("p", {id: "said"});
+  const accept = el("button", {type: "button", id: "accept", class: "primary", onclick: () => decide()});
+  const labels = LABELS.map((label, index) => el("button", {type: "button", id: `as-${label}`, onclick: () => decide(label)},
+    el("kbd", {}, keyName(keys.labels[index])), " ", className(label)));
+  const buttons = el("span", {class: "buttons"}, accept, labels);
+  const node = el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")}, buttons, saidLine);
+
+  /** Of a closed specimen there is no button, and without a picture none can be pressed. */
+  function show(cell, isClosed, hasPicture) {
+    const own = cell.result?.class;
+    const {label} = cell.decision ?? {};
+    say(saidLine, !label ? ""
+      : label === own ? t("acceptedAs", {label: className(own)})
+        : t("reclassified", {label: className(label), before: own ? className(own) : t("state_failed")}));
+    const canDecide = !isClosed && ["analysed", "failed"].includes(cell.state);
+    if (!canDecide) buttons.remove();
+    else if (!buttons.isConnected) node.prepend(buttons);
+    if (!own) accept.remove();
+    else if (!accept.parentNode) buttons.prepend(accept);
+    say(accept, `${t("accept")}: ${own ? className(own) : ""} (${keyName(keys.accept)})`);
+    for (const button of [accept, ...labels]) button.disabled = !hasPicture;
+    labels.forEach((button, index) => button.setAttribute("aria-pressed", String(label === LABELS[index])));
+    node.hidden = !canDecide && !label;
+  }
+  return {node, show};
 }
 
 /** What each key does, as chosen in the settings. */
@@ -31,23 +46,13 @@ export function keysHelp() {
   return el("p", {class: "note keys-help"},
     one(keys.next, t("next")), one(keys.previous, t("previous")), one(keys.accept, t("key_accept")),
     el("span", {class: "key-help"}, keys.labels.map((key) => [el("kbd", {}, keyName(key)), " "]), t("reclassify")),
-    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")),
+    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")), one(keys.heat, t("heat")),
     el("a", {href: "#/settings"}, t("changeKeys")));
 }
 
-/** Ask whether to sign, with what still waits; `sign()` is told of a yes. */
-export function askToSign(unreviewed, sign) {
-  const dialog = el("dialog", {"aria-labelledby": "sign-title"},
-    el("h3", {id: "sign-title"}, t("signTitle")),
-    el("p", {}, t("signQuestion")),
-    unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
-    el("form", {method: "dialog", class: "buttons"},
-      el("button", {value: "no", id: "sign-no"}, t("no")),
-      el("button", {value: "yes", id: "sign-yes", class: "primary"}, t("sign"))));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (dialog.returnValue === "yes") sign();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-}
+/** Ask whether to sign, with what still waits and how many cells a person looked at; whether to. */
+export const askToSign = (unreviewed, seen, total) => askFirst("sign", t("signTitle"), [
+  el("p", {}, t("signQuestion")),
+  el("p", {id: "sign-seen"}, t("signSeen", {seen: number(seen), total: number(total)})),
+  unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
+], t("sign"));

@@ -9,11 +9,13 @@ export const DEFAULTS = Object.freeze({
   profile: "",
   tta: "",
   writer: "configured",
-  colourMap: "viridis",
+  colourMap: "green",
+  heat: "over",
+  contours: true,
   opacity: 60,
   outlines: false,
   keepHistory: true,
-  keys: {next: "j", previous: "k", accept: "Enter", undo: "u", sign: "s",
+  keys: {next: "j", previous: "k", accept: "Enter", undo: "u", sign: "s", heat: "h",
     labels: ["1", "2", "3", "4", "5", "0"]},
 });
 
@@ -21,7 +23,8 @@ const CHOICES = {
   language: ["en", "tr"],
   theme: ["system", "light", "dark"],
   palette: ["standard", "colour-blind"],
-  colourMap: ["viridis", "inferno", "cividis", "jet"],
+  colourMap: ["green", "viridis", "inferno", "cividis", "jet"],
+  heat: ["over", "beside", "held"],
   tta: ["", "none", "light", "adaptive"],
   writer: ["configured", "rule-based", "none"],
 };

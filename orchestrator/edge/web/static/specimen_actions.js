@@ -3,7 +3,7 @@
 import {el, fill} from "./dom.js";
 import {apiKey, blobAddress} from "./api.js";
 import * as differentials from "./differentials.js";
-import {actionName, className, dateTime, errorText, number, t} from "./messages.js";
+import {actionName, className, dateTime, errorText, nameOf, number, t} from "./messages.js";
 
 const FILES = {csv: "csv", cells: "cells.csv", json: "json", fhir: "fhir.json", hl7: "hl7", dicom: "dcm"};
 
@@ -52,7 +52,7 @@ export function trail(id, numberOf) {
 function line(entry, numberOf) {
   const cell = entry.cell_id && numberOf(entry.cell_id);
   return [
-    dateTime(entry.at), entry.actor, actionName(entry.action),
+    dateTime(entry.at), nameOf(entry.actor), actionName(entry.action),
     cell ? t("cellNumber", {number: number(cell)}) : "", className(entry.details.label ?? entry.details.class ?? ""),
   ].filter(Boolean).join(" · ");
 }

@@ -9,16 +9,13 @@ import {settings} from "./settings.js";
 const MAX_TRIES = 5;
 const LONGEST_WAIT_S = 30;
 
-/** The samples' own where there is nothing else among the images, and the chosen one otherwise. */
-function profileOf(files) {
-  const [first, ...others] = new Set(files.map((file) => file.profile));
-  return others.length ? settings.get("profile") : first ?? settings.get("profile");
-}
-
-/** The form; `ordered(id, files)` is told when the service has kept the order. `taken(files)` adds images. */
+/**
+ * The form; `ordered(id, files)` is told when the service has kept the order. `taken(files)` adds images. The samples are
+ * of no person, and are never among images that are: they make a specimen of their own.
+ */
 export function orderForm(ordered) {
   let files = [];
-  const key = crypto.randomUUID();
+  const key = differentials.orderKey();
   const problem = el("p", {class: "problem", role: "alert"});
   const status = el("p", {class: "note", role: "status"});
   const name = el("input", {type: "text", id: "specimen-id", required: true, maxlength: "64", autocomplete: "off",
@@ -26,7 +23,8 @@ export function orderForm(ordered) {
   const total = el("input", {type: "number", id: "total-wbc", min: "0.01", max: "1000", step: "0.01", inputmode: "decimal"});
   const send = el("button", {type: "submit", id: "order", class: "primary", disabled: true}, t("analyseNone"));
   const none = el("button", {type: "button", id: "none-of-these", onclick: () => choose([])}, t("clear"));
-  const intaking = intake((more) => choose([...files, ...more]));
+  const take = (more) => choose([...new Set([...files.filter((file) => !file.profile), ...more])]);
+  const intaking = intake(take, (samples) => choose(samples), t("sampleSpecimen"));
 
   function choose(chosen) {
     files = chosen;
@@ -34,13 +32,14 @@ export function orderForm(ordered) {
     send.textContent = files.length ? t("analyseSpecimen", {count: number(files.length)}) : t("analyseNone");
     none.hidden = !files.length;
     intaking.compact(files.length > 0);
+    intaking.offerSamples(!files.length || Boolean(files[0].profile));
   }
   choose([]);
 
   async function order() {
     const specimen = {
       specimenId: name.value.trim(), totalWbc: total.valueAsNumber || null,
-      profile: profileOf(files), tta: settings.get("tta"), key,
+      profile: files[0].profile ?? settings.get("profile"), tta: settings.get("tta"), key,
     };
     for (let tries = 1; ; tries += 1) {
       status.textContent = t("sending", {count: number(files.length)});
@@ -84,5 +83,11 @@ export function orderForm(ordered) {
       el("span", {class: "note", id: "specimen-id-note"}, t("specimenIdNote"))),
     el("p", {class: "field"}, el("label", {for: "total-wbc"}, t("totalWbc")), total),
     intaking.node, el("p", {class: "buttons"}, send, none, status), problem);
-  return {node, taken: intaking.taken};
+
+  /** Images that the page has; the samples, where there are others, are not theirs. */
+  function add(more) {
+    if (!more[0]?.profile) take(more);
+    else if (!files.length) choose(more);
+  }
+  return {node, taken: intaking.taken, add};
 }

@@ -80,6 +80,11 @@ export class SpecimenTiles {
     this.#mark();
   }
 
+  /** Images came that were missing. */
+  lookAgain() {
+    for (const {lookAgain} of this.#tiles.values()) lookAgain();
+  }
+
   select(id) {
     this.#current = id;
     this.#mark();
@@ -98,10 +103,11 @@ export class SpecimenTiles {
   }
 
   #tile(id, first) {
-    const image = lazyImage(() => {
+    const picture = () => lazyImage(() => {
       const file = this.#fileOf(first);
       return file ? urlOf(file) : addressOfKept(differentials.imageUrl(id, first.id));
     });
+    let image = picture();
     const words = el("span");
     const link = el("a", {
       href: `#/specimen/${encodeURIComponent(id)}/${first.number}`,
@@ -121,7 +127,12 @@ export class SpecimenTiles {
       link.setAttribute("aria-label", [t("cellNumber", {number: number(cell.number)}), said, cell.decision ? t("decided") : ""]
         .filter(Boolean).join(", "));
     }
-    return {node, link, show};
+    function lookAgain() {
+      if (image.isConnected) return;
+      image = picture();
+      link.prepend(image);
+    }
+    return {node, link, show, lookAgain};
   }
 }
 

@@ -1,39 +1,47 @@
 // One specimen: its order, its differential, and the review by which a person closes it.
 
-import {announce, el, fill} from "./dom.js";
-import {cellDetail} from "./cell_detail.js";
+import {announce, el, fill, refill, say} from "./dom.js";
+import {CellPanel} from "./cell_panel.js";
+import {Decisions} from "./decisions.js";
+import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
 import {deviceNote} from "./device.js";
 import * as differentials from "./differentials.js";
-import {ExplainedCells} from "./explained_cells.js";
-import {className, dateTime, errorText, keyName, language, number, specimenState, t} from "./messages.js";
+import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
+import {imagesIn} from "./intake.js";
 import {progressLine} from "./progress_line.js";
-import {askToSign, decisionButtons, keysHelp} from "./review_controls.js";
+import {askToSign, keysHelp} from "./review_controls.js";
+import {countSeen, look} from "./seen_cells.js";
 import {settings} from "./settings.js";
+import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
-import {LABELS, SpecimenTiles, urlOf} from "./specimen_tiles.js";
+import {LABELS, SpecimenTiles} from "./specimen_tiles.js";
 
 const CLOSED = ["signed", "cancelled"];
 const REFRESH_MS = 2500;
 const RETRY_S = 2;
-/** Who runs through the cells asks for no heatmap of each. */
-const REST_MS = 120;
 
 const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 export class SpecimenView {
   #place;
+  /** The specimen as the service said last, and as it will be when it knows all decisions. */
+  #kept = null;
   #found = null;
   #current = null;
-  #decided = [];
+  /** Whether a person went to the current cell: then nothing else goes to another. */
+  #isChosen = false;
+  /** By the ids of specimens: who leaves one while decisions are under way finds them when he comes back. */
+  #decisions = new Map();
+  #isSigning = false;
+  #closed = new Set();
   #follow = null;
   #parts = null;
   #order = null;
   #refreshed = 0;
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
-  #explained = new ExplainedCells();
 
   constructor(place) {
     this.#place = place;
@@ -53,14 +61,15 @@ export class SpecimenView {
     if (this.#found?.id !== id) {
       this.#found = null;
       this.#current = null;
-      this.#decided = [];
+      this.#isChosen = false;
       fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, t("loading")));
     }
     try {
-      const found = await differentials.get(id);
+      const found = await this.#fresh(id);
       if (signal.aborted) return;
       this.#build(found);
-      this.#current = found.cells.find((cell) => String(cell.number) === cellNumber)?.id ?? this.#current;
+      const asked = found.cells.find((cell) => String(cell.number) === cellNumber)?.id;
+      if (asked) [this.#current, this.#isChosen] = [asked, true];
       this.#take(found);
       this.#show();
       if (!this.#isOpen()) this.#watch(id, signal);
@@ -69,12 +78,33 @@ export class SpecimenView {
     }
   }
 
+  #decisionsOf(id) {
+    if (!this.#decisions.has(id)) {
+      const isHere = () => this.#found?.id === id && this.#parts;
+      this.#decisions.set(id, new Decisions(id, {
+        kept: (found) => { if (isHere()) this.#takeAndShow(found); },
+        changed: () => { if (isHere()) this.#takeAndShow(this.#kept); },
+      }));
+    }
+    return this.#decisions.get(id);
+  }
+
+  /** The specimen as the service has it, not older than the answer to any decision. */
+  async #fresh(id) {
+    const decisions = this.#decisionsOf(id);
+    for (;;) {
+      const {answers} = decisions;
+      const found = await differentials.get(id);
+      if (decisions.answers === answers) return found;
+    }
+  }
+
   #isOpen() {
     return this.#found && !["waiting", "running"].includes(this.#found.state);
   }
 
   #isClosed() {
-    return CLOSED.includes(this.#found.state) || !this.#isOpen();
+    return CLOSED.includes(this.#found.state) || !this.#isOpen() || this.#isSigning;
   }
 
   #failed(error) {
@@ -84,7 +114,12 @@ export class SpecimenView {
       el("p", {}, el("a", {href: "#/specimen"}, t("newOrder"))));
   }
 
-  #orderForm() {
+  /** An order of these images, to be made. */
+  order(files) {
+    this.#form().add(files);
+  }
+
+  #form() {
     // Who looks at something else and comes back finds what he has chosen.
     if (this.#order?.language !== language()) {
       const form = orderForm((id, files) => {
@@ -94,7 +129,11 @@ export class SpecimenView {
       });
       this.#order = {...form, language: language()};
     }
-    this.taken = this.#order.taken;
+    return this.#order;
+  }
+
+  #orderForm() {
+    this.taken = this.#form().taken;
     fill(this.#place, el("h2", {id: "specimen-title"}, t("newOrder")), this.#order.node);
   }
 
@@ -103,16 +142,16 @@ export class SpecimenView {
     while (!signal.aborted) {
       try {
         await differentials.follow(id, (name, data) => this.#progressed(name, data, signal), signal);
-        const found = await differentials.get(id);
+        const found = await this.#fresh(id);
         if (signal.aborted) return;
         this.#say("");
-        this.#take(found);
+        this.#takeAndShow(found);
         if (!this.#isOpen()) { // the stream was old enough, or its process leaves
           await after(1000 * RETRY_S);
           continue;
         }
         // Only now it is known which is the least confident.
-        this.#goTo(found.review_list[0] ?? this.#current);
+        if (!this.#isChosen) this.#goTo(found.review_list[0] ?? this.#current);
         announce(t("allDone", {count: number(found.progress.counted)}));
         return;
       } catch (error) {
@@ -125,13 +164,14 @@ export class SpecimenView {
 
   async #progressed(name, data, signal) {
     if (name !== "progress" || signal.aborted) return;
-    this.#found = {...this.#found, state: data.state,
-      progress: {...this.#found.progress, waiting: data.waiting, counted: data.analysed, failed: data.failed}};
+    this.#kept = {...this.#kept, state: data.state,
+      progress: {...this.#kept.progress, waiting: data.waiting, counted: data.analysed, failed: data.failed}};
+    this.#found = this.#decisionsOf(this.#kept.id).shown(this.#kept);
     this.#showProgress();
     if (Date.now() - this.#refreshed < REFRESH_MS) return;
     this.#refreshed = Date.now();
-    const found = await differentials.get(this.#found.id).catch(() => null);
-    if (found && !signal.aborted && !this.#isOpen()) this.#take(found);
+    const found = await this.#fresh(this.#found.id).catch(() => null);
+    if (found && !signal.aborted && !this.#isOpen()) this.#takeAndShow(found);
   }
 
   // What is seen
@@ -142,59 +182,88 @@ export class SpecimenView {
       fill(this.#place, this.#parts.nodes);
       return;
     }
-    this.#explained.clear();
-    const tiles = new SpecimenTiles((id) => { this.#goTo(id); this.#parts.panel.focus({preventScroll: true}); this.#reveal(); },
+    const tiles = new SpecimenTiles((id) => { this.#choose(id); this.#parts.panel.node.focus({preventScroll: true}); this.#parts.dock.reveal(); },
       (cell) => this.#fileOf(cell));
     const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#do(differentials.cancel)]]);
     const parts = {
       made, tiles, progress,
       state: el("span", {class: "note", id: "specimen-state"}),
       problem: el("p", {class: "problem", role: "alert"}),
+      refused: el("p", {class: "problem", role: "alert", id: "refused"}),
+      pending: el("span", {class: "note", id: "pending"}),
       signed: el("p", {id: "signed"}),
       device: el("div", {id: "device"}),
       sheet: el("div", {id: "sheet"}),
       reviewTitle: el("h3", {id: "review-title"}),
       help: keysHelp(),
       undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
-      sign: el("button", {type: "button", id: "sign", class: "primary", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
-      panel: el("div", {class: "panel", id: "review-detail", tabindex: "-1"}),
+      redo: el("button", {type: "button", id: "redo", onclick: () => this.#redo()}, t("redo")),
+      sign: el("button", {type: "button", id: "sign", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
+      panel: new CellPanel({
+        decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
+        imagesAgain: (files) => this.#imagesAgain(files),
+      }),
     };
+    parts.dock = dockable(parts.panel.node);
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
-      el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state),
-      parts.problem, progress.node, parts.signed, parts.device,
-      el("div", {class: "split specimen"},
-        el("div", {}, parts.sheet, exports(found.id), trail(found.id, numberOf)),
+      el("div", {class: "specimen-bar"},
+        el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state), progress.node, parts.pending,
+        el("span", {class: "buttons no-print"}, parts.undo, parts.redo, parts.sign)),
+      parts.problem, parts.refused, parts.signed, parts.device,
+      el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
-          el("div", {class: "review-bar"}, parts.reviewTitle, el("span", {class: "buttons"}, parts.undo, parts.sign)),
-          tiles.waiting, parts.help, parts.panel)),
+          parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
+        el("div", {class: "paper"}, parts.sheet, exports(found.id), trail(found.id, numberOf))),
       tiles.gallery,
     ];
     this.#parts = parts;
     fill(this.#place, parts.nodes);
   }
 
-  /** Take what the service says, and show what has changed. */
-  #take(found) {
-    this.#found = found;
+  /** Take what the service says, and show what has changed; a person's own decisions go before. */
+  #take(kept) {
+    this.#kept = kept;
+    const found = this.#found = this.#decisionsOf(kept.id).shown(kept);
+    if (CLOSED.includes(found.state)) this.#closed.add(found.id);
     if (!this.#cell(this.#current)) this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
     const {sheet: paper, signed, tiles, state} = this.#parts;
+    this.#showDecisions();
     document.title = `${found.specimen_id} · ${t("specimen")} · WBC Analyzer`;
     state.textContent = specimenState(found.state);
     signed.hidden = !found.signature;
     if (found.signature) {
-      signed.textContent = `${t("signedBy", {person: found.signature.person, when: dateTime(found.signature.signed_at)})}. ${t("closed")}`;
+      const seen = t("signSeen", {seen: number(countSeen(found.id, found.cells)), total: number(found.cells.length)});
+      say(signed, `${t("signedBy", {person: nameOf(found.signature.person), when: dateTime(found.signature.signed_at)})}. ${seen} ${t("closed")}`);
     }
-    fill(this.#parts.device, deviceNote(found.device_state));
-    fill(paper, sheet(found));
+    refill(this.#parts.device, found.device_state, () => deviceNote(found.device_state));
+    // Its figures are the service's: they follow when it knows of a decision.
+    refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found);
     this.#showProgress();
+  }
+
+  #takeAndShow(kept) {
+    this.#take(kept);
+    this.#show();
+  }
+
+  /** What of the decisions the service does not know yet, and what it did not take. */
+  #showDecisions() {
+    const {pending, refused, waitsFor} = this.#decisionsOf(this.#found.id);
+    say(this.#parts.pending, !pending ? ""
+      : waitsFor ? `${t("decisionsWait", {count: number(pending)})} ${errorText(waitsFor)}` : t("decisionsPending", {count: number(pending)}));
+    this.#parts.sheet.setAttribute("aria-busy", String(pending > 0));
+    say(this.#parts.refused, [...refused.values()].map(({number: cell, label, error}) => t(label ? "decisionRefused" : "undoRefused", {
+      number: number(cell), label: label && className(label), why: errorText(error),
+    })).join(" "));
   }
 
   #showProgress() {
     const {total, waiting, counted, failed, unreviewed} = this.#found.progress;
     const isOpen = this.#isOpen();
-    const {progress, reviewTitle, undo, sign, help, state} = this.#parts;
+    const {progress, reviewTitle, undo, redo, sign, help, state} = this.#parts;
+    const decisions = this.#decisionsOf(this.#found.id);
     state.textContent = specimenState(this.#found.state);
     progress.show({
       total, ended: total - waiting,
@@ -206,9 +275,11 @@ export class SpecimenView {
     reviewTitle.textContent = !isOpen ? t("reviewLater")
       : unreviewed ? t("reviewList", {count: number(unreviewed)}) : t("reviewDone");
     help.hidden = this.#isClosed();
-    for (const button of [undo, sign]) button.hidden = CLOSED.includes(this.#found.state);
-    sign.disabled = this.#found.state !== "analysed";
-    undo.disabled = this.#isClosed() || !this.#lastDecided();
+    for (const button of [undo, redo, sign]) button.hidden = CLOSED.includes(this.#found.state);
+    sign.classList.toggle("primary", !unreviewed);  // as loud as Accept only when nothing waits
+    sign.disabled = this.#found.state !== "analysed" || this.#isSigning;
+    undo.disabled = this.#isClosed() || !(decisions.latest ?? this.#cell(this.#current)?.decision);
+    redo.disabled = this.#isClosed() || !decisions.canRedo;
   }
 
   #say(text) {
@@ -232,67 +303,47 @@ export class SpecimenView {
 
   #goTo(id) {
     this.#current = id;
+    this.#showProgress();
     const cell = this.#cell(id);
-    if (cell) history.replaceState(null, "", `#/specimen/${encodeURIComponent(this.#found.id)}/${cell.number}`);
+    if (cell && this.#place.isConnected) history.replaceState(null, "", `#/specimen/${encodeURIComponent(this.#found.id)}/${cell.number}`);
     this.#show();
   }
 
-  /** Where the page is narrow, or far down in the gallery, the cell is not on the screen. */
-  #reveal() {
-    const {top} = this.#parts.panel.getBoundingClientRect();
-    if (top < 0 || top > innerHeight - 200) this.#parts.panel.scrollIntoView();
+  /** A person goes to a cell. */
+  #choose(id) {
+    this.#isChosen = true;
+    this.#goTo(id);
   }
 
-  async #showCell() {
-    const cell = this.#current && this.#cell(this.#current);
+  #showCell() {
+    const cell = this.#cell(this.#current);
     if (!cell) return;
-    const draw = (detail) => fill(this.#parts.panel, this.#cellHead(cell.id), detail
-      ? cellDetail(detail, this.#decisionOf(this.#cell(cell.id)), true) : this.#unanalysed(this.#cell(cell.id)));
-    if (!cell.result) {
-      draw(null);
-      return;
-    }
-    const known = this.#explained.get(cell.id);
-    const file = this.#fileOf(cell);
-    draw(known ?? this.#explained.beforehand(cell, file));
-    if (known) return;
-    await after(REST_MS);
-    if (this.#current !== cell.id) return;
-    const detail = await this.#explained.explain(this.#found, cell, file);
-    if (this.#current === cell.id && this.#place.isConnected) draw(detail);
-  }
-
-  #cellHead(id) {
-    const at = this.#parts.tiles.order.indexOf(id);
-    return el("p", {class: "note cell-head", id: "cell-head"}, t("cellNumber", {number: number(this.#cell(id).number)}),
-      at >= 0 && at < this.#found.review_list.length
-        ? ` · ${t("placeInReview", {at: number(at + 1), count: number(this.#found.review_list.length)})}` : "");
-  }
-
-  /** A cell that could not be analysed: a person may still say what it is. */
-  #unanalysed(cell) {
-    const file = this.#fileOf(cell);
-    return el("article", {class: "detail"},
-      el("h3", {}, cell.label ? className(cell.label) : t(`state_${cell.state}`)),
-      cell.failure ? el("p", {class: "problem", lang: "en"}, cell.failure) : null,
-      cell.state === "failed" ? this.#decisionOf(cell) : null,
-      file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell")}) : null);
-  }
-
-  #decisionOf(cell) {
-    return decisionButtons(cell, this.#isClosed(), (label) => this.#decide(cell, label));
+    const {tiles, panel} = this.#parts;
+    const waiting = this.#found.review_list;
+    const at = waiting.indexOf(cell.id);
+    const place = at < 0 ? "" : t("placeInReview", {at: number(at + 1), count: number(waiting.length)});
+    panel.show(this.#found, cell, place, this.#isClosed());
+    tiles.select(cell.id);
   }
 
   // What a person does
 
-  async #decide(cell, label) {
-    if (this.#isClosed()) return;
+  // What a person says counts at once, for the cell on the screen, and the page moves on: the service hears of it in
+  // its own time.
+
+  /** That the current cell is this; without a label, what the service says. */
+  #decide(label) {
+    const cell = this.#cell(this.#current);
+    const said = label ?? cell?.result?.class;
+    if (this.#isClosed() || !said || !["analysed", "failed"].includes(cell.state)) return;
+    if (!this.#parts.panel.hasPicture) {
+      announce(this.#parts.panel.note);
+      return;
+    }
     const next = this.#next(cell.id);
-    await this.#do((id) => differentials.decide(id, cell.id, label), () => {
-      this.#decided.push(cell.id);
-      this.#current = next ?? cell.id;
-      announce(`${t("cellNumber", {number: cell.number})}: ${className(label)}`);
-    });
+    this.#decisionsOf(this.#found.id).decide(cell, said);
+    announce(`${t("cellNumber", {number: cell.number})}: ${className(said)}`);
+    this.#decided(next ?? cell.id);
   }
 
   /** The one after it that waits; none where it is the last. */
@@ -302,23 +353,68 @@ export class SpecimenView {
     return at < 0 ? null : waiting[at + 1] ?? waiting[at - 1] ?? null;
   }
 
-  /** The latest decision of this page, or that about the cell on the screen. */
-  #lastDecided() {
-    return this.#decided.at(-1) ?? (this.#current && this.#cell(this.#current)?.decision ? this.#current : null);
+  #undo() {
+    if (this.#isClosed()) return;
+    const id = this.#decisionsOf(this.#found.id).undo(this.#cell(this.#current));
+    if (!id) return;
+    announce(t("undone", {number: this.#cell(id).number}));
+    this.#decided(id);
   }
 
-  async #undo() {
-    const last = this.#lastDecided();
-    if (!last || this.#isClosed()) return;
-    await this.#do((id) => differentials.undecide(id, last), () => {
-      this.#decided = this.#decided.filter((id) => id !== last);
-      this.#current = last;
-      announce(t("undone", {number: this.#cell(last).number}));
-    });
+  #redo() {
+    const id = this.#isClosed() ? null : this.#decisionsOf(this.#found.id).redo();
+    if (!id) return;
+    const next = this.#next(id);
+    this.#take(this.#kept);
+    announce(`${t("cellNumber", {number: this.#cell(id).number})}: ${className(this.#cell(id).label)}`);
+    this.#decided(next ?? id);
   }
 
-  #sign() {
-    askToSign(this.#found.progress.unreviewed, () => this.#do(differentials.sign, () => announce(t("st_signed"))));
+  #decided(id) {
+    this.#isChosen = true;
+    this.#take(this.#kept);
+    this.#goTo(id);
+  }
+
+  async #sign() {
+    const {id, cells, progress} = this.#found;
+    if (!await askToSign(progress.unreviewed, countSeen(id, cells), cells.length) || this.#found?.id !== id) return;
+    this.#isSigning = true;
+    this.#takeAndShow(this.#kept);
+    try {
+      if (await this.#decisionsOf(id).settled()) await this.#do(differentials.sign, () => announce(t("st_signed")));
+      else if (this.#found?.id === id) this.#say(t("notSigned"));
+    } finally {
+      this.#isSigning = false;
+      if (this.#found?.id === id) this.#takeAndShow(this.#kept);
+    }
+  }
+
+  /** Of these files, those that are images of this specimen: by what they hold, whatever they are called. */
+  async #imagesAgain(chosen) {
+    const {id, cells} = this.#found;
+    const numbers = new Map();
+    for (const {image_sha256: hash, number: cell} of cells) numbers.set(hash, [...(numbers.get(hash) ?? []), cell]);
+    const files = this.#files.get(id) ?? [];
+    let found = 0;
+    for (const image of await imagesIn(chosen)) {
+      for (const cell of numbers.get(await sha256(image)) ?? []) {
+        files[cell - 1] = image;
+        found += 1;
+      }
+    }
+    this.#files.set(id, files);
+    if (this.#found?.id !== id) return;
+    this.#say(t("imagesFound", {count: number(found), total: number(cells.length)}));
+    this.#parts.tiles.lookAgain();
+    this.#parts.panel.lookAgain();
+    this.#show();
+  }
+
+  /** Whether leaving the page loses something: decisions under way, or images of a specimen that is not closed. */
+  holdsSomething() {
+    return [...this.#decisions.values()].some(({pending}) => pending)
+      || [...this.#files.keys()].some((id) => !this.#closed.has(id));
   }
 
   /** Ask for a change, and show what follows from it. */
@@ -333,28 +429,36 @@ export class SpecimenView {
     } catch (error) {
       if (this.#found?.id !== id) return;
       this.#say(errorText(error));
-      const found = await differentials.get(id).catch(() => null);
+      const found = await this.#fresh(id).catch(() => null);
       if (found && this.#found?.id === id) this.#take(found);
     }
     this.#goTo(this.#current);
   }
 
   #key(event) {
-    if (!this.#place.isConnected || !this.#found || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!this.#place.isConnected || !this.#found || event.altKey) return;
     if (event.target.closest("input, select, textarea, dialog, .frame")) return;
+    if (event.ctrlKey || event.metaKey) {
+      const letter = event.key.toLowerCase();
+      if (letter === "y" || (letter === "z" && event.shiftKey)) this.#redo();
+      else if (letter === "z") this.#undo();
+      else return;
+      event.preventDefault();
+      return;
+    }
     const keys = settings.get("keys");
     const onControl = event.target.closest("button, a, summary");
     if (onControl && (event.key === "Enter" || event.key === " ")) return;
-    const cell = this.#current && this.#cell(this.#current);
     const label = LABELS[keys.labels.indexOf(event.key)];
     if (event.key === keys.next || event.key === keys.previous) {
       const {order} = this.#parts.tiles;
       const at = order.indexOf(this.#current) + (event.key === keys.next ? 1 : -1);
-      if (order[at]) this.#goTo(order[at]);
-    } else if (event.key === keys.accept && cell?.result) this.#decide(cell, cell.result.class);
-    else if (label && cell && cell.state !== "waiting") this.#decide(cell, label);
-    else if (event.key === keys.undo) this.#undo();
-    else if (event.key === keys.sign && this.#found.state === "analysed") this.#sign();
+      if (order[at]) this.#choose(order[at]);
+    } else if (event.key === keys.accept || label) {
+      // A key that is held down says it once: nobody has looked at the cells that would follow.
+      if (!event.repeat) this.#decide(label);
+    } else if (event.key === keys.undo) this.#undo();
+    else if (event.key === keys.sign && this.#found.state === "analysed" && !this.#isSigning) this.#sign();
     else return;
     event.preventDefault();
   }

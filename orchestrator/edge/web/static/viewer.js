@@ -1,40 +1,57 @@
 // One image with its heat and outlines over it, in the image's own proportions; zoom and pan.
 
 import {el, svg} from "./dom.js";
-import {levelsOf, paint, paintLegend} from "./heat.js";
+import {contour, groundsOf, levelsOf, paint, paintLegend} from "./heat.js";
 import {settings} from "./settings.js";
 import {t} from "./messages.js";
 
 const MAX_ZOOM = 8;
-const MAPS = ["viridis", "inferno", "cividis", "jet"];
+const MAPS = ["green", "viridis", "inferno", "cividis", "jet"];
+/** Where the heat is: over the image, beside it, or over it while its key is held. */
+const WAYS = ["over", "beside", "held"];
+const CONTOURS = [0.5, 0.8];
+/** By frames, what draws their heat anew: the key of heat is for the one in the document. */
+const drawings = new WeakMap();
+let isHeld = false;
+
+for (const kind of ["keydown", "keyup", "blur"]) {
+  window.addEventListener(kind, (event) => {
+    if (kind !== "blur" && (event.key !== settings.get("keys").heat || event.target.closest?.("input, select, textarea, dialog"))) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const held = kind === "keydown";
+    if (held === isHeld) return;
+    isHeld = held;
+    drawings.get(document.getElementById("frame"))?.();
+  });
+}
 
 /**
- * The viewer of an item with a result: a figure, complete with its controls; without a heatmap only the image, and
- * the message `heatNote`.
+ * A viewer, complete with its controls: `node`, and `show(url, result, heatNote)` for one image after another, at the
+ * same zoom; without a heatmap only the image, and the message `heatNote`. `isThere()` tells of an image that can be
+ * seen, `isBroken()` of one that this browser cannot show.
  */
-export function viewer(url, result, heatNote) {
-  const {height, width} = result.image;
-  const image = el("img", {src: url, alt: t("imageOfCell"), class: "layer"});
+export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
+  let image = null, lines = null, rings = null, levels = null, grounds = [], shown = {};
   const canvas = el("canvas", {class: "layer", "aria-hidden": "true"});
-  const lines = outlines(result.outlines, height, width);
-  const stage = el("div", {class: "stage"}, image, canvas, lines);
+  const stage = el("div", {class: "stage"});
   const frame = el("div", {
-    class: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
+    class: "frame", id: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
   }, stage);
-  frame.style.aspectRatio = `${width} / ${height}`;
-  stage.style.aspectRatio = `${width} / ${height}`;
-  let levels = null;
   const legend = el("canvas", {class: "legend-strip", role: "img", "aria-label": t("legendLabel")});
 
   function showHeat() {
-    canvas.style.opacity = String(settings.get("opacity") / 100);
-    lines.classList.toggle("hidden", !settings.get("outlines"));
-    paintLegend(legend, settings.get("colourMap"));
-    if (levels) paint(canvas, levels, settings.get("colourMap"));
-  }
-  showHeat();
-  if (result.heatmap) {
-    levelsOf(result.heatmap.data).then((found) => { levels = found; showHeat(); });
+    const way = settings.get("heat");
+    const isBeside = way === "beside";
+    const name = settings.get("colourMap");
+    const opacity = settings.get("opacity") / 100;
+    lines?.classList.toggle("hidden", !settings.get("outlines"));
+    rings?.classList.toggle("hidden", !settings.get("contours"));
+    paintLegend(legend, name, isBeside ? [] : grounds, opacity);
+    // The key shows what is not there, and takes away what is.
+    canvas.hidden = !levels || (isBeside ? false : (way === "held") !== isHeld);
+    canvas.style.opacity = String(isBeside ? 1 : opacity);
+    frame.classList.toggle("beside", isBeside && Boolean(levels));
+    if (levels) paint(canvas, levels, name, !isBeside);
   }
   const view = zoomable(frame, stage);
   const opacity = el("input", {
@@ -49,22 +66,68 @@ export function viewer(url, result, heatNote) {
     type: "checkbox", id: "outlines", checked: settings.get("outlines"),
     onchange: (event) => { settings.change({outlines: event.target.checked}); showHeat(); },
   });
+  const contours = el("input", {
+    type: "checkbox", id: "contours", checked: settings.get("contours"),
+    onchange: (event) => { settings.change({contours: event.target.checked}); showHeat(); },
+  });
+  const where = el("select", {
+    id: "heat-where",
+    onchange: (event) => { settings.change({heat: event.target.value}); showHeat(); },
+  }, WAYS.map((way) => el("option", {value: way, selected: way === settings.get("heat")}, t(`heat_${way}`, {key: settings.get("keys").heat}))));
   const zoomButtons = el("span", {class: "buttons"},
     el("button", {type: "button", "aria-label": t("zoomOut"), onclick: () => view.zoom(1 / 1.5)}, "−"),
     el("button", {type: "button", "aria-label": t("zoomIn"), onclick: () => view.zoom(1.5)}, "+"),
     el("button", {type: "button", onclick: () => view.reset()}, t("zoomReset")));
-  const heatControls = [
+  const note = el("p", {class: "note", role: "status"});
+  const heatControls = el("div", {},
     el("div", {class: "legend"}, el("span", {}, t("cold")), legend, el("span", {}, t("hot"))),
     el("div", {class: "controls"},
+      el("span", {class: "control"}, el("label", {for: "heat-where"}, t("heat")), where),
       el("span", {class: "control"}, el("label", {for: "opacity"}, t("opacity")), opacity),
       el("span", {class: "control"}, el("label", {for: "colour-map"}, t("colourMap")), map),
-      el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))),
-  ];
-  return el("figure", {class: "viewer"},
-    frame,
-    el("figcaption", {},
-      result.heatmap ? heatControls : el("p", {class: "note", role: "status"}, t(heatNote)),
-      el("div", {class: "controls"}, zoomButtons)));
+      el("span", {class: "check"}, contours, el("label", {for: "contours"}, t("contours"))),
+      el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))));
+  const node = el("figure", {class: "viewer"},
+    frame, el("figcaption", {}, heatControls, note, el("div", {class: "controls"}, zoomButtons)));
+
+  function show(url, result, heatNote) {
+    if (url !== shown.url) {
+      // Anew: the picture of another cell must not stand here until this one has come.
+      const loaded = () => {
+        grounds = groundsOf(image);
+        showHeat();
+        isThere();
+      };
+      image = el("img", {src: url, alt: t("imageOfCell"), class: "layer", onload: loaded, onerror: isBroken});
+    }
+    if (url !== shown.url || result !== shown.result) {
+      const {height, width} = result.image;
+      frame.style.setProperty("--ratio", String(width / height));
+      lines = outlines(result.outlines, height, width);
+      rings = svg("svg", {class: "layer", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
+      stage.replaceChildren(image, canvas, rings, lines);
+      levels = null;
+      if (result.heatmap) {
+        levelsOf(result.heatmap.data).then((found) => {
+          if (shown.result !== result) return;
+          levels = found;
+          for (const share of CONTOURS) {
+            const path = {d: contour(found, 255 * share)};
+            rings.append(svg("path", {class: "contour ground", ...path}), svg("path", {class: `contour at-${100 * share}`, ...path}));
+          }
+          rings.setAttribute("viewBox", `0 0 ${found.width} ${found.height}`);
+          showHeat();
+        });
+      }
+      showHeat();
+    }
+    shown = {url, result};
+    heatControls.hidden = !result.heatmap;
+    note.hidden = Boolean(result.heatmap);
+    note.textContent = t(heatNote);
+  }
+  drawings.set(frame, showHeat);
+  return {node, show};
 }
 
 function outlines(found, height, width) {

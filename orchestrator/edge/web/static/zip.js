@@ -5,7 +5,15 @@ const ENTRY = 0x02014b50;
 const LOCAL = 0x04034b50;
 const MAX_ENTRIES = 5000;
 
-export const IMAGE_NAME = /\.(jpe?g|png|bmp|tiff?|webp|dcm)$/i;
+/** As the service knows them: the first bytes of JPEG, PNG, BMP, TIFF, WebP and, behind 128 others, DICOM. */
+const IMAGES = /^(\xff\xd8\xff|\x89PNG|BM|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|.{128}DICM)/s;
+const HEAD_BYTES = 132;
+
+/** Is a file one by its first bytes? What it is called proves nothing. */
+export async function isImage(file) {
+  const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
+  return IMAGES.test(String.fromCharCode(...head));
+}
 
 /** Is it one by its first bytes? What a file is called proves nothing. */
 export async function isZip(file) {
@@ -15,18 +23,19 @@ export async function isZip(file) {
 
 /**
  * The images of a zip as files, in the archive's order. Anything else in it is passed over, and so are images of
- * more than `maxBytes`, which are counted as `tooLarge`; what an entry says of its own size is not believed.
+ * more than `maxBytes`, whose names are `tooLarge`; what an entry says of its own size is not believed.
  */
 export async function imagesOfZip(file, maxBytes) {
   const bytes = await file.arrayBuffer();
   const view = new DataView(bytes);
   const images = [];
-  let tooLarge = 0;
+  const tooLarge = [];
   for (const entry of entries(view)) {
-    if (!IMAGE_NAME.test(entry.name) || entry.name.startsWith("__MACOSX/")) continue;
     const data = await unpacked(bytes, view, entry, maxBytes);
-    if (data === "too large") tooLarge += 1;
-    else if (data) images.push(new File([data], entry.name.split("/").pop()));
+    const name = entry.name.split("/").pop();
+    if (!data || !await isImage(data)) continue;
+    if (data.size > maxBytes) tooLarge.push(name);
+    else images.push(new File([data], name));
   }
   return {images, tooLarge};
 }
@@ -50,12 +59,13 @@ function* entries(view) {
   }
 }
 
+/** An entry as a blob, of which no more is unpacked than tells that it is too large; null where it cannot be read. */
 async function unpacked(bytes, view, entry, maxBytes) {
   const at = entry.offset;
   if (at + 30 > view.byteLength || view.getUint32(at, true) !== LOCAL) return null;
   const start = at + 30 + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
   const packed = bytes.slice(start, start + entry.packedBytes);
-  if (entry.method === 0) return packed.byteLength <= maxBytes ? packed : "too large";
+  if (entry.method === 0) return new Blob([packed]);
   if (entry.method !== 8) return null;
   const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
   const parts = [];
@@ -63,11 +73,11 @@ async function unpacked(bytes, view, entry, maxBytes) {
   for (;;) {
     const {value, done} = await reader.read();
     if (done) return new Blob(parts);
+    parts.push(value);
     total += value.byteLength;
     if (total > maxBytes) {
       await reader.cancel();
-      return "too large";
+      return new Blob(parts);
     }
-    parts.push(value);
   }
 }

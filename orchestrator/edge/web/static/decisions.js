@@ -1,0 +1,132 @@
+// What a person has said of the cells of one specimen: shown at once, sent to the service one by one in that order.
+
+import {ServiceError} from "./api.js";
+import * as differentials from "./differentials.js";
+
+const RETRY_S = 2;
+const LONGEST_WAIT_S = 30;
+
+/**
+ * The decisions of a specimen. A label of null takes a decision back. `tell.kept(found)` hears of each answer,
+ * `tell.changed()` of all else: what is refused is taken back, and stands in `refused` until the cell is decided
+ * again; while the service cannot take any, `waitsFor` says why, and none is lost.
+ */
+export class Decisions {
+  /** Of cells, by their ids: `{number, label, error}`. */
+  refused = new Map();
+  waitsFor = null;
+  /** How many answers came: what was asked for before one of them may be older than it. */
+  answers = 0;
+  #id;
+  #tell;
+  #pending = [];
+  #done = [];
+  #undone = [];
+  #sending = null;
+
+  constructor(id, tell) {
+    this.#id = id;
+    this.#tell = tell;
+  }
+
+  /** How many the service does not know yet. */
+  get pending() {
+    return this.#pending.length;
+  }
+
+  get canRedo() {
+    return this.#undone.length > 0;
+  }
+
+  /** The cell of the latest one, or null. */
+  get latest() {
+    return this.#done.at(-1)?.cell ?? null;
+  }
+
+  decide(cell, label) {
+    this.#done.push(changeOf(cell, label));
+    this.#undone = [];
+    this.#send(this.#done.at(-1), label);
+  }
+
+  /** Take the latest back, or else that about the cell `shown`; the id of its cell, null where there is none. */
+  undo(shown = null) {
+    const change = this.#done.pop() ?? (shown?.decision ? {...changeOf(shown, shown.decision.label), before: null} : null);
+    if (!change) return null;
+    this.#undone.push(change);
+    this.#send(change, change.before);
+    return change.cell;
+  }
+
+  redo() {
+    const change = this.#undone.pop();
+    if (!change) return null;
+    this.#done.push(change);
+    this.#send(change, change.after);
+    return change.cell;
+  }
+
+  /** The service's document with what it does not know yet; its counts are those that it computed. */
+  shown(found) {
+    if (!this.#pending.length) return found;
+    const said = new Map(this.#pending.map(({cell, label}) => [cell, label]));
+    const cells = found.cells.map((cell) => (said.has(cell.id) ? asSaid(cell, said.get(cell.id)) : cell));
+    const waiting = cells.filter((cell) => cell.needs_review)
+      .sort((a, b) => a.result.confidence - b.result.confidence || a.number - b.number);
+    return {...found, cells, review_list: waiting.map(({id}) => id),
+      progress: {...found.progress, unreviewed: waiting.length}};
+  }
+
+  /** Wait until the service knows all; whether it took all that waited. */
+  async settled() {
+    const refused = new Set(this.refused.values());
+    await this.#sending;
+    return [...this.refused.values()].every((one) => refused.has(one));
+  }
+
+  #send({cell, number}, label) {
+    this.refused.delete(cell);
+    this.#pending.push({cell, number, label});
+    this.#sending ??= this.#sendAll().finally(() => { this.#sending = null; });
+  }
+
+  async #sendAll() {
+    while (this.#pending.length) {
+      const [{cell, number, label}] = this.#pending;
+      let found;
+      try {
+        found = await (label === null ? differentials.undecide(this.#id, cell) : differentials.decide(this.#id, cell, label));
+      } catch (error) {
+        if (error instanceof ServiceError && error.isTemporary) {
+          this.waitsFor = error;
+          this.#tell.changed();
+          await after(1000 * Math.min(error.retryAfterS ?? RETRY_S, LONGEST_WAIT_S));
+          continue;
+        }
+        const others = (changes) => changes.filter((one) => one.cell !== cell);
+        [this.#pending, this.#done, this.#undone] = [this.#pending, this.#done, this.#undone].map(others);
+        this.refused.set(cell, {number, label, error});
+        this.waitsFor = null;
+        this.#tell.changed();
+        continue;
+      }
+      this.#pending.shift();
+      this.answers += 1;
+      this.waitsFor = null;
+      this.#tell.kept(found);
+    }
+  }
+}
+
+const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+const changeOf = (cell, label) => ({cell: cell.id, number: cell.number, before: cell.decision?.label ?? null, after: label});
+
+/** A cell as the service will have it. */
+function asSaid(cell, label) {
+  const isDoubtful = cell.result?.review_codes.length > 0;
+  return {
+    ...cell, decision: label && {label, person: "", decided_at: null}, needs_review: !label && isDoubtful,
+    label: label ?? (isDoubtful ? "Unidentified" : cell.result?.class ?? null),
+  };
+}
