@@ -133,8 +133,11 @@ class Specimens:
         return await self._computed(specimen), created
 
     async def get(self, differential_id: str) -> Differential:
-        """What a specimen comes to now."""
-        return await self._computed(await self._store.get(differential_id))
+        """What a specimen comes to now.
+
+        Raises :class:`~orchestrator.errors.RecordAltered` where it was changed past the service.
+        """
+        return await self._computed(await self._store.checked(differential_id))
 
     async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
         """Up to ``limit`` specimens, the newest first, and the cursor of the next ones."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
@@ -29,12 +30,20 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """Whether the trail is whole; where not, the first row that was changed, removed or reordered."""
+    """Whether the trail is whole, and specimens and cells are what it says.
+
+    Where the trail is not whole, ``first_wrong`` is the first row that was changed, removed or reordered;
+    where what is kept differs from it, ``why`` is the first of ``altered``, a sentence each. ``older`` are
+    the ids of what was closed before digests were kept. ``head`` is the hash of the last row.
+    """
 
     ok: bool
     rows: int
     first_wrong: int | None = None
     why: str | None = None
+    altered: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    head: str | None = None
 
 
 class WaitingCell(NamedTuple):
@@ -55,6 +64,12 @@ class Store(Protocol):
     """
 
     async def start(self) -> None: ...
+    async def open(self) -> None:
+        """Instead of :meth:`start`, to read alone: makes, migrates and removes nothing.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where no store of this version is there.
+        """
+
     async def close(self) -> None: ...
     async def create(
         self,
@@ -64,6 +79,12 @@ class Store(Protocol):
         idempotency_key: str | None = None,
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
+    async def checked(self, differential_id: str) -> Specimen:
+        """As :meth:`get`, where it is what the trail says, for all that leaves the service.
+
+        Raises :class:`~orchestrator.errors.RecordAltered` where it was changed past the service.
+        """
+
     async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]: ...
     async def waiting(self, differential_id: str, limit: int) -> list[WaitingCell]: ...
     async def begin(self, differential_id: str, cell_id: str) -> None: ...
@@ -83,4 +104,8 @@ class Store(Protocol):
     async def unfinished(self) -> list[str]: ...
     async def purge(self, now: datetime) -> int: ...
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]: ...
-    async def verify(self) -> AuditVerdict: ...
+    async def head(self) -> tuple[int, str]:
+        """Number and hash of the last row of the trail."""
+
+    async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
+        """``anchors`` are hashes of rows by their number, as they were kept elsewhere."""

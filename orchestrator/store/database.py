@@ -83,6 +83,23 @@ class Database:
             await self._engine.dispose()
             raise
 
+    async def open(self) -> None:
+        """Look whether a store of this version is there; nothing is made or changed.
+
+        Raises:
+            ConfigurationError: there is no database, or no store in it, or it is of an older version.
+            StoreUnavailable: as :meth:`start`.
+        """
+        file = self._file()
+        if file is not None and not file.exists():
+            raise ConfigurationError("WBC_STORE__URL: there is no such file; is it the store's?")
+        try:
+            async with self.reading() as connection:
+                await connection.run_sync(_require_newest)
+        except BaseException:
+            await self._engine.dispose()
+            raise
+
     async def rehearse(self) -> None:
         """Migrate and write as a start and its work would, and take all of it back; then this is closed.
 
@@ -181,13 +198,35 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    config = _configuration()
+    config.attributes["connection"] = connection
+    _known_revision(connection, config)
+    command.upgrade(config, "head")
+
+
+def _require_newest(connection: Connection) -> None:
+    config = _configuration()
+    current = _known_revision(connection, config)
+    if current is None:
+        raise ConfigurationError("WBC_STORE__URL: the database is empty; is it the store's?")
+    if current != ScriptDirectory.from_config(config).get_current_head():
+        raise ConfigurationError(
+            f"WBC_STORE__URL: the database is of an older version ({current}): run `wbc store migrate`"
+        )
+
+
+def _configuration() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
+    return config
+
+
+def _known_revision(connection: Connection, config: Config) -> str | None:
+    """Of the database; None where it is empty."""
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and current not in known:
         raise StoreUnavailable(
             f"The database is of revision {current}, which a newer version of this service has made."
         )
-    command.upgrade(config, "head")
+    return current

@@ -5,10 +5,15 @@ several keys the first writes and all read, so that a key can be replaced: put t
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable
+
+_TOKEN_BEGINS: Final = b"gAAAAA"
+"""Version 0x80 and the first bytes of a time, in base64; no image or name begins so and is as long."""
+_SHORTEST_TOKEN: Final = 100
 
 
 class Cipher:
@@ -27,8 +32,11 @@ class Cipher:
         return data if self._fernet is None else self._fernet.encrypt(data)
 
     def decrypted(self, data: bytes) -> bytes:
-        """Raises :class:`~orchestrator.errors.StoreUnavailable` where no key fits."""
+        """Raises :class:`~orchestrator.errors.StoreUnavailable` where no key fits, or there is none for what
+        is encrypted."""
         if self._fernet is None:
+            if len(data) >= _SHORTEST_TOKEN and data.startswith(_TOKEN_BEGINS):
+                raise StoreUnavailable("What is stored is encrypted: set WBC_STORE__ENCRYPTION_KEY.")
             return data
         try:
             return self._fernet.decrypt(data)
@@ -39,7 +47,7 @@ class Cipher:
         return text if self._fernet is None else self.encrypted(text.encode()).decode("ascii")
 
     def decrypted_text(self, text: str) -> str:
-        return text if self._fernet is None else self.decrypted(text.encode()).decode()
+        return self.decrypted(text.encode()).decode()
 
 
 def new_key() -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from orchestrator.errors import (
     IdempotencyConflict,
@@ -43,6 +44,9 @@ class MemoryStore:
     async def start(self) -> None:
         pass
 
+    async def open(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 
@@ -77,6 +81,9 @@ class MemoryStore:
             return self._specimens[differential_id]
         except KeyError as error:
             raise UnknownDifferential("There is no differential of this id.") from error
+
+    async def checked(self, differential_id: str) -> Specimen:
+        return await self.get(differential_id)
 
     async def page(self, limit: int, after: str | None = None) -> tuple[list[Specimen], str | None]:
         newest_first = list(reversed(self._specimens.values()))
@@ -153,7 +160,11 @@ class MemoryStore:
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         return [e for e in self._trail if differential_id is None or e.differential_id == differential_id]
 
-    async def verify(self) -> AuditVerdict:
+    async def head(self) -> tuple[int, str]:
+        return len(self._trail), self._trail[-1].row_hash if self._trail else ""
+
+    async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
+        del anchors
         return AuditVerdict(ok=True, rows=len(self._trail))
 
     async def _record(

@@ -26,7 +26,8 @@ from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
 DifferentialOf = Callable[[str], Awaitable[Differential]]
-"""Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`."""
+"""Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`, and
+:class:`~orchestrator.errors.RecordAltered` where it is not what was recorded, decided and signed."""
 
 _Id = Annotated[str, Path(min_length=1, max_length=64, description="Of the differential.")]
 
@@ -111,7 +112,12 @@ class InteropApi:
 def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = InteropApi(differential_of, site)
-    refusals = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+    refusals = (
+        errors.UnknownDifferential,
+        InvalidParameter,
+        errors.RecordAltered,
+        errors.StoreUnavailable,
+    )
     of_dicom = (*refusals, errors.DicomOff, errors.Overloaded, errors.DeadlineExceeded)
 
     def route(
