@@ -1,5 +1,7 @@
 """The HTTP edge: routes, middleware and error handlers of the service, each a list that one can read."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -29,6 +31,7 @@ from orchestrator.edge.http.disconnection import CancelOnDisconnect
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.middleware import RequestEnvelope, Traced
 from orchestrator.edge.http.problems import Problem
+from orchestrator.edge.http.quality_values import acceptable, wants_gzip
 from orchestrator.edge.http.route_table import Dispatch, Routed, RouteTable
 from orchestrator.edge.http.uploads import FORM_OVERHEAD_BYTES
 from orchestrator.edge.metric_series import begin_at_zero
@@ -97,8 +100,15 @@ class ServiceApi:
 
     async def metrics(self, request: Request) -> Response:
         """Metrics for Prometheus."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(REGISTRY), headers={"Content-Type": content_type})
+        accept = ",".join(request.headers.getlist("accept"))
+        # The library takes what is named for what is wanted, whatever its weight.
+        encode, content_type = choose_encoder(",".join(acceptable(accept)))
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        body = await asyncio.to_thread(encode, REGISTRY)
+        if wants_gzip(",".join(request.headers.getlist("accept-encoding"))):
+            body = await asyncio.to_thread(gzip.compress, body, 1)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
 
     async def docs(self, request: Request) -> Response:
         """The documentation as a page; the same in full for programs is at ``/openapi.json``."""

@@ -74,13 +74,15 @@ class SyslogAnchor:
     def keep(self, line: str) -> None:
         handler = _Raising(self._address, SysLogHandler.LOG_AUTHPRIV)
         try:
-            handler.emit(logging.LogRecord("wbc", logging.NOTSET, "", 0, f"wbc: {line}", (), None))
+            handler.emit(logging.LogRecord("wbc", logging.INFO, "", 0, f"wbc: {line}", (), None))
         finally:
             handler.close()
 
 
 class _Raising(SysLogHandler):
-    """The library's own prints what went wrong and goes on."""
+    """The library's own prints what went wrong and goes on, and ends a line with a null byte."""
+
+    append_nul = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the library's name)
         del record

@@ -371,12 +371,12 @@ class SqlStore:
             held.where(CELLS.c.payload.is_not(None)).execution_options(max_row_buffer=1)
         )
         async for row in images:
-            if not self._is_image_of(row):
+            if not self._is_image(row.payload, row.image_sha256):
                 yield f"{row.differential_id}: cell {row.number}: its image is not the one that was sent"
 
-    def _is_image_of(self, row: Row[Any]) -> bool:
+    def _is_image(self, payload: bytes, image_sha256: str) -> bool:
         try:
-            return hashlib.sha256(self._cipher.decrypted(row.payload)).hexdigest() == row.image_sha256
+            return hashlib.sha256(self._cipher.decrypted(payload)).hexdigest() == image_sha256
         except StoreUnavailable:  # of the cipher
             return False
 
@@ -447,10 +447,14 @@ class SqlStore:
             return
         try:
             line = head_line(*await self.head())
-            for anchor in self._anchors:
+        except StoreUnavailable:
+            _logger.error("the head of the audit trail was not kept elsewhere: it cannot be read")
+            return
+        for anchor in self._anchors:
+            try:
                 await asyncio.to_thread(anchor.keep, line)
-        except (OSError, StoreUnavailable) as error:  # the next signature's head covers this row too
-            _logger.error("the head of the audit trail was not kept elsewhere: %s", type(error).__name__)
+            except OSError as error:  # the next signature's head covers this row too
+                _logger.error("the head of the audit trail was not kept elsewhere: %s", error.strerror)
 
     async def _with_trail(
         self, connection: AsyncConnection, differential_id: str

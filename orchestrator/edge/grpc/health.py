@@ -48,6 +48,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
         return _response(await self._is_ready())
 
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """All services and whether they are ready now."""
+        found = _response(await self._is_ready())
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, found))
+
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
         """Whether a service is ready, now and after each change."""
         if request.service not in self._services:

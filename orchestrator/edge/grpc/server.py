@@ -6,7 +6,6 @@ from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from orchestrator.analyse import Services
 from orchestrator.edge.access.rules import AccessRules
@@ -14,6 +13,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc.calls import SERVICE, Calls
 from orchestrator.edge.grpc.health import HEALTH_SERVICE, Health
+from orchestrator.edge.grpc.reflection import enable_reflection
 from orchestrator.edge.grpc.service import GrpcService
 from orchestrator.edge.grpc.stream import StreamLimits
 from orchestrator.edge.orders import OrderLimits
@@ -103,8 +103,7 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((calls.handlers(service.methods()),))
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         if options.reflection:
-            names = (SERVICE, HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            enable_reflection((SERVICE, HEALTH_SERVICE), self._server)
         self.port = self._listen(options)
         self._started = False
 
