@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +18,9 @@ from orchestrator.settings import load_settings
 from orchestrator.store.base import AuditEntry, Store
 
 T = TypeVar("T")
+
+OPERATOR: Final = "operator"
+"""Who acts by this command."""
 
 audit_app = typer.Typer(help=f"The audit trail of the store. {DISCLAIMER}", no_args_is_help=True)
 store_app = typer.Typer(help=f"The store itself. {DISCLAIMER}", no_args_is_help=True)
@@ -106,6 +110,14 @@ def migrate() -> None:
 
     _with_store(nothing)
     _out.print("the schema is up to date")
+
+
+@store_app.command()
+def confirm_clock() -> None:
+    """Say that this machine's clock is right, where retention waits because it has jumped."""
+    now = datetime.now(UTC)
+    _reading(lambda store: store.confirm_clock(now, OPERATOR))
+    _out.print(f"it is {now.isoformat(timespec='seconds')}: retention goes on with its next look")
 
 
 def _heads_of(path: Path) -> dict[int, str]:

@@ -108,6 +108,10 @@ class Specimens:
         finally:
             await self._store.close()
 
+    async def probe(self) -> None:
+        """Return where an order would be kept now; ``StoreUnavailable`` says what to do where not."""
+        await self._store.probe()
+
     async def order(
         self,
         order: SpecimenOrder,

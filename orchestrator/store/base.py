@@ -102,7 +102,21 @@ class Store(Protocol):
     async def cancel(self, differential_id: str, actor: Actor) -> Specimen: ...
     async def image(self, differential_id: str, cell_id: str) -> bytes | None: ...
     async def unfinished(self) -> list[str]: ...
-    async def purge(self, now: datetime) -> int: ...
+    async def purge(self, now: datetime) -> int:
+        """Remove what retention does not keep, as two readings of the clock in a row say; gives how many.
+
+        Nothing goes where the clock has jumped ahead since the last time that was known to be right.
+        """
+
+    async def confirm_clock(self, now: datetime, actor: Actor) -> None:
+        """A person says that the clock is right."""
+
+    async def probe(self) -> None:
+        """Return where an order could be kept now.
+
+        Raises :class:`~orchestrator.errors.StoreUnavailable`, which says what to do, where it could not.
+        """
+
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]: ...
     async def head(self) -> tuple[int, str]:
         """Number and hash of the last row of the trail."""

@@ -30,6 +30,7 @@ from orchestrator.errors import (
     UnknownCell,
     UnknownDifferential,
 )
+from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
     CellDecision,
     CellResult,
@@ -44,7 +45,7 @@ from orchestrator.store.base import Actor, AuditEntry, AuditVerdict, WaitingCell
 from orchestrator.store.database import Database
 from orchestrator.store.documents import result_document, result_of
 from orchestrator.store.encryption import Cipher
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SPECIMENS
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SPECIMENS
 from orchestrator.store.trail_replay import (
     Kept,
     cell_digest,
@@ -58,6 +59,10 @@ SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
 
 _FINAL: Final = ("signed", "cancelled")
+LONGEST_PAUSE: Final = timedelta(days=4)
+"""A clock that is further ahead of the last known time than a service is off over a long weekend has jumped;
+a person must say that it is right."""
+
 _logger = logging.getLogger(__name__)
 
 _LISTED: Final = tuple(column for column in CELLS.c if column.name != "payload")
@@ -299,8 +304,21 @@ class SqlStore:
     async def purge(self, now: datetime) -> int:
         if self._retention is None:
             return 0
-        limit = (now - self._retention).astimezone(UTC).isoformat()
         async with self._writing() as connection:
+            known = await _known_time(connection, now)
+            waits = now - known > LONGEST_PAUSE
+            RETENTION_WAITS.set(waits)
+            if waits:
+                _logger.error(
+                    "retention removes nothing: the clock says %s, and %s was the last time known to be "
+                    "right; if the clock is right, run `wbc store confirm-clock`",
+                    now.isoformat(timespec="seconds"),
+                    known.isoformat(timespec="seconds"),
+                )
+                return 0
+            await _know_time(connection, max(now, known))
+            # Two readings must say that it is too old: this one, and the one before.
+            limit = (min(now, known) - self._retention).astimezone(UTC).isoformat()
             old = list(
                 await connection.scalars(
                     select(SPECIMENS.c.differential_id).where(SPECIMENS.c.created_at < limit)
@@ -312,6 +330,15 @@ class SqlStore:
                 )
                 await _note(connection, _now(), SERVICE, "purged", differential_id, None, {})
         return len(old)
+
+    async def confirm_clock(self, now: datetime, actor: Actor) -> None:
+        async with self._writing() as connection:
+            await _know_time(connection, now)
+            said = {"clock": now.astimezone(UTC).isoformat(timespec="seconds")}
+            await _note(connection, _now(), actor, "clock_confirmed", None, None, said)
+
+    async def probe(self) -> None:
+        await self._database.probe()
 
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         query = select(AUDIT).order_by(AUDIT.c.sequence)
@@ -548,6 +575,19 @@ async def _last_row(connection: AsyncConnection) -> tuple[int, str]:
     last = select(AUDIT.c.sequence, AUDIT.c.row_hash).order_by(AUDIT.c.sequence.desc()).limit(1)
     row = (await connection.execute(last)).one_or_none()
     return (0, GENESIS) if row is None else (row.sequence, row.row_hash)
+
+
+async def _known_time(connection: AsyncConnection, now: datetime) -> datetime:
+    """The last time that was held for right: before the first look of retention, that of the newest row."""
+    known = await connection.scalar(select(CLOCK.c.known_at))
+    if known is None:
+        known = await connection.scalar(select(AUDIT.c.at).order_by(AUDIT.c.sequence.desc()).limit(1))
+    return now if known is None else datetime.fromisoformat(known)
+
+
+async def _know_time(connection: AsyncConnection, at: datetime) -> None:
+    await connection.execute(delete(CLOCK))
+    await connection.execute(insert(CLOCK).values(id=1, known_at=at.astimezone(UTC).isoformat()))
 
 
 async def _known_order(connection: AsyncConnection, actor: str, key: str) -> Row[Any] | None:

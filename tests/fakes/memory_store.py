@@ -157,6 +157,12 @@ class MemoryStore:
     async def purge(self, now: datetime) -> int:  # noqa: ARG002 (the port's signature)
         return 0
 
+    async def confirm_clock(self, now: datetime, actor: str) -> None:
+        pass
+
+    async def probe(self) -> None:
+        pass
+
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         return [e for e in self._trail if differential_id is None or e.differential_id == differential_id]
 

@@ -25,6 +25,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.sql_store import SqlStore
 from tests.fakes.model_server import FakeModelServer
 from tests.postgresql import running_postgresql
+from tests.running_service import PROJECT_ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +76,9 @@ async def test_every_change_of_a_store_is_found_or_refused_or_known_to_be_harmle
         f"cells.{name}" for name in ("label", "result", "image_sha256", "decided_by", "payload")
     }
     assert refused >= {f"specimens.{name}" for name in ("specimen_id", "total_wbc", "signed_by", "state")}
+    told = (PROJECT_ROOT / "docs" / "security.md").read_text()
+    assert [line for line in tamper.table(found) if line not in told] == []
+    assert f"{len(found)} changes, 0 of them" in told
     assert set(tamper.HARMLESS) < {outcome.case.name for outcome in found}
 
 

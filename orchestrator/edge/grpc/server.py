@@ -91,7 +91,9 @@ class GrpcServer:
             leaving=self._leaving,
         )
         health = Health(
-            lambda: require_readiness(services.model_server, draining),
+            lambda: require_readiness(
+                services.model_server, draining, None if specimens is None else specimens.probe
+            ),
             lambda: draining.begun,
             (SERVICE,),
             self._leaving,
