@@ -720,7 +720,7 @@ async def test_metrics_tell_of_specimens_and_cells(client, cells):
 
 class FullStore(MemoryStore):
     async def probe(self) -> None:
-        raise StoreUnavailable("The store is full: make room.")
+        raise errors.StoreUnavailable("The store is full: make room.")
 
 
 async def test_a_service_whose_store_keeps_no_order_is_not_ready_and_says_what_to_do() -> None:
