@@ -140,12 +140,15 @@ async def running(
             identity = await services.model_server.identity()
             MODEL_INFO.labels(identity.name, str(identity.version), identity.sha256 or "").set(1)
         async with nullcontext() if specimens is None else specimens.running():
+            beginning = None
             if specimens is not None and reports is not None:
-                await reports.begin()
+                beginning = asyncio.create_task(reports.begin(), name="reports")
             try:
                 yield
             finally:
-                if reports is not None:
+                if beginning is not None and reports is not None:
+                    beginning.cancel()
+                    await asyncio.gather(beginning, return_exceptions=True)
                     await reports.close()
 
 

@@ -18,6 +18,7 @@ from orchestrator.errors import DeadlineExceeded, DicomOff
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
+BEGIN_AFTER_S: Final = 5.0
 _TIMEOUT_S: Final = 60.0
 _LENGTH: Final = struct.Struct("<I")
 
@@ -38,8 +39,9 @@ class ReportProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
 
-    async def begin(self) -> None:
+    async def begin(self, after_s: float = BEGIN_AFTER_S) -> None:
         """Begin it, so that the first report need not wait for its imports; nothing without the extra."""
+        await asyncio.sleep(after_s)  # the service's own start goes first
         with suppress(DicomOff):
             async with self._lock:
                 await self._running()

@@ -127,7 +127,7 @@ def test_none_has_a_fault_that_dciodvfy_finds(name, tmp_path):
 
 async def test_a_process_of_its_own_writes_the_same_one_report_after_the_other():
     reports = ReportProcess()
-    await reports.begin()
+    await reports.begin(after_s=0)
     process = reports._process
     for name in ("preliminary", "final"):
         differential = EXAMPLES[name].differential
