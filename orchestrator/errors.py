@@ -12,7 +12,7 @@
     ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
     │               PeerUnconfirmed · DicomOff
     ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
-    │             ChangedMeanwhile · StoreUnavailable · StoreOff · ImageNotKept
+    │             ChangedMeanwhile · RecordAltered · StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
@@ -415,6 +415,24 @@ class NotReady(StoreError):
         "The differential is not ready",
         "Cells wait to be analysed.",
     )
+
+
+class RecordAltered(StoreError):
+    """What is kept of a specimen is not what its audit trail says: it was changed past the service."""
+
+    kind = ProblemType(
+        "record-altered",
+        HTTPStatus.CONFLICT,
+        "What is kept was changed past the service",
+        "This differential was changed in the database, past the service, and is not given out: cell 3: the "
+        "decision about it is not that of row 17. Run `wbc audit verify`.",
+    )
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            "This differential was changed in the database, past the service, and is not given out: "
+            f"{what}. Run `wbc audit verify`."
+        )
 
 
 class StoreUnavailable(StoreError):

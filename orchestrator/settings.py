@@ -498,6 +498,13 @@ class StoreSettings(_Section):
         gt=0,
         description="After which a specimen goes; its audit trail stays. Never where unset.",
     )
+    anchor_file: Path | None = Field(
+        default=None,
+        description="Is appended the head of the audit trail at each signature; keep it on another machine.",
+    )
+    anchor_syslog: str | None = Field(
+        default=None, description="Is sent the same: host:port (UDP), or a socket as /dev/log."
+    )
     pool_size: int = Field(default=5, ge=1, description="Connections to the database.")
 
 

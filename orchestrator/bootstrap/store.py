@@ -9,11 +9,12 @@ from orchestrator.store.base import Store
 def build_store(settings: StoreSettings) -> Store | None:
     """The store, not started yet; None where the settings name none.
 
-    Raises :class:`~orchestrator.errors.ConfigurationError` for a wrong URL or key.
+    Raises :class:`~orchestrator.errors.ConfigurationError` for a wrong URL, key or address.
     """
     if settings.url is None:
         return None
     # Imports SQLAlchemy and cryptography: 40 MB that a service without a store does not pay for.
+    from orchestrator.store.anchors import FileAnchor, SyslogAnchor
     from orchestrator.store.database import Database
     from orchestrator.store.encryption import Cipher
     from orchestrator.store.sql_store import SqlStore
@@ -24,4 +25,8 @@ def build_store(settings: StoreSettings) -> Store | None:
         Cipher([key.strip() for key in keys if key.strip()]),
         keep_images=settings.keep_images,
         retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
+        anchors=[
+            *([] if settings.anchor_file is None else [FileAnchor(settings.anchor_file)]),
+            *([] if settings.anchor_syslog is None else [SyslogAnchor(settings.anchor_syslog)]),
+        ],
     )

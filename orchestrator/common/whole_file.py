@@ -10,13 +10,14 @@ from typing import Final
 
 OWNER_ALONE: Final = 0o600
 
-FileState = tuple[int, int, int]
-"""What tells one content of a file from another: when it was changed, its size and its inode."""
+FileState = tuple[int, int, int, int]
+"""What tells one content of a file from another, and who may read it: time of change, size, inode and
+mode."""
 
 
 def state_of(status: os.stat_result) -> FileState:
     """See :data:`FileState`."""
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
 
 
 def write_whole(path: Path, text: str, mode: int = OWNER_ALONE) -> None:

@@ -1,5 +1,7 @@
 """The HTTP edge: routes, middleware and error handlers of the service, each a list that one can read."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -29,6 +31,7 @@ from orchestrator.edge.http.disconnection import CancelOnDisconnect
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.middleware import RequestEnvelope, Traced
 from orchestrator.edge.http.problems import Problem
+from orchestrator.edge.http.quality_values import acceptable, wants_gzip
 from orchestrator.edge.http.route_table import Dispatch, Routed, RouteTable
 from orchestrator.edge.http.uploads import FORM_OVERHEAD_BYTES
 from orchestrator.edge.metric_series import begin_at_zero
@@ -43,6 +46,7 @@ from orchestrator.edge.rest.device_audits_api import device_audit_routes
 from orchestrator.edge.rest.differentials_api import differential_routes, without_store
 from orchestrator.edge.rest.interop_api import interop_routes
 from orchestrator.edge.web import docs_page, web_page
+from orchestrator.interop.dicom_process import ReportProcess
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.observability.metrics import MODEL_INFO
 from orchestrator.specimen import Differential
@@ -78,8 +82,9 @@ _REFUSALS: Final = (Unauthenticated, Forbidden, RateLimited)
 class ServiceApi:
     """What the service tells of itself: its model, its state, its metrics, its documentation."""
 
-    def __init__(self, services: Services, draining: Draining) -> None:
+    def __init__(self, services: Services, draining: Draining, specimens: Specimens | None) -> None:
         self._services = services
+        self._probe_store = None if specimens is None else specimens.probe
         self._draining = draining
 
     async def model(self) -> ModelDescription:
@@ -91,14 +96,21 @@ class ServiceApi:
         return Response(_LIVE, media_type="application/json")
 
     async def readyz(self) -> Health:
-        """Whether analyses would be answered, now and in the next seconds."""
-        await require_readiness(self._services.model_server, self._draining)
+        """Whether analyses would be answered, and orders kept, now and in the next seconds."""
+        await require_readiness(self._services.model_server, self._draining, self._probe_store)
         return Health(status="ready")
 
     async def metrics(self, request: Request) -> Response:
         """Metrics for Prometheus."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(REGISTRY), headers={"Content-Type": content_type})
+        accept = ",".join(request.headers.getlist("accept"))
+        # The library takes what is named for what is wanted, whatever its weight.
+        encode, content_type = choose_encoder(",".join(acceptable(accept)))
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        body = await asyncio.to_thread(encode, REGISTRY)
+        if wants_gzip(",".join(request.headers.getlist("accept-encoding"))):
+            body = await asyncio.to_thread(gzip.compress, body, 1)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, headers=headers)
 
     async def docs(self, request: Request) -> Response:
         """The documentation as a page; the same in full for programs is at ``/openapi.json``."""
@@ -118,7 +130,9 @@ class ServiceApi:
 
 
 @asynccontextmanager
-async def running(services: Services, specimens: Specimens | None = None) -> AsyncIterator[None]:
+async def running(
+    services: Services, specimens: Specimens | None = None, reports: ReportProcess | None = None
+) -> AsyncIterator[None]:
     """The services and the work on specimens, from their start to their end."""
     MODEL_INFO.clear()
     async with services.running():
@@ -126,7 +140,16 @@ async def running(services: Services, specimens: Specimens | None = None) -> Asy
             identity = await services.model_server.identity()
             MODEL_INFO.labels(identity.name, str(identity.version), identity.sha256 or "").set(1)
         async with nullcontext() if specimens is None else specimens.running():
-            yield
+            beginning = None
+            if specimens is not None and reports is not None:
+                beginning = asyncio.create_task(reports.begin(), name="reports")
+            try:
+                yield
+            finally:
+                if beginning is not None and reports is not None:
+                    beginning.cancel()
+                    await asyncio.gather(beginning, return_exceptions=True)
+                    await reports.close()
 
 
 class _Application(FastAPI):
@@ -157,7 +180,11 @@ def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimi
 
 
 def _specimen_endpoints(
-    specimens: Specimens | None, services: Services, limits: OrderLimits, site: Site
+    specimens: Specimens | None,
+    services: Services,
+    limits: OrderLimits,
+    site: Site,
+    reports: ReportProcess,
 ) -> list[Endpoint]:
     """All that is done with what is kept; where nothing is, each says how that is changed."""
     kept = cast("Specimens", specimens)  # where it is None, nothing that is bound to it is left below
@@ -167,7 +194,7 @@ def _specimen_endpoints(
 
     endpoints = [
         *differential_routes(kept, services, limits),
-        *interop_routes(differential, site),
+        *interop_routes(differential, site, reports),
     ]
     return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
 
@@ -187,16 +214,24 @@ def create_app(
     """The application: all that it answers, goes through and turns errors into."""
     draining, access = draining or Draining(), access or AccessRules()
     admission = admission or Admission()
-    api = ServiceApi(services, draining)
+    reports = ReportProcess()
+    api = ServiceApi(services, draining, specimens)
     unavailable = (errors.ModelServerUnavailable,)
     endpoints = [
         *analysis_routes(services, admission, deadlines),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
-        *_specimen_endpoints(specimens, services, order_limits, site),
+        *_specimen_endpoints(specimens, services, order_limits, site, reports),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),
         Endpoint("GET", "/livez", api.livez, PROBE, tags=["operation"], response_model=Health),
-        Endpoint("GET", "/readyz", api.readyz, PROBE, tags=["operation"], refusals=unavailable),
+        Endpoint(
+            "GET",
+            "/readyz",
+            api.readyz,
+            PROBE,
+            tags=["operation"],
+            refusals=(*unavailable, errors.StoreUnavailable),
+        ),
         Endpoint(
             "GET",
             "/metrics",
@@ -226,7 +261,7 @@ def create_app(
             Middleware(BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits)),
         ],
         exception_handlers=problems.HANDLERS,
-        lifespan=lambda _: running(services, specimens),
+        lifespan=lambda _: running(services, specimens, reports),
         # The framework's own would not say what they need; and Swagger UI loads its code from a public
         # network, which a laboratory may not reach.
         openapi_url=None,

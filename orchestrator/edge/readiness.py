@@ -1,6 +1,7 @@
 """Whether requests would be answered, now and in the next seconds: what the probes of all edges ask."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from orchestrator.edge.draining import Draining
@@ -10,11 +11,14 @@ from orchestrator.model_server.base import ModelServer
 READINESS_TIMEOUT_S: Final = 2.0
 
 
-async def require_readiness(model_server: ModelServer, draining: Draining) -> None:
-    """Return where this process is ready.
+async def require_readiness(
+    model_server: ModelServer, draining: Draining, probe_store: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Return where this process is ready; ``probe_store`` is None where it has none.
 
     Raises:
         ModelServerUnavailable: it is about to stop, or the model server is not ready.
+        StoreUnavailable: no order would be kept; it says what to do.
     """
     if draining.begun:
         raise ModelServerUnavailable("This process is about to stop.")
@@ -25,3 +29,5 @@ async def require_readiness(model_server: ModelServer, draining: Draining) -> No
         raise ModelServerUnavailable("The model server does not say that it is ready.") from error
     if not ready:
         raise ModelServerUnavailable("The model server is not ready.")
+    if probe_store is not None:
+        await probe_store()

@@ -199,11 +199,15 @@ def finished(dataset: Dataset, sop_instance_uid: str | None = None) -> DicomObje
         for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
             if keyword in dataset:  # of the writing, and not of what is written
                 delattr(dataset, keyword)
+        dataset.SOPInstanceUID = UID(sop_instance_uid or "2.25.0")
+        data = _written(dataset)
         if sop_instance_uid is None:
-            dataset.SOPInstanceUID = UID("2.25.0")
-            sop_instance_uid = derived_uid("content", hashlib.sha256(_written(dataset)).hexdigest())
-        dataset.SOPInstanceUID = UID(sop_instance_uid)
-        return DicomObject(str(dataset.SOPClassUID), sop_instance_uid, _written(dataset))
+            sop_instance_uid = derived_uid("content", hashlib.sha256(data).hexdigest())
+            dataset.SOPInstanceUID = UID(sop_instance_uid)
+            # What is written takes longest, and is the same but for this.
+            body = data[_body_of(data) :].replace(_identifier("2.25.0"), _identifier(sop_instance_uid), 1)
+            data = _with_meta(dataset, body)
+        return DicomObject(str(dataset.SOPClassUID), sop_instance_uid, data)
 
 
 def object_of(data: bytes) -> DicomObject:
@@ -235,6 +239,25 @@ def _written(dataset: Dataset) -> bytes:
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
     return stream.getvalue()
+
+
+def _body_of(data: bytes) -> int:
+    """Where the data set begins in a file: behind 128 bytes, ``DICM``, and the group of the file's own."""
+    return 144 + int.from_bytes(data[140:144], "little")
+
+
+def _identifier(uid: str) -> bytes:
+    """The element of an object's identifier, of explicit little endian."""
+    padded = uid.encode("ascii") + b"\0" * (len(uid) % 2)
+    return b"\x08\x00\x18\x00UI" + len(padded).to_bytes(2, "little") + padded
+
+
+def _with_meta(dataset: Dataset, body: bytes) -> bytes:
+    """The file of a data set that is written already."""
+    known = Dataset()
+    known.SOPClassUID, known.SOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    head = _written(known)
+    return head[: _body_of(head)] + body
 
 
 def _header_of(payload: bytes) -> Dataset:

@@ -1,13 +1,16 @@
-"""Writes the report of a differential in a process of its own, which ends with it.
+"""Writes the report of a differential in a process of its own, which stays for the next one.
 
-The libraries behind it cost 140 MB and two seconds of imports, and a service that answers other requests has
-neither. A report is asked for once or twice in a specimen's life.
+The libraries behind it cost 140 MB and seconds of imports: the process that answers requests has neither, and
+who asks for a report does not wait for them.
 """
 
 import asyncio
+import gc
 import importlib.util
 import pickle
+import struct
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +18,9 @@ from orchestrator.errors import DeadlineExceeded, DicomOff
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
+BEGIN_AFTER_S: Final = 5.0
 _TIMEOUT_S: Final = 60.0
+_LENGTH: Final = struct.Struct("<I")
 
 
 def require_dicom() -> None:
@@ -24,46 +29,93 @@ def require_dicom() -> None:
         raise DicomOff("DICOM objects need the extra 'dicom': pip install 'wbc-analyzer[dicom]'.")
 
 
-async def written_report(differential: Differential, site: Site) -> bytes:
-    """The DICOM file of :func:`~orchestrator.interop.dicom_report.differential_report`.
+class ReportProcess:
+    """The process, begun by :meth:`begin` or by the first report, and anew where it ended.
 
-    The process is ended where whoever asks goes away.
-
-    Raises:
-        DicomOff: the extra ``dicom`` is not installed.
-        DeadlineExceeded: it took longer than a minute.
+    One report at a time: others wait.
     """
-    require_dicom()
-    plain_site = replace(site, snomed=dict(site.snomed))  # a read-only view cannot be sent
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        __name__,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # what libraries say there may quote values
-    )
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            data, _ = await process.communicate(pickle.dumps((differential, plain_site)))
-    except TimeoutError as error:
-        raise DeadlineExceeded("The DICOM report was not written in time.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise RuntimeError(f"the process that writes DICOM reports ended with {process.returncode}")
-    return data
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def begin(self, after_s: float = BEGIN_AFTER_S) -> None:
+        """Begin it, so that the first report need not wait for its imports; nothing without the extra."""
+        await asyncio.sleep(after_s)  # the service's own start goes first
+        with suppress(DicomOff):
+            async with self._lock:
+                await self._running()
+
+    async def close(self) -> None:
+        """End it."""
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.communicate()
+
+    async def written(self, differential: Differential, site: Site) -> bytes:
+        """The DICOM file of :func:`~orchestrator.interop.dicom_report.differential_report`.
+
+        The process is ended where whoever asks goes away.
+
+        Raises:
+            DicomOff: the extra ``dicom`` is not installed.
+            DeadlineExceeded: it took longer than a minute.
+        """
+        plain_site = replace(site, snomed=dict(site.snomed))  # a read-only view cannot be sent
+        question = pickle.dumps((differential, plain_site))
+        async with self._lock:
+            process = await self._running()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    process.stdin.write(_LENGTH.pack(len(question)) + question)
+                    await process.stdin.drain()
+                    (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+                    return await process.stdout.readexactly(length)
+            except TimeoutError as error:
+                await self.close()
+                raise DeadlineExceeded("The DICOM report was not written in time.") from error
+            except (asyncio.IncompleteReadError, OSError) as error:
+                await self.close()
+                raise RuntimeError("the process that writes DICOM reports ended") from error
+            except BaseException:
+                await self.close()
+                raise
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        require_dicom()
+        if self._process is not None and self._process.returncode is not None:
+            await self.close()
+        if self._process is None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                __name__,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,  # what libraries say there may quote values
+                start_new_session=True,  # a signal to the service's group is the service's to handle
+            )
+        return self._process
 
 
 def main() -> None:
-    """Read a differential and its site from standard input, and write the file to standard output."""
+    """Read differentials and their sites from standard input, and write each one's file to standard output,
+    with its length before it, until there are no more."""
     from orchestrator.interop.dicom_report import differential_report
 
-    # From the service that started this process, and nobody else.
-    differential, site = pickle.load(sys.stdin.buffer)
-    sys.stdout.buffer.write(differential_report(differential, site).data)
+    gc.freeze()  # what the libraries hold stays: it need not be looked through at each report
+    while len(head := sys.stdin.buffer.read(_LENGTH.size)) == _LENGTH.size:
+        # From the service that started this process, and nobody else.
+        differential, site = pickle.loads(sys.stdin.buffer.read(*_LENGTH.unpack(head)))
+        data = differential_report(differential, site).data
+        sys.stdout.buffer.write(_LENGTH.pack(len(data)) + data)
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

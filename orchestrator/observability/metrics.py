@@ -167,6 +167,10 @@ SPECIMEN_DECISIONS = Counter(
     "Decisions of people about cells: accepted, changed (another class than the service's) or undone.",
     ["outcome"],
 )
+RETENTION_WAITS = Gauge(
+    "wbc_retention_waits",
+    "1 while retention removes nothing: the clock has jumped, and nobody confirmed it.",
+)
 SPECIMENS_UNDER_WAY = Gauge(
     "wbc_specimens_under_way", "Specimens whose cells this process analyses, or will."
 )

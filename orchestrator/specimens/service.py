@@ -115,6 +115,10 @@ class Specimens:
         finally:
             await self._store.close()
 
+    async def probe(self) -> None:
+        """Return where an order would be kept now; ``StoreUnavailable`` says what to do where not."""
+        await self._store.probe()
+
     async def order(
         self,
         order: SpecimenOrder,
@@ -140,8 +144,11 @@ class Specimens:
         return await self._computed(specimen), created
 
     async def get(self, differential_id: str) -> Differential:
-        """What a specimen comes to now."""
-        return await self._computed(await self._store.get(differential_id))
+        """What a specimen comes to now.
+
+        Raises :class:`~orchestrator.errors.RecordAltered` where it was changed past the service.
+        """
+        return await self._computed(await self._store.checked(differential_id))
 
     async def page(
         self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING

@@ -2,7 +2,7 @@
 
 Each row's hash covers the row and the hash of the row before (Haber and Stornetta 1991, "How to time-stamp a
 digital document", Journal of Cryptology 3:99-111). Who can write to the database could still compute all of
-it anew: a site that fears that keeps the last hash elsewhere, as ``wbc audit verify`` prints it.
+it anew: a site that fears that keeps heads of the chain elsewhere (:mod:`orchestrator.store.anchors`).
 """
 
 import hashlib
@@ -34,10 +34,13 @@ def chained(
     )
 
 
-def verified(entries: Iterable[AuditEntry], head: tuple[int, str]) -> AuditVerdict:
+def verified(
+    entries: Iterable[AuditEntry], head: tuple[int, str], anchors: Mapping[int, str]
+) -> AuditVerdict:
     """Whether the rows, in the order of their sequence, are all there as they were written.
 
-    ``head`` is the number and the hash of the last row as noted beside the trail.
+    ``head`` is the number and the hash of the last row as noted beside the trail, ``anchors`` are hashes of
+    rows by their number as noted elsewhere.
     """
     expected, previous = 1, GENESIS
     for entry in entries:
@@ -47,17 +50,26 @@ def verified(entries: Iterable[AuditEntry], head: tuple[int, str]) -> AuditVerdi
             return AuditVerdict(
                 False, expected - 1, expected, f"row {expected} does not follow the one before"
             )
-        if entry.row_hash != _hash_of(entry):
+        if entry.row_hash != hash_of(entry):
             return AuditVerdict(False, expected - 1, expected, f"row {expected} was changed")
+        if anchors.get(expected, entry.row_hash) != entry.row_hash:
+            why = (
+                f"row {expected}, or one before it, was written anew: its hash was noted elsewhere as another"
+            )
+            return AuditVerdict(False, expected - 1, expected, why)
         expected, previous = expected + 1, entry.row_hash
     rows = expected - 1
     if (rows, previous) != head:
         why = f"the trail ends at row {rows}, and its head says {head[0]}"
         return AuditVerdict(False, rows, min(rows, head[0]) + 1, why)
-    return AuditVerdict(True, rows)
+    if any(number > rows for number in anchors):
+        why = f"the trail ends at row {rows}, and row {max(anchors)} was noted elsewhere"
+        return AuditVerdict(False, rows, rows + 1, why)
+    return AuditVerdict(True, rows, head=previous)
 
 
-def _hash_of(entry: AuditEntry) -> str:
+def hash_of(entry: AuditEntry) -> str:
+    """What the hash of a row must be."""
     return _row_hash(
         entry.sequence,
         entry.at,

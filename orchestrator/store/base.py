@@ -37,12 +37,20 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """Whether the trail is whole; where not, the first row that was changed, removed or reordered."""
+    """Whether the trail is whole, and specimens and cells are what it says.
+
+    Where the trail is not whole, ``first_wrong`` is the first row that was changed, removed or reordered;
+    where what is kept differs from it, ``why`` is the first of ``altered``, a sentence each. ``older`` are
+    the ids of what was closed before digests were kept. ``head`` is the hash of the last row.
+    """
 
     ok: bool
     rows: int
     first_wrong: int | None = None
     why: str | None = None
+    altered: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    head: str | None = None
 
 
 class LeasedCell(NamedTuple):
@@ -78,6 +86,12 @@ class Store(Protocol):
     """
 
     async def start(self) -> None: ...
+    async def open(self) -> None:
+        """Instead of :meth:`start`, to read alone: makes, migrates and removes nothing.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where no store of this version is there.
+        """
+
     async def close(self) -> None: ...
     async def create(
         self,
@@ -88,6 +102,12 @@ class Store(Protocol):
         refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
+    async def checked(self, differential_id: str) -> Specimen:
+        """As :meth:`get`, where it is what the trail says, for all that leaves the service.
+
+        Raises :class:`~orchestrator.errors.RecordAltered` where it was changed past the service.
+        """
+
     async def page(
         self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
     ) -> tuple[list[SpecimenSummary], str | None]: ...
@@ -115,6 +135,24 @@ class Store(Protocol):
     async def cancel(self, differential_id: str, actor: Actor) -> Specimen: ...
     async def image(self, differential_id: str, cell_id: str) -> bytes | None: ...
     async def unfinished(self) -> list[str]: ...
-    async def purge(self, now: datetime) -> int: ...
+    async def purge(self, now: datetime) -> int:
+        """Remove what retention does not keep, as two readings of the clock in a row say; gives how many.
+
+        Nothing goes where the clock has jumped ahead since the last time that was known to be right.
+        """
+
+    async def confirm_clock(self, now: datetime, actor: Actor) -> None:
+        """A person says that the clock is right."""
+
+    async def probe(self) -> None:
+        """Return where an order could be kept now.
+
+        Raises :class:`~orchestrator.errors.StoreUnavailable`, which says what to do, where it could not.
+        """
+
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]: ...
-    async def verify(self) -> AuditVerdict: ...
+    async def head(self) -> tuple[int, str]:
+        """Number and hash of the last row of the trail."""
+
+    async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
+        """``anchors`` are hashes of rows by their number, as they were kept elsewhere."""

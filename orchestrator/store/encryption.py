@@ -15,6 +15,9 @@ from orchestrator.errors import ConfigurationError, StoreUnavailable
 
 _NAMES: Final = b"wbc specimen names"
 """What the keys for names are derived for: a key of Fernet is for nothing else."""
+_TOKEN_BEGINS: Final = b"gAAAAA"
+"""Version 0x80 and the first bytes of a time, in base64; no image or name begins so and is as long."""
+_SHORTEST_TOKEN: Final = 100
 
 
 class Cipher:
@@ -34,8 +37,11 @@ class Cipher:
         return data if self._fernet is None else self._fernet.encrypt(data)
 
     def decrypted(self, data: bytes) -> bytes:
-        """Raises :class:`~orchestrator.errors.StoreUnavailable` where no key fits."""
+        """Raises :class:`~orchestrator.errors.StoreUnavailable` where no key fits, or there is none for what
+        is encrypted."""
         if self._fernet is None:
+            if len(data) >= _SHORTEST_TOKEN and data.startswith(_TOKEN_BEGINS):
+                raise StoreUnavailable("What is stored is encrypted: set WBC_STORE__ENCRYPTION_KEY.")
             return data
         try:
             return self._fernet.decrypt(data)
@@ -46,7 +52,7 @@ class Cipher:
         return text if self._fernet is None else self.encrypted(text.encode()).decode("ascii")
 
     def decrypted_text(self, text: str) -> str:
-        return text if self._fernet is None else self.decrypted(text.encode()).decode()
+        return self.decrypted(text.encode()).decode()
 
     def name_keys(self, text: str) -> list[str]:
         """By what a text can be found that is kept encrypted: one for each key that it may have been kept

@@ -4,14 +4,18 @@ Every change is one transaction together with its row of the audit trail. A tran
 head of the trail first, so that writers, of whatever process, go one after another and the chain never forks.
 """
 
+import asyncio
 import hashlib
 import json
+import logging
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, case, delete, exists, func, insert, or_, select, update
@@ -21,11 +25,13 @@ from orchestrator.errors import (
     ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
+    RecordAltered,
     SpecimenClosed,
     StoreUnavailable,
     UnknownCell,
     UnknownDifferential,
 )
+from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
     CellDecision,
     CellResult,
@@ -38,7 +44,8 @@ from orchestrator.specimen import (
     cell_etag,
     differential_etag,
 )
-from orchestrator.store.audit_chain import chained, verified
+from orchestrator.store.anchors import Anchor, head_line
+from orchestrator.store.audit_chain import GENESIS, chained, hash_of, verified
 from orchestrator.store.base import (
     EVERYTHING,
     NOTHING,
@@ -51,12 +58,26 @@ from orchestrator.store.base import (
 from orchestrator.store.database import Database
 from orchestrator.store.documents import result_document, result_of
 from orchestrator.store.encryption import Cipher
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SPECIMENS
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SPECIMENS
+from orchestrator.store.trail_replay import (
+    Kept,
+    cell_digest,
+    differences,
+    is_older,
+    order_fingerprint,
+    text_digest,
+)
 
 SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
 
 _FINAL: Final = ("signed", "cancelled")
+LONGEST_PAUSE: Final = timedelta(days=4)
+"""A clock that is further ahead of the last known time than a service is off over a long weekend has jumped;
+a person must say that it is right."""
+
+_logger = logging.getLogger(__name__)
+
 _LISTED: Final = tuple(column for column in CELLS.c if column.name != "payload")
 
 
@@ -70,6 +91,7 @@ class SqlStore:
             transaction that records the result.
         retention: how long a specimen stays after it came; None keeps all. The audit trail stays, which holds
             no identifier but the service's own.
+        anchors: are given the head of the trail after each signature.
     """
 
     def __init__(
@@ -79,16 +101,21 @@ class SqlStore:
         *,
         keep_images: bool = False,
         retention: timedelta | None = None,
+        anchors: Sequence[Anchor] = (),
     ) -> None:
         self._database = database
         self._cipher = cipher or Cipher()
         self._keep_images = keep_images
         self._retention = retention
+        self._anchors = anchors
 
     async def start(self) -> None:
         await self._database.start()
         await self._key_names()
         await self.purge(_now())
+
+    async def open(self) -> None:
+        await self._database.open()
 
     async def close(self) -> None:
         await self._database.close()
@@ -102,7 +129,8 @@ class SqlStore:
         refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]:
         hashes = [hashlib.sha256(payload).hexdigest() for payload in payloads]
-        fingerprint = _fingerprint(order, hashes)
+        total_wbc = None if order.total_wbc is None else float(order.total_wbc)  # as it is read back
+        fingerprint = order_fingerprint(order.specimen_id, total_wbc, order.profile, order.tta, hashes)
         now, differential_id = _now(), uuid.uuid4().hex
         async with self._writing() as connection:
             if idempotency_key is not None:
@@ -112,13 +140,13 @@ class SqlStore:
                         raise IdempotencyConflict(
                             "The key was used before, for another order or other images."
                         )
-                    return await self._specimen(connection, known.differential_id), False
+                    return self._checked(*await self._with_trail(connection, known.differential_id)), False
             await connection.execute(
                 insert(SPECIMENS).values(
                     differential_id=differential_id,
                     specimen_id=self._cipher.encrypted_text(order.specimen_id),
                     name_key=self._cipher.name_keys(order.specimen_id)[0],
-                    total_wbc=order.total_wbc,
+                    total_wbc=total_wbc,
                     profile=order.profile,
                     tta=order.tta,
                     state="waiting" if len(refused) < len(payloads) else "analysed",
@@ -126,12 +154,12 @@ class SqlStore:
                     created_at=now.isoformat(),
                 )
             )
-            failed: list[str] = []
+            failed: dict[str, str] = {}
             for number, payload in enumerate(payloads, start=1):  # one by one: each may be large
                 cell_id, why = uuid.uuid4().hex, refused.get(number)
                 if why is not None:
-                    failed.append(cell_id)
-                kept = why is None or self._keep_images
+                    failed[cell_id] = why
+                is_held = why is None or self._keep_images
                 await connection.execute(
                     insert(CELLS).values(
                         cell_id=cell_id,
@@ -140,7 +168,7 @@ class SqlStore:
                         image_sha256=hashes[number - 1],
                         state="waiting" if why is None else "failed",
                         failure=why,
-                        payload=self._cipher.encrypted(payload) if kept else None,
+                        payload=self._cipher.encrypted(payload) if is_held else None,
                     )
                 )
             if idempotency_key is not None:
@@ -152,15 +180,23 @@ class SqlStore:
                         differential_id=differential_id,
                     )
                 )
-            details = {"cells": str(len(payloads)), "order": fingerprint}
+            kept = await self._kept(connection, differential_id)
+            details = {"cells": str(len(payloads)), "order": fingerprint, "digest": kept.order_digest()}
             await _note(connection, now, actor, "ordered", differential_id, None, details)
-            for cell_id in failed:
-                await _note(connection, now, SERVICE, "failed", differential_id, cell_id, {})
-            return await self._specimen(connection, differential_id), True
+            for cell_id, why in failed.items():
+                details = {"failure": text_digest(why)}
+                await _note(connection, now, SERVICE, "failed", differential_id, cell_id, details)
+            return _specimen_of(kept), True
 
     async def get(self, differential_id: str) -> Specimen:
         async with self._database.reading() as connection:
             return await self._specimen(connection, differential_id)
+
+    async def checked(self, differential_id: str) -> Specimen:
+        async with self._database.reading() as connection:
+            kept, trail = await self._with_trail(connection, differential_id)
+        # Thousands of rows take tens of milliseconds, which the event loop does not have.
+        return await asyncio.to_thread(self._checked, kept, trail)
 
     async def page(
         self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
@@ -233,7 +269,7 @@ class SqlStore:
         document = result_document(result)
         details = {
             "class": result.class_name,
-            "result": hashlib.sha256(document.encode()).hexdigest(),
+            "result": text_digest(document),
             "model": result.model.sha256 or f"{result.model.name} {result.model.version}",
         }
         values = {
@@ -247,19 +283,23 @@ class SqlStore:
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
     ) -> bool:
         values = {"state": "failed", "failure": why}
-        return await self._record(differential_id, cell_id, "failed", values, {}, token)
+        details = {"failure": text_digest(why)}
+        return await self._record(differential_id, cell_id, "failed", values, details, token)
 
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen:
-        decision = {"label": label, "decided_by": person, "decided_at": _now().isoformat()}
+        now = _now()
+        decision = {"label": label, "decided_by": person, "decided_at": now.isoformat()}
         return await self._change_cell(
-            differential_id, cell_id, person, "decided", decision, {"label": label}, seen
+            differential_id, cell_id, person, "decided", decision, {"label": label}, now, seen
         )
 
     async def undecide(self, differential_id: str, cell_id: str, person: str, seen: Seen = None) -> Specimen:
         nothing = {"label": None, "decided_by": None, "decided_at": None}
-        return await self._change_cell(differential_id, cell_id, person, "undecided", nothing, {}, seen)
+        return await self._change_cell(
+            differential_id, cell_id, person, "undecided", nothing, {}, _now(), seen
+        )
 
     async def note(
         self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
@@ -275,11 +315,15 @@ class SqlStore:
             if await _has_waiting(connection, differential_id):
                 raise NotReady("Cells wait to be analysed.")
             await _require_seen(connection, seen, differential_id)
+            self._checked(*await self._with_trail(connection, differential_id))
             values = {"state": "signed", "signed_by": person, "signed_at": now.isoformat()}
             await _set_specimen(connection, differential_id, values)
-            signed = await self._specimen(connection, differential_id)
-            await _note(connection, now, person, "signed", differential_id, None, {"counts": _counts(signed)})
-            return signed
+            kept = await self._kept(connection, differential_id)
+            signed = _specimen_of(kept)
+            details = {"counts": _counts(signed), "digest": kept.closing_digest()}
+            await _note(connection, now, person, "signed", differential_id, None, details)
+        await self._anchor()
+        return signed
 
     async def cancel(self, differential_id: str, actor: Actor) -> Specimen:
         async with self._writing() as connection:
@@ -290,15 +334,17 @@ class SqlStore:
                 await connection.execute(
                     update(CELLS).where(CELLS.c.differential_id == differential_id).values(payload=None)
                 )
-            await _note(connection, _now(), actor, "cancelled", differential_id, None, {})
-            return await self._specimen(connection, differential_id)
+            kept = await self._kept(connection, differential_id)
+            details = {"digest": kept.closing_digest()}
+            await _note(connection, _now(), actor, "cancelled", differential_id, None, details)
+            return _specimen_of(kept)
 
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
         async with self._database.reading() as connection:
             await _state(connection, differential_id)
             row = (
                 await connection.execute(
-                    select(CELLS.c.payload).where(
+                    select(CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload).where(
                         CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id
                     )
                 )
@@ -306,7 +352,12 @@ class SqlStore:
         if row is None:
             raise UnknownCell("The differential has no cell of this id.")
         # One that waits is held for its analysis, which is no reason to show it.
-        return self._cipher.decrypted(row.payload) if self._keep_images and row.payload is not None else None
+        if not self._keep_images or row.payload is None:
+            return None
+        payload = self._cipher.decrypted(row.payload)
+        if hashlib.sha256(payload).hexdigest() != row.image_sha256:
+            raise _altered(differential_id, f"cell {row.number}: its image is not the one that was sent")
+        return payload
 
     async def unfinished(self) -> list[str]:
         async with self._database.reading() as connection:
@@ -325,8 +376,21 @@ class SqlStore:
     async def purge(self, now: datetime) -> int:
         if self._retention is None:
             return 0
-        limit = (now - self._retention).astimezone(UTC).isoformat()
         async with self._writing() as connection:
+            known = await _known_time(connection, now)
+            waits = now - known > LONGEST_PAUSE
+            RETENTION_WAITS.set(waits)
+            if waits:
+                _logger.error(
+                    "retention removes nothing: the clock says %s, and %s was the last time known to be "
+                    "right; if the clock is right, run `wbc store confirm-clock`",
+                    now.isoformat(timespec="seconds"),
+                    known.isoformat(timespec="seconds"),
+                )
+                return 0
+            await _know_time(connection, max(now, known))
+            # Two readings must say that it is too old: this one, and the one before.
+            limit = (min(now, known) - self._retention).astimezone(UTC).isoformat()
             old = list(
                 await connection.scalars(
                     select(SPECIMENS.c.differential_id).where(SPECIMENS.c.created_at < limit)
@@ -339,6 +403,15 @@ class SqlStore:
                 await _note(connection, _now(), SERVICE, "purged", differential_id, None, {})
         return len(old)
 
+    async def confirm_clock(self, now: datetime, actor: Actor) -> None:
+        async with self._writing() as connection:
+            await _know_time(connection, now)
+            said = {"clock": now.astimezone(UTC).isoformat(timespec="seconds")}
+            await _note(connection, _now(), actor, "clock_confirmed", None, None, said)
+
+    async def probe(self) -> None:
+        await self._database.probe()
+
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         query = select(AUDIT).order_by(AUDIT.c.sequence)
         if differential_id is not None:
@@ -346,13 +419,65 @@ class SqlStore:
         async with self._database.reading() as connection:
             return [_entry(row) for row in await connection.execute(query)]
 
-    async def verify(self) -> AuditVerdict:
+    async def head(self) -> tuple[int, str]:
         async with self._database.reading() as connection:
+            return await _last_row(connection)
+
+    async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
+        async with self._database.reading() as connection:
+            heads = list(await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash)))
+            head = (heads[0].sequence, heads[0].row_hash) if len(heads) == 1 else (0, "")
             rows = await connection.execute(select(AUDIT).order_by(AUDIT.c.sequence))
-            head = (
-                await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash))
-            ).one_or_none()
-            return verified(map(_entry, rows), (0, "") if head is None else (head.sequence, head.row_hash))
+            verdict = verified(map(_entry, rows), head, anchors)
+            if not verdict.ok:
+                return verdict
+            older: list[str] = []
+            altered = [what async for what in self._alterations(connection, older)]
+        why = altered[0] if altered else None
+        return replace(verdict, ok=not altered, why=why, altered=tuple(altered), older=tuple(older))
+
+    async def _alterations(self, connection: AsyncConnection, older: list[str]) -> AsyncIterator[str]:
+        """What differs from the trail, a sentence each; ids of what was closed before digests are added to
+        ``older``."""
+        steps = select(AUDIT.c.differential_id).order_by(AUDIT.c.sequence)
+        ordered = dict.fromkeys(await connection.scalars(steps.where(AUDIT.c.action == "ordered")))
+        purged = set(await connection.scalars(steps.where(AUDIT.c.action == "purged")))
+        in_order = select(SPECIMENS.c.differential_id).order_by(SPECIMENS.c.place)
+        there = dict.fromkeys(await connection.scalars(in_order))
+        for differential_id in ordered:
+            if differential_id not in there and differential_id not in purged:
+                yield f"{differential_id}: it was ordered, and is not there any more"
+        if [one for one in ordered if one in there] != [one for one in there if one in ordered]:
+            yield "the specimens are not in the order in which they came"
+        for differential_id in there:
+            if differential_id in purged:
+                yield f"{differential_id}: it was removed by retention, and is there"
+            try:
+                kept, trail = await self._with_trail(connection, differential_id)
+            except StoreUnavailable as error:  # of the cipher
+                yield f"{differential_id}: {error}"
+                continue
+            for what in differences(kept, trail):
+                yield f"{differential_id}: {what}"
+            if is_older(trail):
+                older.append(differential_id)
+        belongs = exists().where(SPECIMENS.c.differential_id == CELLS.c.differential_id)
+        for cell_id in await connection.scalars(select(CELLS.c.cell_id).where(~belongs)):
+            yield f"the cell {cell_id} belongs to no specimen"
+        held = select(CELLS.c.differential_id, CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload)
+        # One image at a time: together they may be more than the memory.
+        images = await connection.stream(
+            held.where(CELLS.c.payload.is_not(None)).execution_options(max_row_buffer=1)
+        )
+        async for row in images:
+            if not self._is_image(row.payload, row.image_sha256):
+                yield f"{row.differential_id}: cell {row.number}: its image is not the one that was sent"
+
+    def _is_image(self, payload: bytes, image_sha256: str) -> bool:
+        try:
+            return hashlib.sha256(self._cipher.decrypted(payload)).hexdigest() == image_sha256
+        except StoreUnavailable:  # of the cipher
+            return False
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -400,6 +525,7 @@ class SqlStore:
         action: str,
         values: Mapping[str, Any],
         details: Mapping[str, str],
+        at: datetime,
         seen: Seen,
     ) -> Specimen:
         changed = {"version": CELLS.c.version + 1, **values}
@@ -409,10 +535,44 @@ class SqlStore:
             await _require_seen(connection, seen, differential_id, cell_id)
             await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
             await _set_specimen(connection, differential_id, {})
-            await _note(connection, _now(), person, action, differential_id, cell_id, details)
+            cell = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
+            details = {**details, "digest": cell_digest(cell)}
+            await _note(connection, at, person, action, differential_id, cell_id, details)
             return await self._specimen(connection, differential_id)
 
+    async def _anchor(self) -> None:
+        """Tell the head to those who keep it elsewhere; the signature stands whether they take it or not."""
+        if not self._anchors:
+            return
+        try:
+            line = head_line(*await self.head())
+        except StoreUnavailable:
+            _logger.error("the head of the audit trail was not kept elsewhere: it cannot be read")
+            return
+        for anchor in self._anchors:
+            try:
+                await asyncio.to_thread(anchor.keep, line)
+            except OSError as error:  # the next signature's head covers this row too
+                _logger.error("the head of the audit trail was not kept elsewhere: %s", error.strerror)
+
+    async def _with_trail(
+        self, connection: AsyncConnection, differential_id: str
+    ) -> tuple[Kept, list[AuditEntry]]:
+        kept = await self._kept(connection, differential_id)
+        of_it = select(AUDIT).where(AUDIT.c.differential_id == differential_id).order_by(AUDIT.c.sequence)
+        return kept, [_entry(row) for row in await connection.execute(of_it)]
+
+    def _checked(self, kept: Kept, trail: Sequence[AuditEntry]) -> Specimen:
+        """The specimen. Raises ``RecordAltered`` where it is not what its rows of the trail say."""
+        changed = (f"row {e.sequence} of its trail was changed" for e in trail if e.row_hash != hash_of(e))
+        for what in chain(changed, differences(kept, trail)):
+            raise _altered(kept.row.differential_id, what)
+        return _specimen_of(kept)
+
     async def _specimen(self, connection: AsyncConnection, differential_id: str) -> Specimen:
+        return _specimen_of(await self._kept(connection, differential_id))
+
+    async def _kept(self, connection: AsyncConnection, differential_id: str) -> Kept:
         row = (
             await connection.execute(select(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id))
         ).one_or_none()
@@ -421,18 +581,10 @@ class SqlStore:
         cells = await connection.execute(
             select(*_LISTED).where(CELLS.c.differential_id == differential_id).order_by(CELLS.c.number)
         )
-        return Specimen(
-            differential_id=row.differential_id,
-            order=SpecimenOrder(
-                self._cipher.decrypted_text(row.specimen_id), row.total_wbc, row.profile, row.tta
-            ),
-            state=row.state,
-            created_by=row.created_by,
-            created_at=datetime.fromisoformat(row.created_at),
-            cells=tuple(_cell(cell) for cell in cells),
-            signature=_signature(row),
-            version=row.version,
-        )
+        keys = select(ORDER_KEYS.c.actor, ORDER_KEYS.c.idempotency_key, ORDER_KEYS.c.fingerprint)
+        found = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
+        name = self._cipher.decrypted_text(row.specimen_id)
+        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in found))
 
     def _summary(self, row: Row[Any], counts: "_CellCounts") -> SpecimenSummary:
         return SpecimenSummary(
@@ -474,6 +626,20 @@ class SqlStore:
                 await connection.execute(
                     update(SPECIMENS).where(SPECIMENS.c.place == place).values(name_key=key)
                 )
+
+
+def _specimen_of(kept: Kept) -> Specimen:
+    row = kept.row
+    return Specimen(
+        differential_id=row.differential_id,
+        order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta),
+        state=row.state,
+        created_by=row.created_by,
+        created_at=datetime.fromisoformat(row.created_at),
+        cells=tuple(_cell(cell) for cell in kept.cells),
+        signature=_signature(row),
+        version=row.version,
+    )
 
 
 def _held(token: int) -> tuple[ColumnElement[bool], ...]:
@@ -530,8 +696,11 @@ def _cell(row: Row[Any]) -> SpecimenCell:
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
-    read = {"at": datetime.fromisoformat(row.at), "details": json.loads(row.details)}
-    return AuditEntry(**{**row._mapping, **read})
+    try:
+        at, details = datetime.fromisoformat(row.at), dict(json.loads(row.details))
+    except (ValueError, TypeError):  # changed by others; so is its hash
+        at, details = datetime.min, {"unreadable": str(row.details)}
+    return AuditEntry(**{**row._mapping, "at": at, "details": details})
 
 
 async def _note(
@@ -550,6 +719,26 @@ async def _note(
     row = {**asdict(entry), "at": entry.at.isoformat(), "details": told}
     await connection.execute(insert(AUDIT).values(row))
     await connection.execute(update(AUDIT_HEAD).values(sequence=entry.sequence, row_hash=entry.row_hash))
+
+
+async def _last_row(connection: AsyncConnection) -> tuple[int, str]:
+    """Number and hash of the last row."""
+    last = select(AUDIT.c.sequence, AUDIT.c.row_hash).order_by(AUDIT.c.sequence.desc()).limit(1)
+    row = (await connection.execute(last)).one_or_none()
+    return (0, GENESIS) if row is None else (row.sequence, row.row_hash)
+
+
+async def _known_time(connection: AsyncConnection, now: datetime) -> datetime:
+    """The last time that was held for right: before the first look of retention, that of the newest row."""
+    known = await connection.scalar(select(CLOCK.c.known_at))
+    if known is None:
+        known = await connection.scalar(select(AUDIT.c.at).order_by(AUDIT.c.sequence.desc()).limit(1))
+    return now if known is None else datetime.fromisoformat(known)
+
+
+async def _know_time(connection: AsyncConnection, at: datetime) -> None:
+    await connection.execute(delete(CLOCK))
+    await connection.execute(insert(CLOCK).values(id=1, known_at=at.astimezone(UTC).isoformat()))
 
 
 async def _known_order(connection: AsyncConnection, actor: str, key: str) -> Row[Any] | None:
@@ -606,10 +795,10 @@ async def _set_specimen(connection: AsyncConnection, differential_id: str, value
     )
 
 
-def _fingerprint(order: SpecimenOrder, hashes: Sequence[str]) -> str:
-    """Of the order and its images; one way, so that it may stand in the audit trail."""
-    asked = [order.specimen_id, order.total_wbc, order.profile, order.tta, list(hashes)]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+def _altered(differential_id: str, what: str) -> RecordAltered:
+    # Whoever asks is told, and so is whoever runs the service.
+    _logger.error("differential %s was changed past the service: %s", differential_id, what)
+    return RecordAltered(what)
 
 
 def _counts(specimen: Specimen) -> str:

@@ -109,3 +109,11 @@ AUDIT_HEAD: Final = Table(
     Column("row_hash", String(64), nullable=False),
 )
 """One row: number and hash of the last row, so that a tail cut off is missed. Who writes locks it."""
+
+CLOCK: Final = Table(
+    "clock",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("known_at", String(40), nullable=False),
+)
+"""At most one row: the newest time of day that retention holds for right."""

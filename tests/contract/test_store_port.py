@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable, UnknownDifferential
@@ -192,10 +194,12 @@ async def test_what_is_older_than_the_retention_goes_and_its_trail_stays(url: st
     store = SqlStore(Database(url), retention=timedelta(days=30))
     await store.start()
     specimen = await StoreSuite.analysed(store)
-    now = datetime.now(UTC)
+    now = specimen.created_at
 
-    assert await store.purge(now + timedelta(days=29)) == 0
-    assert await store.purge(now + timedelta(days=31)) == 1
+    for day in range(31):
+        assert await store.purge(now + timedelta(days=day)) == 0
+    assert await store.purge(now + timedelta(days=31)) == 0  # one reading says so, the one before did not
+    assert await store.purge(now + timedelta(days=31, hours=1)) == 1
 
     with pytest.raises(UnknownDifferential):
         await store.get(specimen.differential_id)
@@ -204,6 +208,112 @@ async def test_what_is_older_than_the_retention_goes_and_its_trail_stays(url: st
     assert "S-2026" not in str(trail)
     assert (await store.verify()).ok
     await store.close()
+
+
+async def test_nothing_goes_where_the_clock_has_jumped_until_a_person_confirms_it(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def waits() -> float | None:
+        return REGISTRY.get_sample_value("wbc_retention_waits")
+
+    store = SqlStore(Database(url), retention=timedelta(days=30))
+    await store.start()
+    specimen = await StoreSuite.analysed(store)
+    await store.sign(specimen.differential_id, "doctor")
+    ahead = datetime.now(UTC) + timedelta(days=60)
+
+    for hour in range(3):  # of a service that goes on with the wrong clock
+        assert await store.purge(ahead + timedelta(hours=hour)) == 0
+    assert waits() == 1
+    assert "confirm-clock" in caplog.text
+    assert await store.purge(datetime.now(UTC)) == 0
+    assert waits() == 0
+    assert (await store.get(specimen.differential_id)).signature is not None
+
+    await store.confirm_clock(ahead, "operator")
+    assert await store.purge(ahead) == 1
+    assert [entry.action for entry in await store.audit()][-2:] == ["clock_confirmed", "purged"]
+    assert (await store.verify()).ok
+    await store.close()
+
+
+async def test_the_newest_row_of_the_trail_stands_for_a_clock_that_was_never_read(url: str) -> None:
+    first = SqlStore(Database(url))
+    await first.start()
+    specimen = await StoreSuite.analysed(first)
+    await first.close()
+    second = SqlStore(Database(url), retention=timedelta(days=30))
+    assert await second.purge(datetime.now(UTC) + timedelta(days=60)) == 0
+    assert (await second.get(specimen.differential_id)).state == "analysed"
+    await second.close()
+
+
+async def test_a_store_that_works_passes_its_probe_and_holds_nothing_of_it(url: str) -> None:
+    store = SqlStore(Database(url))
+    await store.start()
+    await store.create(ORDER, [b"one"], "nurse")
+    for _ in range(2):
+        await store.probe()
+    assert len((await store.page(9))[0]) == 1
+    assert (await store.verify()).ok
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "advice"),
+    [("full", "make room"), ("gone", "put it back"), ("corrupt", "backup"), ("held", "holds")],
+)
+async def test_a_probe_says_what_to_do_where_no_order_would_be_kept(
+    tmp_path: Path, harm: str, advice: str
+) -> None:
+    path = tmp_path / "wbc.db"
+    store = SqlStore(Database(f"sqlite:///{path}", least_free_bytes=2**60 if harm == "full" else 1))
+    await store.start()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        match harm:
+            case "gone":
+                path.rename(tmp_path / "elsewhere.db")
+            case "corrupt":
+                other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                path.write_bytes(bytes(path.stat().st_size))
+            case "held":
+                other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match=advice):
+            await store.probe()
+    await store.close()
+
+
+async def test_a_probe_of_a_database_that_is_read_only_fails_with_advice(postgresql: str) -> None:
+    url = await fresh_database(postgresql)
+    store = SqlStore(Database(url))
+    await store.start()
+    async with store._database.writing() as connection:
+        name = url.rpartition("/")[2]
+        await connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        await store.probe()
+    await store.close()
+
+
+async def test_a_file_that_only_others_may_write_fails_its_probe_with_advice(tmp_path: Path) -> None:
+    path = tmp_path / "wbc.db"
+    store = SqlStore(Database(f"sqlite:///{path}"))
+    await store.start()
+    await store.close()
+    read_only = SqlStore(Database(f"sqlite:///file:{path}?mode=ro&uri=true"))
+    with pytest.raises(StoreUnavailable, match="cannot be written"):
+        await read_only.probe()
+    await read_only.close()
+
+
+async def test_of_what_is_removed_nothing_stays_in_the_file_whatever_the_library_does(
+    tmp_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{tmp_path}/wbc.db")
+    await database.start()
+    async with database.writing() as connection:
+        assert (await connection.execute(text("PRAGMA secure_delete"))).scalar_one() == 1
+    await database.close()
 
 
 async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

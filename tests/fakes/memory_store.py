@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from orchestrator.errors import (
     ChangedMeanwhile,
@@ -47,6 +48,9 @@ class MemoryStore:
         self._trail: list[AuditEntry] = []
 
     async def start(self) -> None:
+        pass
+
+    async def open(self) -> None:
         pass
 
     async def close(self) -> None:
@@ -94,6 +98,9 @@ class MemoryStore:
             return self._specimens[differential_id]
         except KeyError as error:
             raise UnknownDifferential("There is no differential of this id.") from error
+
+    async def checked(self, differential_id: str) -> Specimen:
+        return await self.get(differential_id)
 
     async def page(
         self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
@@ -193,10 +200,20 @@ class MemoryStore:
     async def purge(self, now: datetime) -> int:  # noqa: ARG002 (the port's signature)
         return 0
 
+    async def confirm_clock(self, now: datetime, actor: str) -> None:
+        pass
+
+    async def probe(self) -> None:
+        pass
+
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         return [e for e in self._trail if differential_id is None or e.differential_id == differential_id]
 
-    async def verify(self) -> AuditVerdict:
+    async def head(self) -> tuple[int, str]:
+        return len(self._trail), self._trail[-1].row_hash if self._trail else ""
+
+    async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
+        del anchors
         return AuditVerdict(ok=True, rows=len(self._trail))
 
     async def _record(

@@ -140,3 +140,24 @@ async def test_the_documentation_names_the_model_that_answers_and_is_there_witho
 async def test_the_page_and_the_documentation_link_to_each_other(client):
     assert '<a href="docs"' in (await client.get("/")).text.partition("<footer>")[2]
     assert 'href="./"' in (await client.get("/docs")).text
+
+
+@pytest.mark.parametrize(
+    ("accepted", "media_type", "coding"),
+    [
+        ({"accept": "application/openmetrics-text;q=0", "accept-encoding": "gzip;q=0"}, "text/plain", None),
+        (
+            {"accept": "application/openmetrics-text;q=1", "accept-encoding": "gzip"},
+            "application/openm",
+            "gzip",
+        ),
+        ({"accept": "text/plain", "accept-encoding": "identity;q=0, gzip;q=0.1"}, "text/plain", "gzip"),
+    ],
+)
+async def test_metrics_come_as_they_are_taken_and_never_as_they_are_ruled_out(accepted, media_type, coding):
+    async with service() as client:
+        response = await client.get("/metrics", headers=accepted)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith(media_type)
+    assert response.headers.get("content-encoding") == coding
+    assert "wbc_requests_total" in response.text

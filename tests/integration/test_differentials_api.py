@@ -782,6 +782,19 @@ async def test_metrics_tell_of_specimens_and_cells(client, cells):
     assert await value("wbc_specimens_under_way") == 0
 
 
+class FullStore(MemoryStore):
+    async def probe(self) -> None:
+        raise errors.StoreUnavailable("The store is full: make room.")
+
+
+async def test_a_service_whose_store_keeps_no_order_is_not_ready_and_says_what_to_do() -> None:
+    async with client_of(app_of(FullStore())) as client:
+        response = await client.get("/readyz")
+        assert_problem(response, 503, "store-unavailable")
+        assert response.json()["detail"] == "The store is full: make room."
+        assert (await client.get("/livez")).status_code == 200
+
+
 class AwayStore(MemoryStore):
     async def get(self, differential_id: str) -> Any:  # noqa: ARG002 (the port's signature)
         raise errors.StoreUnavailable("The database does not answer.")

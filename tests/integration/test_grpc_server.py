@@ -57,6 +57,15 @@ async def test_a_ready_process_is_serving(edge, service):
     assert await health_of(edge, service) == SERVING
 
 
+async def test_health_lists_every_service(edge):
+    stub = health_pb2_grpc.HealthStub(edge.channel)
+    listed = await stub.List(health_pb2.HealthListRequest())
+    assert {name: of.status for name, of in listed.statuses.items()} == {
+        "": SERVING,
+        "wbc.v1.Analyzer": SERVING,
+    }
+
+
 async def test_health_of_another_service_is_not_known(edge):
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await health_of(edge, "wbc.v2.Analyzer")
@@ -109,6 +118,7 @@ async def test_reflection_tells_the_services_and_their_protos(edge):
     assert {service.name for service in services} == {
         "wbc.v1.Analyzer",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     answer = await ask_reflection(edge, file_containing_symbol="wbc.v1.Analyzer")
@@ -117,6 +127,26 @@ async def test_reflection_tells_the_services_and_their_protos(edge):
     methods = {m.name: (m.client_streaming, m.server_streaming) for m in file.service[0].method}
     assert methods["Analyze"] == (False, False), "although the server reads it as a stream"
     assert methods["AnalyzeStream"] == (True, True)
+
+
+async def test_reflection_of_v1_answers_as_that_of_v1alpha_and_tells_its_own_protos(edge):
+    ask = edge.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        reflection_pb2.ServerReflectionRequest.SerializeToString,
+        reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    name = "grpc.reflection.v1.ServerReflection"
+    questions = [{"list_services": ""}, {"file_containing_symbol": name}]
+    call = ask(iter([reflection_pb2.ServerReflectionRequest(**question) for question in questions]))
+    listed, own = [answer async for answer in call]
+    assert (
+        listed.list_services_response == (await ask_reflection(edge, list_services="")).list_services_response
+    )
+    (file,) = own.file_descriptor_response.file_descriptor_proto
+    described = FileDescriptorProto.FromString(file)
+    assert described.package == "grpc.reflection.v1"
+    assert described.service[0].method[0].input_type == ".grpc.reflection.v1.ServerReflectionRequest"
+    assert b"v1alpha" not in file
 
 
 async def test_reflection_may_be_off():

@@ -109,6 +109,26 @@ def resident_mib(service: RunningService) -> float:
     return int(line.split()[1]) / 1024
 
 
+# Ambiguously
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        (b"Host: localhost\r\n", b"200"),
+        (b"Host: localhost\r\nHost: evil.test\r\n", b"400"),
+        (b"Host: localhost\r\nhost: localhost\r\n", b"400"),
+        (b"", b"400"),
+    ],
+    ids=["one", "two", "one twice", "none"],
+)
+def test_a_request_names_one_host(service, hosts, status):
+    with connected(service) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+        received, _ = answer_of(connection, b"")
+    assert received.startswith(b"HTTP/1.1 " + status)
+
+
 # Slowly
 
 

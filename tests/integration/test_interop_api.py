@@ -18,6 +18,7 @@ from orchestrator.edge.rest.interop_api import MOST_DICOM_ASKED, InteropApi
 from orchestrator.emulator.examples import examples
 from orchestrator.errors import Overloaded, UnknownDifferential
 from orchestrator.interop import fhir_check, hl7v2_check
+from orchestrator.interop.dicom_process import ReportProcess
 from orchestrator.interop.hl7v2_text import at, read
 from orchestrator.interop.site import DEFAULT_SITE
 from orchestrator.settings import Settings
@@ -139,7 +140,7 @@ async def test_more_reports_at_once_than_can_soon_be_written_are_refused():
         await free.wait()
         raise UnknownDifferential(differential_id)
 
-    api = InteropApi(none_yet, DEFAULT_SITE)
+    api = InteropApi(none_yet, DEFAULT_SITE, ReportProcess())
     waiting = [asyncio.create_task(api.dicom("none")) for _ in range(MOST_DICOM_ASKED)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):

@@ -2,7 +2,8 @@
 
 It is replaced as a whole, under a lock, and readable by its owner alone; a service that runs sees the change
 within a second. As a Kubernetes Secret it may be read by a group, too: it holds hashes of secrets that nobody
-can guess. What it must not be is writable by others, who could write themselves a key.
+can guess. What it must not be is readable by everybody, or writable by others, who could write themselves a
+key; where its mode becomes so while it is in use, nobody is let in any more.
 """
 
 import logging
@@ -28,7 +29,7 @@ MAX_FILE_BYTES: Final = 2**20
 CHECK_EVERY_S: Final = 1.0
 """How often a file that is in use is looked at for a change."""
 
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
+_OPEN_TO_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH | stat.S_IROTH
 
 T = TypeVar("T")
 
@@ -90,12 +91,13 @@ def read_keys(path: Path) -> tuple[KeyRing, FileState]:
 
     Raises:
         OSError: it cannot be read.
-        ConfigurationError: it is not a file of keys, or others may write it.
+        ConfigurationError: it is not a file of keys, or others may read or write it.
     """
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
-        if sys.platform != "win32" and status.st_mode & _WRITABLE_BY_OTHERS:
-            raise ConfigurationError("the file of API keys can be written by others; chmod go-w it")
+        if sys.platform != "win32" and (open_to := status.st_mode & _OPEN_TO_OTHERS):
+            what = "read" if open_to == stat.S_IROTH else "written"
+            raise ConfigurationError(f"the file of API keys can be {what} by others; chmod 600 it")
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ConfigurationError(f"the file of API keys is larger than {MAX_FILE_BYTES} bytes")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.errors import ModelServerError
+from orchestrator.errors import ModelServerError, StoreError
 
 REMEMBER_S: Final = 1.0
 """How long an answer of the model server holds; so many watchers may ask, and it is asked once a second."""
@@ -21,7 +21,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
     """Answers probes.
 
     Args:
-        require_readiness: raises ``ModelServerError`` where this process is not ready.
+        require_readiness: raises ``ModelServerError`` or ``StoreError`` where this process is not ready.
         draining: whether it is about to stop; seen at once, whatever is remembered.
         services: names that may be asked for, beside the empty one for all of them.
         leaving: set when the server closes; watchers are then told so and let go.
@@ -47,6 +47,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service.")
         return _response(await self._is_ready())
+
+    async def List(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        """All services and whether they are ready now."""
+        found = _response(await self._is_ready())
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, found))
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
         """Whether a service is ready, now and after each change."""
@@ -75,7 +80,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # generated
                 try:
                     await self._require_readiness()
                     self._ready = True
-                except ModelServerError:
+                except (ModelServerError, StoreError):
                     self._ready = False
                 self._good_until_s = now_s + REMEMBER_S
         return self._ready

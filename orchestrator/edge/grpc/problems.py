@@ -52,6 +52,7 @@ _BY_KIND: Final[Mapping[str, grpc.StatusCode]] = MappingProxyType(
         # UNAVAILABLE asks for an immediate retry elsewhere; a busy service asks for patience.
         "overloaded": grpc.StatusCode.RESOURCE_EXHAUSTED,
         "idempotency-conflict": grpc.StatusCode.ALREADY_EXISTS,
+        "record-altered": grpc.StatusCode.DATA_LOSS,
     }
 )
 

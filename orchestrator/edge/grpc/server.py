@@ -7,7 +7,6 @@ from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from orchestrator.analyse import Services
 from orchestrator.edge.access.rules import AccessRules
@@ -15,6 +14,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
 from orchestrator.edge.grpc.calls import SERVICE, Calls, Service
 from orchestrator.edge.grpc.health import HEALTH_SERVICE, Health
+from orchestrator.edge.grpc.reflection import enable_reflection
 from orchestrator.edge.grpc.service import GrpcService
 from orchestrator.edge.grpc.stream import StreamLimits
 from orchestrator.edge.orders import OrderLimits
@@ -95,7 +95,9 @@ class GrpcServer:
             leaving=self._leaving,
         )
         health = Health(
-            lambda: require_readiness(services.model_server, draining),
+            lambda: require_readiness(
+                services.model_server, draining, None if specimens is None else specimens.probe
+            ),
             lambda: draining.begun,
             (SERVICE, *(other.name for other in others)),
             self._leaving,
@@ -112,8 +114,8 @@ class GrpcServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         if options.reflection:
-            names = (SERVICE, *(other.name for other in others), HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+            names = (SERVICE, *(other.name for other in others), HEALTH_SERVICE)
+            enable_reflection(names, self._server)
         self.port = self._listen(options)
         self._started = False
 

@@ -60,6 +60,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unaccounted_bytes = 0
         """Received since something was understood: since then they are headers, or trailers, or nothing."""
         self._header_bytes = 0
+        self._hosts = 0
         self._refusal = _MALFORMED
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -90,7 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line begins."""
         super().on_message_begin()
-        self._header_bytes = 0
+        self._header_bytes = self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
         """Part of the request line."""
@@ -105,12 +106,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.headers) >= MAX_HEADERS:
             self._refusal = _TOO_LARGE
             raise ValueError("too many headers")
+        self._hosts += name.lower() == b"host"
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """From here on the request's own deadline counts."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")
+        # RFC 9112, 3.2: of two names another part of the way might have taken the other.
+        if self._hosts > 1 or (not self._hosts and self.parser.get_http_version() == "1.1"):
+            raise ValueError("not one Host")
         self._stop_clock()
         self._in_message = True
         self._unaccounted_bytes = self._header_bytes = 0

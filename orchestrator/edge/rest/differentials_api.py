@@ -323,6 +323,7 @@ def _event_id(progress: Progress) -> str:
 
 
 _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+_CHECKED_PROBLEMS: Final = (*_READ_PROBLEMS, errors.RecordAltered)
 _CHANGE_PROBLEMS: Final = (*_READ_PROBLEMS, errors.SpecimenClosed)
 _DECISION_PROBLEMS: Final = (*_CHANGE_PROBLEMS, errors.ChangedMeanwhile)
 _ORDER_PROBLEMS: Final = (
@@ -333,6 +334,7 @@ _ORDER_PROBLEMS: Final = (
     UnsupportedBody,
     InvalidParameter,
     errors.IdempotencyConflict,
+    errors.RecordAltered,
     errors.Overloaded,
     errors.StoreUnavailable,
 )
@@ -359,14 +361,14 @@ def differential_routes(
             openapi_extra={"requestBody": order_form()},
         ),
         route("GET", PATH, api.page, READ, name="list_differentials", refusals=_READ_PROBLEMS),
-        route("GET", one, api.get, READ, name="get_differential", refusals=_READ_PROBLEMS),
+        route("GET", one, api.get, READ, name="get_differential", refusals=_CHECKED_PROBLEMS),
         route(
             "GET",
             f"{one}/events",
             api.events,
             READ,
             name="follow_differential",
-            refusals=(*_READ_PROBLEMS, errors.Overloaded),
+            refusals=(*_CHECKED_PROBLEMS, errors.Overloaded),
             response_class=Response,
             responses={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
@@ -396,7 +398,7 @@ def differential_routes(
             api.sign,
             SIGN,
             name="sign_differential",
-            refusals=(*_DECISION_PROBLEMS, errors.NotReady),
+            refusals=(*_DECISION_PROBLEMS, errors.NotReady, errors.RecordAltered),
         ),
         route(
             "GET",
@@ -404,7 +406,7 @@ def differential_routes(
             api.image,
             READ,
             name="cell_image",
-            refusals=(*_READ_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
+            refusals=(*_CHECKED_PROBLEMS, errors.UnknownCell, errors.ImageNotKept),
             response_class=Response,
             responses={200: {"description": "The file.", "content": {"image/*": {}}}},
         ),

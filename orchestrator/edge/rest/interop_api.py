@@ -19,19 +19,20 @@ from orchestrator.edge.admission import Places
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.errors import InvalidParameter
 from orchestrator.interop import csv_tables, fhir, hl7v2
-from orchestrator.interop.dicom_process import written_report
+from orchestrator.interop.dicom_process import ReportProcess
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
 
 DifferentialOf = Callable[[str], Awaitable[Differential]]
-"""Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`."""
+"""Gives the differential of an id as it is now; raises :class:`~orchestrator.errors.UnknownDifferential`, and
+:class:`~orchestrator.errors.RecordAltered` where it is not what was recorded, decided and signed."""
 
 _Id = Annotated[str, Path(min_length=1, max_length=64, description="Of the differential.")]
 
 MOST_DICOM_ASKED: Final = 4
-"""Reports at once: one is written, the others wait for it."""
+"""Reports at once: one is written, the others wait for it, each holding a differential."""
 
 _DICOM: Final = "application/dicom"
 
@@ -41,10 +42,10 @@ _PREFIX: Final = "/v1/differentials/{differential_id}"
 class InteropApi:
     """The endpoints, bound to where differentials come from and to what the site configures."""
 
-    def __init__(self, differential_of: DifferentialOf, site: Site) -> None:
+    def __init__(self, differential_of: DifferentialOf, site: Site, reports: ReportProcess) -> None:
         self._differential_of = differential_of
         self._site = site
-        self._writing_dicom = asyncio.Semaphore(1)  # others wait: each takes a core and 200 MB
+        self._reports = reports
         self._dicom_places = Places(MOST_DICOM_ASKED, "DICOM reports are being written")
 
     async def fhir(
@@ -102,11 +103,10 @@ class InteropApi:
 
     async def dicom(self, differential_id: _Id) -> Response:
         """The differential as a DICOM Comprehensive SR (TID 1500); PARTIAL and UNVERIFIED until a person
-        signed it. Takes some seconds."""
+        signed it."""
         with self._dicom_places.taken():
             differential = await self._differential_of(differential_id)
-            async with self._writing_dicom:
-                data = await written_report(differential, self._site)
+            data = await self._reports.written(differential, self._site)
         headers = {"Content-Disposition": 'attachment; filename="differential.dcm"'}
         return Response(data, media_type=_DICOM, headers=headers)
 
@@ -116,10 +116,15 @@ class InteropApi:
         return json.dumps(document, ensure_ascii=False)
 
 
-def interop_routes(differential_of: DifferentialOf, site: Site) -> list[Endpoint]:
+def interop_routes(differential_of: DifferentialOf, site: Site, reports: ReportProcess) -> list[Endpoint]:
     """The routes, for the application's list."""
-    api = InteropApi(differential_of, site)
-    refusals = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
+    api = InteropApi(differential_of, site, reports)
+    refusals = (
+        errors.UnknownDifferential,
+        InvalidParameter,
+        errors.RecordAltered,
+        errors.StoreUnavailable,
+    )
     of_dicom = (*refusals, errors.DicomOff, errors.Overloaded, errors.DeadlineExceeded)
 
     def route(

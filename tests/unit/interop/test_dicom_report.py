@@ -11,7 +11,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.dicom_check import checked_object
 from orchestrator.emulator.examples import AWKWARD_TEXT, Example, examples
 from orchestrator.interop.dicom import DicomObject
-from orchestrator.interop.dicom_process import written_report
+from orchestrator.interop.dicom_process import ReportProcess
 from orchestrator.interop.dicom_report import differential_report
 from orchestrator.interop.site import DEFAULT_SITE
 
@@ -125,6 +125,22 @@ def test_none_has_a_fault_that_dciodvfy_finds(name, tmp_path):
     assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
 
 
-async def test_a_process_of_its_own_writes_the_same():
+async def test_a_process_of_its_own_writes_the_same_one_report_after_the_other():
+    reports = ReportProcess()
+    await reports.begin(after_s=0)
+    process = reports._process
+    for name in ("preliminary", "final"):
+        differential = EXAMPLES[name].differential
+        assert await reports.written(differential, DEFAULT_SITE) == differential_report(differential).data
+    assert reports._process is process
+    await reports.close()
+
+
+async def test_a_process_that_ended_is_begun_anew():
+    reports = ReportProcess()
     differential = EXAMPLES["preliminary"].differential
-    assert await written_report(differential, DEFAULT_SITE) == differential_report(differential).data
+    first = await reports.written(differential, DEFAULT_SITE)
+    reports._process.kill()
+    await reports._process.wait()
+    assert await reports.written(differential, DEFAULT_SITE) == first
+    await reports.close()

@@ -168,7 +168,7 @@ async def test_a_running_service_sees_new_and_revoked_keys_within_a_second(path)
         await keys.verify(first)
 
 
-@pytest.mark.parametrize("harm", ["broken", "removed", "writable", "huge"])
+@pytest.mark.parametrize("harm", ["broken", "removed", "writable", "readable", "huge"])
 async def test_a_file_that_cannot_be_trusted_lets_nobody_in_until_it_can(path, harm, caplog):
     clock = Clock()
     key = created(path)
@@ -184,6 +184,8 @@ async def test_a_file_that_cannot_be_trusted_lets_nobody_in_until_it_can(path, h
             path.chmod(0o620)
             path.touch()
             path.write_bytes(whole + b"\n")
+        case "readable":  # its content and its time stay
+            path.chmod(0o604)
         case "huge":
             path.write_bytes(whole + b" " * MAX_FILE_BYTES)
     with caplog.at_level(logging.ERROR):
