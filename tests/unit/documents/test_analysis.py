@@ -58,6 +58,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "profile": "raabin",
         "profile_sha256": "cd" * 32,
         "device_state": "audited",
+        "looks_like": None,
         "image": {"height": 480, "width": 640},
         "views": 8,
         "decision": {
