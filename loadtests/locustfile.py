@@ -31,7 +31,7 @@ BAD_FILES = bad_files(CELLS)
 gevent.get_hub().loop.update_now()
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]  # Locust types no events
 def keep_times(environment: Environment, **_: Any) -> None:
     """Write each request to the table that ``WBC_LOAD_TIMES`` names: Locust itself keeps rounded times."""
     if not (path := os.environ.get("WBC_LOAD_TIMES")):
@@ -43,8 +43,8 @@ def keep_times(environment: Environment, **_: Any) -> None:
     def keep(name: str, response_time: float, exception: BaseException | None = None, **_: Any) -> None:
         table.writerow((name, response_time, int(exception is not None)))
 
-    environment.events.request.add_listener(keep)
-    environment.events.quit.add_listener(lambda **_: file.close())
+    environment.events.request.add_listener(keep)  # type: ignore[no-untyped-call]
+    environment.events.quit.add_listener(lambda **_: file.close())  # type: ignore[no-untyped-call]
 
 
 FIELD_CELLS = (6, 12)
