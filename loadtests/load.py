@@ -3,7 +3,8 @@
     python -m loadtests.load [--url http://localhost:8000] [--users 10] [--run-time 60s]
 
 Without ``--url`` the service at the default port is taken, or one is started on a free port for the run.
-Writes Locust's CSV files and HTML report and ``verdict.md`` under ``runs/load/``; exit code 1 where the
+Writes Locust's CSV files and HTML report, every request (``load_times.csv``, of which the percentiles are)
+and ``verdict.md`` under ``runs/load/``; exit code 1 where the
 objective of ``loadtests/slo.toml`` is missed. For research use only. Not for use in diagnostic procedures.
 """
 
@@ -22,7 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.host import divided_cores, host_in_words
-from loadtests.objective import SLO_FILE, Verdict, is_met, judge, read_objective, read_statistics
+from loadtests.objective import (
+    SLO_FILE,
+    TIMES_FILE,
+    Verdict,
+    is_met,
+    judge,
+    read_objective,
+    read_statistics,
+)
 from orchestrator.domain import DISCLAIMER
 from tests.running_service import PROJECT_ROOT, running_service
 
@@ -64,7 +73,7 @@ def service(url: str | None, default_port: int = DEFAULT_PORT, *, own_core: bool
 
 
 def run_locust(url: str, folder: Path, users: int, spawn_rate: float, run_time: str) -> Path:
-    """Run the users without a page of their own; the path of the statistics.
+    """Run the users without a page of their own; the path of the table of all requests.
 
     Raises ``SystemExit`` where Locust itself fails; failed requests are the objective's matter.
     """
@@ -76,10 +85,11 @@ def run_locust(url: str, folder: Path, users: int, spawn_rate: float, run_time: 
         "--csv", str(folder / "load"), "--html", str(folder / "report.html"),
         "--only-summary", "--exit-code-on-error", "0",
     ]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT)}
+    times = folder / TIMES_FILE
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "WBC_LOAD_TIMES": str(times)}
     if code := subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=False).returncode:
         raise SystemExit(f"error: Locust ended with code {code}")
-    return folder / "load_stats.csv"
+    return times
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:

@@ -11,11 +11,16 @@ How a request travels is the matter of :mod:`loadtests.edges` alone. For researc
 diagnostic procedures.
 """
 
+import csv
+import os
 import random
+from pathlib import Path
+from typing import Any
 
 import gevent
 from gevent.pool import Pool
-from locust import FastHttpUser, between, constant, task
+from locust import FastHttpUser, between, constant, events, task
+from locust.env import Environment
 
 from loadtests.edges import Edge, RestEdge
 from loadtests.images import ImageFile, bad_files, painted_cells
@@ -24,6 +29,23 @@ CELLS = painted_cells(per_class=2)
 BAD_FILES = bad_files(CELLS)
 # Painting took seconds in which the loop's clock stood still; Locust would count them as run time.
 gevent.get_hub().loop.update_now()
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]  # Locust types no events
+def keep_times(environment: Environment, **_: Any) -> None:
+    """Write each request to the table that ``WBC_LOAD_TIMES`` names: Locust itself keeps rounded times."""
+    if not (path := os.environ.get("WBC_LOAD_TIMES")):
+        return
+    file = Path(path).open("w", newline="", encoding="utf-8")  # noqa: SIM115, open as long as Locust runs
+    table = csv.writer(file)
+    table.writerow(("kind", "ms", "failed"))
+
+    def keep(name: str, response_time: float, exception: BaseException | None = None, **_: Any) -> None:
+        table.writerow((name, response_time, int(exception is not None)))
+
+    environment.events.request.add_listener(keep)  # type: ignore[no-untyped-call]
+    environment.events.quit.add_listener(lambda **_: file.close())  # type: ignore[no-untyped-call]
+
 
 FIELD_CELLS = (6, 12)
 """Least and most cells of one field."""

@@ -1,17 +1,22 @@
-"""The service level objective of ``slo.toml``, and whether a run of Locust met it."""
+"""The service level objective of ``slo.toml``, and whether a run met it."""
 
 import csv
 import tomllib
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SLO_FILE: Final = Path(__file__).with_name("slo.toml")
 AGGREGATED: Final = "Aggregated"
-"""Name of Locust's row over all requests."""
+"""All requests, as Locust calls them."""
+TIMES_FILE: Final = "load_times.csv"
+"""Each request of a run: its kind, what it took in milliseconds, and 1 where it failed."""
 
 
 class _Table(BaseModel):
@@ -42,14 +47,13 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class KindStatistics:
-    """A row of Locust's statistics: counts, and percentiles in milliseconds."""
+    """Of the requests of one kind: counts, and percentiles in milliseconds."""
 
     requests: int
     failures: int
     p50_ms: float
     p95_ms: float
     p99_ms: float
-    per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +76,22 @@ def read_objective(path: Path = SLO_FILE) -> Objective:
 
 
 def read_statistics(path: Path) -> dict[str, KindStatistics]:
-    """Locust's ``*_stats.csv`` by kind of request; the row over all of them is :data:`AGGREGATED`.
+    """The statistics by kind of request from a table of them all (:data:`TIMES_FILE`); :data:`AGGREGATED` is
+    of all kinds together.
 
-    Locust writes N/A for the percentiles of a kind that was never answered: infinite here.
+    The percentiles are measured times themselves (the nearest rank), of requests that were answered as
+    expected; infinite where none was. Locust's own are of times rounded to two digits: 1,049 ms is its
+    1,000.
     """
+    times: dict[str, list[float]] = defaultdict(list)
+    requests: Counter[str] = Counter()
     with path.open(newline="", encoding="utf-8") as file:
-        return {
-            row["Name"]: KindStatistics(
-                requests=int(row["Request Count"]),
-                failures=int(row["Failure Count"]),
-                p50_ms=_milliseconds(row["50%"]),
-                p95_ms=_milliseconds(row["95%"]),
-                p99_ms=_milliseconds(row["99%"]),
-                per_second=float(row["Requests/s"]),
-            )
-            for row in csv.DictReader(file)
-        }
+        for row in csv.DictReader(file):
+            for kind in (row["kind"], AGGREGATED):
+                requests[kind] += 1
+                if row["failed"] == "0":
+                    times[kind].append(float(row["ms"]))
+    return {kind: _statistics(sent, times[kind]) for kind, sent in requests.items()}
 
 
 def judge(objective: Objective, statistics: Mapping[str, KindStatistics]) -> list[Verdict]:
@@ -117,5 +121,9 @@ def is_met(verdicts: Sequence[Verdict]) -> bool:
     return all(verdict.met for verdict in verdicts)
 
 
-def _milliseconds(text: str) -> float:
-    return float("inf") if text == "N/A" else float(text)
+def _statistics(sent: int, times_ms: Sequence[float]) -> KindStatistics:
+    percentiles = (inf, inf, inf)
+    if times_ms:
+        p50, p95, p99 = np.percentile(times_ms, (50, 95, 99), method="inverted_cdf")
+        percentiles = (float(p50), float(p95), float(p99))
+    return KindStatistics(sent, sent - len(times_ms), *percentiles)

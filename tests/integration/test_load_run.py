@@ -55,7 +55,7 @@ def test_a_run_writes_csv_report_and_verdict_and_ends_by_the_objective(url, tmp_
     assert verdict.count("missed") == 1
     assert "For research use only" in verdict
     assert "<html" in (tmp_path / "load/report.html").read_text(encoding="utf-8")
-    statistics = read_statistics(tmp_path / "load/load_stats.csv")
+    statistics = read_statistics(tmp_path / "load/load_times.csv")
     assert is_met(judge(read_objective(lenient), statistics))
     assert {"single", "burst", "batch", "bad file"} <= set(statistics)
 

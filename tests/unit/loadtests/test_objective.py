@@ -1,5 +1,6 @@
 """The objective, Locust's statistics, and the verdict over both."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,7 @@ answered_share = 0.9
 p95_ms = 100
 p99_ms = 200
 """
-CSV = """\
-Type,Name,Request Count,Failure Count,Requests/s,50%,95%,99%
-POST,single,20,1,2.5,50,90,150
-POST,burst,4,4,0.5,N/A,N/A,N/A
-,Aggregated,24,5,3.0,50,90,150
-"""
+TIMES = "\n".join(["kind,ms,failed", *["single,1049.4,0"] * 19, "single,1149.6,0", *["burst,3.0,1"] * 4])
 
 
 def written(path: Path, text: str) -> Path:
@@ -29,7 +25,7 @@ def written(path: Path, text: str) -> Path:
 
 def statistics(**changes: float) -> dict[str, KindStatistics]:
     values = {
-        "requests": 20, "failures": 0, "p50_ms": 50.0, "p95_ms": 90.0, "p99_ms": 150.0, "per_second": 2.0,
+        "requests": 20, "failures": 0, "p50_ms": 50.0, "p95_ms": 90.0, "p99_ms": 150.0,
         **changes,
     }  # fmt: skip
     row = KindStatistics(**values)  # type: ignore[arg-type]
@@ -51,10 +47,14 @@ def test_the_shipped_objective_names_the_kinds_that_the_locustfile_sends(project
 
 
 def test_statistics_are_read_by_kind_and_a_kind_without_answers_has_no_times(tmp_path: Path) -> None:
-    found = read_statistics(written(tmp_path / "load_stats.csv", CSV))
-    assert found["single"] == KindStatistics(20, 1, 50, 90, 150, 2.5)
-    assert found["burst"].p95_ms == float("inf")
-    assert found["Aggregated"].requests == 24
+    found = read_statistics(written(tmp_path / "load_times.csv", TIMES))
+    assert found["burst"] == KindStatistics(4, 4, inf, inf, inf)
+    assert (found["Aggregated"].requests, found["Aggregated"].failures) == (24, 4)
+
+
+def test_percentiles_are_measured_times_and_not_rounded_ones(tmp_path: Path) -> None:
+    found = read_statistics(written(tmp_path / "load_times.csv", TIMES))
+    assert found["single"] == KindStatistics(20, 0, 1049.4, 1049.4, 1149.6)
 
 
 def test_a_run_within_every_limit_meets_the_objective(tmp_path: Path) -> None:
