@@ -92,6 +92,33 @@ def test_that_answers_are_suggestions_is_said_once_and_marks_no_single_cell(
     )
 
 
+def test_a_profile_that_the_images_look_like_is_offered_once(page: Page, cells: list[Path]) -> None:
+    with page.expect_response("**/v1/analyses") as response:
+        send(page, cells[0])
+    answer = {**response.value.json(), "looks_like": {"raabin": True, "chula": False}}
+
+    def looks_like_raabin(route: Route) -> None:
+        if "event-stream" in route.request.headers["accept"]:
+            route.continue_()
+        else:
+            route.fulfill(json=answer)
+
+    page.route("**/v1/analyses", looks_like_raabin)
+    send(page, *cells, *cells[:8])
+    expect(page.locator(".tile[data-state='done']")).to_have_count(21)
+    note = page.locator(".device-note")
+    expect(note).to_have_count(1)
+    expect(note).to_contain_text(
+        "These images look like profile “raabin”: if that is the microscope, choose it under Settings"
+    )
+    page.locator(".tile a").first.click()
+    expect(page.locator("#detail .device-note")).to_contain_text("“raabin”")
+    choose(page, language="tr")
+    page.go_back()
+    expect(note).to_contain_text("Bu görüntüler “raabin” profiline benziyor")
+    expect(note).to_have_count(1)
+
+
 def test_heat_and_image_lie_on_each_other_in_the_images_own_proportions(page: Page, tmp_path: Path) -> None:
     import cv2
 

@@ -1,13 +1,14 @@
 """What a person says of a cell: at once on the page, in its order at the service, never of another cell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e.page.conftest import WAIT_MS, order
+from tests.e2e.page.conftest import PATIENCE_MS, WAIT_MS, choose, order
+from tests.running_service import RunningService
 
 DECISIONS = "**/decision"
 
@@ -226,3 +227,142 @@ def test_the_end_of_the_analysis_leaves_the_cell_that_a_person_looks_at(
 
     expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
     expect(page.locator("#cell-head")).to_contain_text(f"Cell {last} ")
+
+
+@pytest.fixture
+def colleague(browser: Browser, service: RunningService) -> Iterator[Page]:
+    """The page in a browser of somebody else."""
+    context = browser.new_context(base_url=service.url, locale="en-GB")
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+def opened(colleague: Page, address: str, cells: list[Path]) -> None:
+    """Somebody else opens a specimen, with the same images."""
+    colleague.goto(address)
+    expect(colleague.locator("#picture-note")).to_contain_text("Choose the images again")
+    colleague.set_input_files("#images-again", [str(path) for path in cells])
+    expect(colleague.locator("#accept")).to_be_enabled()
+
+
+def decided(page: Page, cell: str, key: str) -> None:
+    """A person goes to a cell and decides it; the service knows."""
+    page.locator(f".tile[data-cell='{cell}'] a").click()
+    expect(page.locator("#accept")).to_be_enabled()
+    with page.expect_response(DECISIONS):
+        page.keyboard.press(key)
+
+
+def test_what_a_colleague_decided_meanwhile_is_not_overwritten_and_said_in_words(
+    page: Page, colleague: Page, cells: list[Path]
+) -> None:
+    ids = waiting(page, cells[:4], "S-two")
+    first = page.locator(".review-list .tile-name").first.inner_text()
+    opened(colleague, page.url, cells[:4])
+    decided(colleague, ids[0], "2")
+    decided(colleague, ids[2], "3")
+
+    let_go = held(page, DECISIONS)
+    for key in ("1", "5", "4"):  # all three as they were before
+        page.keyboard.press(key)
+    let_go()
+
+    refused = page.locator("#refused")
+    expect(refused).to_contain_text(f"{first} was decided meanwhile by local: Eosinophil.")
+    expect(refused).to_contain_text("Your Basophil was not kept.")
+    expect(refused).to_contain_text("Your Monocyte was not kept.")
+    document = kept_document(page)
+    assert said(document) == {ids[0]: "Eosinophil", ids[1]: "Neutrophil", ids[2]: "Lymphocyte"}
+    expect(page.locator(".review-list .tile")).to_have_count(1)
+    choose(page, language="tr")
+    page.go_back()
+    expect(refused).to_contain_text("bu arada yerel karar verdi: Eozinofil.")
+    choose(page, language="en")
+    page.go_back()
+    decided(page, ids[0], "1")  # now that it was seen
+    expect(refused).not_to_contain_text(first)
+    assert said(kept_document(page))[ids[0]] == "Basophil"
+
+
+def test_taking_a_decision_back_leaves_what_a_colleague_made_of_it(
+    page: Page, colleague: Page, cells: list[Path]
+) -> None:
+    ids = waiting(page, cells[:3], "S-two-undo")
+    page.keyboard.press("1")
+    kept_document(page)
+    opened(colleague, page.url, cells[:3])
+    decided(colleague, ids[0], "2")
+    page.keyboard.press("4")  # its answer tells of the colleague's
+    kept_document(page)
+
+    page.keyboard.press("u")
+    page.keyboard.press("u")
+
+    expect(page.locator("#refused")).to_contain_text("was decided meanwhile by local: Eosinophil.")
+    assert said(kept_document(page)) == {ids[0]: "Eosinophil"}
+
+
+def test_an_answer_that_was_lost_is_no_colleagues_decision(page: Page, cells: list[Path]) -> None:
+    ids = waiting(page, cells[:3], "S-lost")
+    lost: list[Route] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route)
+        route.fetch()
+        route.abort()
+
+    page.route(DECISIONS, lose_the_first)
+    page.keyboard.press("1")
+    page.keyboard.press("u")
+    page.keyboard.press("2")
+
+    assert said(kept_document(page)) == {ids[0]: "Eosinophil"}
+    expect(page.locator("#refused")).to_be_empty()
+
+
+def test_a_signature_is_of_what_was_seen_and_names_what_a_colleague_decided_meanwhile(
+    page: Page, colleague: Page, cells: list[Path]
+) -> None:
+    ids = waiting(page, cells[:3], "S-two-sign")
+    names = [page.locator(".review-list .tile-name").nth(at).inner_text() for at in range(3)]
+    opened(colleague, page.url, cells[:3])
+    decided(colleague, ids[1], "2")
+    decided(page, ids[0], "1")  # its answer tells of the colleague's
+    expect(page.locator(".review-list .tile")).to_have_count(1)
+
+    page.keyboard.press("s")
+    decided(colleague, ids[2], "3")
+    page.click("#sign-yes")
+
+    problem = page.locator("#view-specimen .problem").first
+    expect(problem).to_contain_text("It is not signed.")
+    expect(problem).to_contain_text(f"{names[2]} was decided meanwhile by local: Lymphocyte.")
+    expect(problem).not_to_contain_text(names[1])
+    assert kept_state(page) == "analysed"
+    page.click("#sign:enabled")
+    page.click("#sign-yes")
+    expect(page.locator("#signed")).to_contain_text("Signed by local")
+    expect(problem).to_be_empty()
+
+
+def test_a_signature_after_many_decisions_rests_on_the_last_of_them(page: Page, cells: list[Path]) -> None:
+    ids = waiting(page, cells[:3], "S-sign-last")
+    asked: list[Route] = []
+
+    def hear(route: Route) -> None:
+        asked.append(route)
+        route.continue_()
+
+    page.route("**/sign", hear)
+    for key in ("1", "u", "2", "3", "4", "s"):
+        page.keyboard.press(key)
+    page.click("#sign-yes")
+
+    expect(page.locator("#signed")).to_contain_text("Signed by local")
+    assert len(asked) == 1
+    assert asked[0].request.headers["if-match"].strip('"').isdigit()
+    assert said(kept_document(page)) == dict(zip(ids, ("Eosinophil", "Lymphocyte", "Monocyte"), strict=True))

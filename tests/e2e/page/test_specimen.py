@@ -1,5 +1,6 @@
 """One specimen from the order to the signature, by mouse and by keyboard."""
 
+import csv
 import json
 import os
 import re
@@ -11,9 +12,20 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from orchestrator.cell_features import MIN_CELLS, OFFERED_SHARE, Likeness, resembled
 from orchestrator.domain import DISCLAIMER
-from tests.e2e.page.conftest import LOOKS, WAIT_MS, analysed, choose, kept, order, tab_to, violations
-from tests.running_service import PROJECT_ROOT, running_service
+from tests.e2e.page.conftest import (
+    LOOKS,
+    PATIENCE_MS,
+    WAIT_MS,
+    analysed,
+    choose,
+    kept,
+    order,
+    tab_to,
+    violations,
+)
+from tests.running_service import PROJECT_ROOT, RunningService, running_service
 
 
 def counted(page: Page) -> dict[str, int]:
@@ -115,11 +127,73 @@ def test_on_an_unverified_microscope_all_wait_the_least_confident_first_and_it_i
     expect(page.locator("#device .device-note")).to_contain_text("mikrosko")
 
 
+def test_cells_unlike_their_profiles_are_said_once_with_the_profile_that_they_look_like(
+    page: Page, cells: list[Path]
+) -> None:
+    order(page, [*cells, *cells[:8]], "S-33", profile="raabin")
+    note = page.locator(".device-note")
+    expect(note).to_have_count(1)
+    expect(note).to_contain_text("do not look like those of profile “raabin”")
+    expect(note).to_contain_text("wbc audit-device")
+
+    def like_chula(route: Route) -> None:
+        document = route.fetch().json()
+        for cell in document["cells"]:
+            cell["result"]["looks_like"] = {"raabin": False, "chula": True}
+        route.fulfill(json=document)
+
+    page.route(re.compile(r"/v1/differentials/[\w-]+$"), like_chula)
+    page.reload()
+    expect(note).to_contain_text("These images look like profile “chula”")
+    expect(note).to_have_count(1)
+    choose(page, language="tr")
+    page.go_back()
+    expect(note).to_contain_text("“raabin” profilinin görüntülerine benzemiyor")
+    expect(note).to_contain_text("“chula” profiline benziyor")
+    expect(note).to_have_count(1)
+
+
 def test_on_a_known_microscope_the_page_says_nothing_of_it(page: Page, cells: list[Path]) -> None:
     order(page, cells[:3], "S-32", profile="raabin")
 
     expect(page.locator("#sheet .reasons")).to_be_visible()
     expect(page.locator(".device-note")).to_have_count(0)
+
+
+def test_a_profile_is_offered_from_as_many_cells_as_the_service_offers_one(page: Page) -> None:
+    def offered(cells: list[Likeness]) -> str | None:
+        found = page.evaluate(
+            "(cells) => import('/web/device.js').then((device) => device.resembled(cells))", cells
+        )
+        assert found == resembled(cells)
+        return None if found is None else str(found)
+
+    assert offered([{"raabin": True}] * MIN_CELLS) == "raabin"
+    assert offered([{"raabin": True}] * (MIN_CELLS - 1)) is None
+    assert offered([{"raabin": True, "chula": True}] * MIN_CELLS) == "chula"
+    right = round(100 * OFFERED_SHARE)
+    assert offered([{"a": at < right, "b": at <= right} for at in range(100)]) == "b"
+    assert offered([{"a": at < right - 1} for at in range(100)]) is None
+
+
+@pytest.mark.parametrize(("locale", "separators"), [("tr-TR", (";", ",")), ("en-GB", (",", "."))])
+def test_tables_are_exported_as_the_readers_spreadsheet_writes_numbers(
+    browser: Browser, service: RunningService, cells: list[Path], locale: str, separators: tuple[str, str]
+) -> None:
+    context = browser.new_context(base_url=service.url, locale=locale, accept_downloads=True)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    order(page, cells[:2], f"S-{locale}", "6.25")
+
+    for kind in ("csv", "cells"):
+        with page.expect_download() as download:
+            page.click(f"a[data-export='{kind}']")
+        text = Path(download.value.path()).read_text(encoding="utf-8-sig")
+        between, decimal = separators
+        row = next(csv.reader(text.splitlines()[-1:], delimiter=between))
+        assert len(row) > 5
+        assert any(re.fullmatch(rf"\d+\{decimal}\d+", value) for value in row), row
+    context.close()
 
 
 def test_a_reclassified_cell_counts_as_what_the_person_said(page: Page, cells: list[Path]) -> None:

@@ -1,7 +1,7 @@
 // All that is known of one cell: picture, class, reasons, figures, report.
 
 import {announce, el, fill} from "./dom.js";
-import {deviceNote, notOfDevice} from "./device.js";
+import {deviceNote, deviceOf, notOfDevice} from "./device.js";
 import {className, confidenceInWords, nameOf, number, percent, reasonText, stageName, t} from "./messages.js";
 import {viewer} from "./viewer.js";
 
@@ -9,9 +9,10 @@ export const CLASSES = ["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neu
 
 /**
  * The detail of a result. `url` is the image's, null where it is not at hand; `report` a promise of one, null
- * where none is asked for; `heatNote` is the key of what to say where there is no heatmap.
+ * where none is asked for; `heatNote` is the key of what to say where there is no heatmap; `device` is what is known of
+ * the microscope, by this result alone or by more of them.
  */
-export function cellDetail({result, url, name, report = null, heatNote = "noHeatmap", isSmall = false}) {
+export function cellDetail({result, url, name, report = null, heatNote = "noHeatmap", isSmall = false, device = deviceOf([result])}) {
   const picture = url ? viewer() : null;
   picture?.show(url, result, heatNote);
   return el("article", {class: "detail", "aria-labelledby": "detail-title"},
@@ -21,7 +22,7 @@ export function cellDetail({result, url, name, report = null, heatNote = "noHeat
       el("p", {class: "decision"}, howSure(result))),
     el("div", {class: "detail-parts"},
       el("div", {class: isSmall ? "picture small" : "picture"}, picture?.node ?? el("p", {class: "note"}, t("imageNotKept"))),
-      el("div", {class: "findings"}, deviceNote(result.device_state), findings(result))),
+      el("div", {class: "findings"}, deviceNote(device), findings(result))),
     reportSection(report),
     technicalFacts(result));
 }

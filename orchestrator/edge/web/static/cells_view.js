@@ -4,7 +4,7 @@ import {announce, el, fill} from "./dom.js";
 import {askFirst} from "./ask_first.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
-import {deviceNote, leastKnown, notOfDevice} from "./device.js";
+import {deviceNote, deviceOf, notOfDevice, resembled} from "./device.js";
 import {intake} from "./intake.js";
 import {lazyImage} from "./lazy_image.js";
 import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
@@ -171,6 +171,10 @@ export class CellsView {
     return this.#selected && this.#queue.find(this.#selected);
   }
 
+  #results() {
+    return this.#queue.items.filter((item) => item.state === "done").map((item) => item.result);
+  }
+
   #mark() {
     for (const [id, tile] of this.#tiles) tile.mark(id === this.#selected);
   }
@@ -180,8 +184,10 @@ export class CellsView {
     const item = this.#selectedItem();
     this.#mark();
     if (!item) this.#showOverview();
-    else if (item.state === "done") showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item)});
-    else {
+    else if (item.state === "done") {
+      const device = {...deviceOf([item.result]), resembled: resembled(this.#results().map((result) => result.looks_like))};
+      showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item), device});
+    } else {
       fill(this.#parts.detail, el("article", {class: "detail"},
         el("h3", {}, item.name),
         el("p", {role: "status", class: item.error ? "problem" : "note"}, item.error ? errorText(item.error) : t(`state_${item.state}`))));
@@ -195,15 +201,15 @@ export class CellsView {
       fill(place);
       return;
     }
-    const done = this.#queue.items.filter((item) => item.state === "done");
+    const done = this.#results();
     if (!place.querySelector(".overview")) fill(place, overview(() => this.#order(ofOneKind(this.#queue.items))));
     const own = ofOneKind(this.#queue.items);
     place.querySelector("#order-these").textContent = t("orderThese", {count: number(own.length)});
-    fill(place.querySelector(".device"), deviceNote(leastKnown(done.map((item) => item.result.device_state))));
+    fill(place.querySelector(".device"), deviceNote(deviceOf(done)));
     for (const row of place.querySelectorAll(".overview tbody tr")) {
-      const found = done.filter((item) => item.result.decision.class === row.dataset.class);
+      const found = done.filter((result) => result.decision.class === row.dataset.class);
       row.querySelector(".count").textContent = number(found.length);
-      row.querySelector(".to-review").textContent = number(found.filter((item) => item.result.review.needed).length);
+      row.querySelector(".to-review").textContent = number(found.filter((result) => result.review.needed).length);
       row.querySelector(".bar-fill").style.inlineSize = `${done.length ? (100 * found.length) / done.length : 0}%`;
     }
   }

@@ -5,24 +5,32 @@ import * as differentials from "./differentials.js";
 
 const RETRY_S = 2;
 const LONGEST_WAIT_S = 30;
+const CHANGED_MEANWHILE = 412;
 
 /**
- * The decisions of a specimen. A label of null takes a decision back. `tell.kept(found)` hears of each answer,
- * `tell.changed()` of all else: what is refused is taken back, and stands in `refused` until the cell is decided
+ * The decisions of a specimen. A label of null takes a decision back. `tell.kept(found)` hears of each document of the
+ * service, `tell.changed()` of all else: what is refused is taken back, and stands in `refused` until the cell is decided
  * again; while the service cannot take any, `waitsFor` says why, and none is lost.
+ *
+ * Each is about the cell as the person saw it, or as this page's own decision before it has left it (`If-Match`): what
+ * somebody else decides in between is never overwritten unseen.
  */
 export class Decisions {
-  /** Of cells, by their ids: `{number, label, error}`. */
+  /** Of cells, by their ids: `{number, label, error}`, and the `instead` that somebody else decided (null: took back). */
   refused = new Map();
   waitsFor = null;
   /** How many answers came: what was asked for before one of them may be older than it. */
   answers = 0;
+  /** The specimen as the service said last. */
+  known = null;
   #id;
   #tell;
   #pending = [];
   #done = [];
   #undone = [];
   #sending = null;
+  /** By cells, the etags with which this page's own decisions left them. */
+  #left = new Map();
 
   constructor(id, tell) {
     this.#id = id;
@@ -46,7 +54,7 @@ export class Decisions {
   decide(cell, label) {
     this.#done.push(changeOf(cell, label));
     this.#undone = [];
-    this.#send(this.#done.at(-1), label);
+    this.#send(this.#done.at(-1), label, cell.etag);
   }
 
   /** Take the latest back, or else that about the cell `shown`; the id of its cell, null where there is none. */
@@ -54,7 +62,7 @@ export class Decisions {
     const change = this.#done.pop() ?? (shown?.decision ? {...changeOf(shown, shown.decision.label), before: null} : null);
     if (!change) return null;
     this.#undone.push(change);
-    this.#send(change, change.before);
+    this.#send(change, change.before, this.#left.get(change.cell) ?? shown?.etag);
     return change.cell;
   }
 
@@ -62,12 +70,13 @@ export class Decisions {
     const change = this.#undone.pop();
     if (!change) return null;
     this.#done.push(change);
-    this.#send(change, change.after);
+    this.#send(change, change.after, this.#left.get(change.cell));
     return change.cell;
   }
 
-  /** The service's document with what it does not know yet; its counts are those that it computed. */
+  /** The service's document, the latest, with what it does not know yet; its counts are those that it computed. */
   shown(found) {
+    this.known = found;
     if (!this.#pending.length) return found;
     const said = new Map(this.#pending.map(({cell, label}) => [cell, label]));
     const cells = found.cells.map((cell) => (said.has(cell.id) ? asSaid(cell, said.get(cell.id)) : cell));
@@ -84,41 +93,74 @@ export class Decisions {
     return [...this.refused.values()].every((one) => refused.has(one));
   }
 
-  #send({cell, number}, label) {
+  #send({cell, number}, label, etag) {
     this.refused.delete(cell);
-    this.#pending.push({cell, number, label});
+    this.#pending.push({cell, number, label, etag});
     this.#sending ??= this.#sendAll().finally(() => { this.#sending = null; });
   }
 
   async #sendAll() {
     while (this.#pending.length) {
-      const [{cell, number, label}] = this.#pending;
-      let found;
+      const [next] = this.#pending;
       try {
-        found = await (label === null ? differentials.undecide(this.#id, cell) : differentials.decide(this.#id, cell, label));
+        this.#took(await this.#ask(next));
       } catch (error) {
         if (error instanceof ServiceError && error.isTemporary) {
           this.waitsFor = error;
           this.#tell.changed();
           await after(1000 * Math.min(error.retryAfterS ?? RETRY_S, LONGEST_WAIT_S));
-          continue;
-        }
-        const others = (changes) => changes.filter((one) => one.cell !== cell);
-        [this.#pending, this.#done, this.#undone] = [this.#pending, this.#done, this.#undone].map(others);
-        this.refused.set(cell, {number, label, error});
-        this.waitsFor = null;
-        this.#tell.changed();
-        continue;
+        } else await this.#wasRefused(next, error);
       }
-      this.#pending.shift();
-      this.answers += 1;
-      this.waitsFor = null;
-      this.#tell.kept(found);
     }
+  }
+
+  async #ask({cell, label, etag}) {
+    try {
+      return await (label === null ? differentials.undecide(this.#id, cell, etag) : differentials.decide(this.#id, cell, label, etag));
+    } catch (error) {
+      if (error.status !== CHANGED_MEANWHILE) throw error;
+      const found = await differentials.get(this.#id);
+      const {decision} = cellOf(found, cell);
+      // That it is so already: of an earlier try the answer was lost.
+      if ((decision?.label ?? null) === label) return found;
+      throw Object.assign(error, {found, instead: decision});
+    }
+  }
+
+  #took(found) {
+    const {cell} = this.#pending.shift();
+    const {etag} = cellOf(found, cell);
+    this.#left.set(cell, etag);
+    for (const one of this.#pending) if (one.cell === cell) one.etag = etag;
+    this.heard(found);
+  }
+
+  async #wasRefused({cell, number, label}, error) {
+    const {instead} = error;
+    const found = error.found ?? await differentials.get(this.#id).catch(() => null);
+    const others = (changes) => changes.filter((one) => one.cell !== cell);
+    [this.#pending, this.#done, this.#undone] = [this.#pending, this.#done, this.#undone].map(others);
+    this.#left.delete(cell);
+    this.refused.set(cell, {number, label, error, instead});
+    if (found) this.heard(found);
+    else {
+      this.waitsFor = null;
+      this.#tell.changed();
+    }
+  }
+
+  /** The service has answered with this. */
+  heard(found) {
+    this.answers += 1;
+    this.waitsFor = null;
+    this.known = found;
+    this.#tell.kept(found);
   }
 }
 
 const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+const cellOf = (found, id) => found.cells.find((cell) => cell.id === id);
 
 const changeOf = (cell, label) => ({cell: cell.id, number: cell.number, before: cell.decision?.label ?? null, after: label});
 

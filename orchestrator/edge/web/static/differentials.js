@@ -26,8 +26,11 @@ export async function page(limit, cursor = null) {
   return (await ask(`v1/differentials?${query}`)).json();
 }
 export const cancel = (id) => changed(path(id, "/cancel"), {method: "POST"});
-export const sign = (id) => changed(path(id, "/sign"), {method: "POST"});
-export const undecide = (id, cell) => changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {method: "DELETE"});
+// What follows names the state that it rests on; the service refuses it with 412 where that is so no more.
+export const sign = (id, etag) => changed(path(id, "/sign"), {method: "POST", headers: ifMatch(etag)});
+export const undecide = (id, cell, etag) => changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {
+  method: "DELETE", headers: ifMatch(etag),
+});
 export const audit = async (id) => (await ask(path(id, "/audit"))).json();
 export const imageUrl = (id, cell) => path(id, `/cells/${encodeURIComponent(cell)}/image`);
 export const exports = (id) => ({
@@ -35,11 +38,13 @@ export const exports = (id) => ({
   json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
 });
 
-export function decide(id, cell, label) {
+export function decide(id, cell, label, etag) {
   return changed(path(id, `/cells/${encodeURIComponent(cell)}/decision`), {
-    method: "POST", body: JSON.stringify({label}), headers: {"Content-Type": "application/json"},
+    method: "POST", body: JSON.stringify({label}), headers: {"Content-Type": "application/json", ...ifMatch(etag)},
   });
 }
+
+const ifMatch = (etag) => (etag ? {"If-Match": `"${etag}"`} : {});
 
 /** Every change is answered with the differential that follows from it. */
 async function changed(address, options) {

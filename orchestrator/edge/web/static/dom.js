@@ -29,12 +29,12 @@ export function fill(node, ...children) {
 
 const madeOf = new WeakMap();
 
-/** Fill `node` with what `make()` gives, unless it was made `of` the same already: what is under a hand stays there. */
+/** Fill `node` with what `make(of)` gives, unless it was made `of` the same already: what is under a hand stays there. */
 export function refill(node, of, make) {
   const key = JSON.stringify(of);
   if (madeOf.get(node) === key) return;
   madeOf.set(node, key);
-  fill(node, make());
+  fill(node, make(of));
 }
 
 /** Set a text only where it is another one. */

@@ -23,10 +23,13 @@ const ENGLISH = {
   reviewNeeded: "A person should look at this cell", noReview:
     "No automatic check fired: confidence, second class, quality of the image, likeness to the training images, place of the heat.",
   noOtherReason: "No other automatic check fired; alone, that says little.", device_unknown:
-    "This microscope is unknown to the service: answers are suggestions for a person to decide. Choose its profile in the "
-    + "settings if it is one of the known ones; else make a profile, and audit it with “wbc audit-device”.",
+    "This microscope is unknown to the service: answers are suggestions for a person to decide.",
+  device_choose: "Choose its profile under Settings if it is one of the known ones; else make a profile, and audit it with “wbc audit-device”.",
   device_profiled: "This microscope has a profile but no passed audit: answers are suggestions for a person to decide. "
     + "Audit it with “wbc audit-device”.",
+  device_contradicted: "These images do not look like those of profile “{profile}”: the microscope counts as unknown, and answers "
+    + "are suggestions for a person to decide.",
+  device_offered: "These images look like profile “{profile}”: if that is the microscope, choose it under Settings and send them again.",
   imageNotKept: "The image was not stored.", report: "Report", writtenBy: "Written by: {writer}",
   noReport: "No report was asked for.", reportComes: "The report is being written …",
   reportIsThere: "The report is there.", reportFailed: "The report could not be had; the result stands without it.",
@@ -113,6 +116,10 @@ const ENGLISH = {
   redo: "Redo", decisionsPending: "{count} decisions are being kept …", decisionsWait: "{count} decisions are not kept yet:",
   decisionRefused: "Cell {number} was not kept as {label}, and is again what it was: {why}",
   undoRefused: "Cell {number}: the decision could not be taken back: {why}",
+  decidedMeanwhile: "Cell {number} was decided meanwhile by {person}: {label}.",
+  undoneMeanwhile: "The decision about cell {number} was taken back meanwhile.",
+  yoursNotKept: "Your {label} was not kept.", stillThere: "You did not take it back.",
+  notSignedChanged: "It is not signed. {what} Look, and sign again.",
   notSigned: "It is not signed: a decision was not kept. Look at the cell named above, and sign again.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
@@ -138,10 +145,14 @@ const TURKISH = {
   reviewNeeded: "Uzman incelemesi gerekli", noReview:
     "Hiçbir otomatik denetim uyarı vermedi: güven, ikinci sınıf, görüntü kalitesi, eğitim görüntülerine benzerlik, ısının yeri.",
   noOtherReason: "Başka bir otomatik denetim uyarı vermedi; bu tek başına pek bir şey söylemez.", device_unknown:
-    "Hizmet bu mikroskobu tanımıyor: yanıtlar, bir kişinin karar vereceği önerilerdir. Bilinen mikroskoplardan biriyse "
-    + "ayarlardan profilini seçin; değilse bir profil hazırlayıp “wbc audit-device” ile denetleyin.",
+    "Hizmet bu mikroskobu tanımıyor: yanıtlar, bir kişinin karar vereceği önerilerdir.",
+  device_choose: "Bilinen mikroskoplardan biriyse Ayarlar altında profilini seçin; değilse bir profil hazırlayıp “wbc audit-device” ile "
+    + "denetleyin.",
   device_profiled: "Bu mikroskobun profili var ama geçilmiş bir denetimi yok: yanıtlar, bir kişinin karar vereceği "
     + "önerilerdir. “wbc audit-device” ile denetleyin.",
+  device_contradicted: "Bu görüntüler “{profile}” profilinin görüntülerine benzemiyor: mikroskop bilinmeyen sayılır, yanıtlar bir "
+    + "kişinin karar vereceği önerilerdir.",
+  device_offered: "Bu görüntüler “{profile}” profiline benziyor: mikroskop buysa Ayarlar altında seçip yeniden gönderin.",
   imageNotKept: "Görüntünün kendisi saklanmadı.", report: "Rapor", writtenBy: "Yazan: {writer}",
   noReport: "Rapor istenmedi.", reportComes: "Rapor yazılıyor …", reportIsThere: "Rapor hazır.",
   reportFailed: "Rapor alınamadı; sonuç onsuz geçerlidir.",
@@ -227,6 +238,10 @@ const TURKISH = {
   redo: "Yinele", decisionsPending: "{count} karar kaydediliyor …", decisionsWait: "{count} karar henüz kaydedilmedi:",
   decisionRefused: "Hücre {number}, {label} olarak kaydedilemedi ve eski durumuna döndü: {why}",
   undoRefused: "Hücre {number}: karar geri alınamadı: {why}",
+  decidedMeanwhile: "Hücre {number} hakkında bu arada {person} karar verdi: {label}.",
+  undoneMeanwhile: "Hücre {number} hakkındaki karar bu arada geri alındı.",
+  yoursNotKept: "Sizin {label} kararınız kaydedilmedi.", stillThere: "Siz geri almadınız.",
+  notSignedChanged: "İmzalanmadı. {what} Bakın ve yeniden imzalayın.",
   notSigned: "İmzalanmadı: bir karar kaydedilemedi. Yukarıda adı geçen hücreye bakın ve yeniden imzalayın.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
@@ -302,7 +317,8 @@ const WORDS = {
 };
 
 const ERRORS_TR = {400: "Dosya okunabilen bir görüntü değil.", 413: "Görüntü çok büyük.", 415: "Bu biçim desteklenmiyor.",
-  422: "Bir seçenek geçersiz.", 500: "Model sunucusunda hata oluştu.", 401: "Giriş gerekiyor.", 403: "Buna yetkiniz yok."};
+  422: "Bir seçenek geçersiz.", 500: "Model sunucusunda hata oluştu.", 401: "Giriş gerekiyor.", 409: "Bu durumda yapılamaz.",
+  412: "Bu arada değişti.", 403: "Buna yetkiniz yok."};
 
 export const language = () => settings.get("language");
 

@@ -5,7 +5,7 @@ import {CellPanel} from "./cell_panel.js";
 import {Decisions} from "./decisions.js";
 import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
-import {deviceNote} from "./device.js";
+import {deviceNote, deviceOf} from "./device.js";
 import * as differentials from "./differentials.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {imagesIn} from "./intake.js";
@@ -21,6 +21,20 @@ import {LABELS, SpecimenTiles} from "./specimen_tiles.js";
 const CLOSED = ["signed", "cancelled"];
 const REFRESH_MS = 2500;
 const RETRY_S = 2;
+
+/** What somebody else has decided since, in words; empty where that is nothing. */
+function notSigned(before, now) {
+  const said = new Map(before.cells.map(({id, decision}) => [id, decision?.label]));
+  const changed = now.cells.filter(({id, decision}) => decision?.label !== said.get(id));
+  return changed.length ? t("notSignedChanged", {what: changed.map(meanwhile).join(" ")}) : "";
+}
+
+/** What somebody else has decided of a cell, or took back. */
+function meanwhile({number: cell, decision}) {
+  const {label, person} = decision ?? {};
+  return decision ? t("decidedMeanwhile", {number: number(cell), label: className(label), person: nameOf(person)})
+    : t("undoneMeanwhile", {number: number(cell)});
+}
 
 const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -184,7 +198,7 @@ export class SpecimenView {
     }
     const tiles = new SpecimenTiles((id) => { this.#choose(id); this.#parts.panel.node.focus({preventScroll: true}); this.#parts.dock.reveal(); },
       (cell) => this.#fileOf(cell));
-    const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#do(differentials.cancel)]]);
+    const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#cancel()]]);
     const parts = {
       made, tiles, progress,
       state: el("span", {class: "note", id: "specimen-state"}),
@@ -236,7 +250,8 @@ export class SpecimenView {
       const seen = t("signSeen", {seen: number(countSeen(found.id, found.cells)), total: number(found.cells.length)});
       say(signed, `${t("signedBy", {person: nameOf(found.signature.person), when: dateTime(found.signature.signed_at)})}. ${seen} ${t("closed")}`);
     }
-    refill(this.#parts.device, found.device_state, () => deviceNote(found.device_state));
+    const results = found.cells.map((cell) => cell.result).filter(Boolean);
+    refill(this.#parts.device, deviceOf(results), deviceNote);
     // Its figures are the service's: they follow when it knows of a decision.
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found);
@@ -254,9 +269,11 @@ export class SpecimenView {
     say(this.#parts.pending, !pending ? ""
       : waitsFor ? `${t("decisionsWait", {count: number(pending)})} ${errorText(waitsFor)}` : t("decisionsPending", {count: number(pending)}));
     this.#parts.sheet.setAttribute("aria-busy", String(pending > 0));
-    say(this.#parts.refused, [...refused.values()].map(({number: cell, label, error}) => t(label ? "decisionRefused" : "undoRefused", {
-      number: number(cell), label: label && className(label), why: errorText(error),
-    })).join(" "));
+    say(this.#parts.refused, [...refused.values()].map(({number: cell, label, error, instead}) => {
+      const values = {number: number(cell), label: label && className(label)};
+      return instead === undefined ? t(label ? "decisionRefused" : "undoRefused", {...values, why: errorText(error)})
+        : `${meanwhile({number: cell, decision: instead})} ${t(label ? "yoursNotKept" : "stillThere", values)}`;
+    }).join(" "));
   }
 
   #showProgress() {
@@ -377,16 +394,31 @@ export class SpecimenView {
   }
 
   async #sign() {
-    const {id, cells, progress} = this.#found;
+    const asked = this.#found;
+    const {id, cells, progress} = asked;
     if (!await askToSign(progress.unreviewed, countSeen(id, cells), cells.length) || this.#found?.id !== id) return;
+    const decisions = this.#decisionsOf(id);
     this.#isSigning = true;
     this.#takeAndShow(this.#kept);
+    let problem = "";
     try {
-      if (await this.#decisionsOf(id).settled()) await this.#do(differentials.sign, () => announce(t("st_signed")));
-      else if (this.#found?.id === id) this.#say(t("notSigned"));
+      // What somebody else has decided since the question was asked is not what was to be signed.
+      if (!await decisions.settled()) problem = t("notSigned");
+      else if (!(problem = notSigned(asked, decisions.known))) {
+        decisions.heard(await differentials.sign(id, decisions.known.etag));
+        announce(t("st_signed"));
+      }
+    } catch (error) {
+      const found = await this.#fresh(id).catch(() => null);
+      if (found) decisions.heard(found);
+      problem = (found && notSigned(asked, found)) || errorText(error);
     } finally {
       this.#isSigning = false;
-      if (this.#found?.id === id) this.#takeAndShow(this.#kept);
+      if (this.#found?.id === id) {
+        this.#say(problem);
+        this.#takeAndShow(this.#kept);
+        this.#goTo(this.#current);
+      }
     }
   }
 
@@ -417,21 +449,19 @@ export class SpecimenView {
       || [...this.#files.keys()].some((id) => !this.#closed.has(id));
   }
 
-  /** Ask for a change, and show what follows from it. */
-  async #do(change, then = () => {}) {
+  async #cancel() {
     const {id} = this.#found;
+    const decisions = this.#decisionsOf(id);
+    let problem = "";
     try {
-      const found = await change(id);
-      if (this.#found?.id !== id) return;
-      this.#say("");
-      then();
-      this.#take(found);
+      decisions.heard(await differentials.cancel(id));
     } catch (error) {
-      if (this.#found?.id !== id) return;
-      this.#say(errorText(error));
+      problem = errorText(error);
       const found = await this.#fresh(id).catch(() => null);
-      if (found && this.#found?.id === id) this.#take(found);
+      if (found) decisions.heard(found);
     }
+    if (this.#found?.id !== id) return;
+    this.#say(problem);
     this.#goTo(this.#current);
   }
 
