@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.domain import DISCLAIMER
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 30.0
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 

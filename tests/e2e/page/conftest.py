@@ -14,7 +14,7 @@ from tests.synthetic_cells import synthetic_cell
 
 SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """For clicks and expectations alike: what is awaited comes, or does not come, however busy the machine."""
 WAIT_MS = 240_000
 """For the analysis of a hundred cells on a machine that others use too."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page.conftest import LOOKS, choose, kept, tab_to, violations
+from tests.e2e.page.conftest import LOOKS, WAIT_MS, choose, kept, tab_to, violations
 
 
 def test_axe_finds_nothing_in_any_view_in_either_language_and_theme(page: Page, cells: list[Path]) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, width: int, language:
     page.fill("#specimen-id", "Specimen-of-a-long-name-2026-11-0000417")
     page.click("#samples")
     page.click("#order:enabled")
-    expect(page.locator("#sign")).to_be_enabled(timeout=30_000)
+    expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
     specimen = page.url.split("#")[1]
     page.goto("/#/cells")
     page.click("#samples")

@@ -190,9 +190,11 @@ def test_tables_are_exported_as_the_readers_spreadsheet_writes_numbers(
             page.click(f"a[data-export='{kind}']")
         text = Path(download.value.path()).read_text(encoding="utf-8-sig")
         between, decimal = separators
-        row = next(csv.reader(text.splitlines()[-1:], delimiter=between))
-        assert len(row) > 5
-        assert any(re.fullmatch(rf"\d+\{decimal}\d+", value) for value in row), row
+        header, *rows = csv.reader(text.splitlines(), delimiter=between)
+        assert len(header) > 5
+        figures = [value for row in rows for value in row if re.fullmatch(r"\d+[.,]\d+", value)]
+        assert figures
+        assert all(decimal in value for value in figures)
     context.close()
 
 
@@ -379,6 +381,9 @@ def test_without_its_picture_a_cell_is_not_decided_until_the_images_are_chosen_a
 def test_a_cell_opened_from_the_gallery_is_shown_where_the_reader_is(page: Page, cells: list[Path]) -> None:
     order(page, [*cells, *cells[:8]], "S-27")
     page.set_viewport_size({"width": 1024, "height": 500})
+    # What comes above it later would move what is measured.
+    expect(page.locator("#review-detail .legend")).to_be_visible()
+    expect(page.locator(".report")).to_have_attribute("aria-busy", "false")
     tile = page.locator("#specimen-gallery .tile a").first
     tile.scroll_into_view_if_needed()
 
@@ -407,7 +412,7 @@ def test_picture_buttons_and_reasons_are_on_the_first_screen(
 ) -> None:
     page.set_viewport_size({"width": width, "height": height})
     order(page, cells[:3], f"S-{width}", profile="")
-    expect(page.locator("#review-detail .legend")).to_be_attached()
+    expect(page.locator("#review-detail .legend")).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
 
     frame = page.locator("#review-detail .frame").bounding_box()
@@ -427,7 +432,7 @@ def test_picture_buttons_and_reasons_are_on_the_first_screen(
             "(look) => import('/web/settings.js').then(({settings}) => settings.change(look))",
             {"language": language, "theme": theme},
         )
-        expect(page.locator("#review-detail .legend")).to_be_attached()
+        expect(page.locator("#review-detail .legend")).to_be_visible()
         kept(page, f"review_{width}_{language}_{theme}")
 
 
