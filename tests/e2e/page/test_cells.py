@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Response, Route, expect
 
 from orchestrator.domain import DISCLAIMER
 from tests.colour_difference import ciede2000
-from tests.e2e.page.conftest import SCREENSHOTS, choose, kept
+from tests.e2e.page.conftest import choose, kept
 
 GROUPS = ".gallery .group:not([hidden]) h3"
 
@@ -601,12 +601,12 @@ def test_three_hundred_images_do_not_freeze_the_page(page: Page, cells: list[Pat
     all_done(page)
     page.route("**/v1/analyses", lambda route: route.fulfill(body=answer, content_type="application/json"))
     page.evaluate("""() => {
-        window.delays = [];
-        new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) {
-                if (entry.name === "keydown") window.delays.push(entry.processingStart - entry.startTime);
-            }
-        }).observe({type: "event", durationThreshold: 16, buffered: false});
+        window.most = 0;
+        const tilesIn = (changes) => changes.flatMap(({addedNodes}) => [...addedNodes])
+            .filter(({classList}) => classList?.contains("tile"));
+        // Told once after each task.
+        new MutationObserver((changes) => { window.most = Math.max(window.most, tilesIn(changes).length); })
+            .observe(document.getElementById("gallery"), {childList: true, subtree: true});
         window.pressed = 0;
         document.addEventListener("keydown", () => { window.pressed += 1; });
     }""")
@@ -615,17 +615,12 @@ def test_three_hundred_images_do_not_freeze_the_page(page: Page, cells: list[Pat
         "#files", {"name": "many.zip", "mimeType": "application/zip", "buffer": payload.getvalue()}
     )
     done = page.locator(".tile[data-state='done']")
+    pressed = 0
     while done.count() < 306:
         page.keyboard.press("Shift")
+        pressed += 1
 
-    pressed = page.evaluate("window.pressed")
-    # Of events that took less than 16 ms in all nothing is told: their delay was less than that.
-    delays = sorted([*page.evaluate("window.delays"), *[0.0] * pressed])[-pressed:]
-    worst, ninety_five, ninety_eight = (delays[int(share * (pressed - 1))] for share in (1, 0.95, 0.98))
     kept(page, "three_hundred")
-    figures = (
-        f"{pressed} keys, wait: 95 % {ninety_five:.0f} ms, 98 % {ninety_eight:.0f} ms, most {worst:.0f} ms"
-    )
-    (SCREENSHOTS / "input_delay.txt").write_text(figures + "\n")
-    assert pressed > 10
-    assert ninety_eight < 100, figures
+    assert page.evaluate("window.pressed") == pressed > 1
+    # A press waits for one task at most: no clock is asked, which others on the machine slow down too.
+    assert 1 <= page.evaluate("window.most") <= 60
