@@ -16,7 +16,7 @@ SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
 PATIENCE_MS = 60_000
 """For clicks and expectations alike: what is awaited comes, or does not come, however busy the machine."""
-WAIT_MS = 240_000
+WAIT_MS = 600_000
 """For the analysis of a hundred cells on a machine that others use too."""
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 

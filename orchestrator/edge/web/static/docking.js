@@ -22,10 +22,15 @@ export function dockable(node) {
   }
 
   function undock() {
+    const section = place.closest("section");
+    const seen = document.elementsFromPoint(innerWidth / 2, innerHeight / 2).find((one) => !node.contains(one));
+    const before = seen?.getBoundingClientRect().top;
     inSight.disconnect();
     node.classList.remove("docked");
     close.remove();
-    Object.assign(place.closest("section").style, {blockSize: "", overflow: ""});
+    Object.assign(section.style, {blockSize: "", overflow: ""});
+    // What is filled in may be higher or lower than what was.
+    if (seen && !section.contains(seen)) scrollBy({top: seen.getBoundingClientRect().top - before, behavior: "instant"});
   }
 
   const inSight = new IntersectionObserver(([entry]) => { if (entry.intersectionRatio > 0.3) undock(); }, {threshold: 0.3});

@@ -196,7 +196,11 @@ export class SpecimenView {
       fill(this.#place, this.#parts.nodes);
       return;
     }
-    const tiles = new SpecimenTiles((id) => { this.#choose(id); this.#parts.panel.node.focus({preventScroll: true}); this.#parts.dock.reveal(); },
+    const tiles = new SpecimenTiles((id) => {
+      this.#parts.dock.reveal();
+      this.#choose(id);
+      this.#parts.panel.node.focus({preventScroll: true});
+    },
       (cell) => this.#fileOf(cell));
     const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#cancel()]]);
     const parts = {
