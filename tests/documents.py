@@ -26,6 +26,7 @@ NOT_RUN: Final = frozenset(
         "needs a language model",
         "needs labelled images",
         "needs other machines",
+        "needs a store with signatures",
     }
 )
 """Why a block is not run; stands after ``not-run:`` behind the language of its fence."""

@@ -143,7 +143,7 @@ _EN: Final = Wording(
     review_reasons={
         "no_cell": "no cell was found",
         "uncertain_cell": "this may be no white cell",
-        "several_cells": "the image shows several white cells",
+        "several_cells": "the image is of several white cells",
         "not_wbc": "this may be none of the five classes",
         "out_of_distribution": "the image is unlike the training images",
         "outside_routed_classes": "the routing excluded a likely class",
@@ -230,7 +230,7 @@ _TR: Final = Wording(
     review_reasons={
         "no_cell": "hücre bulunamadı",
         "uncertain_cell": "bu bir beyaz hücre olmayabilir",
-        "several_cells": "görüntüde birden çok beyaz hücre var",
+        "several_cells": "görüntü birden çok beyaz hücreye ait",
         "not_wbc": "bu, beş sınıftan hiçbirine girmeyebilir",
         "out_of_distribution": "görüntü eğitim görüntülerine benzemiyor",
         "outside_routed_classes": "sınıf kısıtlaması olası bir sınıfı dışarıda bıraktı",

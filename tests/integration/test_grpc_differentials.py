@@ -100,6 +100,9 @@ async def test_both_edges_tell_the_same_differential(edge, cells):
         found = await client.get_differential(found.differential_id)
     for name in ("computed_at", "profile", "tta"):
         over_http.pop(name)
+    for cell in over_http["cells"]:
+        if cell["result"] is not None:
+            del cell["result"]["looks_like"]  # which gRPC leaves out
     assert differential_over_http(found) == with_times(over_http)
     assert (found.state, found.progress.failed) == ("signed", 1)
     assert any(count.percentage for count in found.counts)

@@ -63,6 +63,7 @@ async def test_health_lists_every_service(edge):
     assert {name: of.status for name, of in listed.statuses.items()} == {
         "": SERVING,
         "wbc.v1.Analyzer": SERVING,
+        "inference.GRPCInferenceService": SERVING,
     }
 
 
@@ -117,6 +118,7 @@ async def test_reflection_tells_the_services_and_their_protos(edge):
     services = (await ask_reflection(edge, list_services="")).list_services_response.service
     assert {service.name for service in services} == {
         "wbc.v1.Analyzer",
+        "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
