@@ -34,8 +34,8 @@ def adaptive_margin(
 ) -> None:
     """Choose how clear the first view must be for adaptive test-time augmentation to stop there.
 
-    Looks at the validation part of Train and --more-device, never at TestA or TestB, and needs no labels: it asks how often all
-    eight views decide otherwise than the first. Run it for every new model; it takes about a minute.
+    Looks at the validation part of Train and --more-device, never at TestA or TestB, and needs no labels: it
+    asks how often all eight views decide otherwise than the first. Run it for every new model; it takes about a minute.
     For research use only. Not for use in diagnostic procedures.
     """
     from orchestrator.profiles import load_profiles

@@ -220,7 +220,7 @@ class TestProposing:
             shown = change(proposal, "features")
             assert shown.base == "none"
             assert "model 7" in shown.proposed
-            assert "Lymphocyte 8, Monocyte 4, Neutrophil 52" in shown.reason
+            assert "Lymphocyte 10, Monocyte 4, Neutrophil 50" in shown.reason
             assert "wrong ones too" in shown.reason
 
     def test_of_fewer_cells_or_another_model_it_says_nothing_of_features(self, unlabelled):
