@@ -35,7 +35,8 @@ def adaptive_margin(
     """Choose how clear the first view must be for adaptive test-time augmentation to stop there.
 
     Looks at the validation part of Train and --more-device, never at TestA or TestB, and needs no labels: it
-    asks how often all eight views decide otherwise than the first. Run it for every new model; it takes about a minute.
+    asks how often all eight views decide otherwise than the first. Run it for every new model; it takes
+    minutes.
     For research use only. Not for use in diagnostic procedures.
     """
     from orchestrator.profiles import load_profiles
