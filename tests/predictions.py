@@ -13,8 +13,11 @@ def predicted(
     logits: Float32Array,
     cams: Float32Array | None = None,
     model: ModelIdentity = MODEL,
+    features: Float32Array | None = None,
 ) -> Prediction:
-    """A white cell to be sure, of two features."""
+    """A white cell to be sure, of two features where none are given."""
     rows = len(main_out)
     nothing = np.zeros(rows, np.float32)
-    return Prediction(main_out, aux_out, logits, nothing, np.zeros((rows, 2), np.float32), cams, model)
+    if features is None:
+        features = np.zeros((rows, 2), np.float32)
+    return Prediction(main_out, aux_out, logits, nothing, features, cams, model)

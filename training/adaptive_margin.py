@@ -21,7 +21,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import Profile
 from orchestrator.routing import is_clear
 from training.cells import SeenCell, judge, look
-from training.datasets import read_split, split_parts
+from training.datasets import read_run_samples, split_parts
 from training.predictors import Predictor
 
 TOLERANCE: Final = 0.001
@@ -92,10 +92,12 @@ def choose_margins(
     val_fraction: float = 0.15,
     seed: int = 42,
     validate_device: str | None = None,
+    more: Sequence[Path] = (),
     batch_size: int = 4,
     tolerance: float = TOLERANCE,
 ) -> list[MarginChoice]:
-    """The margin of each profile, on the validation part of ``split`` as `wbc-train train` divides it.
+    """The margin of each profile, on the validation part of ``split`` and of ``more`` devices as
+    `wbc-train train` divides it.
 
     Images are seen once for each distinct recipe with its limits of quality.
 
@@ -103,7 +105,9 @@ def choose_margins(
         ConfigurationError: the split is missing.
         InvalidImage: an image cannot be decoded.
     """
-    _, held_out = split_parts(read_split(data_root, split), val_fraction, seed, validate_device)
+    _, held_out = split_parts(
+        read_run_samples(data_root, split, more=more), val_fraction, seed, validate_device
+    )
     what = f"validation part of {split}"
     seen = {
         (recipe, limits): list(

@@ -104,12 +104,23 @@ def device_statistics(
     places: Array, classes: NDArray[np.intp], projection: Projection
 ) -> FeatureStatistics | None:
     """The statistics of one more device by a projection that is there, of N cells at ``places``, float
-    ``[N, D]``; None where they are too few."""
+    ``[N, D]``; None where they are fewer than :data:`MIN_CELLS`.
+
+    No slide is known here: the limits come from each cell's distance to the means of all others, so that
+    cells of a further slide may fit less often.
+    """
     if len(places) < MIN_CELLS:
         return None
-    means = _class_means(places, classes)
-    distances = np.linalg.norm(places - means[classes], axis=1)
-    return FeatureStatistics(projection.model_version, _rounded(means), _limits(distances, classes))
+    others = ~np.eye(len(places), dtype=bool)
+    distances = np.array(
+        [
+            np.linalg.norm(place - _class_means(places[rest], classes[rest])[own])
+            for place, own, rest in zip(places, classes, others, strict=True)
+        ]
+    )
+    return FeatureStatistics(
+        projection.model_version, _rounded(_class_means(places, classes)), _limits(distances, classes)
+    )
 
 
 def features_table(statistics: FeatureStatistics) -> str:

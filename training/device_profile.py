@@ -1,9 +1,10 @@
 """A device profile proposed from images of a new microscope: what it changes, and what that rests on.
 
-Unlabelled images give the scale, the colours, the shares of the classes, the limit of the energy and what
-quality is usual, so that they must be good ones. Only labels can say how sure the model may be (the
-temperature). What has been seen to hurt on some devices, Reinhard normalisation, and what decides by an
-estimate, the prior, are measured in any case and switched on only where asked for.
+Unlabelled images give the scale, the colours, the shares of the classes, the limit of the energy, what
+quality is usual, so that they must be good ones, and where the device's cells lie by the network's features,
+by the classes that they are taken for. Only labels can say how sure the model may be (the temperature). What
+has been seen to hurt on some devices, Reinhard normalisation, and what decides by an estimate, the prior, are
+measured in any case and switched on only where asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,11 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from orchestrator.cell_features import FeatureStatistics, Projection
 from orchestrator.domain import DISCLAIMER, CellViews, Finding, Prediction, UInt8Array, ViewBatch
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
-from orchestrator.routing import AveragedPrediction, average, calibrate, estimate_prior, route
+from orchestrator.routing import (
+    AveragedPrediction,
+    RoutingPolicy,
+    average,
+    calibrate,
+    estimate_prior,
+    route,
+)
 from orchestrator.views import rows_of
 from orchestrator.vision import quality, tta
 from orchestrator.vision.crop import CellLocation
@@ -30,6 +39,7 @@ from orchestrator.vision.quality import QualityLimits
 from orchestrator.vision.stain import LabStatistics, lab_statistics
 from training.calibrate import energy_limit, fit_temperature
 from training.datasets import IMAGE_SUFFIXES
+from training.device_features import MIN_CELLS, USUAL_SHARE, device_statistics
 from training.metrics import accuracy, balanced_accuracy
 
 _stderr = Console(stderr=True)
@@ -137,10 +147,12 @@ def propose(
     *,
     training_images: Iterable[UInt8Array] = (),
     description: str | None = None,
+    directions: Projection | None = None,
 ) -> Proposal:
     """Measure the images and propose the profile ``name``; nothing is written.
 
-    ``training_images`` are decoded images, asked for only with ``reinhard="training"``.
+    ``training_images`` are decoded images, asked for only with ``reinhard="training"``. ``directions`` are
+    those of the model that ``predict`` asks; without them the profile says nothing of its cells' features.
 
     Raises:
         ConfigurationError: a choice is wrong, or asks for images that are not given.
@@ -149,9 +161,8 @@ def propose(
     seen = list(_look(images, base, base.recipe, predict))
     recipe, recipe_changes, unused_reinhard = _recipe(seen, base, choices, training_images)
     before = [look.answer for look in seen]
-    after = before
-    if recipe != base.recipe:
-        after = [look.answer for look in _look(images, base, recipe, predict)]
+    seen_anew = seen if recipe == base.recipe else list(_look(images, base, recipe, predict))
+    after = [look.answer for look in seen_anew]
     probabilities = np.array([answer.probabilities for answer in after])
     truth = [image.class_index for image in images if image.class_index is not None]
 
@@ -160,6 +171,7 @@ def propose(
     limit, why_limit = _energy_limit(after, choices.review_share)
     routing = replace(base.routing, temperature=temperature, max_energy=limit)
     usual, why_usual = _quality(seen, base.quality)
+    features, why_features = _features(seen_anew, routing, directions)
     if choices.use_prior:
         routing = replace(routing, mode="prior", prior=shares, training_prior=choices.training_prior)
     profile = Profile(
@@ -170,6 +182,7 @@ def propose(
         routing,
         base.adaptive_margin,
         quality=usual,
+        features=features,
     )
     old = base.routing
     prior_state = "decides" if choices.use_prior else "measured, switched off"
@@ -178,6 +191,7 @@ def propose(
         Change("temperature", f"{old.temperature:g}", f"{temperature:g}", why_temperature),
         Change("max_energy", _number(old.max_energy), _number(limit), why_limit),
         Change("quality", _limits(base.quality), _limits(usual), why_usual),
+        Change("features", _features_text(base.features), _features_text(features), why_features),
         Change(
             "routing mode", old.mode, routing.mode, "as the base" if old.mode == routing.mode else "chosen"
         ),
@@ -216,13 +230,15 @@ def comparison_table(proposal: Proposal) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One image: the colours of its crop, the cell and its size as a share of the frame's side, the answer,
-    and what its quality is told by (the sharpness is None where there is no cell)."""
+    """One image: the colours of its crop, the cell and its size as a share of the frame's side, the answer of
+    all views and of the first, and what its quality is told by (the sharpness is None where there is no
+    cell)."""
 
     colours: LabStatistics
     cell: CellLocation | None
     cell_share: float | None
     answer: AveragedPrediction
+    first: AveragedPrediction
     background: float
     sharpness: float | None
 
@@ -235,11 +251,13 @@ def _look(
         rgb = image.load()
         prepared = preprocess(rgb, recipe)
         cell = prepared.cell
+        said = predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.morphometry)))
         yield _Look(
             lab_statistics(prepared.crop),
             cell,
             None if cell is None else cell.size / min(rgb.shape[:2]),
-            average(predict(rows_of(CellViews(prepared.pixels, tta.CODES[base.tta], prepared.morphometry)))),
+            average(said),
+            average(said.part(0, 1)),
             quality.background(rgb),
             None if cell is None else quality.sharpness(rgb, cell.size, (cell.row, cell.column)),
         )
@@ -306,6 +324,26 @@ def _quality(seen: Sequence[_Look], base: QualityLimits) -> tuple[QualityLimits,
     return limits, f"{UNUSUAL_SHARE:.0%} of these {len(stains)} cells lie below each, but for the light"
 
 
+def _features(
+    seen: Sequence[_Look], routing: RoutingPolicy, directions: Projection | None
+) -> tuple[FeatureStatistics | None, str]:
+    """Where the device's cells lie, by one view of each, as ``wbc-train features`` has it."""
+    if directions is None:
+        return None, "nothing is known of this model's features (wbc-train features)"
+    answers = [look.first for look in seen if look.cell is not None]
+    if len(answers) < MIN_CELLS:
+        return None, f"{len(answers)} cells are too few (at least {MIN_CELLS})"
+    classes = np.array([route(answer, routing).class_index for answer in answers])
+    counts = ", ".join(f"{name} {np.sum(classes == index)}" for index, name in enumerate(CLASS_NAMES))
+    return (
+        device_statistics(
+            directions.place(np.stack([answer.features for answer in answers])), classes, directions
+        ),
+        f"{USUAL_SHARE:.0%} of these {len(answers)} cells look like the device's; the classes are the "
+        f"model's own answers, wrong ones too: {counts}",
+    )
+
+
 def _temperature(probabilities: np.ndarray, truth: Sequence[int], images: int) -> tuple[float, str]:
     if len(truth) < images:
         return 1.0, "the images have no labels, which alone can say how sure the model may be"
@@ -365,6 +403,12 @@ def _mean(statistics: Sequence[LabStatistics]) -> LabStatistics:
         for values in ([s.mean for s in statistics], [s.std for s in statistics])
     )
     return LabStatistics((l_mean, a_mean, b_mean), (l_std, a_std, b_std))
+
+
+def _features_text(features: FeatureStatistics | None) -> str:
+    if features is None:
+        return "none"
+    return f"model {features.model_version}, limits {' '.join(f'{limit:g}' for limit in features.limits)}"
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
 from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics
+from training.device_features import features_table
 from training.device_profile import Proposal
 
 
@@ -106,7 +107,10 @@ def render_profile(proposal: Proposal) -> str:
             f"# prior = {_array(proposal.unused_prior)}",
             f"# training_prior = {_array(proposal.training_prior)}",
         ]
-    return "\n".join([*lines, *_quality(profile.quality)]) + "\n"
+    lines += _quality(profile.quality)
+    if profile.features is not None:
+        lines += ["", features_table(profile.features).rstrip()]
+    return "\n".join(lines) + "\n"
 
 
 def _quality(limits: QualityLimits) -> list[str]:

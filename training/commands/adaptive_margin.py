@@ -24,14 +24,19 @@ def adaptive_margin(
     validate_device: Annotated[
         str | None, typer.Option(help="The device held out for validation, where one was.")
     ] = None,
+    more_device: Annotated[
+        list[Path] | None,
+        typer.Option(help="As of that run: a folder <device>/<Class>/* (repeatable)."),
+    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Write `adaptive_margin` into the profiles' files.")
     ] = False,
 ) -> None:
     """Choose how clear the first view must be for adaptive test-time augmentation to stop there.
 
-    Looks at the validation part of Train, never at TestA or TestB, and needs no labels: it asks how often all
-    eight views decide otherwise than the first. Run it for every new model; it takes about a minute.
+    Looks at the validation part of Train and --more-device, never at TestA or TestB, and needs no labels: it
+    asks how often all eight views decide otherwise than the first. Run it for every new model; it takes
+    minutes.
     For research use only. Not for use in diagnostic procedures.
     """
     from orchestrator.profiles import load_profiles
@@ -47,6 +52,7 @@ def adaptive_margin(
         val_fraction=val_fraction,
         seed=seed,
         validate_device=validate_device,
+        more=more_device or (),
     )
     console = Console()
     console.print(margin_table(choices))

@@ -51,12 +51,15 @@ def profile(
 ) -> None:
     """Make a device profile from images of a new microscope, and show what it changes before writing.
 
-    Unlabelled images give crop scale, colours, the shares of the classes and the limit of the energy; about
-    100 labelled ones also give the temperature. Put the file into the folder that WBC_PROFILES_DIR names.
+    Unlabelled images give crop scale, colours, the shares of the classes and the limit of the energy; those
+    of 50 cells or more also how the device's cells look to the model, by which another microscope's are
+    noticed; about 100 labelled ones also the temperature. Put the file into the folder that WBC_PROFILES_DIR
+    names.
     """
+    from orchestrator.cell_features import projection
     from training.device_profile import EQUAL_SHARES, Choices, comparison_table, propose, read_device_images
     from training.evaluate import chosen_profile
-    from training.predictors import open_predictor, require_model
+    from training.predictors import model_identity, open_predictor
     from training.profile_file import check_target, write_profile
 
     name = check_target(output, force=force)
@@ -64,7 +67,7 @@ def profile(
         reinhard, use_prior, EQUAL_SHARES if training_prior is None else _shares(training_prior), review_share
     )
     chosen, found = chosen_profile(base), read_device_images(images, limit)
-    require_model(model_path)
+    model, directions = model_identity(model_path), projection()
     proposal = propose(
         name,
         found,
@@ -73,6 +76,7 @@ def profile(
         choices,
         training_images=_training_images(data_root) if reinhard == "training" else (),
         description=description,
+        directions=directions if directions.belongs_to(model) else None,
     )
     console = Console()
     console.print(comparison_table(proposal))

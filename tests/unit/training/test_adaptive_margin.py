@@ -13,7 +13,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
 from tests.painted_splits import paint_splits
 from tests.predictions import predicted
-from training.adaptive_margin import choose_margin, margin_table, write_margin
+from training.adaptive_margin import choose_margin, choose_margins, margin_table, write_margin
 from training.cells import SeenCell, judge
 from training.datasets import Sample
 from training.evaluate import EvaluationSettings
@@ -117,6 +117,19 @@ def test_the_table_counts_views_and_what_adaptive_loses():
     assert careful["adaptive"].against_light == 0
     assert careful["adaptive"].stopped_early == pytest.approx(11 / 12)
     assert careful["adaptive"].views == pytest.approx((11 + 8) / 12)
+
+
+def test_the_held_out_images_are_of_the_further_devices_too(tmp_path):
+    root = paint_splits(tmp_path, {"Train": 2, "phone": 2}, size=120)
+
+    def sure(views):
+        main = np.repeat(np.array([[0.96, 0.01, 0.01, 0.01, 0.01]], np.float32), len(views), axis=0)
+        return predicted(main, np.full(len(main), 0.5, np.float32), np.log(main))
+
+    (alone,) = choose_margins(sure, [PROFILE], root, val_fraction=0.5)
+    (both,) = choose_margins(sure, [PROFILE], root, val_fraction=0.5, more=[root / "phone"])
+
+    assert (alone.images, both.images) == (5, 10)
 
 
 def test_the_comparison_of_a_data_set_is_written_and_shown(tmp_path, small_exported_model):

@@ -6,7 +6,13 @@ import pytest
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
-from training.device_features import DeviceCells, fit_features, write_features, write_projection
+from training.device_features import (
+    DeviceCells,
+    device_statistics,
+    fit_features,
+    write_features,
+    write_projection,
+)
 
 MODEL = ModelIdentity("wbc", 7, "ab" * 32)
 
@@ -67,3 +73,26 @@ def test_what_is_written_reads_back_and_replaces_what_was_there(tmp_path):
     with np.load(tmp_path / "kept.npz") as read:
         assert (int(read["model_version"]), str(read["model_sha256"])) == (7, "ab" * 32)
         np.testing.assert_array_equal(read["directions"], kept.directions)
+
+
+def test_one_more_device_is_told_by_directions_that_are_there():
+    """Of the cells of a third device that lies elsewhere along a direction in which the others differ."""
+    kept, statistics = fit_features(painted_cells(shift=8), MODEL)
+    other = painted_cells(shift=8, count=400)
+    places = kept.place(other.features.astype(np.float32)) + 5
+
+    of_first = device_statistics(places[:200], other.classes[:200], kept)
+    assert of_first is not None
+    assert of_first.model_version == 7
+
+    def fitting(cells, by):
+        return np.mean([by.include(places[i], other.classes[i]) for i in cells])
+
+    assert 0.85 < fitting(range(200, 400), of_first) < 0.95  # cells that it never saw
+    assert fitting(range(400, 800), of_first) < 0.1
+    assert fitting(range(200, 400), statistics["one"]) < 0.1
+
+
+def test_of_fewer_than_fifty_cells_there_are_no_statistics():
+    kept, _ = fit_features(painted_cells(shift=8), MODEL)
+    assert device_statistics(np.zeros((49, 4)), np.zeros(49, int), kept) is None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from orchestrator.cell_features import Projection
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NEUTROPHIL
 from orchestrator.profiles import load_profiles
@@ -25,6 +26,7 @@ from training.profile_file import check_target, render_profile, write_profile
 
 BASE = dataclasses.replace(load_profiles()["default"], tta="none")
 TRAINING_PRIOR = (0.1, 0.2, 0.2, 0.2, 0.3)
+DIRECTIONS = Projection(7, "ab" * 32, np.eye(2, 4, dtype=np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +61,21 @@ class Oracle:
         self.truth = [CLASS_NAMES.index(image.path.parent.name) for image in images]
         self.confidence = confidence
         self.asked = 0
+        self.random = np.random.default_rng(1)
 
     def __call__(self, views):
-        assert len(views) == 1
+        assert len(views) in (1, 8)
         index = self.asked % len(self.truth)
         self.asked += 1
         answer = self.truth[index] if index not in (3, 5) else NEUTROPHIL
         main = np.full((1, 5), (1 - self.confidence) / 4, np.float32)
         main[0, answer] = self.confidence
         logits = np.log(main) + 10 - 0.1 * index
-        return predicted(main, np.full(1, 0.5, np.float32), logits)
+        # Of the first view by the class that is answered; of the others, which must not count, elsewhere.
+        features = np.full((len(views), 2), 50, np.float32)
+        features[0] = self.random.normal((10 * answer, 0))
+        main, logits = np.repeat(main, len(views), axis=0), np.repeat(logits, len(views), axis=0)
+        return predicted(main, np.full(len(views), 0.5, np.float32), logits, features=features)
 
 
 def change(proposal, setting):
@@ -198,6 +205,40 @@ class TestProposing:
         assert 1.0 <= proposal.profile.recipe.crop_scale < 1.4
         assert "a cell found in 3 of 3 images" in change(proposal, "crop_scale").reason
 
+    def test_fifty_cells_say_where_the_device_lies_by_the_class_that_each_is_taken_for(self, unlabelled):
+        images = unlabelled * 2
+        for base in (BASE, dataclasses.replace(BASE, tta="adaptive")):
+            proposal = propose("site", images, base, Oracle(images, 0.9), directions=DIRECTIONS)
+
+            features = proposal.profile.features
+            assert features.model_version == 7
+            place = np.array(features.means[NEUTROPHIL])
+            assert features.include(place, NEUTROPHIL)
+            assert place[0] == pytest.approx(10 * NEUTROPHIL, abs=3)
+            assert not features.include(place + 5, NEUTROPHIL)
+            assert not features.include(place, CLASS_NAMES.index("Lymphocyte"))
+            shown = change(proposal, "features")
+            assert shown.base == "none"
+            assert "model 7" in shown.proposed
+            assert "Lymphocyte 10, Monocyte 4, Neutrophil 50" in shown.reason
+            assert "wrong ones too" in shown.reason
+
+    def test_of_fewer_cells_or_another_model_it_says_nothing_of_features(self, unlabelled):
+        few = propose("site", unlabelled, BASE, Oracle(unlabelled, 0.9), directions=DIRECTIONS)
+        images = unlabelled * 2
+        unknown = propose("site", images, BASE, Oracle(images, 0.9), directions=None)
+
+        assert few.profile.features is unknown.profile.features is None
+        assert "32 cells are too few (at least 50)" in change(few, "features").reason
+        assert "of this model" in change(unknown, "features").reason
+
+    def test_features_of_the_base_are_of_another_device_and_not_taken_over(self, unlabelled):
+        base = dataclasses.replace(load_profiles()["raabin"], tta="none")
+        proposal = propose("site", unlabelled, base, Oracle(unlabelled, 0.9), directions=DIRECTIONS)
+
+        assert proposal.profile.features is None
+        assert "model 7" in change(proposal, "features").base
+
     def test_where_no_cell_is_found_the_whole_frame_is_taken(self, tmp_path):
         for number in range(2):
             cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((120, 120, 3), 220, np.uint8))
@@ -210,13 +251,15 @@ class TestProposing:
 
 @pytest.fixture(scope="module", params=["plain", "all on"])
 def proposal(request, unlabelled):
-    choices = Choices("device", True, TRAINING_PRIOR) if request.param == "all on" else Choices()
+    all_on = request.param == "all on"
+    images = unlabelled * 2 if all_on else unlabelled
     return propose(
         "my-scope",
-        unlabelled,
+        images,
         BASE,
-        Oracle(unlabelled, 0.9),
-        choices,
+        Oracle(images, 0.9),
+        Choices("device", True, TRAINING_PRIOR) if all_on else Choices(),
+        directions=DIRECTIONS if all_on else None,
         description='Zeiss "Axio", a\\b, Grünwald.',
     )
 
