@@ -53,6 +53,7 @@ from orchestrator.store.base import (
     AuditEntry,
     AuditVerdict,
     LeasedCell,
+    Recorded,
     Seen,
 )
 from orchestrator.store.database import Database
@@ -235,7 +236,13 @@ class SqlStore:
                 return None
             row = (
                 await connection.execute(
-                    select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts, CELLS.c.lease_token)
+                    select(
+                        CELLS.c.cell_id,
+                        CELLS.c.image_sha256,
+                        CELLS.c.payload,
+                        CELLS.c.attempts,
+                        CELLS.c.lease_token,
+                    )
                     .where(CELLS.c.differential_id == differential_id, *self._claimable())
                     .order_by(CELLS.c.attempts, CELLS.c.number)
                     .limit(1)
@@ -250,9 +257,14 @@ class SqlStore:
                 .where(CELLS.c.cell_id == row.cell_id)
                 .values(leased_until=now + lease_s, **leased)
             )
-        return LeasedCell(
-            row.cell_id, self._cipher.decrypted(row.payload), row.attempts, leased["lease_token"]
-        )
+            name = await connection.scalar(
+                select(SPECIMENS.c.specimen_id).where(SPECIMENS.c.differential_id == differential_id)
+            )
+        payload = await asyncio.to_thread(self._image_as_sent, row, name)
+        is_as_sent = payload is not None
+        if not is_as_sent:
+            _altered(differential_id, f"the cell {row.cell_id}: its image is not the one that was sent")
+        return LeasedCell(row.cell_id, payload or b"", row.attempts, leased["lease_token"], is_as_sent)
 
     async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
         is_open = exists().where(
@@ -276,7 +288,7 @@ class SqlStore:
 
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         document = result_document(result)
         details = {
             "class": result.class_name,
@@ -292,7 +304,7 @@ class SqlStore:
 
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         values = {"state": "failed", "failure": why}
         details = {"failure": text_digest(why)}
         return await self._record(differential_id, cell_id, "failed", values, details, token)
@@ -487,6 +499,15 @@ class SqlStore:
     def _kept_image(self, payloads: Sequence[bytes], index: int) -> bytes:
         return self._cipher.encrypted(payloads[index])
 
+    def _image_as_sent(self, cell: Row[Any], name: str) -> bytes | None:
+        """The image of a cell that waits; None where it is not the one that was ordered.
+
+        Raises ``StoreUnavailable`` where no key fits, as that of the specimen's ``name`` tells."""
+        self._cipher.decrypted_text(name)
+        if cell.payload is None or not self._is_image(cell.payload, cell.image_sha256):
+            return None
+        return self._cipher.decrypted(cell.payload)
+
     def _is_image(self, payload: bytes, image_sha256: str) -> bool:
         try:
             return _sha256(self._cipher.decrypted(payload)) == image_sha256
@@ -507,12 +528,12 @@ class SqlStore:
         values: Mapping[str, Any],
         details: Mapping[str, str],
         token: int | None,
-    ) -> bool:
+    ) -> Recorded:
         kept = {} if self._keep_images else {"payload": None}
         held = (CELLS.c.state == "waiting",) if token is None else _held(token)
         async with self._writing() as connection:
             if await _state(connection, differential_id) in _FINAL:
-                return False
+                return Recorded.REFUSED
             await _require_cell(connection, differential_id, cell_id)
             changed = await connection.execute(
                 update(CELLS)
@@ -520,11 +541,11 @@ class SqlStore:
                 .values(leased_until=None, version=CELLS.c.version + 1, **values, **kept)
             )
             if changed.rowcount != 1:
-                return False
+                return Recorded.REFUSED
             left = await _has_waiting(connection, differential_id)
             await _set_specimen(connection, differential_id, {"state": "running" if left else "analysed"})
             await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
-            return True
+            return Recorded.TAKEN if left else Recorded.LAST
 
     def _claimable(self) -> tuple[ColumnElement[bool], ...]:
         """Of a cell that waits, and on which nobody works any more."""

@@ -1,5 +1,6 @@
 """What is answered to a browser that is lost, and to a probe that asks for headers alone."""
 
+import re
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +101,19 @@ def create_key(path: Path, role: str) -> str:
 async def test_the_openapi_document_has_no_head(client):
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert not [path for path, operations in paths.items() if "head" in operations]
+
+
+async def test_every_get_of_the_openapi_document_answers_head_with_the_same_and_no_body(client):
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    asked = 0
+    for path, operations in paths.items():
+        if "get" in operations:
+            concrete = re.sub(r"\{[^}]*\}", "none", path)
+            get, head = await client.get(concrete), await client.head(concrete)
+            assert (head.status_code, head.content) == (get.status_code, b""), path
+            assert head.headers.get("content-type") == get.headers.get("content-type"), path
+            asked += 1
+    assert asked > 20
 
 
 async def test_allow_names_head_beside_get(client):

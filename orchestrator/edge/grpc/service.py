@@ -105,7 +105,7 @@ class GrpcService:
                 async with within_deadline():
                     return await call.receive_one()
 
-            async with self._frame.begun(self._seconds(call), read, lambda sent: sent.image) as request:
+            async with self._frame.begun(self._seconds(call), read, lambda sent: [sent.image]) as request:
                 return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
@@ -229,7 +229,7 @@ class GrpcService:
         try:
             with span("image"), counted(ANALYZE_STREAM):
                 async with self._frame.begun(
-                    self._seconds_of_an_image(call), _nothing, lambda _: request.image
+                    self._seconds_of_an_image(call), _nothing, lambda _: [request.image]
                 ):
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
