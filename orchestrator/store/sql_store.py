@@ -260,7 +260,7 @@ class SqlStore:
             name = await connection.scalar(
                 select(SPECIMENS.c.specimen_id).where(SPECIMENS.c.differential_id == differential_id)
             )
-        payload = await asyncio.to_thread(self._image_as_sent, row, name)
+        payload = await asyncio.to_thread(self._image_as_sent, row.payload, row.image_sha256, name or "")
         is_as_sent = payload is not None
         if not is_as_sent:
             _altered(differential_id, f"the cell {row.cell_id}: its image is not the one that was sent")
@@ -499,14 +499,14 @@ class SqlStore:
     def _kept_image(self, payloads: Sequence[bytes], index: int) -> bytes:
         return self._cipher.encrypted(payloads[index])
 
-    def _image_as_sent(self, cell: Row[Any], name: str) -> bytes | None:
+    def _image_as_sent(self, payload: bytes | None, image_sha256: str, name: str) -> bytes | None:
         """The image of a cell that waits; None where it is not the one that was ordered.
 
         Raises ``StoreUnavailable`` where no key fits, as that of the specimen's ``name`` tells."""
         self._cipher.decrypted_text(name)
-        if cell.payload is None or not self._is_image(cell.payload, cell.image_sha256):
+        if payload is None or not self._is_image(payload, image_sha256):
             return None
-        return self._cipher.decrypted(cell.payload)
+        return self._cipher.decrypted(payload)
 
     def _is_image(self, payload: bytes, image_sha256: str) -> bool:
         try:

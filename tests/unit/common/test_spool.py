@@ -42,7 +42,7 @@ def test_beyond_the_memory_they_are_in_a_file_of_the_disk_without_a_name():
 
 def test_a_full_disk_is_said_so():
     class Full(SpooledTemporaryFile[bytes]):
-        def write(self, _: bytes) -> int:
+        def write(self, _: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     spool = Spool(1)

@@ -26,7 +26,7 @@ from orchestrator.views import rows_of
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import cell_file
-from tests.waiting import becomes
+from tests.waiting import LONGEST_S, becomes
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
@@ -121,8 +121,12 @@ async def running(
 
 
 async def ended(store: MemoryStore, specimen: Specimen, runner: SpecimenRunner) -> Specimen:
-    async with asyncio.timeout(20):
+    """Raises ``TimeoutError`` where nothing changes for LONGEST_S, however long all of it takes."""
+    async with asyncio.timeout(LONGEST_S) as patience:
         while (now := await store.get(specimen.differential_id)).state in ("waiting", "running"):
+            if now != specimen:
+                specimen = now
+                patience.reschedule(asyncio.get_running_loop().time() + LONGEST_S)
             await runner.changed(specimen.differential_id, 0.05)
     return now
 
