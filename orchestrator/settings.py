@@ -533,7 +533,7 @@ class DifferentialSettings(_Section):
     )
     max_files: int = Field(default=1000, ge=2, description="Images of one order.")
     max_total_bytes: int = Field(
-        default=256 * 2**20, ge=1, description="Of one order, unpacked; held in memory until it is kept."
+        default=256 * 2**20, ge=1, description="Of one order, unpacked; in a temporary file until it is kept."
     )
     max_orders: int = Field(default=2, ge=1, description="Orders that are received at a time.")
     upload_timeout_s: float = Field(default=300, gt=0, description="For the body of one order.")

@@ -20,10 +20,16 @@ from orchestrator.edge.open_inference.message import (
     MESSAGE_THREAD,
     Question,
     finite_outputs,
+    images_of,
     parsed,
     question_of,
 )
-from orchestrator.edge.open_inference.models import Inference, InferenceModel, inference_models, known_model
+from orchestrator.edge.open_inference.models import (
+    Inference,
+    InferenceModel,
+    inference_models,
+    known_model,
+)
 from orchestrator.edge.open_inference.schemas import (
     SERVER_NAME,
     DataType,
@@ -119,22 +125,23 @@ class InferenceGrpc:
         """Ask a model."""
         with counted(MODEL_INFER):
 
-            async def read() -> pb.ModelInferRequest:
+            async def read() -> tuple[pb.ModelInferRequest, InferenceModel, Question]:
                 async with within_deadline():
-                    return await call.receive_one()
+                    request = await call.receive_one()
+                    model = known_model(self._models, request.model_name)
+                    if request.model_version:
+                        await self._check_version(request.model_version)
+                    if request.ByteSize() > model.max_body_bytes:
+                        raise InferenceTooLarge(
+                            f"The request is too large; at most {model.max_body_bytes} bytes are accepted."
+                        )
+                    return request, model, await run(MESSAGE_THREAD, _question, request, model)
 
             left_s = call.remaining_s()
             time_s = self._deadlines.seconds(None if left_s is None else round(max(0.0, left_s) * 1000))
             run = asyncio.get_running_loop().run_in_executor
-            async with self._frame.begun(time_s, read) as request:
-                model = known_model(self._models, request.model_name)
-                if request.model_version:
-                    await self._check_version(request.model_version)
-                if request.ByteSize() > model.max_body_bytes:
-                    raise InferenceTooLarge(
-                        f"The request is too large; at most {model.max_body_bytes} bytes are accepted."
-                    )
-                question = await run(MESSAGE_THREAD, _question, request, model)
+            async with self._frame.begun(time_s, read, lambda sent: images_of(sent[1], sent[2])) as sent:
+                request, model, question = sent
                 inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
                 if request.model_version not in ("", str(inference.version)):  # another came a moment ago
                     raise _no_such_version()

@@ -17,8 +17,8 @@ IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]{1,255}$"
 
 @dataclass(frozen=True, slots=True)
 class OrderLimits:
-    """What one order may bring, how many are read at a time (each is held in memory until it is kept), and
-    how old a stream of their progress gets."""
+    """What one order may bring, how many are read at a time (each lies in temporary files until it is
+    kept), and how old a stream of their progress gets."""
 
     max_files: int = 1000
     max_total_bytes: int = 256 * 2**20

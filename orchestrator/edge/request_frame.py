@@ -1,8 +1,8 @@
 """The frame of a request, whichever edge it came through: its end in time, and its place among the others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,12 +41,12 @@ class RequestFrame:
         self,
         time_s: float,
         read: Callable[[], Awaitable[Sent]],
-        image_of: Callable[[Sent], bytes | None] = lambda _: None,
+        images_of: Callable[[Sent], Sequence[bytes]] = lambda _: (),
     ) -> AsyncIterator[Sent]:
         """What ``read`` gives, within ``time_s`` seconds from now and with a place among those under way.
 
-        The place last: whoever sends slowly would hold it from all others, with nothing to do in it. An image
-        that what was sent holds (``image_of``) takes more places the larger it is.
+        The place last: whoever sends slowly would hold it from all others, with nothing to do in it. The
+        images that what was sent holds (``images_of``) take more places the larger they are together.
 
         Raises:
             Overloaded: there is no place; also before anything is read.
@@ -55,18 +55,19 @@ class RequestFrame:
         with deadline(time_s):
             self._admission.refuse_if_full()
             sent = await read()
-            image = image_of(sent)
-            pixels = 0 if image is None else await asyncio.to_thread(self._pixels, image)
+            images = images_of(sent)
+            pixels = await asyncio.to_thread(self._pixels, images) if images else 0
             async with self._admission.admitted(pixels), within_deadline():
                 yield sent
 
-    def _pixels(self, image: bytes) -> int:
-        """As its header says; 0 of what will be refused."""
-        try:
-            container = read_container(image, self._services.decode_limits.max_pixels)
-        except InvalidImage:
-            return 0
-        return container.width * container.height
+    def _pixels(self, images: Sequence[bytes]) -> int:
+        """As their headers say; 0 of one that will be refused."""
+        pixels = 0
+        for image in images:
+            with suppress(InvalidImage):
+                container = read_container(image, self._services.decode_limits.max_pixels)
+                pixels += container.width * container.height
+        return pixels
 
     async def analysed(self, image: bytes, options: AnalysisOptions) -> Analysis:
         """The analysis of one image of this request; raises as :func:`~orchestrator.analyse.analyse`."""

@@ -1,6 +1,6 @@
 """Acknowledgements of HL7 v2: what a receiver says of a message (chapter 2.9, table 0008)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -31,6 +31,9 @@ REFUSED: Final = frozenset({"AE", "CE"})
 REJECTED: Final = frozenset({"AR", "CR"})
 """For reasons that are not its content's (2.9.2.2): the receiver, or the processing id or the version."""
 
+_BY_WEIGHT: Final = ("AE", "CE", "AR", "CR", "CA", "AA")
+"""The first of what an answer says decides."""
+
 _ERROR: Final = "207^Application internal error^HL70357"
 """Of table 0357, the one that fits every reason; ERR-8 tells which."""
 
@@ -45,24 +48,39 @@ class Acknowledgement:
     text: str
 
     @classmethod
-    def of(cls, message: Message) -> "Acknowledgement":
+    def of(cls, message: Message, control_id: str = "") -> "Acknowledgement":
         """By MSA-1 and MSA-2 alone, whatever else there is.
+
+        Of several MSA those about the message ``control_id`` count, and of these the worst.
 
         Raises :class:`~orchestrator.errors.MalformedMessage` where the message is no acknowledgement.
         """
-        code = message.value("MSA", 1).strip().upper()
-        if code not in ACCEPTED | REFUSED | REJECTED:
-            raise MalformedMessage("The answer has no segment MSA with a known code.")
-        components_by, repetitions_by, subcomponents_by = (message.delimiters[n] for n in (1, 2, 4))
-        said = [message.value("MSA", 3), _words(message, message.field("MSA", 6).split(components_by))]
-        for error in message.all("ERR"):
-            said += [message.component(at(error, 8)), message.component(at(error, 7))]
-            said.append(_words(message, at(error, 3).split(components_by)))
-            for place in at(error, 1).split(repetitions_by):  # of versions before 2.5
-                for code_of_error in place.split(components_by)[3:4]:
-                    said.append(_words(message, code_of_error.split(subcomponents_by)))
-        told = dict.fromkeys(text.strip() for text in said if text.strip())
-        return cls(code, message.value("MSA", 2).strip(), "; ".join(told))
+        said = [(at(one, 1).strip().upper(), at(one, 2).strip(), one) for one in message.all("MSA")]
+        known = [one for one in said if one[0] in _BY_WEIGHT]
+        if not known:
+            words = "; ".join(dict.fromkeys(filter(None, map(str.strip, _error_words(message)))))
+            raise MalformedMessage(
+                f"The answer has no segment MSA with a known code{f'; it says: {words}' if words else ''}."
+            )
+        meant = [one for one in known if message.unescape(one[1]) in ("", control_id)]
+        code, named, msa = min(meant or known, key=lambda one: _BY_WEIGHT.index(one[0]))
+        components_by = message.delimiters[1]
+        said_of_it = [message.unescape(at(msa, 3)), _words(message, at(msa, 6).split(components_by))]
+        texts = [*said_of_it, *_error_words(message)]
+        told = dict.fromkeys(text.strip() for text in texts if text.strip())
+        return cls(code, message.unescape(named), "; ".join(told))
+
+
+def _error_words(message: Message) -> Iterator[str]:
+    """The reasons in the segments ERR, wherever the versions put them."""
+    components_by, repetitions_by, subcomponents_by = (message.delimiters[n] for n in (1, 2, 4))
+    for error in message.all("ERR"):
+        yield message.component(at(error, 8))
+        yield message.component(at(error, 7))
+        yield _words(message, at(error, 3).split(components_by))
+        for place in at(error, 1).split(repetitions_by):  # of versions before 2.5
+            for code_of_error in place.split(components_by)[3:4]:
+                yield _words(message, code_of_error.split(subcomponents_by))
 
 
 def _words(message: Message, coded: Sequence[str]) -> str:

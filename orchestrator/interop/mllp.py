@@ -209,7 +209,7 @@ class MllpClient:
         while True:
             while self._frames:
                 answer = self._frames.popleft()
-                acknowledgement = _acknowledgement(answer)
+                acknowledgement = _acknowledgement(answer, control_id)
                 if acknowledgement.control_id in ("", control_id):
                     return acknowledgement
                 _logger.warning("message %s: an answer to another message, ignored", control_id)
@@ -227,9 +227,9 @@ class MllpClient:
         return self._connection
 
 
-def _acknowledgement(answer: bytes) -> Acknowledgement:
+def _acknowledgement(answer: bytes, control_id: str) -> Acknowledgement:
     try:
-        return Acknowledgement.of(read_leniently(answer))
+        return Acknowledgement.of(read_leniently(answer), control_id)
     except MalformedMessage as error:
         raise MalformedMessage(f"{str(error).rstrip('.')}{_told(answer[:_SHOWN_BYTES])}.") from error
 

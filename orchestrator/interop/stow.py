@@ -274,8 +274,8 @@ def _listed(document: Any, sequence: str, reason: str) -> Mapping[str, int | Non
 
 
 def _values(document: Any, tag: str) -> list[Any]:
-    if isinstance(document, list):  # some archives wrap the data set
-        document = document[0] if document else None
+    if isinstance(document, list):  # some archives wrap the data set, or have one for each study
+        return [value for one in document if isinstance(one, dict) for value in _values(one, tag)]
     element = document.get(tag) if isinstance(document, dict) else None
     values = element.get("Value") if isinstance(element, dict) else None
     return values if isinstance(values, list) else []

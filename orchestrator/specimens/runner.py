@@ -32,7 +32,7 @@ from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMENS, SPECIMENS_UNDER_WAY
 from orchestrator.observability.request_context import set_request_id
 from orchestrator.specimen import CellResult, SpecimenOrder
-from orchestrator.store.base import LeasedCell, Store
+from orchestrator.store.base import LeasedCell, Recorded, Store
 from orchestrator.vision.tta import TtaMode
 
 MAX_SPECIMENS: Final = 4
@@ -246,8 +246,7 @@ class SpecimenRunner:
         async with self._specimens:
             while not self.leaving:
                 try:
-                    if await self._analyse_all(differential_id):
-                        SPECIMENS.labels("analysed").inc()
+                    await self._analyse_all(differential_id)
                     return
                 except (errors.SpecimenClosed, errors.UnknownDifferential):
                     return  # cancelled, or removed by retention, in the meantime
@@ -259,15 +258,11 @@ class SpecimenRunner:
                 await self._pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _analyse_all(self, differential_id: str) -> bool:
-        """Analyse cells of a specimen as long as there are some that nobody else has.
-
-        Whether there were some, and all are analysed now."""
+    async def _analyse_all(self, differential_id: str) -> None:
+        """Analyse cells of a specimen as long as there are some that nobody else has."""
         options = cell_options((await self._store.get(differential_id)).order)
-        worked = False
 
         async def place() -> None:
-            nonlocal worked
             pause_s = self._first_pause_s
             while not self.leaving:
                 async with self._turn():
@@ -282,7 +277,6 @@ class SpecimenRunner:
                     try:
                         async with self._suspects if cell.attempts else nullcontext():
                             await self._while_held(differential_id, cell, options)
-                        worked = True
                         pause_s = self._first_pause_s
                         continue
                     except _TryLater as later:
@@ -298,7 +292,6 @@ class SpecimenRunner:
             for task in places:
                 task.cancel()
             await asyncio.gather(*places, return_exceptions=True)
-        return worked and (await self._store.get(differential_id)).state == "analysed"
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -349,13 +342,16 @@ class SpecimenRunner:
                     await self._store.withdraw(cell.cell_id, cell.token)
         if outcome is None:
             return
-        if await self._recorded(differential_id, cell, outcome):
+        recorded = await self._recorded(differential_id, cell, outcome)
+        if recorded:
             SPECIMEN_CELLS.labels("analysed" if isinstance(outcome, CellResult) else "failed").inc()
+        if recorded is Recorded.LAST:
+            SPECIMENS.labels("analysed").inc()
         self._lost.pop(cell.cell_id, None)
         self.notify(differential_id)
 
-    async def _recorded(self, differential_id: str, cell: LeasedCell, outcome: CellResult | str) -> bool:
-        """Whether the store took it, which is asked again where it does not answer: the work is done."""
+    async def _recorded(self, differential_id: str, cell: LeasedCell, outcome: CellResult | str) -> Recorded:
+        """What the store did with it, which is asked again where it does not answer: the work is done."""
         pause_s = self._first_pause_s
         while True:
             try:
@@ -371,6 +367,8 @@ class SpecimenRunner:
 
     async def _outcome(self, cell: LeasedCell, options: AnalysisOptions) -> CellResult | str | None:
         """The result, or the sentence that says why there is none; None where this process leaves."""
+        if not cell.is_as_sent:
+            return "The image in the store is not the one that was sent; it was changed past the service."
         if cell.attempts >= MAX_BEGUN:
             return "The analysis of this image ended the service many times."
         if options.profile is not None and options.profile not in self._services.profiles:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
@@ -56,6 +57,7 @@ class AuditVerdict:
 class LeasedCell(NamedTuple):
     """A cell to analyse, by who claimed it and by nobody else, until the lease ends.
 
+    ``is_as_sent`` is whether the image is the one that was ordered; a changed one is not analysed.
     ``attempts`` are earlier ones that ended neither with a result nor by :meth:`Store.withdraw`, as where a
     process was killed. ``token`` rises with every lease of the cell; what a holder of an older one says of it
     is refused.
@@ -65,6 +67,16 @@ class LeasedCell(NamedTuple):
     payload: bytes
     attempts: int
     token: int
+    is_as_sent: bool = True
+
+
+class Recorded(IntEnum):
+    """What the transaction of a result did with it: ``LAST`` where no cell waits after it, which of all
+    processes one hears."""
+
+    REFUSED = 0
+    TAKEN = 1
+    LAST = 2
 
 
 class Store(Protocol):
@@ -116,10 +128,10 @@ class Store(Protocol):
     async def withdraw(self, cell_id: str, token: int) -> None: ...
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
-    ) -> bool: ...
+    ) -> Recorded: ...
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
-    ) -> bool: ...
+    ) -> Recorded: ...
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen: ...

@@ -10,7 +10,7 @@ import json
 import logging
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -53,6 +53,7 @@ from orchestrator.store.base import (
     AuditEntry,
     AuditVerdict,
     LeasedCell,
+    Recorded,
     Seen,
 )
 from orchestrator.store.database import Database
@@ -72,6 +73,9 @@ SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
 
 _FINAL: Final = ("signed", "cancelled")
+_BATCH_BYTES: Final = 2**20
+_BATCH_ROWS: Final = 200
+"""Of cells that are inserted at once: many small ones, or few large ones."""
 LONGEST_PAUSE: Final = timedelta(days=4)
 """A clock that is further ahead of the last known time than a service is off over a long weekend has jumped;
 a person must say that it is right."""
@@ -128,7 +132,8 @@ class SqlStore:
         idempotency_key: str | None = None,
         refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]:
-        hashes = [hashlib.sha256(payload).hexdigest() for payload in payloads]
+        # Each is read from the disk, and only when its turn comes: all together may be more than the memory.
+        hashes = await asyncio.to_thread(lambda: [_sha256(payload) for payload in payloads])
         total_wbc = None if order.total_wbc is None else float(order.total_wbc)  # as it is read back
         fingerprint = order_fingerprint(order.specimen_id, total_wbc, order.profile, order.tta, hashes)
         now, differential_id = _now(), uuid.uuid4().hex
@@ -155,22 +160,30 @@ class SqlStore:
                 )
             )
             failed: dict[str, str] = {}
-            for number, payload in enumerate(payloads, start=1):  # one by one: each may be large
+            batch: list[dict[str, Any]] = []
+            held_bytes = 0
+            for number, image_sha256 in enumerate(hashes, start=1):
                 cell_id, why = uuid.uuid4().hex, refused.get(number)
                 if why is not None:
                     failed[cell_id] = why
-                is_held = why is None or self._keep_images
-                await connection.execute(
-                    insert(CELLS).values(
-                        cell_id=cell_id,
-                        differential_id=differential_id,
-                        number=number,
-                        image_sha256=hashes[number - 1],
-                        state="waiting" if why is None else "failed",
-                        failure=why,
-                        payload=self._cipher.encrypted(payload) if is_held else None,
-                    )
+                payload = None
+                if why is None or self._keep_images:
+                    payload = await asyncio.to_thread(self._kept_image, payloads, number - 1)
+                    held_bytes += len(payload)
+                batch.append(
+                    {
+                        "cell_id": cell_id,
+                        "differential_id": differential_id,
+                        "number": number,
+                        "image_sha256": image_sha256,
+                        "state": "waiting" if why is None else "failed",
+                        "failure": why,
+                        "payload": payload,
+                    }
                 )
+                if held_bytes >= _BATCH_BYTES or len(batch) == _BATCH_ROWS or number == len(hashes):
+                    await connection.execute(insert(CELLS), batch)
+                    batch, held_bytes, payload = [], 0, None
             if idempotency_key is not None:
                 await connection.execute(
                     insert(ORDER_KEYS).values(
@@ -183,9 +196,8 @@ class SqlStore:
             kept = await self._kept(connection, differential_id)
             details = {"cells": str(len(payloads)), "order": fingerprint, "digest": kept.order_digest()}
             await _note(connection, now, actor, "ordered", differential_id, None, details)
-            for cell_id, why in failed.items():
-                details = {"failure": text_digest(why)}
-                await _note(connection, now, SERVICE, "failed", differential_id, cell_id, details)
+            told = ((cell_id, {"failure": text_digest(why)}) for cell_id, why in failed.items())
+            await _note_all(connection, now, SERVICE, "failed", differential_id, told)
             return _specimen_of(kept), True
 
     async def get(self, differential_id: str) -> Specimen:
@@ -224,7 +236,13 @@ class SqlStore:
                 return None
             row = (
                 await connection.execute(
-                    select(CELLS.c.cell_id, CELLS.c.payload, CELLS.c.attempts, CELLS.c.lease_token)
+                    select(
+                        CELLS.c.cell_id,
+                        CELLS.c.image_sha256,
+                        CELLS.c.payload,
+                        CELLS.c.attempts,
+                        CELLS.c.lease_token,
+                    )
                     .where(CELLS.c.differential_id == differential_id, *self._claimable())
                     .order_by(CELLS.c.attempts, CELLS.c.number)
                     .limit(1)
@@ -239,9 +257,14 @@ class SqlStore:
                 .where(CELLS.c.cell_id == row.cell_id)
                 .values(leased_until=now + lease_s, **leased)
             )
-        return LeasedCell(
-            row.cell_id, self._cipher.decrypted(row.payload), row.attempts, leased["lease_token"]
-        )
+            name = await connection.scalar(
+                select(SPECIMENS.c.specimen_id).where(SPECIMENS.c.differential_id == differential_id)
+            )
+        payload = await asyncio.to_thread(self._image_as_sent, row.payload, row.image_sha256, name or "")
+        is_as_sent = payload is not None
+        if not is_as_sent:
+            _altered(differential_id, f"the cell {row.cell_id}: its image is not the one that was sent")
+        return LeasedCell(row.cell_id, payload or b"", row.attempts, leased["lease_token"], is_as_sent)
 
     async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
         is_open = exists().where(
@@ -265,7 +288,7 @@ class SqlStore:
 
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         document = result_document(result)
         details = {
             "class": result.class_name,
@@ -281,7 +304,7 @@ class SqlStore:
 
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         values = {"state": "failed", "failure": why}
         details = {"failure": text_digest(why)}
         return await self._record(differential_id, cell_id, "failed", values, details, token)
@@ -355,7 +378,7 @@ class SqlStore:
         if not self._keep_images or row.payload is None:
             return None
         payload = self._cipher.decrypted(row.payload)
-        if hashlib.sha256(payload).hexdigest() != row.image_sha256:
+        if _sha256(payload) != row.image_sha256:
             raise _altered(differential_id, f"cell {row.number}: its image is not the one that was sent")
         return payload
 
@@ -473,9 +496,21 @@ class SqlStore:
             if not self._is_image(row.payload, row.image_sha256):
                 yield f"{row.differential_id}: cell {row.number}: its image is not the one that was sent"
 
+    def _kept_image(self, payloads: Sequence[bytes], index: int) -> bytes:
+        return self._cipher.encrypted(payloads[index])
+
+    def _image_as_sent(self, payload: bytes | None, image_sha256: str, name: str) -> bytes | None:
+        """The image of a cell that waits; None where it is not the one that was ordered.
+
+        Raises ``StoreUnavailable`` where no key fits, as that of the specimen's ``name`` tells."""
+        self._cipher.decrypted_text(name)
+        if payload is None or not self._is_image(payload, image_sha256):
+            return None
+        return self._cipher.decrypted(payload)
+
     def _is_image(self, payload: bytes, image_sha256: str) -> bool:
         try:
-            return hashlib.sha256(self._cipher.decrypted(payload)).hexdigest() == image_sha256
+            return _sha256(self._cipher.decrypted(payload)) == image_sha256
         except StoreUnavailable:  # of the cipher
             return False
 
@@ -493,12 +528,12 @@ class SqlStore:
         values: Mapping[str, Any],
         details: Mapping[str, str],
         token: int | None,
-    ) -> bool:
+    ) -> Recorded:
         kept = {} if self._keep_images else {"payload": None}
         held = (CELLS.c.state == "waiting",) if token is None else _held(token)
         async with self._writing() as connection:
             if await _state(connection, differential_id) in _FINAL:
-                return False
+                return Recorded.REFUSED
             await _require_cell(connection, differential_id, cell_id)
             changed = await connection.execute(
                 update(CELLS)
@@ -506,11 +541,11 @@ class SqlStore:
                 .values(leased_until=None, version=CELLS.c.version + 1, **values, **kept)
             )
             if changed.rowcount != 1:
-                return False
+                return Recorded.REFUSED
             left = await _has_waiting(connection, differential_id)
             await _set_specimen(connection, differential_id, {"state": "running" if left else "analysed"})
             await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
-            return True
+            return Recorded.TAKEN if left else Recorded.LAST
 
     def _claimable(self) -> tuple[ColumnElement[bool], ...]:
         """Of a cell that waits, and on which nobody works any more."""
@@ -628,6 +663,10 @@ class SqlStore:
                 )
 
 
+def _sha256(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
 def _specimen_of(kept: Kept) -> Specimen:
     row = kept.row
     return Specimen(
@@ -713,12 +752,29 @@ async def _note(
     details: Mapping[str, str],
 ) -> None:
     """Add a row to the audit trail; the transaction holds the lock of its head."""
+    await _note_all(connection, at, actor, action, differential_id, [(cell_id, details)])
+
+
+async def _note_all(
+    connection: AsyncConnection,
+    at: datetime,
+    actor: str,
+    action: str,
+    differential_id: str | None,
+    told: Iterable[tuple[str | None, Mapping[str, str]]],
+) -> None:
+    """The same for cells and their details, at once."""
     head = (await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash))).one()
-    entry = chained(head.sequence + 1, at, actor, action, differential_id, cell_id, details, head.row_hash)
-    told = json.dumps(dict(entry.details), sort_keys=True, ensure_ascii=False)
-    row = {**asdict(entry), "at": entry.at.isoformat(), "details": told}
-    await connection.execute(insert(AUDIT).values(row))
-    await connection.execute(update(AUDIT_HEAD).values(sequence=entry.sequence, row_hash=entry.row_hash))
+    sequence, row_hash = head.sequence, head.row_hash
+    rows: list[dict[str, Any]] = []
+    for cell_id, details in told:
+        entry = chained(sequence + 1, at, actor, action, differential_id, cell_id, details, row_hash)
+        sequence, row_hash = entry.sequence, entry.row_hash
+        text = json.dumps(dict(entry.details), sort_keys=True, ensure_ascii=False)
+        rows.append({**asdict(entry), "at": entry.at.isoformat(), "details": text})
+    if rows:
+        await connection.execute(insert(AUDIT), rows)
+        await connection.execute(update(AUDIT_HEAD).values(sequence=sequence, row_hash=row_hash))
 
 
 async def _last_row(connection: AsyncConnection) -> tuple[int, str]:

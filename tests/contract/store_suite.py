@@ -17,7 +17,7 @@ from orchestrator.errors import (
     UnknownDifferential,
 )
 from orchestrator.specimen import CellResult, SpecimenOrder, SpecimenSearch
-from orchestrator.store.base import Store
+from orchestrator.store.base import Recorded, Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
 RESULT = CellResult(
@@ -53,7 +53,8 @@ class StoreSuite:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
         first, second = (cell.cell_id for cell in ordered.cells)
 
-        assert await store.record_result(ordered.differential_id, first, RESULT)
+        taken = await store.record_result(ordered.differential_id, first, RESULT)
+        assert taken is Recorded.TAKEN
         assert not await store.record_result(ordered.differential_id, first, replace(RESULT, margin=0.9))
         assert not await store.record_failure(ordered.differential_id, first, "late")
 
@@ -63,7 +64,8 @@ class StoreSuite:
         assert await store.unfinished() == [ordered.differential_id]
         assert await self.claimed(store, ordered.differential_id) == [(second, 0)]
         assert await store.unfinished() == []  # by anybody else
-        assert await store.record_failure(ordered.differential_id, second, "no image")
+        taken = await store.record_failure(ordered.differential_id, second, "no image")
+        assert taken is Recorded.LAST
         found = await store.get(ordered.differential_id)
         assert (found.state, found.cells[1].failure) == ("analysed", "no image")
         assert await store.unfinished() == []
@@ -76,7 +78,7 @@ class StoreSuite:
             *(store.record_result(ordered.differential_id, cell_id, RESULT) for _ in range(5))
         )
 
-        assert sorted(recorded) == [False] * 4 + [True]
+        assert sorted(recorded) == [Recorded.REFUSED] * 4 + [Recorded.LAST]
 
     async def test_the_same_order_under_the_same_key_is_one_order(self, store: Store) -> None:
         first, _ = await store.create(ORDER, [b"one"], "nurse", "key-1")

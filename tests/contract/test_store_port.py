@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable, UnknownDifferential
 from orchestrator.store.base import Store
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
+from orchestrator.store.tables import CELLS
 from tests.contract.store_suite import ORDER, RESULT, StoreSuite
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
@@ -131,6 +132,27 @@ async def test_two_processes_that_write_at_once_make_one_chain(url: str) -> None
     verdict = await stores[0].verify()
     assert (verdict.ok, verdict.rows) == (True, 32)
     await asyncio.gather(*(store.close() for store in stores))
+
+
+@pytest.mark.parametrize("payload", [b"another image", b"", None])
+@pytest.mark.parametrize("keys", [(), (new_key(),)], ids=["plain", "encrypted"])
+async def test_an_image_that_was_changed_while_it_waited_is_claimed_as_none_that_was_sent(
+    url: str, keys: tuple[str, ...], payload: bytes | None
+) -> None:
+    store = SqlStore(Database(url), Cipher(keys))
+    await store.start()
+    ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse")
+    async with store._database.writing() as connection:
+        await connection.execute(update(CELLS).where(CELLS.c.number == 1).values(payload=payload))
+
+    first = await store.claim(ordered.differential_id, 60)
+    second = await store.claim(ordered.differential_id, 60)
+
+    assert first is not None
+    assert (first.is_as_sent, first.payload) == (False, b"")
+    assert second is not None
+    assert (second.is_as_sent, second.payload) == (True, b"two")
+    await store.close()
 
 
 async def test_all_is_there_after_a_restart(url: str) -> None:

@@ -29,7 +29,15 @@ from orchestrator.specimen import (
     SpecimenState,
     SpecimenSummary,
 )
-from orchestrator.store.base import EVERYTHING, NOTHING, AuditEntry, AuditVerdict, LeasedCell, Seen
+from orchestrator.store.base import (
+    EVERYTHING,
+    NOTHING,
+    AuditEntry,
+    AuditVerdict,
+    LeasedCell,
+    Recorded,
+    Seen,
+)
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
 
@@ -125,9 +133,10 @@ class MemoryStore:
         self._tokens[cell_id] += 1
         self._leases[cell_id] = time.monotonic() + lease_s
         self._attempts[cell_id] += 1
-        return LeasedCell(
-            cell_id, self._payloads[cell_id], self._attempts[cell_id] - 1, self._tokens[cell_id]
-        )
+        payload = self._payloads[cell_id]
+        sent = next(cell.image_sha256 for cell in specimen.cells if cell.cell_id == cell_id)
+        is_as_sent = hashlib.sha256(payload).hexdigest() == sent
+        return LeasedCell(cell_id, payload, self._attempts[cell_id] - 1, self._tokens[cell_id], is_as_sent)
 
     async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
         held = self._is_held(cell_id, token) and self._specimen_of(cell_id).state not in _FINAL
@@ -140,18 +149,22 @@ class MemoryStore:
             self._attempts[cell_id] -= 1
             del self._leases[cell_id]
 
+    def change_image(self, cell_id: str, payload: bytes) -> None:
+        """What somebody does past the service."""
+        self._payloads[cell_id] = payload
+
     def end_leases(self) -> None:
         """What time does where their holders are gone."""
         self._leases.clear()
 
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         return await self._record(differential_id, cell_id, result, None, token)
 
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         return await self._record(differential_id, cell_id, None, why, token)
 
     async def decide(
@@ -223,20 +236,20 @@ class MemoryStore:
         result: CellResult | None,
         why: str | None,
         token: int | None,
-    ) -> bool:
+    ) -> Recorded:
         specimen = await self.get(differential_id)
         cell = _cell(specimen, cell_id)
         if cell.state != "waiting" or specimen.state in _FINAL:
-            return False
+            return Recorded.REFUSED
         if token is not None and not self._is_held(cell_id, token):
-            return False
+            return Recorded.REFUSED
         self._leases.pop(cell_id, None)
         state: CellState = "failed" if result is None else "analysed"
         self._with_cell(differential_id, replace(cell, state=state, result=result, failure=why))
         specimen = self._specimens[differential_id]
         left = any(other.state == "waiting" for other in specimen.cells)
         self._put(replace(specimen, state="running" if left else "analysed"))
-        return True
+        return Recorded.TAKEN if left else Recorded.LAST
 
     def _is_claimable(self, cell: SpecimenCell) -> bool:
         return cell.state == "waiting" and self._leases.get(cell.cell_id, 0.0) <= time.monotonic()

@@ -5,6 +5,7 @@ happens, an ``AssertionError`` where a result breaks its promise; that is what a
 """
 
 import asyncio
+import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def read_form(data: bytes) -> None:
 
 def read_archive(data: bytes) -> None:
     try:
-        files = unpack(data, UPLOAD_LIMITS)
+        files = unpack(io.BytesIO(data), UPLOAD_LIMITS)
     except (MalformedUpload, UploadTooLarge, ImageTooLarge):
         return
     assert 1 <= len(files) <= UPLOAD_LIMITS.max_files

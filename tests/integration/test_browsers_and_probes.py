@@ -1,5 +1,6 @@
 """What is answered to a browser that is lost, and to a probe that asks for headers alone."""
 
+import re
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.edge.access.api_key_file import change_keys
 from orchestrator.edge.http.problems import MEDIA_TYPE
 from orchestrator.edge.http.response_headers import SECURITY_HEADERS
 from orchestrator.settings import SecuritySettings, Settings
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import asking, client_of
 
@@ -100,6 +102,21 @@ def create_key(path: Path, role: str) -> str:
 async def test_the_openapi_document_has_no_head(client):
     paths = (await client.get("/openapi.json")).json()["paths"]
     assert not [path for path, operations in paths.items() if "head" in operations]
+
+
+async def test_every_get_of_the_openapi_document_answers_head_with_the_same_and_no_body():
+    settings = Settings()
+    services = build_services(settings, model_server=FakeModelServer())
+    asked = 0
+    async with client_of(build_app(settings, services, store=MemoryStore())) as client:
+        for path, operations in (await client.get("/openapi.json")).json()["paths"].items():
+            if "get" in operations:
+                concrete = re.sub(r"\{[^}]*\}", "none", path)
+                get, head = await client.get(concrete), await client.head(concrete)
+                assert (head.status_code, head.content) == (get.status_code, b""), path
+                assert head.headers.get("content-type") == get.headers.get("content-type"), path
+                asked += 1
+    assert asked > 20
 
 
 async def test_allow_names_head_beside_get(client):

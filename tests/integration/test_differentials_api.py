@@ -28,7 +28,7 @@ from orchestrator.edge.rest.differential_schemas import DecisionBody
 from orchestrator.edge.rest.differentials_api import EventStream
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
-from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
+from orchestrator.settings import DeadlineSettings, DifferentialSettings, ImageSettings, Settings
 from orchestrator.specimen import CELL_LABELS
 from orchestrator.store.base import Store
 from tests.fakes.memory_store import MemoryStore
@@ -36,6 +36,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.http_edge import client_of
 from tests.integration.test_http_api import assert_problem
 from tests.synthetic_cells import cell_file
+from tests.waiting import LONGEST_S, becomes
 
 PATH = "/v1/differentials"
 FEW = DifferentialSettings(min_cells=5)
@@ -61,7 +62,11 @@ def app_of(
     draining: Draining | None = None,
     access: AccessRules | None = None,
 ) -> FastAPI:
-    settings = Settings(differential=differential, images=ImageSettings(max_bytes=200_000))
+    settings = Settings(
+        differential=differential,
+        images=ImageSettings(max_bytes=200_000),
+        deadline=DeadlineSettings(default_s=LONGEST_S, longest_s=LONGEST_S),
+    )
     services = build_services(settings, model_server=model_server or FakeModelServer())
     return build_app(settings, services, draining, store=store or MemoryStore(), access=access)
 
@@ -96,9 +101,12 @@ def place_of(response: httpx2.Response) -> str:
 
 async def finished(client: httpx2.AsyncClient, response: httpx2.Response) -> dict[str, Any]:
     assert response.status_code == 202, response.text
-    place = place_of(response)
-    async with asyncio.timeout(30):
+    place, progress = place_of(response), None
+    async with asyncio.timeout(LONGEST_S) as patience:
         while (document := (await client.get(place)).json())["state"] in ("waiting", "running"):
+            if document["progress"] != progress:  # however long all of it takes
+                progress = document["progress"]
+                patience.reschedule(asyncio.get_running_loop().time() + LONGEST_S)
             await asyncio.sleep(0.02)
     return document
 
@@ -486,37 +494,41 @@ async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
 
 async def test_a_persons_request_goes_before_waiting_cells(cells):
     async with gated() as (client, model_server):
-        place = place_of(await ordered(client, cells))
-        await model_server.reached.wait()
-        while model_server.asked < 2:  # as many as may be under way
-            await asyncio.sleep(0.01)
-        person = asyncio.create_task(client.post("/predict", files={"file": cells[0]}, data={"tta": "none"}))
-        while model_server.asked < 3:
-            await asyncio.sleep(0.01)
+        await ordered(client, cells)
+        await becomes(lambda: model_server.asked == 2)  # as many as may be under way
+        person = asyncio.create_task(
+            client.post(
+                "/predict",
+                files={"file": cells[0]},
+                data={"tta": "none"},
+                headers={"X-Request-Timeout-Ms": "60000"},
+            )
+        )
+        await becomes(lambda: model_server.asked == 3)
         model_server.let(2)  # those two cells end, and only one other may begin beside the person
-        async with asyncio.timeout(60):
-            while (await client.get(place)).json()["progress"]["counted"] < 2:
-                await asyncio.sleep(0.02)
+        await becomes(lambda: model_server.asked == 4)
         await asyncio.sleep(0.2)
         assert model_server.asked == 4
         model_server.let(1)
         assert (await person).status_code == 200
-        while model_server.asked < 5:
-            await asyncio.sleep(0.01)
+        await becomes(lambda: model_server.asked == 5)
 
 
 async def test_a_drain_begins_no_further_cell(cells):
     draining = Draining()
     async with gated(draining) as (client, model_server):
         place = place_of(await ordered(client, cells))
-        await model_server.reached.wait()
+        await becomes(lambda: model_server.asked == 2)  # as many as may be under way
         draining.begin()
         model_server.let(100)
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(LONGEST_S):
+            while (now := (await client.get(place)).json())["progress"]["counted"] < 2:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         now = (await client.get(place)).json()
         assert now["state"] in ("waiting", "running")
-        assert 1 <= now["progress"]["counted"] <= 2
-        assert now["progress"]["waiting"] == len(cells) - now["progress"]["counted"]
+        assert now["progress"]["counted"] == model_server.asked == 2
+        assert now["progress"]["waiting"] == len(cells) - 2
 
 
 def events_of(text: str) -> list[dict[str, str]]:

@@ -26,11 +26,13 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.settings import SecuritySettings, Settings
 from tests import open_inference_documents as documents
 from tests.fakes.model_server import FakeModelServer
+from tests.fakes.noting_admission import NotingAdmission
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.http_edge import asking, client_of
 from tests.malformed_images import malformed_images, whole_image
 from tests.predictions import predicted as answered
 from tests.random_images import varied_images
+from tests.synthetic_cells import cell_file
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 INFER = "/v2/models/wbc/infer"
@@ -601,3 +603,14 @@ async def test_an_extension_that_is_not_there_is_refused_in_words(place, name, v
     assert response.status_code == 400
     assert f"the extension {told}" in response.json()["error"]
     assert "is not there" in response.json()["error"]
+
+
+async def test_large_images_take_places_by_the_pixels_of_all_together():
+    admission, cell = NotingAdmission(), cell_file("Neutrophil", 1, 130)
+    app = create_app(build_services(Settings(), model_server=FakeModelServer()), admission=admission)
+    data = [base64.b64encode(cell).decode()] * 3
+    asked = {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [3], "data": data}]}
+    async with client_of(app) as client:
+        response = await client.post("/v2/models/wbc_analysis/infer", json=asked)
+    assert response.status_code == 200
+    assert admission.pixels == [3 * 130 * 130]

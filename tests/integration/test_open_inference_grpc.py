@@ -5,6 +5,7 @@ tritonclient brings its own copy of the messages, and one process bears one copy
 
 import asyncio
 import base64
+import io
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from PIL import Image
 
 from orchestrator import __version__
 from orchestrator.domain import DISCLAIMER
@@ -28,6 +30,7 @@ from orchestrator.edge.open_inference.models import MODEL_NAMES
 from orchestrator.edge.open_inference.tensors import from_binary
 from orchestrator.protos.inference import open_inference_pb2 as pb
 from tests.fakes.model_server import FakeModelServer
+from tests.fakes.noting_admission import NotingAdmission
 from tests.grpc_edge import Edge, grpc_edge
 from tests.http_edge import asking
 from tests.random_images import varied_images
@@ -239,6 +242,16 @@ async def test_it_shares_the_places_and_the_readiness_of_all_edges():
         edge.draining.begin()
         assert not (await ask(edge, "ServerReady", pb.ServerReadyRequest())).ready
         assert not (await ask(edge, "ModelReady", pb.ModelReadyRequest(name="wbc"))).ready
+
+
+async def test_large_images_take_places_by_the_pixels_of_all_together(cell):
+    admission = NotingAdmission()
+    async with grpc_edge(FakeModelServer(), admission=admission) as edge:
+        await ask(edge, "ModelInfer", files(cell, cell))
+        await ask(edge, "ModelInfer", images())
+    with Image.open(io.BytesIO(cell)) as opened:
+        pixels = opened.width * opened.height
+    assert admission.pixels == [2 * pixels, 0]
 
 
 class NoKeys:

@@ -1,11 +1,12 @@
 """The gRPC edge: the methods of ``wbc.v1.Analyzer``, bound to the services that they speak to."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from orchestrator.analyse import Services
 from orchestrator.common.deadline import deadline
+from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.needs import ANALYSE, ORDER, READ, REVIEW, SIGN
 from orchestrator.edge.admission import Admission, Places, counted
@@ -104,7 +105,7 @@ class GrpcService:
                 async with within_deadline():
                     return await call.receive_one()
 
-            async with self._frame.begun(self._seconds(call), read, lambda sent: sent.image) as request:
+            async with self._frame.begun(self._seconds(call), read, lambda sent: [sent.image]) as request:
                 return pb.AnalyzeResponse(analysis=await self._analysed(request.image, request.options))
 
     async def analyze_stream(self, call: StreamCall) -> None:
@@ -228,7 +229,7 @@ class GrpcService:
         try:
             with span("image"), counted(ANALYZE_STREAM):
                 async with self._frame.begun(
-                    self._seconds_of_an_image(call), _nothing, lambda _: request.image
+                    self._seconds_of_an_image(call), _nothing, lambda _: [request.image]
                 ):
                     analysis = await self._analysed(request.image, request.options)
         except Exception as error:
@@ -236,9 +237,10 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, error=refused)
         return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, analysis=analysis)
 
-    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any], announced: int) -> list[bytes]:
+    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any], announced: int) -> Sequence[bytes]:
         """Exactly as many as were announced: a caller who goes away may seem to have sent all of them."""
-        limits, images, total = self._order_limits, list[bytes](), 0
+        limits, spool = self._order_limits, Spool()
+        images, total = list[Growing](), 0
         max_bytes = self._services.decode_limits.max_bytes
         if announced > limits.max_files:
             raise UploadTooLarge(f"There are more than {limits.max_files} images.")
@@ -254,10 +256,11 @@ class GrpcService:
                 raise UploadTooLarge(
                     f"The images together are too large; at most {limits.max_total_bytes} bytes are accepted."
                 )
-            images.append(part.image)
+            images.append(Growing(spool))
+            await asyncio.to_thread(images[-1].write, part.image)
         if len(images) < announced:
             raise MalformedUpload(f"{announced} images were announced, and {len(images)} came.")
-        return images
+        return Spooled(images)
 
     def _kept(self) -> Specimens:
         if self._specimens is None:

@@ -1,20 +1,22 @@
-"""Reads uploaded images, one or many, from a multipart form, in memory and within limits.
+"""Reads uploaded images, one or many, from a multipart form, within limits.
 
-Starlette's parser, which here never spools to disk and is fed no more bytes than the limits allow, whatever
-Content-Length says. The name that a file had on the sender's machine, which may name a patient, is dropped.
+Starlette's parser, which is fed no more bytes than the limits allow, whatever Content-Length says. What comes
+is held in memory, or in one spool where the limits say so. The name that a file had on the sender's machine,
+which may name a patient, is dropped.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.edge.http.bodies import bounded
 from orchestrator.errors import (
     ImageTooLarge,
@@ -47,7 +49,7 @@ UPLOAD_TIMEOUT_S: Final = 60.0
 class Uploads:
     """The bytes of the files in the order in which they came, and the text fields, each once."""
 
-    files: tuple[bytes, ...] = field(repr=False)
+    files: Sequence[bytes] = field(repr=False)
     fields: Mapping[str, str]
 
 
@@ -55,13 +57,15 @@ class Uploads:
 class UploadLimits:
     """What a form may hold: at most ``max_files`` files in the field ``file_field``, each of at most
     ``max_file_bytes``, together ``max_total_bytes``. With ``archives`` a file that begins as a zip does may
-    be as large as all together; what is in it is for others to limit."""
+    be as large as all together; what is in it is for others to limit. Beyond ``memory_bytes`` (0: without
+    end) the files are on the disk, and ``Uploads.files`` reads each when it is asked for."""
 
     max_file_bytes: int
     max_total_bytes: int
     max_files: int = 1
     file_field: str = FILE_FIELD
     archives: bool = False
+    memory_bytes: int = 0
 
     @property
     def max_body_bytes(self) -> int:
@@ -108,6 +112,7 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
             raise MalformedUpload("The form is incomplete: its last boundary is missing.")
 
     parser = _Parser(
+        Spool(limits.memory_bytes),
         request.headers,
         whole(),
         max_files=limits.max_files,
@@ -123,10 +128,7 @@ async def read_uploads(request: Request, limits: UploadLimits, timeout_s: float)
         if error.message.startswith("Too many files"):
             raise limits.too_many_files() from error
         raise MalformedUpload(f"The form is broken: {_fault(error, before, chunk)}") from error
-    try:
-        return await _uploads(form, limits)
-    finally:
-        await form.close()
+    return _uploads(form, limits)
 
 
 def _fault(error: MultiPartException, before: bytes, chunk: bytes) -> str:
@@ -143,11 +145,39 @@ def _fault(error: MultiPartException, before: bytes, chunk: bytes) -> str:
 
 
 class _Parser(MultiPartParser):
-    spool_max_size = 0  # which is without end, for a spooled file: nothing touches the disk
+    """Writes all files into one spool: a thousand of them are not a thousand open files."""
+
     is_complete = False
+
+    def __init__(
+        self, spool: Spool, headers: Headers, stream: AsyncGenerator[bytes, None], **limits: int
+    ) -> None:
+        super().__init__(headers, stream, **limits)
+        self._spool = spool
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._files_to_close_on_error.pop().close()  # the parser's own, which nothing was written to
+            self._current_part.file = UploadFile(cast("BinaryIO", _Part(self._spool)))
 
     def on_end(self) -> None:
         self.is_complete = True
+
+
+class _Part(Growing):
+    """As far as the parser knows files."""
+
+    @property
+    def _rolled(self) -> bool:
+        """Whether the parser leaves writing to a thread."""
+        return not self.spool.in_memory
+
+    def tell(self) -> int:
+        return self.size
+
+    def seek(self, _: int) -> None:
+        """It is read by its span."""
 
 
 async def _without_preamble(body: AsyncIterator[bytes], boundary: bytes) -> AsyncGenerator[bytes, None]:
@@ -178,25 +208,25 @@ def _form_options(content_type: str | None, file_field: str) -> Mapping[bytes, b
     return options
 
 
-async def _uploads(form: FormData, limits: UploadLimits) -> Uploads:
-    files: list[bytes] = []
+def _uploads(form: FormData, limits: UploadLimits) -> Uploads:
+    parts: list[Growing] = []
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name != limits.file_field:
                 raise MalformedUpload(f"The file must be in the field {limits.file_field!r}.")
-            files.append(await value.read())
-            await value.close()  # or an order would be held twice
+            parts.append(cast("Growing", value.file))
         elif name in fields:
             raise MalformedUpload("A text field occurs twice.")
         else:
             fields[name] = value
-    if not files:
+    if not parts:
         raise MalformedUpload(f"There is no file: the form has no field {limits.file_field!r}.")
-    for data in files:
-        is_archive = limits.archives and data.startswith(ZIP_SIGNATURE)
-        if len(data) > limits.max_file_bytes and not is_archive:
+    files = Spooled(parts)
+    for number, size in enumerate(files.sizes()):
+        is_archive = limits.archives and files.start(number, len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
+        if size > limits.max_file_bytes and not is_archive:
             raise limits.file_too_large()
-    if sum(map(len, files)) > limits.max_total_bytes:
+    if sum(files.sizes()) > limits.max_total_bytes:
         raise limits.body_too_large()
-    return Uploads(tuple(files), fields)
+    return Uploads(files if limits.memory_bytes else tuple(files), fields)

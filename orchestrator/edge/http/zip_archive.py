@@ -1,16 +1,17 @@
-"""Unpacks the images of one zip archive in memory, and trusts nothing that it says of itself.
+"""Unpacks the images of one zip archive into a spool, and trusts nothing that it says of itself.
 
 What an archive claims about sizes, counts and names decides nothing: bytes are counted as they come out of
 the decompressor, entries by their signatures before a list of them is made. Only the two compression methods
 are read whose memory is bounded whatever the data says. Names are dropped, as those of uploaded files are.
 """
 
-import io
 import struct
 import zipfile
 import zlib
-from typing import Final
+from collections.abc import Sequence
+from typing import BinaryIO, Final
 
+from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.edge.http.uploads import ZIP_SIGNATURE, UploadLimits
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
 from orchestrator.vision.image_names import START_BYTES, is_cell, is_of_a_system
@@ -33,12 +34,12 @@ _DAMAGE: Final = (
 """What :mod:`zipfile` raises for archives that are damaged, or made to be."""
 
 
-def is_archive(payload: bytes) -> bool:
-    """Whether an uploaded file is a zip, by its bytes; no image format begins so."""
-    return payload.startswith((ZIP_SIGNATURE, _EMPTY))
+def is_archive(start: bytes) -> bool:
+    """Whether an uploaded file is a zip, by its first bytes; no image format begins so."""
+    return start.startswith((ZIP_SIGNATURE, _EMPTY))
 
 
-def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
+def unpack(archive: BinaryIO, limits: UploadLimits) -> Sequence[bytes]:
     """The images in the archive, in its order; folders, and what is no cell by
     :mod:`orchestrator.vision.image_names`, are left out.
 
@@ -50,12 +51,12 @@ def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
         ImageTooLarge: one file is too large.
     """
     # Each entry of the list has this signature, so that it cannot be longer than the count says.
-    if archive.count(_CENTRAL_SIGNATURE) > limits.max_files + _SPARE_ENTRIES:
+    if _count(archive, _CENTRAL_SIGNATURE) > limits.max_files + _SPARE_ENTRIES:
         raise _too_many(limits)
-    files: list[bytes] = []
-    left = limits.max_total_bytes
+    files: list[Growing] = []
+    spool, left = Spool(limits.memory_bytes), limits.max_total_bytes
     try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        with zipfile.ZipFile(archive) as opened:
             for entry in opened.infolist():
                 # Not entry.is_dir(), which fails on a name of no characters.
                 if entry.filename.endswith("/") or is_of_a_system(entry.filename):
@@ -69,31 +70,43 @@ def unpack(archive: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
                         continue
                 if len(files) == limits.max_files:
                     raise _too_many(limits)
-                files.append(_read(opened, entry, limits, left))
-                left -= len(files[-1])
+                files.append(_read(opened, entry, limits, left, spool))
+                left -= files[-1].size
     except _DAMAGE as error:
         raise MalformedUpload("The zip archive is damaged.") from error
     if not files:
         raise MalformedUpload("There is no image in the zip archive.")
-    return tuple(files)
+    return Spooled(files)
 
 
-def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: UploadLimits, left: int) -> bytes:
-    content = bytearray()
+def _count(archive: BinaryIO, signature: bytes) -> int:
+    number, seen = 0, b""
+    archive.seek(0)
+    while chunk := archive.read(_CHUNK_BYTES):
+        seen += chunk
+        number += seen.count(signature)
+        seen = seen[1 - len(signature) :]
+    return number
+
+
+def _read(
+    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, limits: UploadLimits, left: int, spool: Spool
+) -> Growing:
+    content = Growing(spool)
     with opened.open(entry) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
-            content += chunk
-            if len(content) > limits.max_file_bytes:
+            if content.size + len(chunk) > limits.max_file_bytes:
                 raise ImageTooLarge(
                     f"A file in the zip archive is too large; at most {limits.max_file_bytes} bytes are "
                     "accepted."
                 )
-            if len(content) > left:
+            if content.size + len(chunk) > left:
                 raise UploadTooLarge(
                     f"The files in the zip archive are too large together; at most {limits.max_total_bytes} "
                     "bytes are accepted."
                 )
-    return bytes(content)
+            content.write(chunk)
+    return content
 
 
 def _too_many(limits: UploadLimits) -> UploadTooLarge:

@@ -23,7 +23,13 @@ from orchestrator.edge.http.bodies import bounded
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.uploads import UPLOAD_TIMEOUT_S
 from orchestrator.edge.open_inference.errors import PREFIX
-from orchestrator.edge.open_inference.message import MESSAGE_THREAD, read_question, write_answer
+from orchestrator.edge.open_inference.message import (
+    MESSAGE_THREAD,
+    Question,
+    images_of,
+    read_question,
+    write_answer,
+)
 from orchestrator.edge.open_inference.models import MODEL_NAMES, InferenceModel, inference_models, known_model
 from orchestrator.edge.open_inference.schemas import (
     BINARY_MEDIA_TYPE,
@@ -41,7 +47,7 @@ from orchestrator.edge.open_inference.schemas import (
     UnknownModel,
     request_schema,
 )
-from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.request_frame import Deadlines, RequestFrame, within_deadline
 from orchestrator.errors import InvalidParameter, UnsupportedBody, UploadTimeout
 
 EXTENSIONS: Final = ["binary_tensor_data"]
@@ -158,14 +164,15 @@ class OpenInferenceApi:
         run = asyncio.get_running_loop().run_in_executor
         model = self._model(model_name)
 
-        async def read() -> bytes:
+        async def read() -> Question:
             if version is not None:
                 await self._check_version(model_name, version)
-            return await _read_body(request, model.max_body_bytes)
+            body = await _read_body(request, model.max_body_bytes)
+            async with within_deadline():
+                return await run(MESSAGE_THREAD, read_question, body, header_length, model)
 
-        async with self._frame.begun(self._deadlines.seconds(timeout_ms), read) as body:
-            question = await run(MESSAGE_THREAD, read_question, body, header_length, model)
-            del body
+        time_s = self._deadlines.seconds(timeout_ms)
+        async with self._frame.begun(time_s, read, partial(images_of, model)) as question:
             inference = await model.infer(question.inputs, question.wanted.keys(), question.parameters)
             if version not in (None, str(inference.version)):  # it came into service a moment ago
                 raise _no_such_version()

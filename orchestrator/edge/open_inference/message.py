@@ -55,6 +55,12 @@ class Question:
     id: str | None = None
 
 
+def images_of(model: InferenceModel, question: Question) -> Sequence[bytes]:
+    """The files among the inputs of a question, whose pixels take places."""
+    files = question.inputs.keys() & model.files
+    return [file for name in files for file in question.inputs[name].ravel().tolist()]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A body; the first ``header_length`` bytes are JSON, all where None."""

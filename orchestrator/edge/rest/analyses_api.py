@@ -153,7 +153,7 @@ class AnalysesApi:
             left_s = max(0.0, remaining_s() or 0.0)
             return await read_uploads(request, self._limits, min(UPLOAD_TIMEOUT_S, left_s))
 
-        return self._frame.begun(self._deadlines.seconds(timeout_ms), read, lambda uploads: uploads.files[0])
+        return self._frame.begun(self._deadlines.seconds(timeout_ms), read, lambda uploads: uploads.files)
 
 
 def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from fastapi import Header, Path, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
 from orchestrator.analyse import Services
+from orchestrator.common.spool import MEMORY_BYTES, Spooled
 from orchestrator.documents.differential import DifferentialResult, DifferentialSummary
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
@@ -23,7 +24,7 @@ from orchestrator.edge.http import problems
 from orchestrator.edge.http.access import acting_person
 from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
-from orchestrator.edge.http.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.http.uploads import FILES_FIELD, ZIP_SIGNATURE, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
 from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
@@ -120,6 +121,7 @@ class DifferentialsApi:
             max_files=limits.max_files,
             file_field=FILES_FIELD,
             archives=True,
+            memory_bytes=MEMORY_BYTES,
         )
         self._limits = limits
         self._orders = limits.places()
@@ -142,7 +144,7 @@ class DifferentialsApi:
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
             order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
             payloads = await self._images(uploads)
-            del uploads  # the archive, of which each image is a copy
+            del uploads  # the archive, of which each image is a copy, or nothing
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
             )
@@ -272,12 +274,14 @@ class DifferentialsApi:
         """Who did what with this specimen, the earliest first."""
         return AuditTrail.model_validate({"entries": await self._specimens.audit(differential_id)})
 
-    async def _images(self, uploads: Uploads) -> tuple[bytes, ...]:
-        if not any(map(is_archive, uploads.files)):
-            return uploads.files
-        if len(uploads.files) > 1:
+    async def _images(self, uploads: Uploads) -> Sequence[bytes]:
+        """Of the form, or of the one archive in it."""
+        files = cast("Spooled", uploads.files)
+        if not any(is_archive(files.start(number, len(ZIP_SIGNATURE))) for number in range(len(files))):
+            return files
+        if len(files) > 1:
             raise MalformedUpload("Send either images or one zip archive of them, not both.")
-        return await asyncio.to_thread(unpack, uploads.files[0], self._uploads)
+        return await asyncio.to_thread(unpack, files.opened(0), self._uploads)
 
     async def _events(self, differential_id: str, longest_s: float) -> AsyncGenerator[bytes]:
         self._streams += 1

@@ -1,5 +1,5 @@
-import asyncio
 import socket
+from functools import partial
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from orchestrator.settings import (
     TfServingSettings,
 )
 from tests.fakes.model_server import FakeModelServer
+from tests.waiting import LONGEST_S, becomes
 
 
 def test_services_follow_the_settings():
@@ -144,7 +145,8 @@ async def test_a_shadow_of_another_version_is_asked_and_not_told(small_exported_
     settings = Settings(
         model_repository=repository,
         embedded=EmbeddedSettings(threads=1),
-        shadow=ShadowSettings(version=int(small_exported_model.version_dir.name)),
+        # It starts beside the answers, which may take longer than it has for one by default.
+        shadow=ShadowSettings(version=int(small_exported_model.version_dir.name), timeout_s=LONGEST_S),
     )
     server = build_model_server(settings)
     before = REGISTRY.get_sample_value("wbc_shadow_comparisons_total", {"outcome": "agree"}) or 0.0
@@ -152,9 +154,8 @@ async def test_a_shadow_of_another_version_is_asked_and_not_told(small_exported_
     assert await server.ready()
     views = ViewBatch(np.zeros((1, 224, 224, 3), np.uint8), np.ones(1, np.float32))
     answer = await server.classify(views)
-    async with asyncio.timeout(60):
-        while REGISTRY.get_sample_value("wbc_shadow_comparisons_total", {"outcome": "agree"}) == before:
-            await asyncio.sleep(0.01)
+    agreed = partial(REGISTRY.get_sample_value, "wbc_shadow_comparisons_total", {"outcome": "agree"})
+    await becomes(lambda: agreed() == before + 1)
     await server.close()
     assert answer.model.server == "embedded"
 

@@ -161,6 +161,10 @@ NO_DELIVERIES = [
     (200, {}, b"[1]", "200 with no media type"),
     (200, {}, json.dumps(outcome(diagnostics="later")).encode(), '"later"'),
     (200, {}, response(kind="batch-response"), "a Bundle of type batch-response"),
+    (200, {}, response(kind="searchset"), "a Bundle of type searchset"),
+    (207, {}, response(kind="transaction"), "a Bundle of type transaction"),
+    (207, {"Content-Type": "application/xml"}, b"<multistatus/>", "it answered 207 with application/xml"),
+    (206, {}, response(count=1), f"answers 1 of {ENTRIES} entries"),
     (200, {}, response(count=0), f"answers 0 of {ENTRIES} entries"),
     (200, {}, response(count=ENTRIES - 1), f"answers {ENTRIES - 1} of {ENTRIES} entries"),
 ]  # fmt: skip
@@ -222,6 +226,8 @@ def test_entries_of_any_shape_are_no_delivery(entries):
         (200, b"<html>Please sign in</html>", False),
         (200, b"{}", False),
         (202, b"", False),
+        (207, b"", False),
+        (202, json.dumps(COLLECTION).encode(), False),
     ],
 )
 def test_a_collection_is_delivered_where_it_comes_back_or_nothing_as_was_asked_for(

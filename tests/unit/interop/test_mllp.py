@@ -194,6 +194,10 @@ ACCEPTANCES = {
     "line feeds": (raw().replace(b"\r", b"\n"), ""),
     "a line that is no segment": (raw(more="what is this?\rZ\r"), ""),
     "delimiters that are none": (raw().replace(b"|^~\\&|", b"||"), ""),
+    "fields that no version has": (raw("", "ok|||||||more|and more", more="ZZZ|1\r"), "ok"),
+    "one about another message before it": (raw().replace(b"MSA|", b"MSA|AE|8|bad\rMSA|", 1), ""),
+    "one about another message after it": (raw(more="MSA|AR|8|bad\r"), ""),
+    "the same said twice": (raw(more=f"MSA|AA|{CONTROL_ID}|\r"), ""),
     "spaces around its values": (raw().replace(b"|AA|", b"| aa |"), ""),
 }  # fmt: skip
 
@@ -243,6 +247,25 @@ async def test_an_error_ends_it_at_once_with_the_reason_wherever_that_stands(nam
         with pytest.raises(PeerRefused) as raised:
             await sender.send(ORU)
     assert str(raised.value).endswith(f"with AE: {reason}")
+    assert len(deliveries) == 1
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_of_an_answer_that_accepts_and_refuses_the_refusal_decides(first):
+    refusal, acceptance = f"MSA|AE|{CONTROL_ID}|No such order\r", f"MSA|AA|{CONTROL_ID}\r"
+    header = raw().split(b"\r")[0].decode() + "\r"
+    said = header + (refusal + acceptance if first else acceptance + refusal)
+    async with peer(lis_saying(frame(said.encode()))) as port, client(port) as sender:
+        with pytest.raises(PeerRefused, match="No such order"):
+            await sender.send(ORU)
+
+
+async def test_an_error_without_an_acknowledgement_confirms_nothing_and_is_told():
+    deliveries: list[bytes] = []
+    said = raw().split(b"\r")[0] + b"\rERR|||207^Internal error^HL70357|E|||The queue is down\r"
+    async with peer(lis_saying(frame(said), deliveries=deliveries)) as port, client(port) as sender:
+        with pytest.raises(PeerUnconfirmed, match="The queue is down; Internal error"):
+            await sender.send(ORU)
     assert len(deliveries) == 1
 
 

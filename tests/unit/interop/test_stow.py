@@ -114,11 +114,20 @@ def test_one_that_is_refused_for_good_is_told_with_its_reason():
     assert outcomes == [Outcome(first.sop_instance_uid), Outcome(second.sop_instance_uid, failure=0x0122)]
 
 
+def test_lists_of_several_studies_are_all_read():
+    both = b"[" + answer([UIDS[0]], {}) + b"," + answer([], {UIDS[1]: 0x0122}) + b"]"
+    with scripted([(202, {}, both)]) as (url, _):
+        outcomes = store(HttpPeer(url, sleep=no_wait), REPORTS[:2])
+    assert outcomes == [Outcome(UIDS[0]), Outcome(UIDS[1], failure=0x0122)]
+
+
 HTML = {"Content-Type": "text/html"}
 NO_MODULES = [
     (200, HTML, b"<form>Please sign in</form>", 'it answered 200 with text/html, "Please sign in"'),
     (200, {}, b"", "it answered 200 without a body"),
     (204, {}, b"", "it answered 204 without a body"),
+    (202, {}, b"", "it answered 202 without a body"),
+    (207, {"Content-Type": "application/xml"}, b"<multistatus/>", "it answered 207 with application/xml"),
     (200, {}, b'{"type": "redirect"}', "redirect"),
     (202, {}, answer([UIDS[1]], {}), "its answer does not name it"),
     (200, {}, b"{}", '"{}"'),

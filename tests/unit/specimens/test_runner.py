@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 
 from orchestrator import errors
 from orchestrator.analyse import AnalysisOptions, Services, analyse
@@ -20,11 +21,12 @@ from orchestrator.profiles import load_profiles
 from orchestrator.settings import Settings
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder
 from orchestrator.specimens.runner import MAX_BEGUN, SpecimenRunner
+from orchestrator.store.base import Recorded
 from orchestrator.views import rows_of
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import cell_file
-from tests.waiting import becomes
+from tests.waiting import LONGEST_S, becomes
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
@@ -45,7 +47,7 @@ class CountingStore(MemoryStore):
 
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
-    ) -> bool:
+    ) -> Recorded:
         await asyncio.sleep(0.002)
         if self.failures_left:
             self.failures_left -= 1
@@ -119,8 +121,12 @@ async def running(
 
 
 async def ended(store: MemoryStore, specimen: Specimen, runner: SpecimenRunner) -> Specimen:
-    async with asyncio.timeout(20):
+    """Raises ``TimeoutError`` where nothing changes for LONGEST_S, however long all of it takes."""
+    async with asyncio.timeout(LONGEST_S) as patience:
         while (now := await store.get(specimen.differential_id)).state in ("waiting", "running"):
+            if now != specimen:
+                specimen = now
+                patience.reschedule(asyncio.get_running_loop().time() + LONGEST_S)
             await runner.changed(specimen.differential_id, 0.05)
     return now
 
@@ -293,6 +299,32 @@ async def test_what_a_killed_process_held_is_gone_on_with_when_its_lease_is_over
         now = await ended(store, specimen, runner)
     assert [cell.state for cell in now.cells] == ["analysed"] * len(payloads)
     assert not await store.record_failure(specimen.differential_id, held.cell_id, "late", held.token)
+
+
+async def test_a_specimen_that_several_processes_finish_is_counted_as_analysed_once(payloads):
+    store, before = CountingStore(), analysed_specimens()
+    specimen, _ = await store.create(ORDER, payloads, "local")
+    async with AsyncExitStack() as stack:
+        servers = [ScriptedModelServer() for _ in range(3)]
+        runners = [await stack.enter_async_context(running(store, server)) for server in servers]
+        await ended(store, specimen, runners[0])
+    assert analysed_specimens() == before + 1
+
+
+def analysed_specimens() -> float:
+    return REGISTRY.get_sample_value("wbc_specimens_total", {"event": "analysed"}) or 0.0
+
+
+async def test_an_image_that_was_changed_in_the_store_is_a_failed_cell_and_never_analysed(payloads):
+    store, server = CountingStore(), ScriptedModelServer()
+    specimen, _ = await store.create(ORDER, payloads[:2], "local")
+    store.change_image(specimen.cells[0].cell_id, payloads[2])
+    async with running(store, server) as runner:
+        now = await ended(store, specimen, runner)
+    assert [cell.state for cell in now.cells] == ["failed", "analysed"]
+    assert now.cells[0].failure is not None
+    assert "not the one that was sent" in now.cells[0].failure
+    assert server.asked == 1
 
 
 async def test_an_analysis_that_takes_longer_than_a_lease_keeps_its_cell(payloads):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.common.spool import Spooled
 from orchestrator.edge.http.uploads import (
     FORM_OVERHEAD_BYTES,
     PART_OVERHEAD_BYTES,
@@ -87,3 +88,16 @@ async def test_a_malformed_form_is_refused_and_says_why(body, told):
 async def test_no_file_name_is_kept():
     uploads = await uploads_of(form(part("files", b"x", "Yilmaz_Ayse_1984.png")))
     assert "Yilmaz" not in repr(uploads)
+
+
+async def test_files_beyond_the_memory_lie_on_the_disk_and_read_back_whole():
+    spooled = UploadLimits(1000, 5000, 8, "files", archives=True, memory_bytes=10)
+    files = [b"", b"one" * 300, b"", b"\r\n--cell-bound" * 10, b"PK\x03\x04" + b"x" * 2000, b""]
+    body = form(*[part("files", data, f"{n}.png") for n, data in enumerate(files)])
+    for chunk_bytes in (7, 10**6):  # in pieces, and many files in one
+        uploads = await uploads_of(body, spooled, chunk_bytes=chunk_bytes)
+        assert isinstance(uploads.files, Spooled)
+        assert list(uploads.files) == files
+        assert uploads.files.opened(4).read() == files[4]
+    with pytest.raises(ImageTooLarge, match="1000 bytes"):
+        await uploads_of(form(part("files", b"x" * 1001, "a.png")), spooled)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.edge.http import zip_archive
 from orchestrator.edge.http.uploads import UploadLimits
-from orchestrator.edge.http.zip_archive import is_archive, unpack
+from orchestrator.edge.http.zip_archive import is_archive
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge, WbcError
 
 LIMITS = UploadLimits(max_file_bytes=100_000, max_total_bytes=1_000_000, max_files=20, archives=True)
@@ -23,6 +24,10 @@ def archive(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
         for name, content in files:
             made.writestr(name, content)
     return out.getvalue()
+
+
+def unpack(data: bytes, limits: UploadLimits) -> tuple[bytes, ...]:
+    return tuple(zip_archive.unpack(io.BytesIO(data), limits))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
