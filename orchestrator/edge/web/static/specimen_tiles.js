@@ -68,6 +68,7 @@ export class SpecimenTiles {
       if (!waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
     }
     this.#order = [...found.review_list, ...[...byGroup.values()].flat()];
+    this.#gallery.hidden = this.#order.length === found.review_list.length;
     const nodes = (ids) => ids.map((id) => this.#tiles.get(id).node);
     place(this.#waiting, nodes(found.review_list));
     this.#waiting.hidden = !found.review_list.length;
