@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,9 +10,9 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import Analysis
 from orchestrator.edge.admission import Admission
-from orchestrator.errors import DeadlineExceeded, InvalidImage
+from orchestrator.errors import DeadlineExceeded
 from orchestrator.observability.request_context import current_request_id
-from orchestrator.vision.containers import read_container
+from orchestrator.vision.containers import pixels_of
 
 Sent = TypeVar("Sent")
 
@@ -62,12 +62,8 @@ class RequestFrame:
 
     def _pixels(self, images: Sequence[bytes]) -> int:
         """As their headers say; 0 of one that will be refused."""
-        pixels = 0
-        for image in images:
-            with suppress(InvalidImage):
-                container = read_container(image, self._services.decode_limits.max_pixels)
-                pixels += container.width * container.height
-        return pixels
+        most = self._services.decode_limits.max_pixels
+        return sum(pixels for pixels in map(pixels_of, images) if pixels <= most)
 
     async def analysed(self, image: bytes, options: AnalysisOptions) -> Analysis:
         """The analysis of one image of this request; raises as :func:`~orchestrator.analyse.analyse`."""

@@ -6,7 +6,6 @@ from typing import Any, Final, TypeVar
 
 from orchestrator.analyse import Services
 from orchestrator.common.deadline import deadline
-from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.needs import ANALYSE, ORDER, READ, REVIEW, SIGN
 from orchestrator.edge.admission import Admission, Places, counted
@@ -24,6 +23,7 @@ from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.request_frame import Deadlines, RequestFrame, within, within_deadline
+from orchestrator.edge.spool import Growing, Spool, Spooled
 from orchestrator.errors import (
     FieldProblem,
     ImageTooLarge,

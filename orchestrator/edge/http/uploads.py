@@ -16,8 +16,8 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.edge.http.bodies import bounded
+from orchestrator.edge.spool import Growing, Spool, Spooled
 from orchestrator.errors import (
     ImageTooLarge,
     MalformedUpload,

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Sequence
 from typing import BinaryIO, Final
 
-from orchestrator.common.spool import Growing, Spool, Spooled
 from orchestrator.edge.http.uploads import ZIP_SIGNATURE, UploadLimits
+from orchestrator.edge.spool import Growing, Spool, Spooled
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
 from orchestrator.vision.image_names import START_BYTES, is_cell, is_of_a_system
 

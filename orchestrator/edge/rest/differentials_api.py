@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator import errors
 from orchestrator.analyse import Services
-from orchestrator.common.spool import MEMORY_BYTES, Spooled
 from orchestrator.documents.differential import DifferentialResult, DifferentialSummary
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
@@ -35,6 +34,7 @@ from orchestrator.edge.rest.differential_schemas import (
     ProgressEvent,
 )
 from orchestrator.edge.rest.shown_image import image_response
+from orchestrator.edge.spool import MEMORY_BYTES, Spooled
 from orchestrator.errors import (
     FieldProblem,
     InvalidParameter,

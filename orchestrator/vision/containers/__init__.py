@@ -16,7 +16,7 @@ import re
 import struct
 from typing import Final
 
-from orchestrator.errors import ImageTooLarge, UndecodableImage
+from orchestrator.errors import ImageTooLarge, InvalidImage, UndecodableImage
 from orchestrator.vision.containers.base import ImageContainer
 from orchestrator.vision.containers.bmp import read_bmp
 from orchestrator.vision.containers.dicom import is_dicom, read_dicom
@@ -70,6 +70,29 @@ def read_container(payload: bytes, max_pixels: int) -> ImageContainer:
             except (struct.error, IndexError) as error:
                 raise UndecodableImage("The image's header is truncated.") from error
     raise not_read(payload)
+
+
+class _SizeKnown(Exception):
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+
+def pixels_of(payload: bytes) -> int:
+    """Width times height, as the header says, and nothing read after that; 0 where there is no such."""
+
+    def end(width: int, height: int) -> None:
+        raise _SizeKnown(width * height)
+
+    for magic, read in _READERS:
+        if magic.match(payload):
+            try:
+                read(payload, end)
+            except _SizeKnown as known:
+                return known.pixels
+            except (struct.error, IndexError, InvalidImage):
+                return 0
+    return 0
 
 
 def is_image(start: bytes) -> bool:

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from orchestrator.vision.containers import read_container
+from orchestrator.vision.containers import pixels_of, read_container
 from tests.dicom_files import bare_jpeg, jpeg_file, native_file
 from tests.synthetic_cells import synthetic_cell
 
@@ -40,3 +40,16 @@ def encoded(image_format: str, **options: object) -> bytes:
 )
 def test_it_is_known_whether_pixels_were_compressed_with_losses(payload, is_lossy):
     assert read_container(payload, 10**6).is_lossy is is_lossy
+
+
+@pytest.mark.parametrize(
+    "payload", [*map(encoded, ("JPEG", "PNG", "BMP", "TIFF", "WEBP")), native_file(CELL)]
+)
+def test_the_pixels_are_counted_from_the_header_alone(payload):
+    assert pixels_of(payload) == CELL.shape[0] * CELL.shape[1]
+
+
+def test_of_a_png_nothing_is_inflated_to_count_its_pixels():
+    header = encoded("PNG")[:33]
+    assert pixels_of(header) == CELL.shape[0] * CELL.shape[1]
+    assert pixels_of(header[:20]) == pixels_of(b"no image") == pixels_of(b"") == 0

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.common.spool import Spooled
 from orchestrator.edge.http.uploads import (
     FORM_OVERHEAD_BYTES,
     PART_OVERHEAD_BYTES,
@@ -12,6 +11,7 @@ from orchestrator.edge.http.uploads import (
     Uploads,
     read_uploads,
 )
+from orchestrator.edge.spool import Spooled
 from orchestrator.errors import ImageTooLarge, MalformedUpload, UploadTooLarge
 from tests.multipart_forms import CONTENT_TYPE, form, part
 from tests.unit.edge.http.test_uploads import Sender, request_of

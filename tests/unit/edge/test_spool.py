@@ -6,7 +6,7 @@ from tempfile import SpooledTemporaryFile
 
 import pytest
 
-from orchestrator.common.spool import Growing, Span, Spool, Spooled
+from orchestrator.edge.spool import Growing, Span, Spool, Spooled
 from orchestrator.errors import StoreUnavailable
 
 
