@@ -27,8 +27,8 @@ _PREFIX: Final = "WBC_"
 _ENV_FILE: Final = "WBC_ENV_FILE"
 """Where the file with variables is, ``.env`` in the working directory where unset; none where empty."""
 
-_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA", _ENV_FILE})
-"""Of the Makefile, the tests and the reading of settings; no settings of the service."""
+_OTHER_VARIABLES: Final = frozenset({"WBC_DATA_ROOT", "WBC_FHIR_R4_SCHEMA", "WBC_LOAD_TIMES", _ENV_FILE})
+"""Of the Makefile, the tests, the load and the reading of settings; no settings of the service."""
 
 _READ_BY_OTHERS: Final = 0o077
 

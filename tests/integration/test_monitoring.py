@@ -229,9 +229,11 @@ def test_every_expression_of_every_dashboard_returns_data(prometheus):
     expressions = [(where, filled_in(expression)) for where, expression in dashboard_expressions()]
     assert len(expressions) > 60
     always = [
-        (where, expression) for where, expression in expressions if not OF_LANGUAGE_MODELS.search(expression)
+        (where, expression)
+        for where, expression in expressions
+        if not (OF_LANGUAGE_MODELS.search(expression) or "wbc_profile_fit" in expression)  # from 20 cells on
     ]
-    assert len(expressions) - len(always) == 5
+    assert len(expressions) - len(always) == 6
     assert without_data(prometheus, always) == []
 
 

@@ -248,7 +248,9 @@ def opened(colleague: Page, address: str, cells: list[Path]) -> None:
 
 def decided(page: Page, cell: str, key: str) -> None:
     """A person goes to a cell and decides it; the service knows."""
-    page.locator(f".tile[data-cell='{cell}'] a").click()
+    tile = page.locator(f".tile[data-cell='{cell}'] a")
+    tile.click()
+    expect(tile).to_have_attribute("aria-current", "true")
     expect(page.locator("#accept")).to_be_enabled()
     with page.expect_response(DECISIONS):
         page.keyboard.press(key)
@@ -258,7 +260,7 @@ def test_what_a_colleague_decided_meanwhile_is_not_overwritten_and_said_in_words
     page: Page, colleague: Page, cells: list[Path]
 ) -> None:
     ids = waiting(page, cells[:4], "S-two")
-    first = page.locator(".review-list .tile-name").first.inner_text()
+    first = page.locator(".review-list .tile-name").first.text_content() or "no name"
     opened(colleague, page.url, cells[:4])
     decided(colleague, ids[0], "2")
     decided(colleague, ids[2], "3")
@@ -280,6 +282,7 @@ def test_what_a_colleague_decided_meanwhile_is_not_overwritten_and_said_in_words
     expect(refused).to_contain_text("bu arada yerel karar verdi: Eozinofil.")
     choose(page, language="en")
     page.go_back()
+    expect(page.locator("#cell-head")).to_contain_text("Cell")  # and no Turkish page that gives way
     decided(page, ids[0], "1")  # now that it was seen
     expect(refused).not_to_contain_text(first)
     assert said(kept_document(page))[ids[0]] == "Basophil"

@@ -36,6 +36,7 @@ function meanwhile({number: cell, decision}) {
     : t("undoneMeanwhile", {number: number(cell)});
 }
 
+const isEnded = (state) => !["waiting", "running"].includes(state);
 const after = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 export class SpecimenView {
@@ -114,7 +115,7 @@ export class SpecimenView {
   }
 
   #isOpen() {
-    return this.#found && !["waiting", "running"].includes(this.#found.state);
+    return this.#found && isEnded(this.#found.state);
   }
 
   #isClosed() {
@@ -177,7 +178,8 @@ export class SpecimenView {
   }
 
   async #progressed(name, data, signal) {
-    if (name !== "progress" || signal.aborted) return;
+    // The end is taken by who watches, with all that is known then, in one step.
+    if (name !== "progress" || signal.aborted || isEnded(data.state)) return;
     this.#kept = {...this.#kept, state: data.state,
       progress: {...this.#kept.progress, waiting: data.waiting, counted: data.analysed, failed: data.failed}};
     this.#found = this.#decisionsOf(this.#kept.id).shown(this.#kept);
@@ -185,7 +187,7 @@ export class SpecimenView {
     if (Date.now() - this.#refreshed < REFRESH_MS) return;
     this.#refreshed = Date.now();
     const found = await this.#fresh(this.#found.id).catch(() => null);
-    if (found && !signal.aborted && !this.#isOpen()) this.#takeAndShow(found);
+    if (found && !signal.aborted && !isEnded(found.state)) this.#takeAndShow(found);
   }
 
   // What is seen
