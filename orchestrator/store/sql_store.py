@@ -6,46 +6,39 @@ head of the trail first, so that writers, of whatever process, go one after anot
 
 import asyncio
 import hashlib
-import json
 import logging
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import (
-    ChangedMeanwhile,
     IdempotencyConflict,
     NotReady,
     RecordAltered,
-    SpecimenClosed,
     StoreUnavailable,
     UnknownCell,
     UnknownDifferential,
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
-    CellDecision,
     CellResult,
-    Signature,
     Specimen,
-    SpecimenCell,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenSummary,
-    cell_etag,
-    differential_etag,
 )
+from orchestrator.store import statements
 from orchestrator.store.anchors import Anchor, head_line
-from orchestrator.store.audit_chain import GENESIS, chained, hash_of, verified
+from orchestrator.store.audit_chain import hash_of, verified
 from orchestrator.store.base import (
     EVERYTHING,
     NOTHING,
@@ -57,9 +50,10 @@ from orchestrator.store.base import (
     Seen,
 )
 from orchestrator.store.database import Database
-from orchestrator.store.documents import result_document, result_of
+from orchestrator.store.documents import result_document
 from orchestrator.store.encryption import Cipher
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SPECIMENS
+from orchestrator.store.rows import entry_of, signature_of, specimen_of
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SPECIMENS
 from orchestrator.store.trail_replay import (
     Kept,
     cell_digest,
@@ -72,7 +66,6 @@ from orchestrator.store.trail_replay import (
 SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
 
-_FINAL: Final = ("signed", "cancelled")
 _BATCH_BYTES: Final = 2**20
 _BATCH_ROWS: Final = 200
 """Of cells that are inserted at once: many small ones, or few large ones."""
@@ -139,7 +132,7 @@ class SqlStore:
         now, differential_id = _now(), uuid.uuid4().hex
         async with self._writing() as connection:
             if idempotency_key is not None:
-                known = await _known_order(connection, actor, idempotency_key)
+                known = await statements.known_order(connection, actor, idempotency_key)
                 if known is not None:
                     if known.fingerprint != fingerprint:
                         raise IdempotencyConflict(
@@ -195,10 +188,10 @@ class SqlStore:
                 )
             kept = await self._kept(connection, differential_id)
             details = {"cells": str(len(payloads)), "order": fingerprint, "digest": kept.order_digest()}
-            await _note(connection, now, actor, "ordered", differential_id, None, details)
+            await statements.note(connection, now, actor, "ordered", differential_id, None, details)
             told = ((cell_id, {"failure": text_digest(why)}) for cell_id, why in failed.items())
-            await _note_all(connection, now, SERVICE, "failed", differential_id, told)
-            return _specimen_of(kept), True
+            await statements.note_all(connection, now, SERVICE, "failed", differential_id, told)
+            return specimen_of(kept), True
 
     async def get(self, differential_id: str) -> Specimen:
         async with self._database.reading() as connection:
@@ -224,7 +217,7 @@ class SqlStore:
                     raise UnknownDifferential("There is no page after this one: its last specimen is gone.")
                 newest_first = newest_first.where(SPECIMENS.c.place < place)
             rows = list(await connection.execute(newest_first))
-            counts = await _cell_counts(connection, [row.differential_id for row in rows[:limit]])
+            counts = await statements.cell_counts(connection, [row.differential_id for row in rows[:limit]])
         found = [self._summary(row, counts[row.differential_id]) for row in rows[:limit]]
         return found, rows[limit - 1].differential_id if len(rows) > limit else None
 
@@ -232,7 +225,7 @@ class SqlStore:
         now = self._database.now
         # Without the lock of the trail, which other writers hold: a lease is no event of it.
         async with self._database.writing() as connection:
-            if await _state(connection, differential_id) in _FINAL:
+            if await statements.state_of(connection, differential_id) in statements.FINAL:
                 return None
             row = (
                 await connection.execute(
@@ -268,12 +261,12 @@ class SqlStore:
 
     async def renew(self, cell_id: str, token: int, lease_s: float) -> bool:
         is_open = exists().where(
-            SPECIMENS.c.differential_id == CELLS.c.differential_id, SPECIMENS.c.state.not_in(_FINAL)
+            SPECIMENS.c.differential_id == CELLS.c.differential_id, SPECIMENS.c.state.not_in(statements.FINAL)
         )
         async with self._database.writing() as connection:
             renewed = await connection.execute(
                 update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, *_held(token), is_open)
+                .where(CELLS.c.cell_id == cell_id, *statements.held_by(token), is_open)
                 .values(leased_until=self._database.now + lease_s)
             )
             return renewed.rowcount == 1
@@ -282,7 +275,7 @@ class SqlStore:
         async with self._database.writing() as connection:
             await connection.execute(
                 update(CELLS)
-                .where(CELLS.c.cell_id == cell_id, *_held(token))
+                .where(CELLS.c.cell_id == cell_id, *statements.held_by(token))
                 .values(leased_until=None, attempts=CELLS.c.attempts - 1)
             )
 
@@ -328,30 +321,30 @@ class SqlStore:
         self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
     ) -> None:
         async with self._writing() as connection:
-            await _require_cell(connection, differential_id, cell_id)
-            await _note(connection, _now(), actor, action, differential_id, cell_id, details)
+            await statements.require_cell(connection, differential_id, cell_id)
+            await statements.note(connection, _now(), actor, action, differential_id, cell_id, details)
 
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         now = _now()
         async with self._writing() as connection:
-            await _require_open(connection, differential_id)
-            if await _has_waiting(connection, differential_id):
+            await statements.require_open(connection, differential_id)
+            if await statements.has_waiting(connection, differential_id):
                 raise NotReady("Cells wait to be analysed.")
-            await _require_seen(connection, seen, differential_id)
+            await statements.require_seen(connection, seen, differential_id)
             self._checked(*await self._with_trail(connection, differential_id))
             values = {"state": "signed", "signed_by": person, "signed_at": now.isoformat()}
-            await _set_specimen(connection, differential_id, values)
+            await statements.set_specimen(connection, differential_id, values)
             kept = await self._kept(connection, differential_id)
-            signed = _specimen_of(kept)
+            signed = specimen_of(kept)
             details = {"counts": _counts(signed), "digest": kept.closing_digest()}
-            await _note(connection, now, person, "signed", differential_id, None, details)
+            await statements.note(connection, now, person, "signed", differential_id, None, details)
         await self._anchor()
         return signed
 
     async def cancel(self, differential_id: str, actor: Actor) -> Specimen:
         async with self._writing() as connection:
-            await _require_open(connection, differential_id)
-            await _set_specimen(connection, differential_id, {"state": "cancelled"})
+            await statements.require_open(connection, differential_id)
+            await statements.set_specimen(connection, differential_id, {"state": "cancelled"})
             if not self._keep_images:
                 # Nobody will analyse what waits.
                 await connection.execute(
@@ -359,12 +352,12 @@ class SqlStore:
                 )
             kept = await self._kept(connection, differential_id)
             details = {"digest": kept.closing_digest()}
-            await _note(connection, _now(), actor, "cancelled", differential_id, None, details)
-            return _specimen_of(kept)
+            await statements.note(connection, _now(), actor, "cancelled", differential_id, None, details)
+            return specimen_of(kept)
 
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
         async with self._database.reading() as connection:
-            await _state(connection, differential_id)
+            await statements.state_of(connection, differential_id)
             row = (
                 await connection.execute(
                     select(CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload).where(
@@ -400,7 +393,7 @@ class SqlStore:
         if self._retention is None:
             return 0
         async with self._writing() as connection:
-            known = await _known_time(connection, now)
+            known = await statements.known_time(connection, now)
             waits = now - known > LONGEST_PAUSE
             RETENTION_WAITS.set(waits)
             if waits:
@@ -411,7 +404,7 @@ class SqlStore:
                     known.isoformat(timespec="seconds"),
                 )
                 return 0
-            await _know_time(connection, max(now, known))
+            await statements.know_time(connection, max(now, known))
             # Two readings must say that it is too old: this one, and the one before.
             limit = (min(now, known) - self._retention).astimezone(UTC).isoformat()
             old = list(
@@ -423,14 +416,14 @@ class SqlStore:
                 await connection.execute(
                     delete(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id)
                 )
-                await _note(connection, _now(), SERVICE, "purged", differential_id, None, {})
+                await statements.note(connection, _now(), SERVICE, "purged", differential_id, None, {})
         return len(old)
 
     async def confirm_clock(self, now: datetime, actor: Actor) -> None:
         async with self._writing() as connection:
-            await _know_time(connection, now)
+            await statements.know_time(connection, now)
             said = {"clock": now.astimezone(UTC).isoformat(timespec="seconds")}
-            await _note(connection, _now(), actor, "clock_confirmed", None, None, said)
+            await statements.note(connection, _now(), actor, "clock_confirmed", None, None, said)
 
     async def probe(self) -> None:
         await self._database.probe()
@@ -440,18 +433,18 @@ class SqlStore:
         if differential_id is not None:
             query = query.where(AUDIT.c.differential_id == differential_id)
         async with self._database.reading() as connection:
-            return [_entry(row) for row in await connection.execute(query)]
+            return [entry_of(row) for row in await connection.execute(query)]
 
     async def head(self) -> tuple[int, str]:
         async with self._database.reading() as connection:
-            return await _last_row(connection)
+            return await statements.last_row(connection)
 
     async def verify(self, anchors: Mapping[int, str] = MappingProxyType({})) -> AuditVerdict:
         async with self._database.reading() as connection:
             heads = list(await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash)))
             head = (heads[0].sequence, heads[0].row_hash) if len(heads) == 1 else (0, "")
             rows = await connection.execute(select(AUDIT).order_by(AUDIT.c.sequence))
-            verdict = verified(map(_entry, rows), head, anchors)
+            verdict = verified(map(entry_of, rows), head, anchors)
             if not verdict.ok:
                 return verdict
             older: list[str] = []
@@ -530,11 +523,11 @@ class SqlStore:
         token: int | None,
     ) -> Recorded:
         kept = {} if self._keep_images else {"payload": None}
-        held = (CELLS.c.state == "waiting",) if token is None else _held(token)
+        held = (CELLS.c.state == "waiting",) if token is None else statements.held_by(token)
         async with self._writing() as connection:
-            if await _state(connection, differential_id) in _FINAL:
+            if await statements.state_of(connection, differential_id) in statements.FINAL:
                 return Recorded.REFUSED
-            await _require_cell(connection, differential_id, cell_id)
+            await statements.require_cell(connection, differential_id, cell_id)
             changed = await connection.execute(
                 update(CELLS)
                 .where(CELLS.c.cell_id == cell_id, *held)
@@ -542,9 +535,11 @@ class SqlStore:
             )
             if changed.rowcount != 1:
                 return Recorded.REFUSED
-            left = await _has_waiting(connection, differential_id)
-            await _set_specimen(connection, differential_id, {"state": "running" if left else "analysed"})
-            await _note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
+            left = await statements.has_waiting(connection, differential_id)
+            await statements.set_specimen(
+                connection, differential_id, {"state": "running" if left else "analysed"}
+            )
+            await statements.note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
             return Recorded.TAKEN if left else Recorded.LAST
 
     def _claimable(self) -> tuple[ColumnElement[bool], ...]:
@@ -565,14 +560,14 @@ class SqlStore:
     ) -> Specimen:
         changed = {"version": CELLS.c.version + 1, **values}
         async with self._writing() as connection:
-            await _require_open(connection, differential_id)
-            await _require_cell(connection, differential_id, cell_id)
-            await _require_seen(connection, seen, differential_id, cell_id)
+            await statements.require_open(connection, differential_id)
+            await statements.require_cell(connection, differential_id, cell_id)
+            await statements.require_seen(connection, seen, differential_id, cell_id)
             await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
-            await _set_specimen(connection, differential_id, {})
+            await statements.set_specimen(connection, differential_id, {})
             cell = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
             details = {**details, "digest": cell_digest(cell)}
-            await _note(connection, at, person, action, differential_id, cell_id, details)
+            await statements.note(connection, at, person, action, differential_id, cell_id, details)
             return await self._specimen(connection, differential_id)
 
     async def _anchor(self) -> None:
@@ -595,17 +590,17 @@ class SqlStore:
     ) -> tuple[Kept, list[AuditEntry]]:
         kept = await self._kept(connection, differential_id)
         of_it = select(AUDIT).where(AUDIT.c.differential_id == differential_id).order_by(AUDIT.c.sequence)
-        return kept, [_entry(row) for row in await connection.execute(of_it)]
+        return kept, [entry_of(row) for row in await connection.execute(of_it)]
 
     def _checked(self, kept: Kept, trail: Sequence[AuditEntry]) -> Specimen:
         """The specimen. Raises ``RecordAltered`` where it is not what its rows of the trail say."""
         changed = (f"row {e.sequence} of its trail was changed" for e in trail if e.row_hash != hash_of(e))
         for what in chain(changed, differences(kept, trail)):
             raise _altered(kept.row.differential_id, what)
-        return _specimen_of(kept)
+        return specimen_of(kept)
 
     async def _specimen(self, connection: AsyncConnection, differential_id: str) -> Specimen:
-        return _specimen_of(await self._kept(connection, differential_id))
+        return specimen_of(await self._kept(connection, differential_id))
 
     async def _kept(self, connection: AsyncConnection, differential_id: str) -> Kept:
         row = (
@@ -621,13 +616,13 @@ class SqlStore:
         name = self._cipher.decrypted_text(row.specimen_id)
         return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in found))
 
-    def _summary(self, row: Row[Any], counts: "_CellCounts") -> SpecimenSummary:
+    def _summary(self, row: Row[Any], counts: statements.CellCounts) -> SpecimenSummary:
         return SpecimenSummary(
             differential_id=row.differential_id,
             specimen_id=self._cipher.decrypted_text(row.specimen_id),
             state=row.state,
             created_at=datetime.fromisoformat(row.created_at),
-            signature=_signature(row),
+            signature=signature_of(row),
             **counts._asdict(),
         )
 
@@ -665,190 +660,6 @@ class SqlStore:
 
 def _sha256(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
-
-
-def _specimen_of(kept: Kept) -> Specimen:
-    row = kept.row
-    return Specimen(
-        differential_id=row.differential_id,
-        order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta),
-        state=row.state,
-        created_by=row.created_by,
-        created_at=datetime.fromisoformat(row.created_at),
-        cells=tuple(_cell(cell) for cell in kept.cells),
-        signature=_signature(row),
-        version=row.version,
-    )
-
-
-def _held(token: int) -> tuple[ColumnElement[bool], ...]:
-    """Of a cell that waits and was leased to nobody else since; ``token`` is that of the lease."""
-    return CELLS.c.state == "waiting", CELLS.c.lease_token == token
-
-
-class _CellCounts(NamedTuple):
-    cells: int = 0
-    waiting: int = 0
-    failed: int = 0
-    unreviewed: int = 0
-
-
-async def _cell_counts(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, _CellCounts]:
-    """By specimen, counted by the database from an index alone."""
-
-    def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
-        return func.sum(case((condition, 1), else_=0))
-
-    rows = await connection.execute(
-        select(
-            CELLS.c.differential_id,
-            func.count(),
-            number(CELLS.c.state == "waiting"),
-            number(CELLS.c.state == "failed"),
-            number((CELLS.c.needs_review == 1) & CELLS.c.label.is_(None)),
-        )
-        .where(CELLS.c.differential_id.in_(ids))
-        .group_by(CELLS.c.differential_id)
-    )
-    return defaultdict(_CellCounts, {row[0]: _CellCounts(*row[1:]) for row in rows})
-
-
-def _signature(row: Row[Any]) -> Signature | None:
-    if row.signed_by is None:
-        return None
-    return Signature(row.signed_by, datetime.fromisoformat(row.signed_at))
-
-
-def _cell(row: Row[Any]) -> SpecimenCell:
-    return SpecimenCell(
-        cell_id=row.cell_id,
-        number=row.number,
-        image_sha256=row.image_sha256,
-        state=row.state,
-        result=None if row.result is None else result_of(row.result),
-        failure=row.failure,
-        decision=None
-        if row.label is None
-        else CellDecision(row.label, row.decided_by, datetime.fromisoformat(row.decided_at)),
-        version=row.version,
-    )
-
-
-def _entry(row: Row[Any]) -> AuditEntry:
-    try:
-        at, details = datetime.fromisoformat(row.at), dict(json.loads(row.details))
-    except (ValueError, TypeError):  # changed by others; so is its hash
-        at, details = datetime.min, {"unreadable": str(row.details)}
-    return AuditEntry(**{**row._mapping, "at": at, "details": details})
-
-
-async def _note(
-    connection: AsyncConnection,
-    at: datetime,
-    actor: str,
-    action: str,
-    differential_id: str | None,
-    cell_id: str | None,
-    details: Mapping[str, str],
-) -> None:
-    """Add a row to the audit trail; the transaction holds the lock of its head."""
-    await _note_all(connection, at, actor, action, differential_id, [(cell_id, details)])
-
-
-async def _note_all(
-    connection: AsyncConnection,
-    at: datetime,
-    actor: str,
-    action: str,
-    differential_id: str | None,
-    told: Iterable[tuple[str | None, Mapping[str, str]]],
-) -> None:
-    """The same for cells and their details, at once."""
-    head = (await connection.execute(select(AUDIT_HEAD.c.sequence, AUDIT_HEAD.c.row_hash))).one()
-    sequence, row_hash = head.sequence, head.row_hash
-    rows: list[dict[str, Any]] = []
-    for cell_id, details in told:
-        entry = chained(sequence + 1, at, actor, action, differential_id, cell_id, details, row_hash)
-        sequence, row_hash = entry.sequence, entry.row_hash
-        text = json.dumps(dict(entry.details), sort_keys=True, ensure_ascii=False)
-        rows.append({**asdict(entry), "at": entry.at.isoformat(), "details": text})
-    if rows:
-        await connection.execute(insert(AUDIT), rows)
-        await connection.execute(update(AUDIT_HEAD).values(sequence=sequence, row_hash=row_hash))
-
-
-async def _last_row(connection: AsyncConnection) -> tuple[int, str]:
-    """Number and hash of the last row."""
-    last = select(AUDIT.c.sequence, AUDIT.c.row_hash).order_by(AUDIT.c.sequence.desc()).limit(1)
-    row = (await connection.execute(last)).one_or_none()
-    return (0, GENESIS) if row is None else (row.sequence, row.row_hash)
-
-
-async def _known_time(connection: AsyncConnection, now: datetime) -> datetime:
-    """The last time that was held for right: before the first look of retention, that of the newest row."""
-    known = await connection.scalar(select(CLOCK.c.known_at))
-    if known is None:
-        known = await connection.scalar(select(AUDIT.c.at).order_by(AUDIT.c.sequence.desc()).limit(1))
-    return now if known is None else datetime.fromisoformat(known)
-
-
-async def _know_time(connection: AsyncConnection, at: datetime) -> None:
-    await connection.execute(delete(CLOCK))
-    await connection.execute(insert(CLOCK).values(id=1, known_at=at.astimezone(UTC).isoformat()))
-
-
-async def _known_order(connection: AsyncConnection, actor: str, key: str) -> Row[Any] | None:
-    query = select(ORDER_KEYS).where(ORDER_KEYS.c.actor == actor, ORDER_KEYS.c.idempotency_key == key)
-    return (await connection.execute(query)).one_or_none()
-
-
-async def _state(connection: AsyncConnection, differential_id: str) -> str:
-    state = await connection.scalar(
-        select(SPECIMENS.c.state).where(SPECIMENS.c.differential_id == differential_id)
-    )
-    if state is None:
-        raise UnknownDifferential("There is no differential of this id.")
-    return str(state)
-
-
-async def _require_open(connection: AsyncConnection, differential_id: str) -> None:
-    if await _state(connection, differential_id) in _FINAL:
-        raise SpecimenClosed("The differential is signed or cancelled.")
-
-
-async def _require_cell(connection: AsyncConnection, differential_id: str, cell_id: str) -> None:
-    query = select(func.count()).where(CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id)
-    if not await connection.scalar(query):
-        raise UnknownCell("The differential has no cell of this id.")
-
-
-async def _require_seen(
-    connection: AsyncConnection, seen: Seen, differential_id: str, cell_id: str | None = None
-) -> None:
-    if seen is None:
-        return
-    version = await connection.scalar(
-        select(SPECIMENS.c.version).where(SPECIMENS.c.differential_id == differential_id)
-    )
-    current = {differential_etag(version or 0)}
-    if cell_id is not None:
-        version = await connection.scalar(select(CELLS.c.version).where(CELLS.c.cell_id == cell_id))
-        current.add(cell_etag(version or 0))
-    if current.isdisjoint(seen):
-        what = "differential" if cell_id is None else "cell"
-        raise ChangedMeanwhile(f"The {what} was changed since it was read; read it again and decide anew.")
-
-
-async def _has_waiting(connection: AsyncConnection, differential_id: str) -> bool:
-    waits = exists().where(CELLS.c.differential_id == differential_id, CELLS.c.state == "waiting")
-    return bool(await connection.scalar(select(waits)))
-
-
-async def _set_specimen(connection: AsyncConnection, differential_id: str, values: Mapping[str, Any]) -> None:
-    changed = {"version": SPECIMENS.c.version + 1, **values}
-    await connection.execute(
-        update(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id).values(**changed)
-    )
 
 
 def _altered(differential_id: str, what: str) -> RecordAltered:

@@ -1,0 +1,59 @@
+"""Rows of the tables as the values that they keep."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from orchestrator.specimen import CellDecision, Signature, Specimen, SpecimenCell, SpecimenOrder
+from orchestrator.store.base import AuditEntry
+from orchestrator.store.documents import result_of
+from orchestrator.store.trail_replay import Kept
+
+
+def specimen_of(kept: Kept) -> Specimen:
+    """A specimen with its cells."""
+    row = kept.row
+    return Specimen(
+        differential_id=row.differential_id,
+        order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta),
+        state=row.state,
+        created_by=row.created_by,
+        created_at=datetime.fromisoformat(row.created_at),
+        cells=tuple(cell_of(cell) for cell in kept.cells),
+        signature=signature_of(row),
+        version=row.version,
+    )
+
+
+def signature_of(row: Row[Any]) -> Signature | None:
+    """The signature of a specimen; None where nobody has signed it."""
+    if row.signed_by is None:
+        return None
+    return Signature(row.signed_by, datetime.fromisoformat(row.signed_at))
+
+
+def cell_of(row: Row[Any]) -> SpecimenCell:
+    """A cell and what was decided about it."""
+    return SpecimenCell(
+        cell_id=row.cell_id,
+        number=row.number,
+        image_sha256=row.image_sha256,
+        state=row.state,
+        result=None if row.result is None else result_of(row.result),
+        failure=row.failure,
+        decision=None
+        if row.label is None
+        else CellDecision(row.label, row.decided_by, datetime.fromisoformat(row.decided_at)),
+        version=row.version,
+    )
+
+
+def entry_of(row: Row[Any]) -> AuditEntry:
+    """A row of the audit trail; one that was made unreadable has the least of times."""
+    try:
+        at, details = datetime.fromisoformat(row.at), dict(json.loads(row.details))
+    except (ValueError, TypeError):  # changed by others; so is its hash
+        at, details = datetime.min, {"unreadable": str(row.details)}
+    return AuditEntry(**{**row._mapping, "at": at, "details": details})
