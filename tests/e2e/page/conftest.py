@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import pytest
-from _pytest.runner import runtestprotocol
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
@@ -127,27 +126,3 @@ def order(page: Page, files: list[Path], name: str, total: str = "", profile: st
 
 def analysed(page: Page) -> None:
     expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
-
-
-TRIES = 3
-
-
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Try a test in a browser again where it failed, as a busy machine is slower than any patience; the last
-    try counts, and every failed one is told."""
-    if Path(__file__).parent not in item.path.parents or not isinstance(item, pytest.Function):
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    told: list[tuple[str, str]] = []
-    for left in range(TRIES - 1, -1, -1):
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        failed = [report for report in reports if report.failed]
-        if not failed or not left:
-            break
-        told.append(("a try that failed", failed[0].longreprtext))
-        item._initrequest()
-    for report in reports:
-        report.sections.extend(told)
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
