@@ -61,7 +61,7 @@ def compare_backbones(
     DenseNet121_vanilla), DenseNet121+attention (the reference's, with MedSwish), Compact+attention and
     EfficientNetLite0+attention. What is no option here is as in `wbc-train train` without a configuration.
     What is finished is not trained again; each network's best checkpoint, best.keras, stays in its folder:
-    `wbc-train evaluate --model-path` scores it.
+    `wbc-train evaluate --model-path` scores it. Exit code 1: one could not be trained, and the last lines say why.
     """
     from training.compare_backbones import compare, require_known, results_table
 
@@ -77,4 +77,10 @@ def compare_backbones(
         xai_every_n_epochs=0,
     )
     rows = compare(protocol, results_dir, require_known(names), timing_rounds=timing_rounds)
-    Console().print(results_table(rows))
+    console = Console()
+    console.print(results_table(rows))
+    failed = [row for row in rows if row["error"]]
+    for row in failed:
+        console.print(f"{row['model']} failed: {row['error']}", markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)

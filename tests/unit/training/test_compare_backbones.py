@@ -99,7 +99,7 @@ def asked(monkeypatch):
 
     def remember(protocol, _results_dir, candidates, **_):
         seen.append((protocol, list(candidates)))
-        return []
+        return [dict.fromkeys(COLUMNS) | {"model": name} for name in candidates]
 
     monkeypatch.setattr(comparison, "compare", remember)
 
@@ -138,3 +138,12 @@ def test_a_fast_run_is_short_and_small_but_where_another_size_is_typed(asked):
     assert sizes() == (96, 0, 2)
     assert sizes("--img-size", "64") == (64, 0, 2)
     assert sizes("--epochs", "3", "--frozen-epochs", "1") == (96, 1, 3)
+
+
+def test_a_comparison_in_which_one_failed_says_why_in_full_and_does_not_end_as_a_success(monkeypatch, capsys):
+    reason = "no weights " * 30 + "[here]"
+    row = dict.fromkeys(COLUMNS) | {"model": "VGG16", "error": reason}
+    monkeypatch.setattr(comparison, "compare", lambda *_, **__: [row])
+
+    assert typer.main.get_command(app).main(["compare-backbones"], standalone_mode=False) == 1
+    assert f"VGG16 failed: {reason}" in capsys.readouterr().out
