@@ -61,7 +61,8 @@ def compare_backbones(
     DenseNet121_vanilla), DenseNet121+attention (the reference's, with MedSwish), Compact+attention and
     EfficientNetLite0+attention. What is no option here is as in `wbc-train train` without a configuration.
     What is finished is not trained again; each network's best checkpoint, best.keras, stays in its folder:
-    `wbc-train evaluate --model-path` scores it. Exit code 1: one could not be trained, and the last lines say why.
+    `wbc-train evaluate --model-path` scores it. Exit code 1 where one
+    could not be trained; the last lines say why.
     """
     from training.compare_backbones import compare, require_known, results_table
 
