@@ -22,9 +22,10 @@ def prefers_html(accept: str) -> bool:
     return html > max((of for media_type, of in weights if media_type in _JSON), default=0.0)
 
 
-def render(root_path: str) -> str:
-    """The page, as HTML; ``root_path`` is what a proxy puts before the paths of this service."""
-    root = escape(root_path.rstrip("/"))
+def render(path: str) -> str:
+    """The page, as HTML; its links are relative to ``path``, that of the request within this service, since
+    nothing says which prefix a proxy may have taken off it."""
+    root = "../" * (path.count("/") - 1) or "./"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -33,8 +34,8 @@ def render(root_path: str) -> str:
         "<h1>There is nothing at this address</h1>"
         f"<p><strong>{escape(DISCLAIMER)}</strong></p>"
         "<p>Here is WBC Analyzer:</p><ul>"
-        f'<li><a href="{root}/">the page</a>, to analyse images</li>'
-        f'<li><a href="{root}/docs">the documentation</a>, for programs that do</li>'
+        f'<li><a href="{root}">the page</a>, to analyse images</li>'
+        f'<li><a href="{root}docs">the documentation</a>, for programs that do</li>'
         "</ul></main></body></html>"
     )
 

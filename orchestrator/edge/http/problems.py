@@ -16,6 +16,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.security import AccessDenied
 from orchestrator.edge.failures import detail_of, log_failure
 from orchestrator.edge.http import not_found_page
+from orchestrator.edge.http.route_table import path_within
 from orchestrator.errors import InvalidParameter, ProblemType
 from orchestrator.observability.request_context import current_request_id
 
@@ -107,7 +108,7 @@ async def _handle_http(request: Request, error: Any) -> Response:
         and request.method == "GET"
         and not_found_page.prefers_html(",".join(request.headers.getlist("accept")))
     ):
-        return HTMLResponse(not_found_page.render(request.scope.get("root_path", "")), error.status_code)
+        return HTMLResponse(not_found_page.render(path_within(request.scope)), error.status_code)
     return respond(error)
 
 

@@ -67,7 +67,7 @@ class RouteTable:
     def find(self, scope: Scope) -> Found:
         """The route of a request; the first that was declared, and one without parameters before others."""
         seen, allowed = None, set[str]()
-        for methods, parameters in self._of_path(_path_within(scope)):
+        for methods, parameters in self._of_path(path_within(scope)):
             route = methods.get(scope["method"])
             if route is not None:
                 return Found(route, route.path, parameters=parameters)
@@ -133,7 +133,7 @@ def found(scope: Scope) -> Found:
     return of
 
 
-def _path_within(scope: Scope) -> str:
+def path_within(scope: Scope) -> str:
     """The path below what a proxy puts before all paths of this service."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")

@@ -1,3 +1,6 @@
+import re
+from urllib.parse import urljoin
+
 import pytest
 
 from orchestrator.domain import DISCLAIMER
@@ -34,11 +37,15 @@ def test_a_program_does_not(accept):
     assert not prefers_html(accept)
 
 
-def test_the_page_links_to_what_is_here_below_the_path_of_a_proxy():
-    assert 'href="/"' in render("")
-    assert 'href="/docs"' in render("")
-    assert 'href="/lab/wbc/docs"' in render("/lab/wbc/")
-    assert DISCLAIMER in render("")
+@pytest.mark.parametrize("prefix", ["", "/lab", "/lab/wbc"])
+@pytest.mark.parametrize("path", ["/nowhere", "/a/b/c", "/folder/"])
+def test_the_links_of_the_page_lead_below_whatever_a_proxy_puts_before_the_path(prefix, path):
+    page = render(path)
+
+    links = [urljoin(f"http://host{prefix}{path}", link) for link in re.findall('href="([^"]*)"', page)]
+
+    assert links == [f"http://host{prefix}/", f"http://host{prefix}/docs"]
+    assert DISCLAIMER in page
 
 
 def test_the_page_has_nothing_that_its_policy_forbids():
