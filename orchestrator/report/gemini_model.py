@@ -11,7 +11,7 @@ import httpx2
 from google import genai
 from google.genai import errors, types
 
-from orchestrator.report.failures import WriterFailed, failure_of_status, failure_of_text
+from orchestrator.report.failures import WriterFailed, failure_of_error, failure_of_status, failure_of_text
 from orchestrator.report.guard import ANSWER_SCHEMA
 from orchestrator.report.language_model import (
     Completion,
@@ -40,6 +40,7 @@ class GeminiModel:
     def __init__(self, options: ModelOptions) -> None:
         self.options = options
         self._http = provider_client(options.timeout_s)
+        self._http.event_hooks = {**self._http.event_hooks, "response": [_refuse_error]}
         self._client = genai.Client(
             enterprise=False,  # whatever the environment says: the key is one of the public API
             api_key=options.api_key,
@@ -100,6 +101,15 @@ class GeminiModel:
             response_mime_type=None if manner.json_by == "words" else "application/json",
             response_json_schema=ANSWER_SCHEMA if manner.json_by == "schema" else None,
         )
+
+
+async def _refuse_error(response: httpx2.Response) -> None:
+    """An error that proxies send with status 200 would be an answer without candidates to the package."""
+    if response.is_success and response.headers.get("content-type", "").startswith("application/json"):
+        await response.aread()
+        match response.json():
+            case {"error": error} if error:
+                raise failure_of_error(error)
 
 
 def _completion(pieces: Sequence[types.GenerateContentResponse], asked: str) -> Completion:

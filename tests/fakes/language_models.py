@@ -638,7 +638,7 @@ STAND_INS: Final[tuple[StandIn, ...]] = (
     StandIn("rate limit with RetryInfo", _GEMINI, _once(_retry_info)),
     StandIn(
         "rate limit with status 200",
-        _OPENAI,
+        _BOTH,
         _once(_with_status_200({"message": "Slow down.", "code": 429})),
     ),
     StandIn(
@@ -768,7 +768,7 @@ STAND_INS: Final[tuple[StandIn, ...]] = (
     ),
     StandIn(
         "no such model, 200",
-        _OPENAI,
+        _BOTH,
         _answering_with(
             lambda server, _: _with_status_200({"message": "No such model", "code": "model_not_found"})(
                 server
@@ -780,7 +780,7 @@ STAND_INS: Final[tuple[StandIn, ...]] = (
     ),
     StandIn(
         "no such path, 200",
-        _OPENAI,
+        _BOTH,
         _answering_with(lambda server, _: _with_status_200("Unexpected endpoint or method.")(server)),
         False,
         "refused",
