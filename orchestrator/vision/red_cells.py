@@ -13,6 +13,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from orchestrator.domain import UInt8Array
@@ -50,6 +51,7 @@ _ON_WHITE: Final = 0.15
 """Radii that a circle may reach beyond the frame, and the share of its disc that the white cell may cover."""
 
 _BLUR_SIGMA_PX: Final = 1.5
+_LEVELS: Final = np.arange(256)
 _GAP: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (7, 7))
 
 
@@ -69,7 +71,8 @@ def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
     if white.all():
         return None
     low, high = percentiles(luma, 1, 99, where=~white)[0]
-    luma = np.clip((luma - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    stretched = np.clip((_LEVELS - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    luma = np.asarray(cv2.LUT(luma, stretched), np.uint8)
     diameter, span = RED_TO_WHITE * white_cell.location.size, FIRST_SPAN
     for _ in range(ROUNDS):
         found = _diameters(luma, white, diameter, span)
@@ -122,8 +125,14 @@ def _diameters(
     diameters = []
     for x, y, radius in () if circles is None else circles[0, :, :3].tolist():
         to_edges = (x - radius, y - radius, size[0] - x - radius, size[1] - y - radius)
-        disc = cv2.circle(np.zeros_like(covered), (round(x), round(y)), round(radius), (1,), cv2.FILLED)
-        on_white = cv2.countNonZero(cv2.bitwise_and(disc, covered)) > _ON_WHITE * cv2.countNonZero(disc)
-        if min(to_edges) >= -_BEYOND_EDGE * radius and not on_white:
+        if min(to_edges) >= -_BEYOND_EDGE * radius and not _is_on(covered, round(x), round(y), round(radius)):
             diameters.append(2 * radius / scale)
     return diameters
+
+
+def _is_on(white: MatLike, x: int, y: int, radius: int) -> bool:
+    """Whether more of a disc, as far as it is in the frame, lies on the white cell than may."""
+    left, top = max(0, x - radius), max(0, y - radius)
+    around = white[top : y + radius + 1, left : x + radius + 1]
+    disc = cv2.circle(np.zeros_like(around), (x - left, y - top), radius, (1,), cv2.FILLED)
+    return cv2.countNonZero(cv2.bitwise_and(disc, around)) > _ON_WHITE * cv2.countNonZero(disc)
