@@ -1,15 +1,16 @@
 """Two other ways to serve the same task, the baselines of :mod:`loadtests.compare_peers`; small servers.
 
-    python -m loadtests.peers reference|reference-per-view|plain --port 9001
+    python -m loadtests.peers reference|reference-per-view|reference-network|plain --port 9001
 
 ``reference``
     as the reference system works, written anew from the description of its behaviour: whole frame, its five
     filter steps in float32, a Keras ``predict`` for the eight views, then a new Keras model and a gradient
-    tape for the Grad-CAM, all for each request. The network is the shipped one's twin (Compact with
-    attention) with random weights, since a SavedModel has no Keras layers to build a Grad-CAM model from;
-    that costs the same.
+    tape for the Grad-CAM, all for each request. The network is the shipped one's twin with random weights,
+    since a SavedModel has no Keras layers to build a Grad-CAM model from; that costs the same.
 ``reference-per-view``
     the same with a ``predict`` for each view.
+``reference-network``
+    the first with the reference's own network, DenseNet121 with attention, random weights.
 ``plain``
     what one would write today: FastAPI over TensorFlow on this project's SavedModel and its own vision code,
     one call for the eight views of a request; no batching across requests.
@@ -23,7 +24,7 @@ import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -50,14 +51,14 @@ REINHARD_REFERENCE = LabStatistics((180.0, 145.0, 120.0), (40.0, 15.0, 18.0))
 SENTENCE = "No language model was asked. Check the heatmap yourself."
 
 
-def reference_style(*, per_view: bool) -> Predict:
-    """The reference system's steps."""
+def reference_style(*, per_view: bool = False, own_network: bool = False) -> Predict:
+    """The reference system's steps, with the served network or its own."""
     import keras
     import tensorflow as tf
 
     from training.classifier import CONV_MAPS_LAYER, build_classifier
 
-    model = build_classifier("Compact")
+    model = build_classifier() if own_network else build_classifier("EfficientNetLite0", head_units=())
 
     def grad_cam(image: Float32Array, class_index: int) -> Float32Array:
         """Guided Grad-CAM by a model that is built for this request."""
@@ -91,6 +92,14 @@ def reference_style(*, per_view: bool) -> Predict:
         return _answer(mean, class_index, overlay.data, SENTENCE)
 
     return predict
+
+
+REFERENCES: Final[dict[str, dict[str, bool]]] = {
+    "reference": {},
+    "reference-per-view": {"per_view": True},
+    "reference-network": {"own_network": True},
+}
+"""What :func:`reference_style` is to be, by the name of the peer."""
 
 
 def plain(version_dir: Path) -> Predict:
@@ -147,14 +156,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("peer", choices=("reference", "reference-per-view", "plain"))
+    parser.add_argument("peer", choices=REFERENCES | {"plain": {}})
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/7"))
     options = parser.parse_args()
     if options.peer == "plain":
         predict = plain(options.model_path)
     else:
-        predict = reference_style(per_view=options.peer == "reference-per-view")
+        predict = reference_style(**REFERENCES[options.peer])
     uvicorn.run(application(predict), port=options.port, log_level="error", access_log=False)
 
 
