@@ -16,7 +16,7 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.security import AccessDenied
 from orchestrator.edge.failures import detail_of, log_failure
 from orchestrator.edge.http import not_found_page
-from orchestrator.edge.http.route_table import path_within
+from orchestrator.edge.http.paths import path_within
 from orchestrator.errors import InvalidParameter, ProblemType
 from orchestrator.observability.request_context import current_request_id
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestrator.edge.access.needs import Needs
 from orchestrator.edge.http.endpoint import Endpoint
+from orchestrator.edge.http.paths import path_within
 
 FOUND: Final = "wbc_route"
 """Under this name the scope of a request holds what :class:`Routed` found."""
@@ -131,13 +132,6 @@ def found(scope: Scope) -> Found:
     """What :class:`Routed` found for this request."""
     of: Found = scope[FOUND]
     return of
-
-
-def path_within(scope: Scope) -> str:
-    """The path below what a proxy puts before all paths of this service."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _headers_alone(send: Send) -> Send:
