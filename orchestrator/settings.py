@@ -20,6 +20,7 @@ from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop.hl7v2_text import CharacterSet
 from orchestrator.interop.site import CountMethod, ProcessingId
+from orchestrator.store.base import KeepImages
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -485,8 +486,11 @@ class StoreSettings(_Section):
         default=None,
         description="sqlite:///data/wbc.db, or postgresql://user:password@host/name.",
     )
-    keep_images: bool = Field(
-        default=False, description="Otherwise an image goes as soon as its cell is analysed."
+    keep_images: KeepImages | None = Field(
+        default=None,
+        description="never: an image goes as soon as its cell is analysed; until_signed: when its specimen "
+        "is signed or cancelled; always: with the retention alone. The latter two need encryption_key. Unset: "
+        "until_signed with a key, never without.",
     )
     encryption_key: SecretStr | None = Field(
         default=None,

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from orchestrator.errors import ConfigurationError
 from orchestrator.settings import StoreSettings
 from orchestrator.store.base import Store
 
@@ -9,7 +10,8 @@ from orchestrator.store.base import Store
 def build_store(settings: StoreSettings) -> Store | None:
     """The store, not started yet; None where the settings name none.
 
-    Raises :class:`~orchestrator.errors.ConfigurationError` for a wrong URL, key or address.
+    Raises :class:`~orchestrator.errors.ConfigurationError` for a wrong URL, key or address, and where images
+    are to be kept without a key.
     """
     if settings.url is None:
         return None
@@ -19,11 +21,18 @@ def build_store(settings: StoreSettings) -> Store | None:
     from orchestrator.store.encryption import Cipher
     from orchestrator.store.sql_store import SqlStore
 
-    keys = settings.encryption_key.get_secret_value().split(",") if settings.encryption_key else []
+    listed = settings.encryption_key.get_secret_value().split(",") if settings.encryption_key else []
+    keys = [key.strip() for key in listed if key.strip()]
+    keep_images = settings.keep_images or ("until_signed" if keys else "never")
+    if keep_images != "never" and not keys:
+        raise ConfigurationError(
+            f"WBC_STORE__KEEP_IMAGES: expected WBC_STORE__ENCRYPTION_KEY with {keep_images}, as images are "
+            "kept encrypted, received none; `wbc store key` makes one"
+        )
     return SqlStore(
         Database(settings.url.get_secret_value(), settings.pool_size),
-        Cipher([key.strip() for key in keys if key.strip()]),
-        keep_images=settings.keep_images,
+        Cipher(keys),
+        keep_images=keep_images,
         retention=None if settings.retention_days is None else timedelta(days=settings.retention_days),
         anchors=[
             *([] if settings.anchor_file is None else [FileAnchor(settings.anchor_file)]),

@@ -280,7 +280,8 @@ async def _store(settings: StoreSettings) -> str:
         raise
     except WbcError as error:
         raise ConfigurationError(f"WBC_STORE__URL: {error} Check address, rights and version.") from error
-    return "can be written, and its schema is the newest or can be brought there"
+    images = "" if settings.encryption_key else "; images go when their cells are analysed, for want of a key"
+    return f"can be written, and its schema is the newest or can be brought there{images}"
 
 
 def _cache(folder: Path) -> str:

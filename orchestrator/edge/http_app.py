@@ -65,7 +65,7 @@ is computed any more. A busy service answers 503 at once, with `Retry-After`, ra
 hangs up ends the work on their request.
 
 JPEG, PNG, BMP, TIFF, WebP and DICOM are read. Images are never logged, and stored for differentials alone:
-each until its cell is analysed, or longer where the service keeps images (`WBC_STORE__KEEP_IMAGES`).
+each until its cell is analysed or, encrypted, until its specimen is signed (`WBC_STORE__KEEP_IMAGES`).
 
 Every answer carries an `X-Request-ID` (the caller's, where it sends a sane one). Every error is an RFC 9457
 problem document (`{problems.MEDIA_TYPE}`).

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from orchestrator.specimen import CellResult, Specimen, SpecimenOrder, SpecimenSearch, SpecimenSummary
 
 Actor = str
 """The person or key that acts, never a secret."""
+
+KeepImages = Literal["never", "until_signed", "always"]
+"""How long images stay beyond their analysis; those of a specimen that is cancelled go as at a signature."""
 
 Seen = Collection[str] | None
 """Names of states (``etag``) of which one must be that of the differential or the cell; None where its caller

@@ -45,6 +45,7 @@ from orchestrator.store.base import (
     Actor,
     AuditEntry,
     AuditVerdict,
+    KeepImages,
     LeasedCell,
     Recorded,
     Seen,
@@ -84,8 +85,8 @@ class SqlStore:
     Args:
         database: started and closed with this store.
         cipher: for images and the laboratory's names of specimens.
-        keep_images: whether an image stays when its cell is analysed; otherwise it goes in the same
-            transaction that records the result.
+        keep_images: how long an image stays. ``never``: it goes in the transaction that records the result of
+            its cell; ``until_signed``: in that which signs or cancels its specimen.
         retention: how long a specimen stays after it came; None keeps all. The audit trail stays, which holds
             no identifier but the service's own.
         anchors: are given the head of the trail after each signature.
@@ -96,7 +97,7 @@ class SqlStore:
         database: Database,
         cipher: Cipher | None = None,
         *,
-        keep_images: bool = False,
+        keep_images: KeepImages = "never",
         retention: timedelta | None = None,
         anchors: Sequence[Anchor] = (),
     ) -> None:
@@ -160,7 +161,7 @@ class SqlStore:
                 if why is not None:
                     failed[cell_id] = why
                 payload = None
-                if why is None or self._keep_images:
+                if why is None or self._keep_images != "never":
                     payload = await asyncio.to_thread(self._kept_image, payloads, number - 1)
                     held_bytes += len(payload)
                 batch.append(
@@ -334,6 +335,7 @@ class SqlStore:
             self._checked(*await self._with_trail(connection, differential_id))
             values = {"state": "signed", "signed_by": person, "signed_at": now.isoformat()}
             await statements.set_specimen(connection, differential_id, values)
+            await self._let_images_go(connection, differential_id)
             kept = await self._kept(connection, differential_id)
             signed = specimen_of(kept)
             details = {"counts": _counts(signed), "digest": kept.closing_digest()}
@@ -345,11 +347,7 @@ class SqlStore:
         async with self._writing() as connection:
             await statements.require_open(connection, differential_id)
             await statements.set_specimen(connection, differential_id, {"state": "cancelled"})
-            if not self._keep_images:
-                # Nobody will analyse what waits.
-                await connection.execute(
-                    update(CELLS).where(CELLS.c.differential_id == differential_id).values(payload=None)
-                )
+            await self._let_images_go(connection, differential_id)
             kept = await self._kept(connection, differential_id)
             details = {"digest": kept.closing_digest()}
             await statements.note(connection, _now(), actor, "cancelled", differential_id, None, details)
@@ -368,7 +366,7 @@ class SqlStore:
         if row is None:
             raise UnknownCell("The differential has no cell of this id.")
         # One that waits is held for its analysis, which is no reason to show it.
-        if not self._keep_images or row.payload is None:
+        if self._keep_images == "never" or row.payload is None:
             return None
         payload = self._cipher.decrypted(row.payload)
         if _sha256(payload) != row.image_sha256:
@@ -507,6 +505,12 @@ class SqlStore:
         except StoreUnavailable:  # of the cipher
             return False
 
+    async def _let_images_go(self, connection: AsyncConnection, differential_id: str) -> None:
+        """Of a specimen that is closed: nobody will analyse or review it."""
+        if self._keep_images != "always":
+            of_it = CELLS.c.differential_id == differential_id
+            await connection.execute(update(CELLS).where(of_it).values(payload=None))
+
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         async with self._database.writing() as connection:
@@ -522,7 +526,7 @@ class SqlStore:
         details: Mapping[str, str],
         token: int | None,
     ) -> Recorded:
-        kept = {} if self._keep_images else {"payload": None}
+        kept = {"payload": None} if self._keep_images == "never" else {}
         held = (CELLS.c.state == "waiting",) if token is None else statements.held_by(token)
         async with self._writing() as connection:
             if await statements.state_of(connection, differential_id) in statements.FINAL:

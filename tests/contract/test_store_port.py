@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text, update
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable, UnknownDifferential
-from orchestrator.store.base import Store
+from orchestrator.store.base import KeepImages, Store
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
@@ -168,18 +168,29 @@ async def test_all_is_there_after_a_restart(url: str) -> None:
     await second.close()
 
 
-@pytest.mark.parametrize("keeps", [False, True])
-async def test_images_stay_only_where_a_setting_says_so(url: str, keeps: bool) -> None:
+@pytest.mark.parametrize(
+    ("keeps", "analysed", "closed"),
+    [("never", False, False), ("until_signed", True, False), ("always", True, True)],
+)
+@pytest.mark.parametrize("ends", ["signed", "cancelled"])
+async def test_images_stay_as_long_as_a_setting_says(
+    url: str, keeps: KeepImages, analysed: bool, closed: bool, ends: str
+) -> None:
     store = SqlStore(Database(url), keep_images=keeps)
     await store.start()
     specimen = await StoreSuite.analysed(store)
+    where = specimen.differential_id, specimen.cells[0].cell_id
 
-    image = await store.image(specimen.differential_id, specimen.cells[0].cell_id)
+    async def is_kept() -> bool:
+        async with store._database.reading() as connection:
+            payload = (await connection.execute(text("SELECT payload FROM cells"))).scalar_one()
+        shown = await store.image(*where)
+        assert shown == (None if payload is None else b"one")
+        return shown is not None
 
-    assert image == (b"one" if keeps else None)
-    async with store._database.reading() as connection:
-        kept = (await connection.execute(text("SELECT payload FROM cells"))).scalar_one()
-    assert (kept is not None) == keeps
+    assert await is_kept() == analysed
+    await (store.sign if ends == "signed" else store.cancel)(where[0], "person")
+    assert await is_kept() == closed
     await store.close()
 
 
@@ -188,7 +199,7 @@ async def test_with_a_key_neither_image_nor_name_can_be_read_in_the_file(tmp_pat
     path = tmp_path / "wbc.db"
 
     def store_with(*keys: str) -> SqlStore:
-        return SqlStore(Database(f"sqlite:///{path}"), Cipher(keys), keep_images=True)
+        return SqlStore(Database(f"sqlite:///{path}"), Cipher(keys), keep_images="always")
 
     first = store_with(old)
     await first.start()

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from orchestrator.cell_features import MIN_CELLS, OFFERED_SHARE, Likeness, resembled
 from orchestrator.domain import DISCLAIMER
+from orchestrator.store.encryption import new_key
 from tests.e2e.page.conftest import (
     LOOKS,
     PATIENCE_MS,
@@ -479,6 +480,42 @@ def test_without_a_store_the_page_says_how_to_have_one(storeless: Page, cells: l
     expect(storeless.locator("#view-history")).to_contain_text("WBC_STORE__URL")
 
 
+def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_keeps_until_the_signature(
+    browser: Browser, cells: list[Path], tmp_path: Path
+) -> None:
+    environment = {
+        "WBC_STORE__URL": f"sqlite:///{tmp_path}/wbc.db",
+        "WBC_STORE__ENCRYPTION_KEY": new_key(),
+    }
+    with running_service(environment=environment) as service:
+        first, second = (browser.new_context(base_url=service.url, locale="en-GB") for _ in range(2))
+        page, colleague = first.new_page(), second.new_page()
+        order(page, cells[:3], "S-kept", profile="")
+
+        colleague.goto(page.url)
+
+        for left in (2, 1, 0):
+            expect(colleague.locator("#accept")).to_be_enabled()
+            colleague.keyboard.press("Enter")
+            expect(colleague.locator(".review-list .tile")).to_have_count(left)
+        image = colleague.evaluate(
+            """async () => {
+                const id = location.hash.split("/")[2];
+                const {cells} = await (await fetch(`v1/differentials/${id}`)).json();
+                return `v1/differentials/${id}/cells/${cells[0].id}/image`;
+            }"""
+        )
+        status = f"async () => (await fetch('{image}')).status"
+        assert colleague.evaluate(status) == 200
+        colleague.click("#sign")
+        expect(colleague.locator("#sign-seen")).to_contain_text("3 of 3 cells")
+        colleague.click("#sign-yes")
+        expect(colleague.locator("#view-specimen")).to_contain_text("Signed by")
+        assert colleague.evaluate(status) == 404
+        first.close()
+        second.close()
+
+
 @pytest.fixture
 def guarded(browser: Browser, tmp_path: Path) -> Iterator[tuple[Page, str]]:
     """The page of a service that asks for keys, and a key."""
@@ -486,7 +523,7 @@ def guarded(browser: Browser, tmp_path: Path) -> Iterator[tuple[Page, str]]:
     environment = {
         "WBC_SECURITY__API_KEYS_FILE": str(keys),
         "WBC_STORE__URL": f"sqlite:///{tmp_path}/wbc.db",
-        "WBC_STORE__KEEP_IMAGES": "true",
+        "WBC_STORE__ENCRYPTION_KEY": new_key(),
     }
     command = [
         sys.executable,
