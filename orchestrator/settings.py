@@ -489,7 +489,7 @@ class StoreSettings(_Section):
     keep_images: KeepImages | None = Field(
         default=None,
         description="never: an image goes as soon as its cell is analysed; until_signed: when its specimen "
-        "is signed or cancelled; always: with the retention alone. The latter two need encryption_key. Unset: "
+        "is signed or cancelled; always: with the retention alone. Both need encryption_key. Unset: "
         "until_signed with a key, never without.",
     )
     encryption_key: SecretStr | None = Field(
