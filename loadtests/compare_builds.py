@@ -5,7 +5,8 @@
 The base is checked out into a work tree of its own and runs in this environment, each build with the model
 that its tree holds. Both run at once and are asked in turn, round after round, so that whatever else the
 machine does bears on both; the ratios count, this tree over the base, with their range over the rounds. Then
-a differential of all the images, start to ready and memory. Writes ``builds.md`` under ``runs/load/``.
+a differential of all the images, start to ready and memory; and each build's orchestrator alone, which asks
+its tree's stand-in for TensorFlow Serving. Writes ``builds.md`` under ``runs/load/``.
 For research use only. Not for use in diagnostic procedures.
 """
 
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.client import Load
-from loadtests.compare_peers import PATIENT, Peer, stretch
+from loadtests.compare_peers import PATIENT, Peer, stand_in, stretch
 from loadtests.host import cpu_seconds, host_in_words, resident_mb
 from loadtests.images import ImageFile, files_of, painted_cells
 from orchestrator.domain import DISCLAIMER
@@ -104,8 +105,8 @@ def _git(*arguments: str) -> None:
 
 
 @contextmanager
-def build(folder: Path) -> Iterator[RunningService]:
-    """The service of a tree, with a store of its own."""
+def build(folder: Path, target: str | None = None) -> Iterator[RunningService]:
+    """The service of a tree, with a store of its own; it asks the model server at ``target``, if any."""
     with tempfile.TemporaryDirectory() as place:
         environment = {
             **PATIENT,
@@ -113,6 +114,8 @@ def build(folder: Path) -> Iterator[RunningService]:
             "WBC_STORE__URL": f"sqlite:///{place}/wbc.db",
             "WBC_EMBEDDED__CACHE_DIR": f"{place}/cache",
         }
+        if target is not None:
+            environment["WBC_TF_SERVING__TARGET"] = target
         with running_service(environment=environment, folder=folder):
             pass  # the network is compiled into the cache
         with running_service(environment=environment, folder=folder) as service:
@@ -147,6 +150,29 @@ async def requests(
             Figure(f"{tta}, one client, p50", "ms", base[2], here[2], sooner),
         ]
     return figures
+
+
+async def orchestrators(
+    services: Sequence[RunningService], files: Sequence[ImageFile], rounds: int, progress: Console
+) -> Figure:
+    """Processor time of each build's orchestrator, eight views, where another process runs the network."""
+    cost: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        for which, service in enumerate(services):
+            progress.print(
+                f"round {number + 1} of {rounds}: asking, {('base', 'here')[which]}", highlight=False
+            )
+            peer = Peer("asking", service.url, service.process.pid, "/predict?tta=light", SECONDS)
+            async with Load(peer.url, peer.path, files) as load:
+                if not number:
+                    await load.at_once(2, 1.0)
+                cost[which].append((await stretch(load, peer, CLIENTS)).cpu_ms)
+    return Figure("asking a model server, light", "processor ms a request", *map(tuple, cost), 0.4)
+
+
+def newest_model(folder: Path) -> Path:
+    """The one version that a tree holds."""
+    return max((folder / "model_repository" / "wbc").glob("[0-9]*"), key=lambda path: int(path.name))
 
 
 def probes(services: Sequence[RunningService]) -> Figure:
@@ -210,6 +236,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory = [resident_mb(service.process.pid) for service in services]
         figures.append(Figure("resident memory", "MB", (memory[0],), (memory[1],), 0.8))
         figures.append(Figure("start to ready, warm cache", "s", (base.ready_s,), (here.ready_s,), 1.0))
+        with (
+            stand_in(newest_model(folder), folder) as there,
+            stand_in(newest_model(PROJECT_ROOT)) as ours,
+            build(folder, there) as base_asking,
+            build(PROJECT_ROOT, ours) as here_asking,
+        ):
+            asking = (base_asking, here_asking)
+            figures.append(asyncio.run(orchestrators(asking, files, options.rounds, progress)))
     about = f"{options.base} and this tree, {options.rounds} rounds; {before} before, {host_in_words()} after"
     table = Table(*HEADER, title=about, caption=DISCLAIMER)
     for one in figures:

@@ -103,8 +103,9 @@ class Measured:
 
 
 @contextmanager
-def stand_in(model_path: Path) -> Iterator[str]:
-    """``host:port`` of the tests' stand-in for TensorFlow Serving, which answers by TensorFlow on all cores.
+def stand_in(model_path: Path, folder: Path = PROJECT_ROOT) -> Iterator[str]:
+    """``host:port`` of the tests' stand-in for TensorFlow Serving, which answers by TensorFlow on all cores;
+    that of the tree in ``folder``.
 
     Raises ``RuntimeError`` where it is not ready in two minutes.
     """
@@ -112,7 +113,11 @@ def stand_in(model_path: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.fakes.tf_serving_stand_in", "--port", str(port)]
     command += ["--model-dir", str(model_path.parent), "--versions", model_path.name, "--warm-up"]
     process = subprocess.Popen(
-        command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         give_up = time.monotonic() + START_TIMEOUT_S
