@@ -52,26 +52,45 @@ export class Decisions {
   }
 
   decide(cell, label) {
-    this.#done.push(changeOf(cell, label));
+    this.decideAll([[cell, label]]);
+  }
+
+  /** Of several cells at once, each with its label: they are taken back, and done again, together. */
+  decideAll(said) {
+    const together = {};
     this.#undone = [];
-    this.#send(this.#done.at(-1), label, cell.etag);
+    for (const [cell, label] of said) {
+      this.#done.push({...changeOf(cell, label), together});
+      this.#send(this.#done.at(-1), label, cell.etag);
+    }
   }
 
   /** Take the latest back, or else that about the cell `shown`; the id of its cell, null where there is none. */
   undo(shown = null) {
-    const change = this.#done.pop() ?? (shown?.decision ? {...changeOf(shown, shown.decision.label), before: null} : null);
-    if (!change) return null;
-    this.#undone.push(change);
-    this.#send(change, change.before, this.#left.get(change.cell) ?? shown?.etag);
-    return change.cell;
+    if (!this.#done.length && shown?.decision) {
+      const change = {...changeOf(shown, shown.decision.label), before: null, together: {}};
+      this.#undone.push(change);
+      this.#send(change, null, this.#left.get(change.cell) ?? shown.etag);
+      return change.cell;
+    }
+    return this.#move(this.#done, this.#undone, "before");
   }
 
   redo() {
-    const change = this.#undone.pop();
-    if (!change) return null;
-    this.#done.push(change);
-    this.#send(change, change.after, this.#left.get(change.cell));
-    return change.cell;
+    return this.#move(this.#undone, this.#done, "after");
+  }
+
+  /** What was said last there, with all that was said with it; the id of the last cell, null where there is none. */
+  #move(from, to, side) {
+    const together = from.at(-1)?.together;
+    let last = null;
+    while (from.length && from.at(-1).together === together) {
+      const change = from.pop();
+      to.push(change);
+      this.#send(change, change[side], this.#left.get(change.cell));
+      last = change.cell;
+    }
+    return last;
   }
 
   /** The service's document, the latest, with what it does not know yet; its counts are those that it computed. */

@@ -121,6 +121,11 @@ const ENGLISH = {
   yoursNotKept: "Your {label} was not kept.", stillThere: "You did not take it back.",
   notSignedChanged: "It is not signed. {what} Look, and sign again.",
   notSigned: "It is not signed: a decision was not kept. Look at the cell named above, and sign again.",
+  gallery: "Gallery", key_gallery: "Gallery of all cells", allCells: "All cells, by class", sort: "Sort", filter: "Show", size: "Size",
+  "gallery-sort_number": "by number", "gallery-sort_doubt": "least sure first", "gallery-sort_second": "by second class",
+  "gallery-filter_all": "all", "gallery-filter_waiting": "to review", "gallery-filter_decided": "decided by a person",
+  pick: "Select cell {number}", picked: "{count} selected", pickNone: "Select none", pickFirst: "Select cells first.",
+  acceptAll: "Accept these {count}", saidOf: "{count} cells decided.", unseenLeft: "{count} were not on the screen yet and are left.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
 
@@ -243,6 +248,11 @@ const TURKISH = {
   yoursNotKept: "Sizin {label} kararınız kaydedilmedi.", stillThere: "Siz geri almadınız.",
   notSignedChanged: "İmzalanmadı. {what} Bakın ve yeniden imzalayın.",
   notSigned: "İmzalanmadı: bir karar kaydedilemedi. Yukarıda adı geçen hücreye bakın ve yeniden imzalayın.",
+  gallery: "Galeri", key_gallery: "Tüm hücrelerin galerisi", allCells: "Tüm hücreler, sınıflarına göre", sort: "Sırala", filter: "Göster", size: "Boyut",
+  "gallery-sort_number": "numaraya göre", "gallery-sort_doubt": "en belirsiz önce", "gallery-sort_second": "ikinci sınıfa göre",
+  "gallery-filter_all": "tümü", "gallery-filter_waiting": "incelenecekler", "gallery-filter_decided": "bir kişinin karar verdikleri",
+  pick: "{number}. hücreyi seç", picked: "{count} seçili", pickNone: "Seçimi kaldır", pickFirst: "Önce hücre seçin.",
+  acceptAll: "Bu {count} hücreyi onayla", saidOf: "{count} hücre için karar verildi.", unseenLeft: "{count} hücre henüz ekranda görülmedi, bırakıldı.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
 

@@ -4,7 +4,7 @@ import {askFirst} from "./ask_first.js";
 import {el, say} from "./dom.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
-import {LABELS} from "./specimen_tiles.js";
+import {LABELS} from "./specimen_gallery.js";
 
 /**
  * What was said of a cell, and the buttons to say it; they stay the same for every cell, since one that is made anew
@@ -46,7 +46,7 @@ export function keysHelp() {
   return el("p", {class: "note keys-help"},
     one(keys.next, t("next")), one(keys.previous, t("previous")), one(keys.accept, t("key_accept")),
     el("span", {class: "key-help"}, keys.labels.map((key) => [el("kbd", {}, keyName(key)), " "]), t("reclassify")),
-    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")), one(keys.heat, t("heat")),
+    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")), one(keys.heat, t("heat")), one(keys.gallery, t("gallery")),
     el("a", {href: "#/settings"}, t("changeKeys")));
 }
 

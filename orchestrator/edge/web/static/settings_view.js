@@ -42,7 +42,7 @@ export class SettingsView {
         el("fieldset", {}, el("legend", {}, t("history")), check("keepHistory", t("keepHistory"))),
         el("fieldset", {}, el("legend", {}, t("keys")),
           el("p", {class: "note"}, t("keysNote")),
-          ["next", "previous", "accept", "undo", "sign", "heat"].map((name) => key(name, t(`key_${name}`))),
+          ["next", "previous", "accept", "undo", "sign", "heat", "gallery"].map((name) => key(name, t(`key_${name}`))),
           LABELS.map((label, index) => labelKey(index, className(label))),
           el("p", {class: "problem", role: "alert", id: "key-problem"})),
         el("p", {}, el("button", {

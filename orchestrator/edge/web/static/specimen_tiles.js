@@ -2,9 +2,9 @@
 
 import {el} from "./dom.js";
 import {apiKey, blobAddress} from "./api.js";
-import {CLASSES} from "./cell_detail.js";
 import * as differentials from "./differentials.js";
 import {lazyImage} from "./lazy_image.js";
+import {Gallery, LABELS, place} from "./specimen_gallery.js";
 import {className, number, t} from "./messages.js";
 
 /** An address of a file, the same each time. */
@@ -13,7 +13,6 @@ export function urlOf(file) {
   return file.url;
 }
 
-export const LABELS = [...CLASSES, "Unidentified"];
 const GROUPS = [...LABELS, "none"];
 
 export class SpecimenTiles {
@@ -23,14 +22,19 @@ export class SpecimenTiles {
   #order = [];
   #current = null;
   #groups = new Map();
+  #whole;
   #waiting = el("ul", {class: "tiles review-list"});
   #gallery = el("section", {class: "gallery no-print", id: "specimen-gallery", "aria-labelledby": "gallery-title"},
     el("h3", {id: "gallery-title"}, t("byClass")));
 
-  /** `choose(id)` is told of a click; `fileOf(cell)` gives an image that this page still has, or null. */
-  constructor(choose, fileOf) {
+  /**
+   * `choose(id)` is told of a click; `fileOf(cell)` gives an image that this page still has, or null; `decide` and `look`
+   * are those of the whole gallery.
+   */
+  constructor({choose, fileOf, decide, look}) {
     this.#choose = choose;
     this.#fileOf = fileOf;
+    this.#whole = new Gallery({decide, look});
     for (const name of GROUPS) {
       const title = el("h4");
       const list = el("ul", {class: "tiles"});
@@ -49,13 +53,18 @@ export class SpecimenTiles {
     return this.#gallery;
   }
 
+  /** All of them at once, for who asks for it: while it is open they are nowhere else. */
+  get whole() {
+    return this.#whole;
+  }
+
   /** The ids in the order in which one goes through them. */
   get order() {
     return this.#order;
   }
 
   /** Tiles are made once; after a decision only those move that it concerns. */
-  show(found) {
+  show(found, isClosed) {
     const waits = new Set(found.review_list);
     const byGroup = new Map(GROUPS.map((name) => [name, []]));
     for (const cell of found.cells) {
@@ -65,7 +74,14 @@ export class SpecimenTiles {
         this.#tiles.set(cell.id, tile);
       }
       tile.show(cell);
-      if (!waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
+      if (!this.#whole.isOpen && !waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
+    }
+    if (this.#whole.isOpen) {
+      this.#whole.show(found, this.#tiles, isClosed);
+      this.#gallery.hidden = true;
+      this.#order = this.#whole.order;
+      this.#mark();
+      return;
     }
     this.#order = [...found.review_list, ...[...byGroup.values()].flat()];
     this.#gallery.hidden = this.#order.length === found.review_list.length;
@@ -112,10 +128,16 @@ export class SpecimenTiles {
     const words = el("span");
     const link = el("a", {
       href: `#/specimen/${encodeURIComponent(id)}/${first.number}`,
-      onclick: (event) => { event.preventDefault(); this.#choose(first.id); },
+      onclick: (event) => {
+        event.preventDefault();
+        if (this.#whole.isOpen && (event.ctrlKey || event.metaKey || event.shiftKey)) this.#whole.pick(first.id, event.shiftKey);
+        else this.#choose(first.id);
+      },
     }, image, el("span", {class: "tile-caption"},
       el("span", {class: "tile-name"}, t("cellNumber", {number: number(first.number)})), words));
-    const node = el("li", {class: "tile", data: {cell: first.id}}, link);
+    const box = el("input", {type: "checkbox", class: "tile-pick", "aria-label": t("pick", {number: number(first.number)}),
+      onclick: (event) => this.#whole.pick(first.id, event.shiftKey)});
+    const node = el("li", {class: "tile", data: {cell: first.id}, ondragstart: (event) => this.#whole.dragged(first.id, event)}, link, box);
     let shown = "";
 
     function show(cell) {
@@ -133,17 +155,8 @@ export class SpecimenTiles {
       image = picture();
       link.prepend(image);
     }
-    return {node, link, show, lookAgain};
+    return {node, link, box, show, lookAgain};
   }
-}
-
-/** Make `nodes` the children of `list`, and move no more of them than need be. */
-function place(list, nodes) {
-  const wanted = new Set(nodes);
-  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
-  nodes.forEach((node, at) => {
-    if (list.children[at] !== node) list.insertBefore(node, list.children[at] ?? null);
-  });
 }
 
 /** Where an image that the service keeps is; an image element cannot send a key itself. */

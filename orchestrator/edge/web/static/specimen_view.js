@@ -16,7 +16,8 @@ import {settings} from "./settings.js";
 import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
-import {LABELS, SpecimenTiles} from "./specimen_tiles.js";
+import {LABELS} from "./specimen_gallery.js";
+import {SpecimenTiles} from "./specimen_tiles.js";
 
 const CLOSED = ["signed", "cancelled"];
 const REFRESH_MS = 2500;
@@ -55,6 +56,8 @@ export class SpecimenView {
   #parts = null;
   #order = null;
   #refreshed = 0;
+  /** Where the page was scrolled to in what is not shown, the gallery or one cell. */
+  #leftAt = null;
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
 
@@ -198,12 +201,17 @@ export class SpecimenView {
       fill(this.#place, this.#parts.nodes);
       return;
     }
-    const tiles = new SpecimenTiles((id) => {
-      this.#parts.dock.reveal();
-      this.#choose(id);
-      this.#parts.panel.node.focus({preventScroll: true});
-    },
-      (cell) => this.#fileOf(cell));
+    const tiles = new SpecimenTiles({
+      choose: (id) => {
+        if (tiles.whole.isOpen) this.#toggleGallery();
+        else this.#parts.dock.reveal();
+        this.#choose(id);
+        this.#parts.panel.node.focus({preventScroll: true});
+      },
+      fileOf: (cell) => this.#fileOf(cell),
+      decide: (said) => this.#decideAll(said),
+      look: (cell) => look(found.id, cell),
+    });
     const progress = progressLine("specimen-progress", [["cancel-specimen", () => this.#cancel()]]);
     const parts = {
       made, tiles, progress,
@@ -216,6 +224,8 @@ export class SpecimenView {
       sheet: el("div", {id: "sheet"}),
       reviewTitle: el("h3", {id: "review-title"}),
       help: keysHelp(),
+      gallery: el("button", {type: "button", id: "open-gallery", "aria-expanded": "false", "aria-controls": "gallery", onclick: () => this.#toggleGallery()},
+        `${t("gallery")} (${keyName(settings.get("keys").gallery)})`),
       undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
       redo: el("button", {type: "button", id: "redo", onclick: () => this.#redo()}, t("redo")),
       sign: el("button", {type: "button", id: "sign", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
@@ -229,9 +239,9 @@ export class SpecimenView {
     parts.nodes = [
       el("div", {class: "specimen-bar"},
         el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state), progress.node, parts.pending,
-        el("span", {class: "buttons no-print"}, parts.undo, parts.redo, parts.sign)),
-      parts.problem, parts.refused, parts.signed, parts.device,
-      el("div", {class: "workspace"},
+        el("span", {class: "buttons no-print"}, parts.gallery, parts.undo, parts.redo, parts.sign)),
+      parts.problem, parts.refused, parts.signed, parts.device, tiles.whole.node,
+      parts.workspace = el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
         el("div", {class: "paper"}, parts.sheet, exports(found.id), trail(found.id, numberOf))),
@@ -260,7 +270,7 @@ export class SpecimenView {
     refill(this.#parts.device, deviceOf(results), deviceNote);
     // Its figures are the service's: they follow when it knows of a decision.
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
-    tiles.show(found);
+    tiles.show(found, this.#isClosed());
     this.#showProgress();
   }
 
@@ -369,6 +379,29 @@ export class SpecimenView {
     this.#decided(next ?? cell.id);
   }
 
+  /** Of several cells what a person has said of each. */
+  #decideAll(said) {
+    const open = said.filter(([{state}]) => ["analysed", "failed"].includes(state));
+    if (this.#isClosed() || !open.length) return;
+    this.#decisionsOf(this.#found.id).decideAll(open);
+    this.#take(this.#kept);
+  }
+
+  /** All cells by class in place of one cell, or back; each where it was left. */
+  #toggleGallery() {
+    const {tiles, workspace, gallery} = this.#parts;
+    const isOpen = !tiles.whole.isOpen;
+    const before = scrollY;
+    workspace.hidden = isOpen;
+    gallery.setAttribute("aria-expanded", String(isOpen));
+    if (isOpen) tiles.whole.open();
+    else tiles.whole.close();
+    tiles.show(this.#found, this.#isClosed());
+    scrollTo({top: this.#leftAt ?? 0, behavior: "instant"});
+    this.#leftAt = before;
+    if (!isOpen) this.#show();
+  }
+
   /** The one after it that waits; none where it is the last. */
   #next(id) {
     const waiting = this.#found.review_list;
@@ -471,12 +504,29 @@ export class SpecimenView {
     this.#goTo(this.#current);
   }
 
+  /** What a key does in the gallery; whether it does anything. */
+  #galleryKey(event, label) {
+    const {tiles: {whole}} = this.#parts;
+    const {next, previous} = settings.get("keys");
+    const at = event.target.closest(".tile")?.dataset.cell;
+    if (label) {
+      if (!event.repeat) whole.say(label);
+    } else if (event.key === next || event.key === previous) {
+      const id = whole.order[whole.order.indexOf(at) + (event.key === next ? 1 : -1)];
+      whole.node.querySelector(`.tile[data-cell="${id}"] a`)?.focus();
+    } else if (event.key === "x" && at) whole.pick(at);
+    else if (event.key === "Escape") whole.pickNone();
+    else return false;
+    return true;
+  }
+
   #key(event) {
     if (!this.#place.isConnected || !this.#found || event.altKey) return;
-    if (event.target.closest("input, select, textarea, dialog, .frame")) return;
+    if (event.target.closest("input:not(.tile-pick), select, textarea, dialog, .frame")) return;
     if (event.ctrlKey || event.metaKey) {
       const letter = event.key.toLowerCase();
-      if (letter === "y" || (letter === "z" && event.shiftKey)) this.#redo();
+      if (letter === "a" && this.#parts.tiles.whole.isOpen) this.#parts.tiles.whole.pickAll();
+      else if (letter === "y" || (letter === "z" && event.shiftKey)) this.#redo();
       else if (letter === "z") this.#undo();
       else return;
       event.preventDefault();
@@ -486,7 +536,11 @@ export class SpecimenView {
     const onControl = event.target.closest("button, a, summary");
     if (onControl && (event.key === "Enter" || event.key === " ")) return;
     const label = LABELS[keys.labels.indexOf(event.key)];
-    if (event.key === keys.next || event.key === keys.previous) {
+    const outside = [keys.undo, keys.sign];
+    if (event.key === keys.gallery) this.#toggleGallery();
+    else if (this.#parts.tiles.whole.isOpen && !outside.includes(event.key)) {
+      if (!this.#galleryKey(event, label)) return;
+    } else if (event.key === keys.next || event.key === keys.previous) {
       const {order} = this.#parts.tiles;
       const at = order.indexOf(this.#current) + (event.key === keys.next ? 1 : -1);
       if (order[at]) this.#choose(order[at]);

@@ -1,0 +1,251 @@
+// All cells of a specimen by class, as a person lays them out: sorted, filtered, selected together, moved to another
+// class by key, button or drag, and a class accepted as a whole.
+
+import {announce, el, say} from "./dom.js";
+import {CLASSES} from "./cell_detail.js";
+import {className, keyName, number, t} from "./messages.js";
+import {settings} from "./settings.js";
+
+export const LABELS = [...CLASSES, "Unidentified"];
+const GROUPS = [...LABELS, "none"];
+const SORTS = ["number", "doubt", "second"];
+const FILTERS = ["all", "waiting", "decided"];
+/** On the screen for so long, a picture was looked at. */
+const LOOK_MS = 400;
+
+/** What a cell is as things are: what a person said, or else what the service suggests. */
+const groupOf = (cell) => cell.decision?.label ?? cell.result?.class ?? "none";
+
+const byConfidence = (a, b) => (a.result?.confidence ?? 0) - (b.result?.confidence ?? 0) || a.number - b.number;
+
+const ORDERS = {
+  number: (a, b) => a.number - b.number,
+  doubt: byConfidence,
+  second: (a, b) => second(a).localeCompare(second(b)) || byConfidence(a, b),
+};
+
+function second({result}) {
+  const ranked = Object.entries(result?.probabilities ?? {}).sort(([, a], [, b]) => b - a);
+  return ranked[1]?.[0] ?? "";
+}
+
+const PASSES = {
+  all: () => true,
+  waiting: (cell) => cell.needs_review,
+  decided: (cell) => Boolean(cell.decision),
+};
+
+export class Gallery {
+  #decide;
+  #look;
+  #found = null;
+  #isClosed = true;
+  #tiles = new Map();
+  #order = [];
+  #picked = new Set();
+  #last = null;
+  #seen = new Set();
+  #watched = new Map();
+  #watcher;
+  #groups = new Map();
+  #counts = el("p", {class: "note", id: "gallery-picked", role: "status"});
+  #bar;
+  #sort = choice("gallery-sort", SORTS, () => this.#lay());
+  #filter = choice("gallery-filter", FILTERS, () => this.#lay());
+  #size = el("input", {type: "range", id: "gallery-size", min: "96", max: "240", value: "120", oninput: () => this.#resize()});
+
+  /** `decide(cells, label)` is told what a person says of several; `look(cell)` of a picture that was on the screen. */
+  constructor({decide, look}) {
+    this.#decide = decide;
+    this.#look = look;
+    this.#watcher = new IntersectionObserver((entries) => this.#watch(entries), {threshold: 0.9});
+    const keys = settings.get("keys");
+    this.#bar = el("div", {class: "gallery-picks buttons", role: "group", "aria-label": t("decide")},
+      LABELS.map((label, index) => el("button", {type: "button", data: {label}, onclick: () => this.say(label)},
+        el("kbd", {}, keyName(keys.labels[index])), " ", className(label))),
+      el("button", {type: "button", id: "gallery-none", onclick: () => this.pickNone()}, t("pickNone")));
+    this.node = el("section", {class: "gallery whole no-print", id: "gallery", "aria-labelledby": "gallery-whole-title", hidden: true},
+      el("div", {class: "gallery-bar"},
+        el("h3", {id: "gallery-whole-title"}, t("allCells")),
+        el("span", {class: "control"}, el("label", {for: "gallery-sort"}, t("sort")), this.#sort),
+        el("span", {class: "control"}, el("label", {for: "gallery-filter"}, t("filter")), this.#filter),
+        el("span", {class: "control"}, el("label", {for: "gallery-size"}, t("size")), this.#size),
+        this.#counts, this.#bar));
+    for (const name of GROUPS) this.#groups.set(name, this.#group(name));
+    this.node.append(...[...this.#groups.values()].map(({section}) => section));
+  }
+
+  get isOpen() {
+    return !this.node.hidden;
+  }
+
+  /** The ids in the order in which they lie. */
+  get order() {
+    return this.#order;
+  }
+
+  open() {
+    this.node.hidden = false;
+  }
+
+  /** Lay the tiles out, by the ids of their cells. */
+  show(found, tiles, isClosed) {
+    this.#found = found;
+    this.#tiles = tiles;
+    this.#isClosed = isClosed;
+    this.#lay();
+  }
+
+  close() {
+    this.node.hidden = true;
+    this.#watcher.disconnect();
+    for (const timer of this.#watched.values()) clearTimeout(timer);
+    this.#watched.clear();
+  }
+
+  /** That all selected cells are this. */
+  say(label) {
+    const cells = this.#found.cells.filter((cell) => this.#picked.has(cell.id));
+    if (!cells.length) announce(t("pickFirst"));
+    else this.#said(cells, () => label);
+  }
+
+  /** A person selects a cell or takes it out; with `through` also all that lie between it and the one before. */
+  pick(id, through = false) {
+    const [from, to] = [this.#order.indexOf(through ? this.#last : id), this.#order.indexOf(id)].sort((a, b) => a - b);
+    const isIn = through || !this.#picked.has(id);
+    for (const one of this.#order.slice(Math.max(from, 0), to + 1)) this.#picked[isIn ? "add" : "delete"](one);
+    this.#last = id;
+    this.#mark();
+  }
+
+  pickAll() {
+    this.#picked = new Set(this.#order);
+    this.#mark();
+  }
+
+  pickNone() {
+    this.#picked.clear();
+    this.#mark();
+  }
+
+  #group(name) {
+    const title = el("h4");
+    const accept = el("button", {type: "button", class: "accept-group", onclick: () => this.#acceptAll(name)});
+    const list = el("ul", {class: "tiles"});
+    const section = el("section", {class: "group", data: {group: name}}, el("div", {class: "group-head"}, title, accept), list);
+    if (LABELS.includes(name)) {
+      section.addEventListener("dragover", (event) => {
+        if (!this.#picked.size || this.#isClosed || event.dataTransfer.types.includes("Files")) return;
+        event.preventDefault();
+        section.classList.add("over");
+      });
+      section.addEventListener("dragleave", ({relatedTarget}) => {
+        if (!section.contains(relatedTarget)) section.classList.remove("over");
+      });
+      section.addEventListener("drop", (event) => {
+        section.classList.remove("over");
+        if (event.dataTransfer.files.length) return;
+        event.preventDefault();
+        event.stopPropagation();
+        this.say(name);
+      });
+    }
+    return {section, title, accept, list};
+  }
+
+  #lay() {
+    const byGroup = new Map(GROUPS.map((name) => [name, []]));
+    const cells = this.#found.cells.filter(PASSES[this.#filter.value]).sort(ORDERS[this.#sort.value]);
+    for (const cell of cells) byGroup.get(groupOf(cell)).push(cell);
+    this.#order = [...byGroup.values()].flat().map(({id}) => id);
+    for (const [name, of] of byGroup) {
+      const {section, title, accept, list} = this.#groups.get(name);
+      section.hidden = !of.length && (name === "none" || this.#isClosed);
+      say(title, `${name === "none" ? t("withoutClass") : className(name)} (${number(of.length)})`);
+      const open = of.filter((cell) => !cell.decision && cell.result);
+      accept.hidden = !open.length || this.#isClosed || name === "none";
+      say(accept, t("acceptAll", {count: number(open.length)}));
+      place(list, of.map(({id}) => this.#tiles.get(id).node));
+    }
+    for (const cell of cells) this.#watcher.observe(this.#tiles.get(cell.id).node);
+    for (const id of this.#picked) if (!this.#order.includes(id)) this.#picked.delete(id);
+    this.#resize();
+    this.#mark();
+  }
+
+  #resize() {
+    this.node.style.setProperty("--tile", `${this.#size.value}px`);
+  }
+
+  #mark() {
+    for (const [id, {node, box}] of this.#tiles) {
+      const isPicked = this.#picked.has(id);
+      node.classList.toggle("picked", isPicked);
+      box.checked = isPicked;
+      box.disabled = this.#isClosed;
+      node.draggable = !this.#isClosed;
+    }
+    say(this.#counts, this.#picked.size ? t("picked", {count: number(this.#picked.size)}) : "");
+    this.#bar.hidden = !this.#picked.size || this.#isClosed;
+  }
+
+  /** A tile is dragged: with it go all that are selected, or else it alone. */
+  dragged(id, event) {
+    if (!this.#picked.has(id)) {
+      this.#picked = new Set([id]);
+      this.#mark();
+    }
+    event.dataTransfer.setData("text/plain", "");
+    event.dataTransfer.effectAllowed = "move";
+  }
+
+  #acceptAll(name) {
+    const cells = this.#found.cells.filter((cell) => groupOf(cell) === name && !cell.decision && cell.result && this.#order.includes(cell.id));
+    this.#said(cells, (cell) => cell.result.class);
+  }
+
+  /** Only of what was on the screen: the others are named. */
+  #said(cells, labelOf) {
+    if (this.#isClosed) return;
+    const seen = cells.filter(({id}) => this.#seen.has(id));
+    this.pickNone();
+    this.#decide(seen.map((cell) => [cell, labelOf(cell)]));
+    const unseen = cells.length - seen.length;
+    const text = [seen.length ? t("saidOf", {count: number(seen.length)}) : "", unseen ? t("unseenLeft", {count: number(unseen)}) : ""].filter(Boolean).join(" ");
+    say(this.#counts, text);
+    announce(text);
+  }
+
+  #watch(entries) {
+    for (const {isIntersecting, target} of entries) {
+      const id = target.dataset.cell;
+      clearTimeout(this.#watched.get(id));
+      if (isIntersecting && !this.#seen.has(id)) this.#watched.set(id, setTimeout(() => this.#wasSeen(id, target), LOOK_MS));
+      else this.#watched.delete(id);
+    }
+  }
+
+  #wasSeen(id, node) {
+    const image = node.querySelector("img");
+    if (!node.isConnected || !image) return;
+    if (!image.naturalWidth) {
+      this.#watched.set(id, setTimeout(() => this.#wasSeen(id, node), LOOK_MS));
+      return;
+    }
+    this.#seen.add(id);
+    this.#watched.delete(id);
+    this.#look(this.#found.cells.find((cell) => cell.id === id));
+  }
+}
+
+/** Make `nodes` the children of `list`, and move no more of them than need be. */
+export function place(list, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
+  nodes.forEach((node, at) => {
+    if (list.children[at] !== node) list.insertBefore(node, list.children[at] ?? null);
+  });
+}
+
+const choice = (id, values, onchange) => el("select", {id, onchange}, values.map((value) => el("option", {value}, t(`${id}_${value}`))));

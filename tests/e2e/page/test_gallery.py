@@ -1,0 +1,133 @@
+"""All cells of a specimen by class: selected, moved by key and by drag, accepted as a class, taken back."""
+
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.page.conftest import violations
+from tests.e2e.page.test_decisions import kept_document, said, waiting
+
+TILES = "#gallery .tile"
+
+
+def opened(page: Page, cells: list[Path], name: str) -> list[str]:
+    """The gallery of a specimen of an unknown microscope; the ids of its cells."""
+    ids = waiting(page, cells, name)
+    page.keyboard.press("g")
+    expect(page.locator(TILES)).to_have_count(len(cells))
+    expect(page.locator("#review-detail")).to_be_hidden()
+    return ids
+
+
+def tile(page: Page, cell: str) -> Locator:
+    return page.locator(f"{TILES}[data-cell='{cell}']")
+
+
+def seen(page: Page, cell: str) -> None:
+    """Wait until its picture was on the screen for as long as a look takes."""
+    tile(page, cell).scroll_into_view_if_needed()
+    expect(tile(page, cell).locator("img")).to_have_js_property("complete", True)
+    page.wait_for_timeout(1500)
+
+
+def group(page: Page, label: str) -> Locator:
+    return page.locator(f"#gallery .group[data-group='{label}']")
+
+
+def test_selected_cells_are_moved_by_one_key_and_taken_back_by_one(page: Page, cells: list[Path]) -> None:
+    opened(page, cells[:6], "G-keys")
+    boxes = page.locator(".tile-pick")
+    order = [one.get_attribute("data-cell") or "" for one in page.locator(TILES).all()]
+    seen(page, order[3])
+    boxes.nth(0).click()
+    boxes.nth(3).click(modifiers=["Shift"])
+    expect(page.locator("#gallery-picked")).to_have_text("4 selected")
+
+    page.keyboard.press("5")
+
+    assert said(kept_document(page)) == dict.fromkeys(order[:4], "Neutrophil")
+    expect(group(page, "Neutrophil").locator(".tile")).not_to_have_count(0)
+    for cell in order[:4]:
+        expect(group(page, "Neutrophil").locator(f"[data-cell='{cell}']")).to_be_visible()
+    page.click("#undo")
+    assert said(kept_document(page)) == {}
+    page.click("#redo")
+    assert said(kept_document(page)) == dict.fromkeys(order[:4], "Neutrophil")
+    page.keyboard.press("g")
+    expect(page.locator("#review-detail")).to_be_visible()
+    expect(page.locator(".review-list .tile")).to_have_count(2)
+
+
+def test_a_tile_is_dragged_to_another_class(page: Page, cells: list[Path]) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1800})  # a drag begins where the pointer is, not the tile
+    ids = opened(page, cells[:4], "G-drag")
+    seen(page, ids[0])
+    target = group(page, "Monocyte")
+    if target.locator(f"[data-cell='{ids[0]}']").count():
+        target = group(page, "Basophil")
+    label = target.get_attribute("data-group")
+
+    tile(page, ids[0]).locator("img").drag_to(target)
+
+    assert said(kept_document(page)) == {ids[0]: label}
+    expect(target.locator(f"[data-cell='{ids[0]}']")).to_be_visible()
+
+
+def test_a_class_is_accepted_but_for_cells_that_were_not_on_the_screen(page: Page, cells: list[Path]) -> None:
+    page.set_viewport_size({"width": 420, "height": 420})
+    opened(page, cells, "G-accept")
+    last = page.locator("#gallery .group:not([hidden])", has=page.locator(".tile")).last
+    label, unseen = last.get_attribute("data-group"), last.locator(".tile").count()
+
+    last.locator(".accept-group").dispatch_event("click")  # without bringing it into sight
+
+    expect(page.locator("#gallery-picked")).to_have_text(f"{unseen} were not on the screen yet and are left.")
+    assert said(kept_document(page)) == {}
+    for one in last.locator(".tile").all():
+        seen(page, one.get_attribute("data-cell") or "")
+    last.locator(".accept-group").click()
+    decided = said(kept_document(page))
+    assert len(decided) == unseen
+    assert set(decided.values()) == {label}
+
+
+def test_cells_are_sorted_and_filtered_as_asked(page: Page, cells: list[Path]) -> None:
+    ids = opened(page, cells[:6], "G-sort")
+    document = kept_document(page)
+    sure = {cell["id"]: cell["result"]["confidence"] for cell in document["cells"]}
+    seen(page, ids[0])
+    tile(page, ids[0]).locator(".tile-pick").check()
+    page.keyboard.press("0")
+    kept_document(page)
+
+    page.select_option("#gallery-sort", "doubt")
+    for one in page.locator("#gallery .group:not([hidden])").all():
+        shown = [sure[of.get_attribute("data-cell") or ""] for of in one.locator(".tile").all()]
+        assert shown == sorted(shown)
+
+    page.select_option("#gallery-filter", "waiting")
+    expect(page.locator(TILES)).to_have_count(5)
+    page.select_option("#gallery-filter", "decided")
+    expect(page.locator(TILES)).to_have_count(1)
+    expect(tile(page, ids[0])).to_be_visible()
+
+
+def test_the_gallery_is_used_by_keyboard_alone_and_breaks_no_rule_of_accessibility(
+    page: Page, cells: list[Path]
+) -> None:
+    opened(page, cells[:4], "G-axe")
+    order = [one.get_attribute("data-cell") or "" for one in page.locator(TILES).all()]
+    seen(page, order[1])
+    assert violations(page) == []
+
+    page.locator(f"{TILES} a").first.focus()
+    page.keyboard.press("j")
+    expect(tile(page, order[1]).locator("a")).to_be_focused()
+    page.keyboard.press("x")
+    page.keyboard.press("2")
+
+    assert said(kept_document(page)) == {order[1]: "Eosinophil"}
+    page.locator(f"{TILES} a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#review-detail")).to_be_visible()
+    expect(page.locator("#gallery")).to_be_hidden()
