@@ -50,8 +50,10 @@ export async function ask(path, options = {}) {
 
 /** An address of what lies at `path`, for an image or a download, which cannot send a key themselves. */
 export async function blobAddress(path) {
-  return URL.createObjectURL(await (await ask(path)).blob());
+  return URL.createObjectURL(await blobOf(path));
 }
+
+export const blobOf = async (path) => (await ask(path)).blob();
 
 export async function model(signal) {
   return (await ask("v1/model", {signal})).json();

@@ -3,6 +3,9 @@
 
 import {el} from "./dom.js";
 
+/** As wide as a tile may be: of a thousand images in full a browser decodes each anew whenever it comes into sight. */
+const WIDTH = 240;
+
 const sources = new WeakMap();
 
 const seen = new IntersectionObserver((entries) => {
@@ -18,6 +21,20 @@ async function load(image) {
     image.src = await sources.get(image)();
   } catch {
     image.remove();
+  }
+}
+
+/** An address of a small copy of an image, or of itself where it is small, or where this browser cannot read it. */
+export async function smallAddress(blob) {
+  try {
+    const bitmap = await createImageBitmap(blob, {resizeWidth: WIDTH, resizeQuality: "medium"});
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    bitmap.close();
+    const copy = await canvas.convertToBlob({type: "image/jpeg", quality: 0.85});
+    return URL.createObjectURL(copy.size < blob.size ? copy : blob);
+  } catch {
+    return URL.createObjectURL(blob);
   }
 }
 

@@ -360,9 +360,17 @@ export function className(name) {
 /** The language of the page as it is written where the reader is: 23/11/2026 in Britain, 11/23/2026 in America. */
 const locale = () => navigator.languages.find((one) => one.toLowerCase().startsWith(language())) ?? language();
 
-export function number(value, digits = 0) {
-  return new Intl.NumberFormat(locale(), {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value);
+const formats = new Map();
+
+/** Made once for each: to make one takes longer than all that it is then asked for. */
+function format(options) {
+  const key = `${locale()} ${JSON.stringify(options)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat(locale(), options));
+  return formats.get(key);
 }
+
+export const number = (value, digits = 0) => (
+  format({minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value));
 
 /** That of the reader's spreadsheet, as far as the browser knows: by its own locale, not by the page's language. */
 export const decimalSeparator = () => new Intl.NumberFormat().format(1.5).includes(",") ? "comma" : "point";
@@ -370,13 +378,11 @@ export const decimalSeparator = () => new Intl.NumberFormat().format(1.5).includ
 /** Of a share in [0, 1]; what is not certain never reads as 100. */
 export function percent(share, digits = 1) {
   const shown = share < 1 ? Math.min(share, 1 - 10 ** -(digits + 2)) : share;
-  return new Intl.NumberFormat(locale(), {
-    style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits,
-  }).format(shown);
+  return format({style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits}).format(shown);
 }
 
 export function seconds(value) {
-  return new Intl.NumberFormat(locale(), {style: "unit", unit: "second", unitDisplay: "long"}).format(value);
+  return format({style: "unit", unit: "second", unitDisplay: "long"}).format(value);
 }
 
 export function dateTime(when, dateStyle = "medium") {

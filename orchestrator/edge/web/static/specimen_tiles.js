@@ -1,9 +1,9 @@
 // The cells of a specimen as tiles: those that wait for a person, least confident first, and all others by class.
 
 import {el} from "./dom.js";
-import {apiKey, blobAddress} from "./api.js";
+import {blobOf} from "./api.js";
 import * as differentials from "./differentials.js";
-import {lazyImage} from "./lazy_image.js";
+import {lazyImage, smallAddress} from "./lazy_image.js";
 import {Gallery, LABELS, place} from "./specimen_gallery.js";
 import {className, number, t} from "./messages.js";
 
@@ -21,6 +21,9 @@ export class SpecimenTiles {
   #tiles = new Map();
   #order = [];
   #current = null;
+  /** The link that is marked as the current one, and the frame in which its tile comes into sight. */
+  #marked = null;
+  #frame = null;
   #groups = new Map();
   #whole;
   #waiting = el("ul", {class: "tiles review-list"});
@@ -105,25 +108,27 @@ export class SpecimenTiles {
   select(id) {
     this.#current = id;
     this.#mark();
-    const node = this.#tiles.get(id)?.node;
-    if (node?.parentElement === this.#waiting) {
+    // With the next frame, which lays all out anyway: to ask where a tile is lays it out at once.
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      const node = this.#tiles.get(this.#current)?.node;
+      if (node?.parentElement !== this.#waiting) return;
       // In its own row only: the page stays where it is.
       this.#waiting.scrollTo({left: node.offsetLeft - this.#waiting.clientWidth / 2 + node.clientWidth / 2});
-    }
+    });
   }
 
   #mark() {
-    for (const [id, {link}] of this.#tiles) {
-      if (id === this.#current) link.setAttribute("aria-current", "true");
-      else link.removeAttribute("aria-current");
-    }
+    const link = this.#tiles.get(this.#current)?.link ?? null;
+    if (link === this.#marked) return;
+    this.#marked?.removeAttribute("aria-current");
+    link?.setAttribute("aria-current", "true");
+    this.#marked = link;
   }
 
   #tile(id, first) {
-    const picture = () => lazyImage(() => {
-      const file = this.#fileOf(first);
-      return file ? urlOf(file) : addressOfKept(differentials.imageUrl(id, first.id));
-    });
+    const picture = () => lazyImage(async () => (
+      smallAddress(this.#fileOf(first) ?? await blobOf(differentials.imageUrl(id, first.id)))));
     let image = picture();
     const words = el("span");
     const link = el("a", {
@@ -158,6 +163,3 @@ export class SpecimenTiles {
     return {node, link, box, show, lookAgain};
   }
 }
-
-/** Where an image that the service keeps is; an image element cannot send a key itself. */
-const addressOfKept = (path) => (apiKey() ? blobAddress(path) : path);
