@@ -198,12 +198,12 @@ def read_leniently(data: bytes) -> Message:
     if wide is None:
         fields = header.split(delimiters[0])
         named = fields[17].split(delimiters[2])[0].strip() if len(fields) > 17 else ""
-        text = _decoded(data[begin:], _CHARSETS.get(named, "utf-8"))
+        codec = _CHARSETS.get(named, "utf-8")
+        before, text = _decoded(data[:begin], codec), _decoded(data[begin:], codec)
     else:
-        text = text[begin:]
-    return Message(
-        tuple(parts for parts in _split(text, delimiters[0]) if _NAME.fullmatch(parts[0])), delimiters
-    )
+        before, text = text[:begin], text[begin:]
+    lines = [*_split(before, delimiters[0]), *_split(text, delimiters[0])]
+    return Message(tuple(parts for parts in lines if _NAME.fullmatch(parts[0])), delimiters)
 
 
 def _decoded(data: bytes, codec: str) -> str:
