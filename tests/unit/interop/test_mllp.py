@@ -237,7 +237,8 @@ async def test_one_acceptance_is_one_delivery_however_it_is_framed(name):
 
 
 @pytest.mark.parametrize(
-    "said", [raw().split(b"\r")[0] + f"\rMSA|AA|{CONTROL_ID}".encode(), raw().replace(CONTROL_ID.encode(), b"")]
+    "said",
+    [raw().split(b"\r")[0] + f"\rMSA|AA|{CONTROL_ID}".encode(), raw().replace(CONTROL_ID.encode(), b"")],
 )
 async def test_half_an_answer_that_may_be_another_messages_confirms_nothing(said):
     converse = lis_saying(b"\x0b" + said, closes=True)
