@@ -637,17 +637,23 @@ async def test_a_decision_about_what_was_changed_meanwhile_is_refused(client, ce
             await decided("Basophil", stale),
             await client.delete(decision, headers={"If-Match": stale}),
             await client.post(f"{place}/sign", headers={"If-Match": stale}),
+            await client.post(f"{place}/cancel", headers={"If-Match": stale}),
         ):
             assert late.status_code == 412
             assert late.json()["type"] == "urn:wbc-analyzer:problem:changed-meanwhile"
             assert "read it again" in late.json()["detail"]
-    assert (await decided("Basophil", "no tag")).status_code == 422
+    for none in ("no tag", "", ",", '*, "1"'):
+        assert (await decided("Basophil", none)).status_code == 422
     at = f"{place}/cells/{other['id']}/decision"
     assert (await decided("Basophil", f'"{other["etag"]}"', at=at)).status_code == 200
     assert (await decided("Basophil", "*")).status_code == 200
     last = await decided("Eosinophil")  # as ever, whoever does not say what they saw
     assert last.status_code == 200
     last = await decided("Basophil", '"cell-999"', last.headers["etag"])
+    last = await decided("Basophil", "", last.headers["etag"], " ")  # empty members of a list are none
+    lines = [("If-Match", '"cell-999"'), ("If-Match", last.headers["etag"])]  # which are one list
+    last = await client.post(decision, json={"label": "Monocyte"}, headers=lines)
+    assert last.status_code == 200
     signed = await client.post(f"{place}/sign", headers={"If-Match": last.headers["etag"]})
     assert (signed.status_code, signed.json()["state"]) == (200, "signed")
 
