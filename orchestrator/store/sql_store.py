@@ -25,7 +25,6 @@ from orchestrator.errors import (
     NotReady,
     RecordAltered,
     StoreUnavailable,
-    UnknownCell,
     UnknownDifferential,
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
@@ -212,9 +211,11 @@ class SqlStore:
         newest_first = newest_first.where(*self._found_by(search))
         async with self._database.reading() as connection:
             if after is not None:
-                place = await connection.scalar(
-                    select(SPECIMENS.c.place).where(SPECIMENS.c.differential_id == after)
-                )
+                place = None
+                if statements.is_id(after):
+                    place = await connection.scalar(
+                        select(SPECIMENS.c.place).where(SPECIMENS.c.differential_id == after)
+                    )
                 if place is None:
                     raise UnknownDifferential("There is no page after this one: its last specimen is gone.")
                 newest_first = newest_first.where(SPECIMENS.c.place < place)
@@ -362,15 +363,14 @@ class SqlStore:
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
         async with self._database.reading() as connection:
             await statements.state_of(connection, differential_id)
+            await statements.require_cell(connection, differential_id, cell_id)
             row = (
                 await connection.execute(
                     select(CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload).where(
-                        CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id
+                        CELLS.c.cell_id == cell_id
                     )
                 )
-            ).one_or_none()
-            if row is None:
-                raise UnknownCell("The differential has no cell of this id.")
+            ).one()
             kept = await self._kept(connection, differential_id, _ORDERED)
             trail = await self._trail(connection, differential_id, AUDIT.c.action == "ordered")
             for what in chain(_changed_rows(trail), order_differences(kept, trail)):
@@ -445,6 +445,8 @@ class SqlStore:
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         query = select(AUDIT).order_by(AUDIT.c.sequence)
         if differential_id is not None:
+            if not statements.is_id(differential_id):
+                return []
             query = query.where(AUDIT.c.differential_id == differential_id)
         async with self._database.reading() as connection:
             return [entry_of(row) for row in await connection.execute(query)]
@@ -629,18 +631,19 @@ class SqlStore:
         differential_id: str,
         columns: Sequence[ColumnElement[Any]] = _LISTED,
     ) -> Kept:
-        row = (
-            await connection.execute(select(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id))
-        ).one_or_none()
+        row = None
+        if statements.is_id(differential_id):
+            found = select(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id)
+            row = (await connection.execute(found)).one_or_none()
         if row is None:
             raise UnknownDifferential("There is no differential of this id.")
         cells = await connection.execute(
             select(*columns).where(CELLS.c.differential_id == differential_id).order_by(CELLS.c.number)
         )
         keys = select(ORDER_KEYS.c.actor, ORDER_KEYS.c.idempotency_key, ORDER_KEYS.c.fingerprint)
-        found = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
+        of_it = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
         name = self._cipher.decrypted_text(row.specimen_id)
-        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in found))
+        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in of_it))
 
     def _summary(self, row: Row[Any], counts: statements.CellCounts) -> SpecimenSummary:
         return SpecimenSummary(

@@ -680,6 +680,8 @@ async def test_the_list_is_searched(client, cells):
         {"state": "gone"},
         {"created_from": "2026-03-02"},
         {"created_before": "2026-03-02T10:00:00"},
+        {"created_before": "9999-12-31T23:59:59-14:00"},
+        {"created_from": "0001-01-01T00:00:00+14:00"},
     ):
         assert (await client.get("/v1/differentials", params=wrong)).status_code == 422
 

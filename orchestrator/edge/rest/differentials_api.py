@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final, cast
 
@@ -174,7 +175,8 @@ class DifferentialsApi:
         created_before: Annotated[AwareDatetime | None, Query(description="Only ordered earlier.")] = None,
     ) -> DifferentialPage:
         """List differentials, the newest first: all, or those that are looked for."""
-        search = SpecimenSearch(specimen_id, state, created_from, created_before)
+        from_time = _in_utc("created_from", created_from)
+        search = SpecimenSearch(specimen_id, state, from_time, _in_utc("created_before", created_before))
         summaries, following = await self._specimens.page(limit, cursor, search)
         return DifferentialPage(
             items=[DifferentialSummary.model_validate(summary) for summary in summaries],
@@ -304,6 +306,13 @@ class DifferentialsApi:
             yield format_sse_event(data_str=problems.document_of(error), event="error")
         finally:
             self._streams -= 1
+
+
+def _in_utc(field: str, time: datetime | None) -> datetime | None:
+    try:
+        return None if time is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidParameter(FieldProblem(field, "there is no such time")) from error
 
 
 def _seen(request: Request, if_match: str | None) -> Collection[str] | None:
