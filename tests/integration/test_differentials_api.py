@@ -261,6 +261,7 @@ async def test_another_order_under_the_same_key_is_refused(client, cells):
         ({"total_wbc": "-1"}, "total_wbc"),
         ({"total_wbc": "nan"}, "total_wbc"),
         ({"total_wbc": "many"}, "total_wbc"),
+        ({"total_wbc": "1_0"}, "total_wbc"),
         ({"profile": "no-such"}, "profile"),
         ({"tta": "all"}, "tta"),
         ({"patient": "Yilmaz"}, "patient"),

@@ -130,6 +130,29 @@ def test_a_request_names_one_host(service, hosts, status):
 
 
 @pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Idempotency-Key", ("a", "b")),
+        ("X-API-Key", ("a", "a")),
+        ("Authorization", ("Bearer a", "Bearer b")),
+        ("Content-Type", ("text/plain", CONTENT_TYPE)),
+        ("X-Request-Timeout-Ms", ("1000", "2000")),
+    ],
+)
+def test_a_header_that_says_one_thing_comes_once(service, name, values):
+    def status(*those: str) -> bytes:
+        lines = "".join(f"{one}\r\n" for one in those)
+        with connected(service) as connection:
+            request = f"POST /v1/differentials HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\n"
+            connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
+            received, _ = answer_of(connection, b"")
+        return received
+
+    assert b"This is not HTTP" in status(f"{name}: {values[0]}", f"{name.lower()}: {values[1]}")
+    assert b"This is not HTTP" not in status(f"{name}: {values[0]}")
+
+
+@pytest.mark.parametrize(
     "host",
     ["localhost:port", "localhost, localhost", "me@localhost", "localhost/x", "[::1]evil.test", "local host"],
 )

@@ -31,6 +31,14 @@ _MALFORMED: Final = (400, "Bad Request", "This is not HTTP that can be read.")
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(:[0-9]*)?")
 """A name or an address, and a port (RFC 3986, 3.2.2); no list, which RFC 3986 would take for one name."""
 
+_SINGLE: Final = frozenset(
+    {
+        *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding"),
+        *(b"idempotency-key", b"x-request-timeout-ms", b"inference-header-content-length"),
+    }
+)
+"""Headers that say one thing: of two another part of the way might have taken the other."""
+
 Refusal = tuple[int, str, str]
 
 
@@ -66,7 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unaccounted_bytes = 0
         """Received since something was understood: since then they are headers, or trailers, or nothing."""
         self._header_bytes = 0
-        self._hosts: list[bytes] = []
+        self._single: dict[bytes, bytes] = {}
         self._codings: list[bytes] = []
         self._refusal = _MALFORMED
 
@@ -99,7 +107,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """A request line begins."""
         super().on_message_begin()
         self._header_bytes = 0
-        self._hosts, self._codings = [], []
+        self._single, self._codings = {}, []
 
     def on_url(self, url: bytes) -> None:
         """Part of the request line."""
@@ -114,9 +122,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.headers) >= MAX_HEADERS:
             self._refusal = _TOO_LARGE
             raise ValueError("too many headers")
-        if name.lower() == b"host":
-            self._hosts.append(value.strip())
-        elif name.lower() == b"transfer-encoding":
+        if (known := name.lower()) in _SINGLE:
+            if known in self._single:
+                raise ValueError("a header twice")
+            self._single[known] = value.strip()
+        elif known == b"transfer-encoding":
             self._codings += [coding.strip().lower() for coding in value.split(b",")]
         super().on_header(name, value)
 
@@ -132,10 +142,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _check_host(self) -> None:
-        """RFC 9112, 3.2: of two names another part of the way might have taken the other."""
-        if len(self._hosts) > 1 or (not self._hosts and self._is_http_1_1()):
-            raise ValueError("not one Host")
-        host = self._hosts[0] if self._hosts else b""
+        """RFC 9112, 3.2."""
+        host = self._single.get(b"host")
+        if host is None and self._is_http_1_1():
+            raise ValueError("no Host")
+        host = host or b""
         if not _HOST.fullmatch(host):
             raise ValueError("no Host")
         # The absolute form has the name once more, and there it is the one that counts (3.2.2).
