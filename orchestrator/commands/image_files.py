@@ -80,9 +80,9 @@ def _files_of(path: Path) -> Iterator[ImageFile]:
         yield ImageFile(path)
         return
     for entry in entries:
-        file = ImageFile(path / entry.filename, path, entry)
-        if _is_cell(file, entry.filename):
-            yield file
+        inside = ImageFile(path / entry.filename, path, entry)
+        if _is_cell(inside, entry.filename):
+            yield inside
 
 
 def _is_cell(file: ImageFile, name: str) -> bool:
