@@ -115,7 +115,6 @@ def _without_marks(value: Any) -> Any:
 
 TotalWbc = Annotated[
     float | None,
-    BeforeValidator(_without_marks),
     Field(
         gt=0,
         le=MAX_TOTAL_WBC,
@@ -123,6 +122,7 @@ TotalWbc = Annotated[
         description="White cell count in 10^9/L, measured elsewhere; without it no absolute counts.",
         examples=[6.2],
     ),
+    BeforeValidator(_without_marks),
 ]
 
 
