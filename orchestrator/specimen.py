@@ -18,10 +18,16 @@ from orchestrator.model_contract import CLASS_NAMES, ClassName
 CellLabel = Literal[ClassName, "Unidentified"]
 UNIDENTIFIED: Final = "Unidentified"
 
-IDENTIFIER: Final = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+$"
-"""What a laboratory's own identifier may be: any text of one line but what nobody prints, which are control
-characters (C0, C1), the separators of lines and paragraphs, and marks without width or of direction, by
-which two identifiers look alike, or one looks like another."""
+_NOT_PRINTED: Final = (
+    r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u2028-\u202f\u205f-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+IDENTIFIER: Final = rf"^[^{_NOT_PRINTED}\s](?:[^{_NOT_PRINTED}]*[^{_NOT_PRINTED}\s])?$"
+"""What a laboratory's own identifier may be: any text of one line, without spaces around it, but for what
+nobody prints. These are control characters (C0, C1), the separators of lines and paragraphs, spaces that are
+not the one of ASCII, and what has no width or a direction alone (Unicode's default ignorable code points):
+by these two identifiers look alike, or one looks like another."""
 
 UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(
     {

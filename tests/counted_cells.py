@@ -16,6 +16,10 @@ from orchestrator.specimen import (
 )
 
 NOW = datetime(2026, 3, 2, 9, 41, 12, tzinfo=UTC)
+NOT_PRINTED = (
+    "\n\x85\x9b\xa0\xad\u034f\u061c\u115f\u2003\u200f\u2028\u2029\u202e\u2066\ufe0f\ufeff\ufff9\U000e0041"
+)
+"""Of each kind that no laboratory prints in an identifier, one."""
 MODEL = ModelIdentity("wbc", 4, "a" * 64)
 
 

@@ -24,11 +24,13 @@ _MOST_UNPACKED: Final = 2**28
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file, or an entry of a zip archive, whose ``path`` is then the archive's with the entry's name."""
+    """A file, or an entry of a zip archive, whose ``path`` is then the archive's with the entry's name.
+
+    Several entries may have one name, so that the ``entry`` itself is kept."""
 
     path: Path
     archive: Path | None = None
-    entry: str = ""
+    entry: zipfile.ZipInfo | None = None
 
     @property
     def name(self) -> str:
@@ -39,7 +41,7 @@ class ImageFile:
 
     def read_bytes(self, at_most: int = _MOST_UNPACKED) -> bytes:
         """The content, or its beginning; raises OSError where it cannot be read."""
-        if self.archive is None:
+        if self.archive is None or self.entry is None:
             with self.path.open("rb") as file:
                 return file.read(at_most)
         try:
@@ -73,14 +75,14 @@ def _files_of(path: Path) -> Iterator[ImageFile]:
             yield ImageFile(path)
             return
         with zipfile.ZipFile(path) as opened:
-            names = [entry.filename for entry in opened.infolist() if not entry.filename.endswith("/")]
+            entries = [entry for entry in opened.infolist() if not entry.filename.endswith("/")]
     except (OSError, *_ZIP_DAMAGE):
         yield ImageFile(path)
         return
-    for name in names:
-        entry = ImageFile(path / name, path, name)
-        if _is_cell(entry, name):
-            yield entry
+    for entry in entries:
+        inside = ImageFile(path / entry.filename, path, entry)
+        if _is_cell(inside, entry.filename):
+            yield inside
 
 
 def _is_cell(file: ImageFile, name: str) -> bool:

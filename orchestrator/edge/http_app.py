@@ -79,6 +79,20 @@ _LIVE: Final = Health(status="live").model_dump_json()
 _REFUSALS: Final = (Unauthenticated, Forbidden, RateLimited)
 
 
+_METRICS_VERSIONS: Final = frozenset({"0.0.1", "0.0.4", "1.0.0"})
+"""Of Prometheus' text format and of OpenMetrics."""
+
+
+def _is_known_version(offer: str) -> bool:
+    """Whether an offer of ``Accept`` names no version of a format for metrics, or one that there is."""
+    named = [
+        value
+        for name, _, value in (part.partition("=") for part in offer.split(";")[1:])
+        if name.strip().lower() == "version"
+    ]
+    return all(value.strip() in _METRICS_VERSIONS for value in named)
+
+
 class ServiceApi:
     """What the service tells of itself: its model, its state, its metrics, its documentation."""
 
@@ -103,8 +117,9 @@ class ServiceApi:
     async def metrics(self, request: Request) -> Response:
         """Metrics for Prometheus."""
         accept = ",".join(request.headers.getlist("accept"))
-        # The library takes what is named for what is wanted, whatever its weight.
-        encode, content_type = choose_encoder(",".join(acceptable(accept)))
+        # The library takes what is named for what is wanted, whatever its weight, and fails on a version that
+        # is none.
+        encode, content_type = choose_encoder(",".join(filter(_is_known_version, acceptable(accept))))
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         body = await asyncio.to_thread(encode, REGISTRY)
         if wants_gzip(",".join(request.headers.getlist("accept-encoding"))):

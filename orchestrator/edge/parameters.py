@@ -1,8 +1,8 @@
 """What may be chosen for an analysis and for an order, whichever edge it is said at."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.domain import Language, WriterKind
 from orchestrator.specimen import IDENTIFIER
@@ -104,6 +104,15 @@ SpecimenName = Annotated[
         examples=["S-2026-00417"],
     ),
 ]
+
+
+def _without_marks(value: Any) -> Any:
+    """A number as other systems write one: Python's own marks of thousands would make 10 of a ``1_0``."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("expected a number of digits and a point")
+    return value
+
+
 TotalWbc = Annotated[
     float | None,
     Field(
@@ -113,6 +122,7 @@ TotalWbc = Annotated[
         description="White cell count in 10^9/L, measured elsewhere; without it no absolute counts.",
         examples=[6.2],
     ),
+    BeforeValidator(_without_marks),
 ]
 
 

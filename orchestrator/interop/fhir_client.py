@@ -17,7 +17,7 @@ from orchestrator.interop.http_answers import (
     NO_REASON,
     document_of,
     first_words,
-    is_failure,
+    is_success,
     outcome_words,
     reason_of,
     what_came,
@@ -113,5 +113,5 @@ def _is_kept(answer: Answer, bundle: Json) -> bool:
     document = document_of(answer)
     kind = document.get("resourceType") if isinstance(document, dict) else None
     if kind == "OperationOutcome":
-        return not is_failure(document)
+        return is_success(document)
     return kind == "Bundle" and document.get("id") == bundle["id"]

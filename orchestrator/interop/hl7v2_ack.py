@@ -34,6 +34,8 @@ REJECTED: Final = frozenset({"AR", "CR"})
 _BY_WEIGHT: Final = ("AE", "CE", "AR", "CR", "CA", "AA")
 """The first of what an answer says decides."""
 
+_PADDING: Final = "".join(map(chr, range(0x21)))
+
 _ERROR: Final = "207^Application internal error^HL70357"
 """Of table 0357, the one that fits every reason; ERR-8 tells which."""
 
@@ -55,7 +57,7 @@ class Acknowledgement:
 
         Raises :class:`~orchestrator.errors.MalformedMessage` where the message is no acknowledgement.
         """
-        said = [(at(one, 1).strip().upper(), at(one, 2).strip(), one) for one in message.all("MSA")]
+        said = [(_bare(at(one, 1)).upper(), _bare(at(one, 2)), one) for one in message.all("MSA")]
         known = [one for one in said if one[0] in _BY_WEIGHT]
         if not known:
             words = "; ".join(dict.fromkeys(filter(None, map(str.strip, _error_words(message)))))
@@ -69,6 +71,11 @@ class Acknowledgement:
         texts = [*said_of_it, *_error_words(message)]
         told = dict.fromkeys(text.strip() for text in texts if text.strip())
         return cls(code, message.unescape(named), "; ".join(told))
+
+
+def _bare(value: str) -> str:
+    """A value without what some pad it with: spaces, zeros and other control characters."""
+    return value.strip(_PADDING)
 
 
 def _error_words(message: Message) -> Iterator[str]:

@@ -18,6 +18,11 @@ NULL: Final = '""'
 """Not an empty text but the order to delete what the receiver has."""
 
 _NAMED: Final = {"|": "F", "^": "S", "&": "T", "~": "R", "\\": "E"}
+_TURNING: Final = frozenset(
+    "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+"""Separators of lines and paragraphs, and marks of direction."""
+
 _CHARSETS: Final = {
     "": "utf-8",
     "UNICODE UTF-8": "utf-8",
@@ -35,8 +40,9 @@ def escape(text: str) -> str:
     r"""Text as it may stand in a component: delimiters and control characters escaped.
 
     Line breaks become ``\X0D\`` and ``\X0A\``: a real one would end the segment, and ``\.br\`` is only for
-    formatted text. Two quotes alone would be read as HL7's null. Halves of characters (which no encoding can
-    carry) become U+FFFD.
+    formatted text. So do all that some reader takes for one (U+0085, U+2028), and marks that turn the
+    direction of what follows, in UTF-8. Two quotes alone would be read as HL7's null. Halves of characters
+    (which no encoding can carry) become U+FFFD.
     """
     if text == NULL:
         return '\\X22\\"'
@@ -47,8 +53,8 @@ def _escaped(character: str) -> str:
     if character in _NAMED:
         return f"\\{_NAMED[character]}\\"
     point = ord(character)
-    if point < 0x20 or point == 0x7F:
-        return f"\\X{point:02X}\\"
+    if point < 0x20 or 0x7F <= point < 0xA0 or character in _TURNING:
+        return f"\\X{character.encode().hex().upper()}\\"
     return "\ufffd" if 0xD800 <= point < 0xE000 else character
 
 
@@ -198,12 +204,12 @@ def read_leniently(data: bytes) -> Message:
     if wide is None:
         fields = header.split(delimiters[0])
         named = fields[17].split(delimiters[2])[0].strip() if len(fields) > 17 else ""
-        text = _decoded(data[begin:], _CHARSETS.get(named, "utf-8"))
+        codec = _CHARSETS.get(named, "utf-8")
+        before, text = _decoded(data[:begin], codec), _decoded(data[begin:], codec)
     else:
-        text = text[begin:]
-    return Message(
-        tuple(parts for parts in _split(text, delimiters[0]) if _NAME.fullmatch(parts[0])), delimiters
-    )
+        before, text = text[:begin], text[begin:]
+    lines = [*_split(before, delimiters[0]), *_split(text, delimiters[0])]
+    return Message(tuple(parts for parts in lines if _NAME.fullmatch(parts[0])), delimiters)
 
 
 def _decoded(data: bytes, codec: str) -> str:

@@ -19,7 +19,8 @@ MAX_TOLD: Final = 500
 """Characters of a peer's reasons that are repeated to a person."""
 
 _FIRST_WORDS: Final = 160
-_SEVERE: Final = frozenset({"error", "fatal"})
+_HARMLESS: Final = frozenset({"warning", "information", "success"})
+"""Severities of issues, the last by R5."""
 
 
 def document_of(answer: Answer) -> Any:
@@ -36,6 +37,7 @@ def reason_of(answer: Answer) -> str:
     said = (
         _place(answer)
         or outcome_words(document)
+        or _xml_words(answer)
         or _problem_words(document)
         or first_words(_line(answer), MAX_TOLD)
         or first_words(answer.headers.get("Warning", ""))
@@ -50,7 +52,7 @@ def what_came(answer: Answer) -> str:
     if not answer.body:
         return f"{answer.status} without a body"
     kind = first_words(_media_type(answer)) or "no media type"
-    said = outcome_words(document_of(answer)) or first_words(_line(answer))
+    said = outcome_words(document_of(answer)) or _xml_words(answer) or first_words(_line(answer))
     return f'{answer.status} with {kind}, "{said}"' if said else f"{answer.status} with {kind}"
 
 
@@ -76,11 +78,12 @@ def outcome_words(document: Any) -> str:
     return first_words("; ".join(dict.fromkeys(text for text in told if text)), MAX_TOLD)
 
 
-def is_failure(document: Any) -> bool:
-    """Whether an OperationOutcome tells of an error."""
+def is_success(document: Any) -> bool:
+    """Whether an OperationOutcome tells of nothing worse than a warning, and tells of something."""
     issues = document.get("issue") if isinstance(document, dict) else None
-    severities = [_dict(issue).get("severity") for issue in issues] if isinstance(issues, list) else []
-    return any(severity in _SEVERE for severity in severities)
+    if not isinstance(issues, list) or not issues:
+        return False
+    return all(_text(_dict(issue).get("severity")) in _HARMLESS for issue in issues)
 
 
 def _issue_words(issue: dict[str, Any]) -> Iterator[str]:
@@ -98,6 +101,19 @@ def _problem_words(document: Any) -> str:
     """The detail of a problem document, or else its title."""
     problem = _dict(document)
     return first_words(_text(problem.get("detail")) or _text(problem.get("title")), MAX_TOLD)
+
+
+def _xml_words(answer: Answer) -> str:
+    """What an OperationOutcome in XML says, which some servers answer whatever is asked for: its words are
+    attributes. Its texts, or else its codes."""
+    text = answer.body.decode("utf-8", errors="replace")
+    if not re.match(r"(?s).{0,1000}<(?:\w+:)?OperationOutcome\b", text):
+        return ""
+    for names in ("diagnostics|display|text", "code"):
+        values = re.findall(rf"""<(?:\w+:)?(?:{names})\s[^<>]*?value\s*=\s*(?:"([^"<]*)"|'([^'<]*)')""", text)
+        if told := dict.fromkeys(filter(None, (unescape(a or b).strip() for a, b in values))):
+            return first_words("; ".join(told), MAX_TOLD)
+    return ""
 
 
 def _place(answer: Answer) -> str:

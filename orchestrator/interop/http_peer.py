@@ -117,7 +117,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 def _date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a year, or a zone, that there is not
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -181,6 +181,12 @@ class MllpClient:
                 writer.write(framed)
                 await writer.drain()
                 return await self._answer(control_id)
+        except (OSError, EOFError):  # TimeoutError among them
+            answer = self._unfinished(control_id)
+            await self.close()
+            if answer is None:
+                raise
+            return answer
         except BaseException:
             await self.close()
             raise
@@ -193,7 +199,10 @@ class MllpClient:
                     pass  # said once more
             return answer
         except (OSError, EOFError, TimeoutError, MalformedMessage) as error:
+            said = self._unfinished(control_id)
             await self.close()
+            if said is not None and said.code != COMMITTED:
+                return said
             raise PeerUnconfirmed(
                 f"The message is committed, not yet accepted: the receiver has it (CA), and its application "
                 f"did not acknowledge it ({_reason(error)})."
@@ -219,11 +228,23 @@ class MllpClient:
             came = (came + data)[:_SHOWN_BYTES]
             self._frames += framer.feed(data)
 
+    def _unfinished(self, control_id: str) -> Acknowledgement | None:
+        """An acknowledgement whose frame never ended; None where none of this very message came."""
+        if self._connection is None:
+            return None
+        came = self._connection[2].unfinished
+        lines = max(came.rfind(b"\r"), came.rfind(b"\n"))  # the last line may be cut in the middle
+        try:
+            said = Acknowledgement.of(read_leniently(came[: lines + 1]), control_id)
+        except MalformedMessage:
+            return None
+        return said if said.control_id == control_id else None
+
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, Framer]:
         if self._connection is None:
             async with asyncio.timeout(self._retries.connect_s):
                 reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
-            self._connection = reader, writer, Framer(_MAX_ACKNOWLEDGEMENT_BYTES)
+            self._connection = reader, writer, Framer(_MAX_ACKNOWLEDGEMENT_BYTES, starts_may_lack=True)
         return self._connection
 
 

@@ -31,12 +31,20 @@ class Framer:
 
     What stands before a start is dropped, so that a stream in disorder comes into order with its next
     message. A start within a message begins a new one: its sender began anew. The carriage return after the
-    end may be missing: some leave it out, and waiting for it would wait for ever.
+    end may be missing: some leave it out, and waiting for it would wait for ever. Where ``starts_may_lack``,
+    what holds a segment MSH and has an end is a message, too.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES, *, starts_may_lack: bool = False) -> None:
         self._max_bytes = max_bytes
-        self._message: bytearray | None = None
+        self._starts_may_lack = starts_may_lack
+        self._is_started = False
+        self._message: bytearray | None = bytearray() if starts_may_lack else None
+
+    @property
+    def unfinished(self) -> bytes:
+        """What came of a message whose end did not."""
+        return bytes(self._message or b"")
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that end within ``data``.
@@ -50,13 +58,13 @@ class Framer:
                 begin = data.find(START, position)
                 if begin < 0:
                     break
-                self._message = bytearray()
+                self._begin()
                 position = begin + 1
                 continue
             end = data.find(END, position)
             again = data.find(START, position, end if end >= 0 else len(data))
             if again >= 0:
-                self._message = bytearray()
+                self._begin()
                 position = again + 1
                 continue
             stop = end if end >= 0 else len(data)
@@ -66,7 +74,13 @@ class Framer:
             self._message += data[position:stop]
             position = stop
             if end >= 0:
-                complete.append(bytes(self._message))
-                self._message = None
+                if self._is_started or b"MSH" in self._message:
+                    complete.append(bytes(self._message))
+                self._is_started = False
+                self._message = bytearray() if self._starts_may_lack else None
                 position += 1
         return complete
+
+    def _begin(self) -> None:
+        self._is_started = True
+        self._message = bytearray()

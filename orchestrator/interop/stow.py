@@ -57,6 +57,8 @@ _RANGES: Final = (
 _REFERENCED, _FAILED, _OTHER_FAILURES = "00081199", "00081198", "0008119A"
 _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 _SOP_INSTANCE = "00080018"
+_PADDING: Final = " \0"
+"""What makes the length of an identifier even in a file, and stays in some archives' JSON."""
 _MODULE: Final = b'"0008119'
 """Stands in every answer that has one of the lists."""
 
@@ -166,7 +168,8 @@ def _searched(answer: Answer) -> set[str]:
     document = document_of(answer)
     if not isinstance(document, list):
         raise PeerUnconfirmed(f"The archive did not answer the search: it answered {what_came(answer)}.")
-    return {uid for item in document for uid in _values(item, _SOP_INSTANCE) if isinstance(uid, str)}
+    found = (uid for item in document for uid in _values(item, _SOP_INSTANCE) if isinstance(uid, str))
+    return {uid.strip(_PADDING) for uid in found}
 
 
 def _batches(objects: Sequence[Sendable]) -> Iterator[list[Sendable]]:
@@ -269,7 +272,7 @@ def _listed(document: Any, sequence: str, reason: str) -> Mapping[str, int | Non
     for item in _values(document, sequence):
         uids, reasons = _values(item, _INSTANCE), _values(item, reason)
         if uids and isinstance(uids[0], str):
-            found[uids[0]] = reasons[0] if reasons and isinstance(reasons[0], int) else None
+            found[uids[0].strip(_PADDING)] = reasons[0] if reasons and isinstance(reasons[0], int) else None
     return found
 
 

@@ -195,9 +195,9 @@ class Specimens:
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
-    async def cancel(self, differential_id: str, actor: str) -> Differential:
-        """End it unfinished; what is analysed stays. Raises ``SpecimenClosed`` where it is signed."""
-        specimen = await self._store.cancel(differential_id, actor)
+    async def cancel(self, differential_id: str, actor: str, seen: Seen = None) -> Differential:
+        """End it unfinished; what is analysed stays. Raises as :meth:`sign`, but for ``NotReady``."""
+        specimen = await self._store.cancel(differential_id, actor, seen)
         await self._runner.stop(differential_id)
         SPECIMENS.labels("cancelled").inc()
         return await self._changed(specimen)

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,6 @@ from orchestrator.errors import (
     NotReady,
     RecordAltered,
     StoreUnavailable,
-    UnknownCell,
     UnknownDifferential,
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
@@ -60,6 +59,7 @@ from orchestrator.store.trail_replay import (
     cell_digest,
     differences,
     is_older,
+    order_differences,
     order_fingerprint,
     text_digest,
 )
@@ -77,6 +77,7 @@ a person must say that it is right."""
 _logger = logging.getLogger(__name__)
 
 _LISTED: Final = tuple(column for column in CELLS.c if column.name != "payload")
+_ORDERED: Final = (CELLS.c.cell_id, CELLS.c.number, CELLS.c.image_sha256)
 
 
 class SqlStore:
@@ -211,9 +212,11 @@ class SqlStore:
         newest_first = newest_first.where(*self._found_by(search))
         async with self._database.reading() as connection:
             if after is not None:
-                place = await connection.scalar(
-                    select(SPECIMENS.c.place).where(SPECIMENS.c.differential_id == after)
-                )
+                place = None
+                if statements.is_id(after):
+                    place = await connection.scalar(
+                        select(SPECIMENS.c.place).where(SPECIMENS.c.differential_id == after)
+                    )
                 if place is None:
                     raise UnknownDifferential("There is no page after this one: its last specimen is gone.")
                 newest_first = newest_first.where(SPECIMENS.c.place < place)
@@ -332,7 +335,7 @@ class SqlStore:
             if await statements.has_waiting(connection, differential_id):
                 raise NotReady("Cells wait to be analysed.")
             await statements.require_seen(connection, seen, differential_id)
-            self._checked(*await self._with_trail(connection, differential_id))
+            await self._require_unaltered(connection, differential_id)
             values = {"state": "signed", "signed_by": person, "signed_at": now.isoformat()}
             await statements.set_specimen(connection, differential_id, values)
             await self._let_images_go(connection, differential_id)
@@ -343,9 +346,11 @@ class SqlStore:
         await self._anchor()
         return signed
 
-    async def cancel(self, differential_id: str, actor: Actor) -> Specimen:
+    async def cancel(self, differential_id: str, actor: Actor, seen: Seen = None) -> Specimen:
         async with self._writing() as connection:
             await statements.require_open(connection, differential_id)
+            await statements.require_seen(connection, seen, differential_id)
+            await self._require_unaltered(connection, differential_id)
             await statements.set_specimen(connection, differential_id, {"state": "cancelled"})
             await self._let_images_go(connection, differential_id)
             kept = await self._kept(connection, differential_id)
@@ -356,15 +361,18 @@ class SqlStore:
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
         async with self._database.reading() as connection:
             await statements.state_of(connection, differential_id)
+            await statements.require_cell(connection, differential_id, cell_id)
             row = (
                 await connection.execute(
                     select(CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload).where(
-                        CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id
+                        CELLS.c.cell_id == cell_id
                     )
                 )
-            ).one_or_none()
-        if row is None:
-            raise UnknownCell("The differential has no cell of this id.")
+            ).one()
+            kept = await self._kept(connection, differential_id, _ORDERED)
+            trail = await self._trail(connection, differential_id, AUDIT.c.action == "ordered")
+            for what in chain(_changed_rows(trail), order_differences(kept, trail)):
+                raise _altered(differential_id, what)
         # One that waits is held for its analysis, which is no reason to show it.
         if self._keep_images == "never" or row.payload is None:
             return None
@@ -405,9 +413,15 @@ class SqlStore:
             await statements.know_time(connection, max(now, known))
             # Two readings must say that it is too old: this one, and the one before.
             limit = (min(now, known) - self._retention).astimezone(UTC).isoformat()
+            # Of a specimen whose time was changed the trail knows the right one.
+            ordered = exists().where(
+                AUDIT.c.differential_id == SPECIMENS.c.differential_id,
+                AUDIT.c.action == "ordered",
+                AUDIT.c.at < limit,
+            )
             old = list(
                 await connection.scalars(
-                    select(SPECIMENS.c.differential_id).where(SPECIMENS.c.created_at < limit)
+                    select(SPECIMENS.c.differential_id).where(SPECIMENS.c.created_at < limit, ordered)
                 )
             )
             for differential_id in old:
@@ -429,6 +443,8 @@ class SqlStore:
     async def audit(self, differential_id: str | None = None) -> list[AuditEntry]:
         query = select(AUDIT).order_by(AUDIT.c.sequence)
         if differential_id is not None:
+            if not statements.is_id(differential_id):
+                return []
             query = query.where(AUDIT.c.differential_id == differential_id)
         async with self._database.reading() as connection:
             return [entry_of(row) for row in await connection.execute(query)]
@@ -567,6 +583,7 @@ class SqlStore:
             await statements.require_open(connection, differential_id)
             await statements.require_cell(connection, differential_id, cell_id)
             await statements.require_seen(connection, seen, differential_id, cell_id)
+            await self._require_unaltered(connection, differential_id)
             await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
             await statements.set_specimen(connection, differential_id, {})
             cell = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
@@ -592,33 +609,45 @@ class SqlStore:
     async def _with_trail(
         self, connection: AsyncConnection, differential_id: str
     ) -> tuple[Kept, list[AuditEntry]]:
-        kept = await self._kept(connection, differential_id)
-        of_it = select(AUDIT).where(AUDIT.c.differential_id == differential_id).order_by(AUDIT.c.sequence)
-        return kept, [entry_of(row) for row in await connection.execute(of_it)]
+        return await self._kept(connection, differential_id), await self._trail(connection, differential_id)
+
+    async def _trail(
+        self, connection: AsyncConnection, differential_id: str, *those: ColumnElement[bool]
+    ) -> list[AuditEntry]:
+        of_it = select(AUDIT).where(AUDIT.c.differential_id == differential_id, *those)
+        return [entry_of(row) for row in await connection.execute(of_it.order_by(AUDIT.c.sequence))]
+
+    async def _require_unaltered(self, connection: AsyncConnection, differential_id: str) -> None:
+        """Raises ``RecordAltered`` where a specimen is not what its rows of the trail say."""
+        await asyncio.to_thread(_check, *await self._with_trail(connection, differential_id))
 
     def _checked(self, kept: Kept, trail: Sequence[AuditEntry]) -> Specimen:
-        """The specimen. Raises ``RecordAltered`` where it is not what its rows of the trail say."""
-        changed = (f"row {e.sequence} of its trail was changed" for e in trail if e.row_hash != hash_of(e))
-        for what in chain(changed, differences(kept, trail)):
-            raise _altered(kept.row.differential_id, what)
+        """The specimen. Raises as :meth:`_require_unaltered`."""
+        _check(kept, trail)
         return specimen_of(kept)
 
     async def _specimen(self, connection: AsyncConnection, differential_id: str) -> Specimen:
         return specimen_of(await self._kept(connection, differential_id))
 
-    async def _kept(self, connection: AsyncConnection, differential_id: str) -> Kept:
-        row = (
-            await connection.execute(select(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id))
-        ).one_or_none()
+    async def _kept(
+        self,
+        connection: AsyncConnection,
+        differential_id: str,
+        columns: Sequence[ColumnElement[Any]] = _LISTED,
+    ) -> Kept:
+        row = None
+        if statements.is_id(differential_id):
+            found = select(SPECIMENS).where(SPECIMENS.c.differential_id == differential_id)
+            row = (await connection.execute(found)).one_or_none()
         if row is None:
             raise UnknownDifferential("There is no differential of this id.")
         cells = await connection.execute(
-            select(*_LISTED).where(CELLS.c.differential_id == differential_id).order_by(CELLS.c.number)
+            select(*columns).where(CELLS.c.differential_id == differential_id).order_by(CELLS.c.number)
         )
         keys = select(ORDER_KEYS.c.actor, ORDER_KEYS.c.idempotency_key, ORDER_KEYS.c.fingerprint)
-        found = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
+        of_it = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
         name = self._cipher.decrypted_text(row.specimen_id)
-        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in found))
+        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in of_it))
 
     def _summary(self, row: Row[Any], counts: statements.CellCounts) -> SpecimenSummary:
         return SpecimenSummary(
@@ -664,6 +693,15 @@ class SqlStore:
 
 def _sha256(payload: bytes) -> str:
     return hashlib.sha256(payload).hexdigest()
+
+
+def _check(kept: Kept, trail: Sequence[AuditEntry]) -> None:
+    for what in chain(_changed_rows(trail), differences(kept, trail)):
+        raise _altered(kept.row.differential_id, what)
+
+
+def _changed_rows(trail: Sequence[AuditEntry]) -> Iterator[str]:
+    return (f"row {e.sequence} of its trail was changed" for e in trail if e.row_hash != hash_of(e))
 
 
 def _altered(differential_id: str, what: str) -> RecordAltered:

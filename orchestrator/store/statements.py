@@ -1,6 +1,7 @@
 """What is asked and written within a transaction, by whoever holds it."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,11 @@ FINAL: Final = ("signed", "cancelled")
 def held_by(token: int) -> tuple[ColumnElement[bool], ...]:
     """Of a cell that waits and was leased to nobody else since; ``token`` is that of the lease."""
     return CELLS.c.state == "waiting", CELLS.c.lease_token == token
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a specimen or a cell; some databases fail on what is not even text."""
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
 
 
 class CellCounts(NamedTuple):
@@ -118,9 +124,11 @@ async def known_order(connection: AsyncConnection, actor: str, key: str) -> Row[
 
 async def state_of(connection: AsyncConnection, differential_id: str) -> str:
     """Of a specimen; raises ``UnknownDifferential``."""
-    state = await connection.scalar(
-        select(SPECIMENS.c.state).where(SPECIMENS.c.differential_id == differential_id)
-    )
+    state = None
+    if is_id(differential_id):
+        state = await connection.scalar(
+            select(SPECIMENS.c.state).where(SPECIMENS.c.differential_id == differential_id)
+        )
     if state is None:
         raise UnknownDifferential("There is no differential of this id.")
     return str(state)
@@ -135,7 +143,7 @@ async def require_open(connection: AsyncConnection, differential_id: str) -> Non
 async def require_cell(connection: AsyncConnection, differential_id: str, cell_id: str) -> None:
     """Raises ``UnknownCell``."""
     query = select(func.count()).where(CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id)
-    if not await connection.scalar(query):
+    if not is_id(cell_id) or not await connection.scalar(query):
         raise UnknownCell("The differential has no cell of this id.")
 
 

@@ -69,11 +69,7 @@ def is_older(trail: Sequence[AuditEntry]) -> bool:
 
 def differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
     """Where the tables differ from the rows of the trail about this specimen, in words."""
-    ordered = next((entry for entry in trail if entry.action == "ordered"), None)
-    if ordered is None:
-        yield "no row of the trail tells of its order"
-        return
-    yield from _order_differences(kept, ordered)
+    yield from order_differences(kept, trail)
     of_cells: dict[str, list[AuditEntry]] = {}
     for entry in trail:
         if entry.cell_id is not None:
@@ -84,7 +80,12 @@ def differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
     yield from _closing_differences(kept, trail)
 
 
-def _order_differences(kept: Kept, ordered: AuditEntry) -> Iterator[str]:
+def order_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
+    """The same of what was ordered and the images that came with it; of its cells no more is looked at."""
+    ordered = next((entry for entry in trail if entry.action == "ordered"), None)
+    if ordered is None:
+        yield "no row of the trail tells of its order"
+        return
     row, place = kept.row, f"row {ordered.sequence}"
     hashes = [cell.image_sha256 for cell in kept.cells]
     asked = order_fingerprint(kept.specimen_id, row.total_wbc, row.profile, row.tta, hashes)

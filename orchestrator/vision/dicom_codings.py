@@ -50,6 +50,8 @@ def expanded(
         with Jpeg2KImageFile(io.BytesIO(data)) as image:
             image.load()
             pixels, planar = np.asarray(image).tobytes(), False
+    if layout.bits_allocated == 16 and layout.bits_stored <= 8 and coding != RLE:
+        pixels = np.frombuffer(pixels, np.uint8).astype("<u2").tobytes()  # decoders give what is coded
     if len(pixels) != layout.expected_bytes(width, height):
         raise UndecodableImage("The compressed pixels of the DICOM are more or fewer than its header says.")
     return pixels, replace(layout, planar=planar)

@@ -15,8 +15,16 @@ START_BYTES: Final = 512
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".dcm"})
 
-_OF_SYSTEMS: Final = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "dicomdir"})
-"""In small letters. DICOMDIR is the table of contents of DICOM media (PS3.10, 8.6)."""
+_OF_SYSTEMS: Final = frozenset(
+    {
+        *("__macosx", "icon\r", "network trash folder", "temporary items"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"),
+        *("@eadir", "#recycle", "#snapshot", "lost+found", "lost.dir"),
+        "dicomdir",
+    }
+)
+"""In small letters: of macOS, of Windows, of network storage and others. The folders hold thumbnails and what
+was removed. DICOMDIR is the table of contents of DICOM media (PS3.10, 8.6)."""
 
 
 def is_of_a_system(name: str) -> bool:

@@ -323,6 +323,28 @@ class StoreSuite:
         with pytest.raises(UnknownCell):
             await store.image(specimen.differential_id, "1" * 32)
 
+    @pytest.mark.parametrize("none", ["\0", "a\0b", "\ud800", "x" * 10_000, "", "%00"])
+    async def test_what_cannot_be_an_id_is_the_id_of_nothing(self, store: Store, none: str) -> None:
+        specimen = await self.analysed(store)
+        for unknown in (
+            store.get(none),
+            store.checked(none),
+            store.decide(none, specimen.cells[0].cell_id, "Monocyte", "doctor"),
+            store.sign(none, "doctor"),
+            store.cancel(none, "doctor"),
+            store.image(none, specimen.cells[0].cell_id),
+            store.page(5, none),
+        ):
+            with pytest.raises(UnknownDifferential):
+                await unknown
+        for unknown in (
+            store.undecide(specimen.differential_id, none, "doctor"),
+            store.image(specimen.differential_id, none),
+        ):
+            with pytest.raises(UnknownCell):
+                await unknown
+        assert await store.audit(none) == []
+
     async def test_every_change_stands_in_the_trail_of_its_specimen(self, store: Store) -> None:
         specimen = await self.analysed(store)
         cell_id = specimen.cells[0].cell_id

@@ -194,8 +194,9 @@ class MemoryStore:
         self._note(person, "signed", differential_id, None, {})
         return self._put(replace(specimen, state="signed", signature=Signature(person, datetime.now(UTC))))
 
-    async def cancel(self, differential_id: str, actor: str) -> Specimen:
+    async def cancel(self, differential_id: str, actor: str, seen: Seen = None) -> Specimen:
         specimen = await self._open(differential_id)
+        _require_seen(seen, specimen.etag)
         self._note(actor, "cancelled", differential_id, None, {})
         return self._put(replace(specimen, state="cancelled"))
 

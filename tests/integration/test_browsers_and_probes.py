@@ -159,9 +159,16 @@ async def test_the_page_and_the_documentation_link_to_each_other(client):
     assert 'href="./"' in (await client.get("/docs")).text
 
 
+PLAIN = {"accept-encoding": "identity"}
+
+
 @pytest.mark.parametrize(
     ("accepted", "media_type", "coding"),
     [
+        ({"accept": "application/openmetrics-text; version=abc", **PLAIN}, "text/plain", None),
+        ({"accept": 'application/openmetrics-text;version="x"', **PLAIN}, "text/plain", None),
+        ({"accept": "application/openmetrics-text;version=9.0.0", **PLAIN}, "text/plain", None),
+        ({"accept": "text/plain;version=x,application/openmetrics-text", **PLAIN}, "application/openm", None),
         ({"accept": "application/openmetrics-text;q=0", "accept-encoding": "gzip;q=0"}, "text/plain", None),
         (
             {"accept": "application/openmetrics-text;q=1", "accept-encoding": "gzip"},

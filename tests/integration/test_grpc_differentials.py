@@ -29,6 +29,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.model_server.base import ModelServer
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import DifferentialSettings, ImageSettings, Settings
+from tests.counted_cells import NOT_PRINTED
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -201,10 +202,7 @@ async def test_an_unknown_differential_is_not_found(edge):
     [
         (pb.SpecimenOrder(), "order.specimen_id"),
         (pb.SpecimenOrder(specimen_id="x" * 65), "order.specimen_id"),
-        *(
-            (pb.SpecimenOrder(specimen_id=f"a{mark}b"), "order.specimen_id")
-            for mark in "\n\x85\x9b\u200f\u2028\u2029\u202e\u2066\ufeff"
-        ),
+        *((pb.SpecimenOrder(specimen_id=f"a{mark}b"), "order.specimen_id") for mark in NOT_PRINTED),
         (pb.SpecimenOrder(specimen_id="S", total_wbc=-1), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", total_wbc=float("nan")), "order.total_wbc"),
         (pb.SpecimenOrder(specimen_id="S", profile="x"), "order.profile"),

@@ -129,6 +129,78 @@ def test_a_request_names_one_host(service, hosts, status):
     assert received.startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Idempotency-Key", ("a", "b")),
+        ("X-API-Key", ("a", "a")),
+        ("Authorization", ("Bearer a", "Bearer b")),
+        ("Content-Type", ("text/plain", CONTENT_TYPE)),
+        ("X-Request-Timeout-Ms", ("1000", "2000")),
+    ],
+)
+def test_a_header_that_says_one_thing_comes_once(service, name, values):
+    def status(*those: str) -> bytes:
+        lines = "".join(f"{one}\r\n" for one in those)
+        with connected(service) as connection:
+            request = f"POST /v1/differentials HTTP/1.1\r\nHost: localhost\r\n{lines}Content-Length: 0\r\n"
+            connection.sendall(f"{request}Connection: close\r\n\r\n".encode())
+            received, _ = answer_of(connection, b"")
+        return received
+
+    assert b"This is not HTTP" in status(f"{name}: {values[0]}", f"{name.lower()}: {values[1]}")
+    assert b"This is not HTTP" not in status(f"{name}: {values[0]}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:port", "localhost, localhost", "me@localhost", "localhost/x", "[::1]evil.test", "local host"],
+)
+def test_a_host_that_is_none_is_not_http(service, host):
+    with connected(service) as connection:
+        connection.sendall(f"GET /v1/model HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        received, _ = answer_of(connection, b"")
+    assert received.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/livez", "200"),
+        ("HTTP://LOCALHOST/livez", "200"),
+        ("http://evil.test/v1/model", "400"),
+        ("http://localhost:1/livez", "400"),
+        ("http://localhost@evil.test/livez", "400"),
+    ],
+)
+def test_an_absolute_target_names_the_host_that_the_header_names(service, target, status):
+    with connected(service) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        received, _ = answer_of(connection, b"")
+    assert received.startswith(f"HTTP/1.1 {status}".encode())
+
+
+@pytest.mark.parametrize(
+    ("version", "codings", "status"),
+    [
+        ("1.1", ["xchunked"], "400"),
+        ("1.1", ["identity"], "400"),
+        ("1.1", ["chunked, identity"], "400"),
+        ("1.1", ["gzip, chunked"], "501"),
+        ("1.1", ["gzip", "chunked"], "501"),
+        ("1.0", ["chunked"], "400"),
+    ],
+)
+def test_a_body_whose_end_is_not_known_is_refused_at_once(service, version, codings, status):
+    lines = "".join(f"Transfer-Encoding: {coding}\r\n" for coding in codings)
+    with connected(service) as connection:
+        connection.sendall(
+            f"POST /predict HTTP/{version}\r\nHost: localhost\r\n{lines}\r\n0\r\n\r\n".encode()
+        )
+        received, _ = answer_of(connection, b"")
+    assert received.startswith(f"HTTP/1.1 {status}".encode())
+
+
 # Slowly
 
 

@@ -586,6 +586,7 @@ async def test_who_may_not_ask_is_told_so_in_the_protocols_form(tmp_path):
     ("place", "name", "value", "told"),
     [
         ("outputs", "classification", 3, "class_count"),
+        ("outputs", "class_count", 3, "class_count"),
         ("inputs", "shared_memory_region", "region", "shared memory"),
         ("outputs", "shared_memory_byte_size", 8, "shared memory"),
         ("request", "sequence_id", 7, "sequences"),
@@ -603,6 +604,30 @@ async def test_an_extension_that_is_not_there_is_refused_in_words(place, name, v
     assert response.status_code == 400
     assert f"the extension {told}" in response.json()["error"]
     assert "is not there" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        ("request", "triton_enable_empty_final_response", True),
+        ("request", "response_compression_algorithm", "gzip"),
+        ("request", "profil", "default"),
+        ("request", "profile", "default"),  # which the network has none of
+        ("request", "tta", "full"),
+        ("inputs", "codec", "np"),
+        ("outputs", "class-count", 1),
+    ],
+)
+async def test_a_parameter_that_means_nothing_here_is_refused_by_its_name(place, name, value):
+    document = {"inputs": [tensor("images", "UINT8", IMAGES)], "outputs": [{"name": "main_out"}]}
+    holder = document if place == "request" else document[place][0]
+    holder["parameters"] = {name: value}
+    async with client_of(create_app(build_services(Settings(), model_server=FakeModelServer()))) as client:
+        response = await client.post(INFER, json=document)
+        known = await client.post(INFER, json=document | {"parameters": {"content_type": "np"}})
+    assert response.status_code == 400
+    assert name in response.json()["error"]
+    assert known.status_code == (200 if place == "request" else 400)
 
 
 async def test_large_images_take_places_by_the_pixels_of_all_together():

@@ -1,11 +1,13 @@
 """What was changed in the database, past the service: found by verify, and given out by no edge."""
 
 import asyncio
+import hashlib
 import logging
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,61 @@ async def test_what_was_forged_before_the_signature_is_not_signed(url: str) -> N
     with pytest.raises(RecordAltered, match="cell 1: its result"):
         await store.sign(specimen.differential_id, "doctor")
     assert (await store.get(specimen.differential_id)).signature is None
+    await store.close()
+
+
+def change(url: str, *statements: str) -> None:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+async def test_what_was_forged_is_neither_decided_nor_taken_back_nor_cancelled_over(
+    url: str, ids: tamper.Ids
+) -> None:
+    async with service(SqlStore(Database(url))) as client:
+        place = f"/v1/differentials/{ids.open}"
+        first, second = (cell["id"] for cell in (await client.get(place)).json()["cells"])
+        change(url, f"UPDATE cells SET result = replace(result, 'Mono', 'Baso') WHERE cell_id = '{first}'")
+        decision = f"{place}/cells/{second}/decision"
+        for answer in (
+            await client.post(decision, json={"label": "Monocyte"}),
+            await client.delete(decision),
+            await client.post(f"{place}/cancel"),
+        ):
+            assert answer.status_code == 409, answer.text
+            assert answer.json()["type"] == "urn:wbc-analyzer:problem:record-altered"
+    store = SqlStore(Database(url))
+    assert {entry.action for entry in await store.audit(ids.open)} <= {"ordered", "analysed", "failed"}
+    await store.close()
+
+
+async def test_an_image_that_was_exchanged_together_with_its_digest_is_not_given_out(
+    url: str, ids: tamper.Ids
+) -> None:
+    async with service(SqlStore(Database(url), keep_images=True)) as client:
+        place = f"/v1/differentials/{ids.signed}"
+        cells = [cell["id"] for cell in (await client.get(place)).json()["cells"]]
+        other = hashlib.sha256(b"forged").hexdigest()
+        change(
+            url,
+            f"UPDATE cells SET payload = CAST('forged' AS BLOB), image_sha256 = '{other}' "
+            f"WHERE cell_id = '{cells[0]}'",
+        )
+        answers = [await client.get(f"{place}/cells/{cell}/image") for cell in cells]
+    assert {answer.status_code for answer in answers} == {409}
+    assert answers[0].json()["type"] == "urn:wbc-analyzer:problem:record-altered"
+
+
+@pytest.mark.usefixtures("ids")
+async def test_a_specimen_that_was_made_older_is_not_removed_by_retention(url: str, ids: tamper.Ids) -> None:
+    change(url, "UPDATE specimens SET created_at = '2001-01-01T00:00:00+00:00'")
+    store = SqlStore(Database(url), retention=timedelta(days=30))
+    await store.start()
+    now = datetime.now(UTC)
+    assert [await store.purge(now), await store.purge(now)] == [0, 0]
+    with pytest.raises(RecordAltered, match="who ordered it, or when"):
+        await store.checked(ids.signed)
     await store.close()
 
 

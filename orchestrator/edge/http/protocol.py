@@ -7,7 +7,9 @@ Its own limits are of its other parser (``h11_max_incomplete_event_size``), or r
 """
 
 import asyncio
+import re
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -23,7 +25,19 @@ MAX_PIPELINED: Final = 8
 
 _TOO_LARGE: Final = (431, "Request Header Fields Too Large", "The headers of the request are too large.")
 _TOO_SLOW: Final = (408, "Request Timeout", "The request did not arrive in time.")
+_UNKNOWN_CODING: Final = (501, "Not Implemented", "This transfer coding is not known here; chunked is.")
 _MALFORMED: Final = (400, "Bad Request", "This is not HTTP that can be read.")
+
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(:[0-9]*)?")
+"""A name or an address, and a port (RFC 3986, 3.2.2); no list, which RFC 3986 would take for one name."""
+
+_SINGLE: Final = frozenset(
+    {
+        *(b"host", b"authorization", b"x-api-key", b"content-type", b"content-encoding"),
+        *(b"idempotency-key", b"x-request-timeout-ms", b"inference-header-content-length"),
+    }
+)
+"""Headers that say one thing: of two another part of the way might have taken the other."""
 
 Refusal = tuple[int, str, str]
 
@@ -60,7 +74,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unaccounted_bytes = 0
         """Received since something was understood: since then they are headers, or trailers, or nothing."""
         self._header_bytes = 0
-        self._hosts = 0
+        self._single: dict[bytes, bytes] = {}
+        self._codings: list[bytes] = []
         self._refusal = _MALFORMED
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -91,7 +106,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request line begins."""
         super().on_message_begin()
-        self._header_bytes = self._hosts = 0
+        self._header_bytes = 0
+        self._single, self._codings = {}, []
 
     def on_url(self, url: bytes) -> None:
         """Part of the request line."""
@@ -106,20 +122,49 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if len(self.headers) >= MAX_HEADERS:
             self._refusal = _TOO_LARGE
             raise ValueError("too many headers")
-        self._hosts += name.lower() == b"host"
+        if (known := name.lower()) in _SINGLE:
+            if known in self._single:
+                raise ValueError("a header twice")
+            self._single[known] = value.strip()
+        elif known == b"transfer-encoding":
+            self._codings += [coding.strip().lower() for coding in value.split(b",")]
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """From here on the request's own deadline counts."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")
-        # RFC 9112, 3.2: of two names another part of the way might have taken the other.
-        if self._hosts > 1 or (not self._hosts and self.parser.get_http_version() == "1.1"):
-            raise ValueError("not one Host")
+        self._check_host()
+        self._check_framing()
         self._stop_clock()
         self._in_message = True
         self._unaccounted_bytes = self._header_bytes = 0
         super().on_headers_complete()
+
+    def _check_host(self) -> None:
+        """RFC 9112, 3.2."""
+        host = self._single.get(b"host")
+        if host is None and self._is_http_1_1():
+            raise ValueError("no Host")
+        host = host or b""
+        if not _HOST.fullmatch(host):
+            raise ValueError("no Host")
+        # The absolute form has the name once more, and there it is the one that counts (3.2.2).
+        if self.url[:1] not in (b"/", b"*") and urlsplit(self.url).netloc.lower() != host.lower():
+            raise ValueError("another name than Host")
+
+    def _check_framing(self) -> None:
+        """RFC 9112, 6.1 and 6.3: where a body ends that is not chunked nobody knows."""
+        if not self._codings:
+            return
+        if self._codings[-1] != b"chunked" or not self._is_http_1_1():
+            raise ValueError("no end of the body")
+        if len(self._codings) > 1:
+            self._refusal = _UNKNOWN_CODING
+            raise ValueError("unknown transfer coding")
+
+    def _is_http_1_1(self) -> bool:
+        return bool(self.parser.get_http_version() == "1.1")
 
     def on_body(self, body: bytes) -> None:
         """Part of the body."""

@@ -52,6 +52,9 @@ MAX_IMAGES: Final = 16
 _JSON_BYTES: Final = 8 * 2**20
 """Enough for a whole batch as binary data (4.8 MB), and for about ten images as JSON."""
 
+_OF_ANALYSES: Final = {"profile", "tta", "language"}
+"""Parameters of a request."""
+
 _DATA_TYPES: Final[Mapping[str, DataType]] = {"uint8": "UINT8", "float32": "FP32"}
 
 
@@ -128,9 +131,11 @@ class NetworkModel:
         self,
         inputs: Mapping[str, Array],
         wanted: Set[str],
-        parameters: RequestParameters,  # noqa: ARG002 (the protocol's; the network has none)
+        parameters: RequestParameters,
     ) -> Inference:
         """See :class:`InferenceModel`; ``gain`` is 1 where it is absent."""
+        if asked := parameters.model_dump(include=_OF_ANALYSES, exclude_none=True):
+            raise MalformedInference(f"The network has no {', '.join(asked)}; ask {MODEL_NAMES[1]}.")
         images = inputs[IMAGES.name]
         gain = inputs.get(GAIN.name)
         if gain is None:
@@ -230,7 +235,7 @@ class AnalysisModel:
         return Inference(versions.pop(), columns)
 
     def _options(self, wanted: Set[str], parameters: RequestParameters) -> AnalysisOptions:
-        asked = parameters.model_dump(include={"profile", "tta", "language"}, exclude_none=True)
+        asked = parameters.model_dump(include=_OF_ANALYSES, exclude_none=True)
         try:
             chosen = AnalysisParameters.model_validate(asked)
         except ValidationError as error:

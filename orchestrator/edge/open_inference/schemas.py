@@ -29,7 +29,7 @@ MAX_TENSORS: Final = 16
 
 _OTHER_EXTENSIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "classification": "class_count",
+        **dict.fromkeys(("classification", "class_count"), "class_count"),
         **dict.fromkeys(
             ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"), "shared memory"
         ),
@@ -154,26 +154,31 @@ class InferenceError(_Document):
     disclaimer: str = DISCLAIMER
 
 
-class TensorParameters(_Received):
-    """Parameters of a tensor in a request that mean something here. Those of extensions that are not there
-    are refused, others are ignored."""
+class _Parameters(_Received):
+    """Those that mean something here; any other would be passed over in silence, and is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    content_type: str | None = None
+    """Of MLServer's clients."""
 
     _known = model_validator(mode="before")(_without_other_extensions)
 
+
+class TensorParameters(_Parameters):
+    """Parameters of a tensor in a request: of the binary extension."""
+
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
     binary_data: bool | None = None
-    content_type: str | None = None
 
 
-class RequestParameters(_Received):
+class RequestParameters(_Parameters):
     """Parameters of a request: of the binary extension, and of analyses as ``POST /v1/analyses`` has them."""
 
     binary_data_output: bool = False
     profile: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     tta: str | None = None
     language: str | None = None
-
-    _known = model_validator(mode="before")(_without_other_extensions)
 
 
 class RequestInput(_Received):

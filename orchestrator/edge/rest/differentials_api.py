@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final, cast
 
@@ -174,7 +175,8 @@ class DifferentialsApi:
         created_before: Annotated[AwareDatetime | None, Query(description="Only ordered earlier.")] = None,
     ) -> DifferentialPage:
         """List differentials, the newest first: all, or those that are looked for."""
-        search = SpecimenSearch(specimen_id, state, created_from, created_before)
+        from_time = _in_utc("created_from", created_from)
+        search = SpecimenSearch(specimen_id, state, from_time, _in_utc("created_before", created_before))
         summaries, following = await self._specimens.page(limit, cursor, search)
         return DifferentialPage(
             items=[DifferentialSummary.model_validate(summary) for summary in summaries],
@@ -215,9 +217,11 @@ class DifferentialsApi:
         response: Response,
         differential_id: DifferentialIdPath,
         cells: WithCells = True,
+        if_match: IfMatch = None,
     ) -> DifferentialResult:
         """End an order unfinished; what is analysed stays, and nothing is analysed any more."""
-        differential = await self._specimens.cancel(differential_id, acting_person(request))
+        person, seen = acting_person(request), _seen(request, if_match)
+        differential = await self._specimens.cancel(differential_id, person, seen)
         return _told(differential, response, cells)
 
     async def decide(
@@ -232,7 +236,7 @@ class DifferentialsApi:
         """Accept or reclassify a cell; the answer is the differential that follows from it."""
         decision = await read_json(request, DecisionBody)
         differential = await self._specimens.decide(
-            differential_id, cell_id, decision.label, acting_person(request), seen_of(if_match)
+            differential_id, cell_id, decision.label, acting_person(request), _seen(request, if_match)
         )
         return _told(differential, response, cells)
 
@@ -247,7 +251,7 @@ class DifferentialsApi:
     ) -> DifferentialResult:
         """Take a decision about a cell back."""
         differential = await self._specimens.undecide(
-            differential_id, cell_id, acting_person(request), seen_of(if_match)
+            differential_id, cell_id, acting_person(request), _seen(request, if_match)
         )
         return _told(differential, response, cells)
 
@@ -260,7 +264,8 @@ class DifferentialsApi:
         if_match: IfMatch = None,
     ) -> DifferentialResult:
         """Sign, which closes the differential: no decision changes it any more."""
-        differential = await self._specimens.sign(differential_id, acting_person(request), seen_of(if_match))
+        person, seen = acting_person(request), _seen(request, if_match)
+        differential = await self._specimens.sign(differential_id, person, seen)
         return _told(differential, response, cells)
 
     async def image(self, differential_id: DifferentialIdPath, cell_id: CellIdPath) -> Response:
@@ -303,6 +308,18 @@ class DifferentialsApi:
             self._streams -= 1
 
 
+def _in_utc(field: str, time: datetime | None) -> datetime | None:
+    try:
+        return None if time is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidParameter(FieldProblem(field, "there is no such time")) from error
+
+
+def _seen(request: Request, if_match: str | None) -> Collection[str] | None:
+    """Of all lines of the header, which are one list (RFC 9110, 5.3)."""
+    return None if if_match is None else seen_of(",".join(request.headers.getlist("If-Match")))
+
+
 def seen_of(if_match: str | None) -> Collection[str] | None:
     """The names of states in an ``If-Match`` (RFC 9110, 13.1.1), of which weak ones match nothing; None where
     any state will do.
@@ -311,8 +328,10 @@ def seen_of(if_match: str | None) -> Collection[str] | None:
     """
     if if_match is None or if_match.strip() == "*":
         return None
-    tags = [part.strip() for part in if_match.split(",")]
-    if not all(map(_ENTITY_TAG.fullmatch, tags)):
+    tags = [
+        part.strip() for part in if_match.split(",") if part.strip()
+    ]  # empty ones count for nothing (5.6.1)
+    if not tags or not all(map(_ENTITY_TAG.fullmatch, tags)):
         raise InvalidParameter(FieldProblem("If-Match", 'expected entity tags such as "17", or *'))
     return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
 
@@ -328,7 +347,7 @@ def _event_id(progress: Progress) -> str:
 
 _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
 _CHECKED_PROBLEMS: Final = (*_READ_PROBLEMS, errors.RecordAltered)
-_CHANGE_PROBLEMS: Final = (*_READ_PROBLEMS, errors.SpecimenClosed)
+_CHANGE_PROBLEMS: Final = (*_CHECKED_PROBLEMS, errors.SpecimenClosed)
 _DECISION_PROBLEMS: Final = (*_CHANGE_PROBLEMS, errors.ChangedMeanwhile)
 _ORDER_PROBLEMS: Final = (
     MalformedUpload,
@@ -377,7 +396,12 @@ def differential_routes(
             responses={200: EVENTS, 204: {"description": "The last event is known already."}},
         ),
         route(
-            "POST", f"{one}/cancel", api.cancel, ORDER, name="cancel_differential", refusals=_CHANGE_PROBLEMS
+            "POST",
+            f"{one}/cancel",
+            api.cancel,
+            ORDER,
+            name="cancel_differential",
+            refusals=_DECISION_PROBLEMS,
         ),
         route(
             "POST",
@@ -402,7 +426,7 @@ def differential_routes(
             api.sign,
             SIGN,
             name="sign_differential",
-            refusals=(*_DECISION_PROBLEMS, errors.NotReady, errors.RecordAltered),
+            refusals=(*_DECISION_PROBLEMS, errors.NotReady),
         ),
         route(
             "GET",

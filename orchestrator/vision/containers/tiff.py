@@ -25,6 +25,9 @@ _COMPRESSIONS: Final = (1, 5, JPEG, 8, 32773, 32946)
 """None, LZW, JPEG, Deflate, PackBits, Deflate (old code). LZMA and Zstandard let a header ask for
 gigabytes of working memory; old-style JPEG and fax codes do not carry photographs."""
 _PREDICTED: Final = (5, 8, 32946)
+"""Of PackBits with a predictor readers differ in whether the differences are ever summed up."""
+_UNPREDICTED: Final = (1, JPEG)
+"""With which the tag means nothing to any reader."""
 _OTHER_COMPRESSIONS: Final = {
     **dict.fromkeys((2, 3, 4, 32771), "a fax code"),
     6: "old-style JPEG",
@@ -78,7 +81,7 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     samples = directory.integer(_SAMPLES, 1)
     depths = set(directory.integers(_BITS).tolist()) or {1}
     planes = samples if directory.integer(_PLANAR, 1) == 2 else 1
-    predictor = directory.integer(_PREDICTOR, 1) if compression in _PREDICTED else 1
+    predictor = 1 if compression in _UNPREDICTED else directory.integer(_PREDICTOR, 1)
     if (why := _unread(directory, compression, photometric, samples, depths)) is not None:
         raise UnsupportedImage(f"This kind of TIFF is not supported ({why}); {_KINDS}.")
     depth = depths.pop()
@@ -88,7 +91,7 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
         depth > 8 or planes > 1 or (photometric == YCBCR) != (compression == JPEG)
     ):
         raise UnsupportedImage(f"This kind of TIFF is not supported (its colours); {_KINDS}.")
-    if predictor not in (1, 2) or (predictor == 2 and depth not in (8, 16)):
+    if predictor != 1 and (predictor != 2 or depth not in (8, 16) or compression not in _PREDICTED):
         raise UnsupportedImage(f"This kind of TIFF is not supported (its predictor); {_KINDS}.")
     if samples < COLOURS[photometric]:
         raise UndecodableImage("The TIFF has fewer samples than its colours need.")

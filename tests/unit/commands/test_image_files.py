@@ -18,6 +18,9 @@ BESIDE = {
     "DICOMDIR": DICOM,
     "__MACOSX/c1.jpg": JPEG,
     ".git/c1.jpg": JPEG,
+    "$Recycle.Bin/c1.jpg": JPEG,
+    "slide/@eaDir/c1.jpg/SYNOPHOTO_THUMB_M.jpg": JPEG,
+    "#recycle/c1.jpg": JPEG,
     "labels.csv": b"file,label",
     "readme.txt": b"read me",
     "report.pdf": b"%PDF-1.7",
@@ -80,6 +83,15 @@ def test_an_entry_that_is_damaged_fails_alone(tmp_path: Path):
     with pytest.raises(OSError, match="damaged"):
         damaged.read_bytes()
     assert whole.read_bytes() == b"other bytes"
+
+
+def test_of_entries_of_one_name_each_is_taken(tmp_path: Path):
+    path = tmp_path / "cells.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("a.jpg", JPEG)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            made.writestr("a.jpg", b"other bytes")
+    assert [file.read_bytes() for file in image_files([path])] == [JPEG, b"other bytes"]
 
 
 def test_a_folder_without_an_image_is_told(tmp_path: Path):

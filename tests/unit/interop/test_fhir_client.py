@@ -93,6 +93,10 @@ def test_a_busy_server_is_asked_again_after_the_time_that_it_names():
         ("Sun Nov  1 10:00:04 2026", 4),
         ("Sun, 01 Nov 2026 12:00:00 GMT", 30),
         ("Sun, 01 Nov 2026 09:59:00 GMT", 0.5),
+        ("Sun, 01 Nov 99999999999 10:00:00 GMT", 0.5),
+        ("Sun, 01 Nov 2026 10:00:04 +99999999999999", 0.5),
+        ("9" * 400, 30),
+        ("soon", 0.5),
     ],
 )
 def test_a_busy_server_may_name_a_date_by_its_own_clock(retry_after, waits):
@@ -108,6 +112,10 @@ def test_a_date_counts_from_now_where_the_server_tells_no_time():
 
 CODED = {"coding": [{"code": "X", "display": "Parameter invalid"}, {"code": "Y"}]}
 NARRATIVE = {"text": {"div": "<div>there <b>already</b></div>"}}
+XML = (
+    b'<?xml version="1.0"?><OperationOutcome xmlns="http://hl7.org/fhir"><issue><severity value="error"/>'
+    b'<code value="duplicate"/>%s</issue></OperationOutcome>'
+)
 REFUSALS = [
     ({}, outcome(diagnostics="no such code"), "no such code"),
     ({}, outcome(details={"text": "a"}, diagnostics="b"), "a b"),
@@ -115,6 +123,13 @@ REFUSALS = [
     ({}, outcome(code="duplicate"), "duplicate"),
     ({}, outcome(code="duplicate") | NARRATIVE, "duplicate; there already"),
     ({}, {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "a"}, {"code": "b"}]}, "a; b"),
+    (
+        {"Content-Type": "application/fhir+xml"},
+        XML % b'<details><text value="no &quot;such&quot; code"/></details>',
+        'no "such" code',
+    ),
+    ({"Content-Type": "application/xml"}, XML % b"<diagnostics value='a'/><expression value='x'/>", "a"),
+    ({}, XML % b"", "duplicate"),
     ({"Content-Type": "application/problem+json"}, {"title": "Bad", "detail": "Too late."}, "Too late."),
     ({"Content-Type": "application/json"}, {"error": "invalid_token"}, '{"error": "invalid_token"}'),
     ({"Content-Type": "text/plain"}, b"\nLimit is 1 MB\nat com.example.Server", "Limit is 1 MB"),
@@ -222,6 +237,8 @@ def test_entries_of_any_shape_are_no_delivery(entries):
         (200, json.dumps(COLLECTION).encode(), True),
         (200, json.dumps(outcome(severity="information")).encode(), True),
         (200, json.dumps(outcome()).encode(), False),
+        (200, b'{"resourceType": "OperationOutcome"}', False),
+        (200, b'{"resourceType": "OperationOutcome", "issue": [{"severity": "Error"}]}', False),
         (200, json.dumps({"resourceType": "Bundle", "id": "another"}).encode(), False),
         (200, b"<html>Please sign in</html>", False),
         (200, b"{}", False),

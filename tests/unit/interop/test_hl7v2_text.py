@@ -10,7 +10,9 @@ from orchestrator.interop.hl7v2_text import components, escape, read, read_lenie
 
 HEADER = "MSH|^~\\&|A|B|C|D|20260101000000+0000||ORU^R01^ORU_R01|1|T|2.5.1||||||UNICODE UTF-8"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-HARD_TEXTS = st.text(st.sampled_from('|^~\\&\r\n"FSTRE.Xx0aD \x0b\x1c\x7fÖ血😀'))
+HARD_TEXTS = st.text(
+    st.sampled_from('|^~\\&\r\n"FSTRE.Xx0aD \x0b\x1c\x7f\x85\x9b\u2028\u2029\u202e\u2066Ö血😀')
+)
 
 
 @given(st.lists(TEXTS | HARD_TEXTS, min_size=1, max_size=4))
@@ -26,6 +28,8 @@ def test_an_escaped_text_holds_no_delimiter_and_no_control_character(text):
     assert not set("|^~&\r\n\x0b\x1c") & set(escaped)
     assert escaped != '""'  # which would delete what the receiver has
     assert all(ord(character) >= 0x20 for character in escaped)
+    assert len(escaped.splitlines()) <= 1
+    assert not set("\x9b\u202e\u2066") & set(escaped)
 
 
 def test_half_a_character_becomes_visible_and_does_not_break_the_encoding():

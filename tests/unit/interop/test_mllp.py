@@ -199,6 +199,8 @@ ACCEPTANCES = {
     "one about another message after it": (raw(more="MSA|AR|8|bad\r"), ""),
     "the same said twice": (raw(more=f"MSA|AA|{CONTROL_ID}|\r"), ""),
     "spaces around its values": (raw().replace(b"|AA|", b"| aa |"), ""),
+    "zeros behind its values": (raw().replace(CONTROL_ID.encode(), CONTROL_ID.encode() + b"\0\0"), ""),
+    "MSA before MSH": (b"\r".join([*reversed(raw().split(b"\r")[:2]), b""]), ""),
 }  # fmt: skip
 
 
@@ -210,6 +212,50 @@ async def test_one_acceptance_is_one_delivery_whatever_else_the_answer_looks_lik
         answer = await sender.send(ORU)
     assert (answer.code, answer.control_id, answer.text) == ("AA", CONTROL_ID, text)
     assert len(deliveries) == 1
+
+
+FRAMINGS = {
+    "no start": (raw() + b"\x1c\r", False),
+    "no start, behind a line": (b"220 ready\r\n" + raw() + b"\x1c\r", False),
+    "no carriage return behind the end": (b"\x0b" + raw() + b"\x1c", False),
+    "no end, and then no more": (b"\x0b" + raw(), True),
+    "no end, and then silence": (b"\x0b" + raw(), False),
+    "neither start nor end": (raw(), True),
+    "the end within a line": (b"\x0b" + raw(more="ZZZ|1|cut in the mid"), True),
+    "two answers in one frame": (frame(raw().replace(CONTROL_ID.encode(), b"8") + raw()), False),
+}
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+async def test_one_acceptance_is_one_delivery_however_it_is_framed(name):
+    said, closes = FRAMINGS[name]
+    deliveries: list[bytes] = []
+    converse = lis_saying(said, deliveries=deliveries, closes=closes)
+    async with peer(converse) as port, client(port) as sender:
+        assert (await sender.send(ORU)).code == "AA"
+    assert len(deliveries) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [raw().split(b"\r")[0] + f"\rMSA|AA|{CONTROL_ID}".encode(), raw().replace(CONTROL_ID.encode(), b"")],
+)
+async def test_half_an_answer_that_may_be_another_messages_confirms_nothing(said):
+    converse = lis_saying(b"\x0b" + said, closes=True)
+    async with peer(converse) as port, client(port, attempts=2) as sender:
+        with pytest.raises(PeerUnavailable, match="without an acknowledgement"):
+            await sender.send(ORU)
+
+
+@pytest.mark.parametrize("code", ["AE", "AA"])
+async def test_after_a_commit_the_applications_word_counts_in_a_frame_without_an_end_too(code):
+    converse = lis_saying(answer("CA"), b"\x0b" + raw(code=code), closes=True)
+    async with peer(converse) as port, client(port) as sender:
+        if code == "AA":
+            assert (await sender.send(ORU)).code == "AA"
+        else:
+            with pytest.raises(PeerRefused, match="AE"):
+                await sender.send(ORU)
 
 
 async def test_an_answer_that_names_no_message_is_taken_for_this_ones_and_can_be_told():

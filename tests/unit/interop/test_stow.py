@@ -74,6 +74,17 @@ def test_all_are_stored_once_however_often_they_are_sent():
     }
 
 
+def test_an_identifier_that_is_filled_up_to_an_even_length_is_known():
+    padded = [f"{uid} " for uid in UIDS]
+    searched = [json.dumps([{"00080018": {"vr": "UI", "Value": [f"{uid}\0"]}}]).encode() for uid in UIDS]
+    answers = [(200, {}, answer(padded, {})), *((200, {}, body) for body in searched)]
+    with scripted(answers) as (url, _):
+        peer = HttpPeer(url, sleep=no_wait)
+        outcomes = store(peer, REPORTS)
+        assert all(outcome.is_stored for outcome in outcomes)
+        assert found(peer, outcomes) == outcomes
+
+
 def test_a_busy_archive_is_asked_again_after_the_time_that_it_names():
     waits: list[float] = []
     busy = [(503, {"Retry-After": "7"}, b""), (429, {}, b"")]

@@ -267,6 +267,14 @@ class TestOtherCodings:
         rgb = decode(coded_file(code(DEEP[..., 0].copy()), DEEP[..., 0], "MONOCHROME2", syntax)).rgb
         assert np.abs(rgb[..., 0] - DEEP[..., 0] / 257).max() <= 0.5
 
+    @pytest.mark.parametrize(
+        ("code", "syntax"), [(jpeg_2000_of, JPEG2000Lossless), (jpeg_ls_of, JPEGLSLossless)]
+    )
+    @pytest.mark.parametrize(("pixels", "photometric"), [(GREY, "MONOCHROME2"), (CELL, "RGB")])
+    def test_eight_bits_of_sixteen_that_are_allocated(self, code, syntax, pixels, photometric):
+        payload = coded_file(code(pixels), pixels, photometric, syntax, BitsAllocated=16)
+        np.testing.assert_array_equal(decode(payload).rgb[..., 1], GREY)
+
     def test_rle_of_ybr_full(self):
         ybr = convert_color_space(CELL, "RGB", "YBR_FULL")
         expected = decode(native_file(ybr, "YBR_FULL")).rgb

@@ -99,6 +99,20 @@ def test_a_tiff_gives_what_was_written_or_says_that_its_kind_is_not_read(depth_n
 RGB = samples_of("rgb", 8)
 
 
+@pytest.mark.parametrize("predictor", [2, 3])
+def test_differences_that_readers_do_not_agree_on_are_refused_and_no_garbage(predictor):
+    payload = tiff_of(RGB, 8, 2, compression=PACKBITS, predictor=True, tags={317: ("H", [predictor])})
+    with pytest.raises(UnsupportedImage, match="its predictor"):
+        decode(payload)
+
+
+@pytest.mark.parametrize("compression", [NONE, JPEG])
+def test_a_predictor_that_no_reader_looks_at_changes_nothing(compression):
+    plain = decode(tiff_of(RGB, 8, 2, compression=compression)).rgb
+    told = tiff_of(RGB, 8, 2, compression=compression, tags={317: ("H", [2])})
+    np.testing.assert_array_equal(decode(told).rgb, plain)
+
+
 @pytest.mark.parametrize("compression", [NONE, LZW, DEFLATE, PACKBITS])
 def test_bits_that_are_stored_the_other_way_round_are_read(compression):
     np.testing.assert_array_equal(decode(tiff_of(RGB, 8, 2, compression=compression, fill_order=2)).rgb, RGB)
