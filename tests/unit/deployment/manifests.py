@@ -14,23 +14,31 @@ Manifest = dict[str, Any]
 WithComponent = Callable[[str], list[Manifest]]
 """Renders the base with one component."""
 
-OVERLAYS: Final = ("local-cpu", "staging", "production-gpu")
+OVERLAYS: Final = ("local-cpu", "staging", "production-cpu", "production-gpu")
 COMPONENTS: Final = (
     "api-keys",
     "autoscaling",
     "canary",
+    "certificate",
+    "embedded",
+    "failover",
+    "gateway",
+    "gateway-grpc",
     "gpu",
     "grpc",
+    "ingress",
     "model-init-container",
     "model-oci-volume",
     "monitoring",
     "network-policies",
-    "tls-ingress",
     "training-job",
 )
 
-GUARDED: Final = ("staging", "production-gpu")
+GUARDED: Final = ("staging", "production-cpu", "production-gpu")
 """The overlays with network policies, autoscaling, TLS and API keys."""
+
+SERVED: Final = ("local-cpu", "staging", "production-gpu")
+"""The overlays in which TensorFlow Serving has the model; in the others each orchestrator has."""
 
 WORKLOADS: Final = ("Deployment", "Job")
 MODEL_SERVER: Final = "model-server"

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from orchestrator.edge.access.security import refuse_open_address
-from orchestrator.settings import Settings
 from tests.unit.deployment import serving_flags
 from tests.unit.deployment.manifests import (
     EDGE,
     GUARDED,
     MODEL_SERVER,
+    SERVED,
     Manifest,
     WithComponent,
     leaves,
@@ -37,7 +37,11 @@ class TestReferences:
 
     def test_a_changed_configuration_starts_new_pods(self, overlay: list[Manifest]) -> None:
         names = [m["metadata"]["name"] for m in of_kind(overlay, "ConfigMap")]
-        for start in ("serving-config", "orchestrator-settings"):
+        starts = ["orchestrator-settings"]
+        starts += ["serving-config"] * any(
+            d["metadata"]["name"] == "tf-serving" for d in of_kind(overlay, "Deployment")
+        )
+        for start in starts:
             assert [n for n in names if re.fullmatch(rf"{start}-[a-z0-9]{{10}}", n)]
 
 
@@ -70,7 +74,9 @@ class TestPorts:
                 check = container[probe].get("httpGet") or container[probe]["grpc"]
                 assert check["port"] in {*names, *names.values()}
         services = of_kind(overlay, "Service")
-        assert {s["metadata"]["name"] for s in services} >= {"orchestrator", "tf-serving"}
+        assert {s["metadata"]["name"] for s in services} == {
+            d["metadata"]["name"] for d in of_kind(overlay, "Deployment")
+        }
         for service in services:
             chosen = [
                 w
@@ -93,11 +99,6 @@ class TestPorts:
             )
             ports = {port["name"] for port in service["spec"]["ports"]}
             assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
-        for ingress in of_kind(overlay, "Ingress"):
-            backends = [p["backend"]["service"] for r in ingress["spec"]["rules"] for p in r["http"]["paths"]]
-            for backend in backends:
-                service = named(overlay, "Service", backend["name"])
-                assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
 
     def test_the_orchestrator_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
         settings = orchestrator_settings(overlay)
@@ -141,15 +142,15 @@ class TestPorts:
         assert served["grpc"]["port"] == settings.grpc.port
         assert served["http"]["targetPort"] == "http"
 
-    def test_the_model_server_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
-        for server in workloads(overlay, MODEL_SERVER):
+    def test_the_model_server_listens_where_its_pod_says(self, served: list[Manifest]) -> None:
+        for server in workloads(served, MODEL_SERVER):
             container = main_container(server)
             ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
             flags = serving_flags.parse(container["args"])
             assert ports == {"grpc": flags["port"], "rest": flags["rest_api_port"]}
 
-    def test_requests_are_dealt_out_among_the_pods_of_the_model_server(self, overlay: list[Manifest]) -> None:
-        assert named(overlay, "Service", "tf-serving")["spec"]["clusterIP"] == "None"
+    def test_requests_are_dealt_out_among_the_pods_of_the_model_server(self, served: list[Manifest]) -> None:
+        assert named(served, "Service", "tf-serving")["spec"]["clusterIP"] == "None"
 
 
 class TestNetworkPolicies:
@@ -160,7 +161,7 @@ class TestNetworkPolicies:
         deny = named(overlays[name], "NetworkPolicy", "default-deny")["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
-    @pytest.mark.parametrize("name", GUARDED)
+    @pytest.mark.parametrize("name", set(GUARDED) & set(SERVED))
     def test_only_the_orchestrator_reaches_the_model_server(
         self, overlays: dict[str, list[Manifest]], name: str
     ) -> None:
@@ -188,7 +189,13 @@ class TestNetworkPolicies:
             if selects(policy["spec"]["podSelector"], pod_labels(orchestrator))
             for rule in policy["spec"].get("egress", [])
         ]
-        assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53}
+        assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53, 5353}
+        names = [peer for rule in egress if 53 in _ports(rule) for peer in rule["to"]]
+        # CoreDNS in the cluster; NodeLocal DNSCache and the clouds' own have addresses of the link.
+        assert {peer["ipBlock"]["cidr"] for peer in names if "ipBlock" in peer} == {
+            "169.254.20.10/32",
+            "169.254.169.254/32",
+        }
         ingress = _ingress_rules(manifests, orchestrator)
         assert {port for rule in ingress for port in _ports(rule)} == {8000, 9000}
         assert all(peer for rule in ingress for peer in rule["from"])
@@ -205,21 +212,3 @@ def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manife
 
 def _ports(rule: Manifest) -> set[int]:
     return {port["port"] for port in rule["ports"]}
-
-
-class TestIngress:
-    @pytest.mark.parametrize("name", GUARDED)
-    def test_it_speaks_tls_only_and_hides_what_is_for_the_cluster(
-        self, overlays: dict[str, list[Manifest]], name: str
-    ) -> None:
-        (ingress,) = of_kind(overlays[name], "Ingress")
-        (rule,) = ingress["spec"]["rules"]
-        (tls,) = ingress["spec"]["tls"]
-        (certificate,) = of_kind(overlays[name], "Certificate")
-        assert tls["hosts"] == [rule["host"]] == certificate["spec"]["dnsNames"]
-        paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
-        assert paths["/"] == "Exact"
-        assert not any("/metrics".startswith(p) for p, kind in paths.items() if kind == "Prefix")
-        assert {"/predict", "/v1"} <= set(paths)
-        (size,) = (v for k, v in ingress["metadata"]["annotations"].items() if k.endswith("proxy-body-size"))
-        assert int(size.removesuffix("m")) * 2**20 > Settings().images.max_bytes
