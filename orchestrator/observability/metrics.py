@@ -193,6 +193,8 @@ BREAKER_STATE = Gauge(
     "0 closed, 1 half open, 2 open; by what it guards, the best one where that has several pods.",
     ["dependency"],
 )
+STORE_READY = Gauge("wbc_store_ready", "1 where an order could be kept at the last look.")
+STORE_READY.set(1)
 PODS = Gauge(
     "wbc_model_server_pods",
     "Pods of TensorFlow Serving: asked, or left_alone as they failed repeatedly.",
