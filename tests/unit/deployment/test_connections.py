@@ -21,7 +21,7 @@ from tests.unit.deployment.manifests import (
     selects,
     workloads,
 )
-from tests.unit.deployment.settings_of import orchestrator_settings
+from tests.unit.deployment.settings_of import orchestrator_settings, setting_exists
 
 
 class TestReferences:
@@ -30,7 +30,10 @@ class TestReferences:
             there = {(m["kind"], m["metadata"]["name"]) for m in manifests}
             there |= {("Secret", m["spec"]["secretName"]) for m in of_kind(manifests, "Certificate")}
             there |= {("ServiceAccount", "default")}
-            there |= {("Secret", "orchestrator-api-keys")}  # a person makes it: k8s/README.md
+            there |= {
+                ("Secret", "orchestrator-api-keys"),
+                ("Secret", "orchestrator-store"),
+            }  # a person makes it: k8s/README.md
             wanted = {reference for m in manifests for reference in _references(m)}
             assert wanted - there == set()
         assert ("ConfigMap", "serving-config") not in wanted, "the name of a generated ConfigMap has a hash"
@@ -189,7 +192,11 @@ class TestNetworkPolicies:
             if selects(policy["spec"]["podSelector"], pod_labels(orchestrator))
             for rule in policy["spec"].get("egress", [])
         ]
-        assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53, 5353}
+        container = main_container(orchestrator)
+        stored = "WBC_STORE__URL" in {entry["name"] for entry in container.get("env", [])}
+        assert stored == name.startswith("production")
+        wanted = {8500, 4317, 53, 5353} | ({5432} if stored else set())
+        assert {port for rule in egress for port in _ports(rule)} == wanted
         names = [peer for rule in egress if 53 in _ports(rule) for peer in rule["to"]]
         # CoreDNS in the cluster; NodeLocal DNSCache and the clouds' own have addresses of the link.
         assert {peer["ipBlock"]["cidr"] for peer in names if "ipBlock" in peer} == {
@@ -199,6 +206,29 @@ class TestNetworkPolicies:
         ingress = _ingress_rules(manifests, orchestrator)
         assert {port for rule in ingress for port in _ports(rule)} == {8000, 9000}
         assert all(peer for rule in ingress for peer in rule["from"])
+
+
+class TestStore:
+    @pytest.mark.parametrize("name", ["production-cpu", "production-gpu"])
+    def test_the_migration_is_of_the_same_version_and_reaches_the_same_database(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        manifests = overlays[name]
+        (orchestrator,), (migration,) = workloads(manifests, EDGE), workloads(manifests, "migration")
+        served, migrating = main_container(orchestrator), main_container(migration)
+        assert migrating["image"] == served["image"]
+        assert migrating["command"] == ["wbc", "store", "migrate"]
+        assert migrating["env"] == served["env"]
+        assert all(setting_exists(entry["name"]) for entry in served["env"])
+        for workload in (orchestrator, migration):
+            ports = {
+                port
+                for policy in of_kind(manifests, "NetworkPolicy")
+                if selects(policy["spec"]["podSelector"], pod_labels(workload))
+                for rule in policy["spec"].get("egress", [])
+                for port in _ports(rule)
+            }
+            assert {53, 5432} <= ports
 
 
 def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:

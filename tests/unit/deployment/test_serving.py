@@ -143,6 +143,27 @@ class TestGpu:
             flags = serving_flags.parse(container["args"])
             assert 0 < float(flags["per_process_gpu_memory_fraction"]) < 1
 
+    def test_a_newer_gpu_keeps_what_it_compiles_and_has_the_time_for_it(
+        self, overlays: dict[str, list[Manifest]]
+    ) -> None:
+        for server in workloads(overlays["production-h100"], MODEL_SERVER):
+            container, pod = main_container(server), pod_of(server)
+            required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+            (term,) = required["nodeSelectorTerms"]
+            assert {"key": "nvidia.com/gpu.compute.major", "operator": "In", "values": ["9"]} in term[
+                "matchExpressions"
+            ]
+            variables = {entry["name"]: entry["value"] for entry in container["env"]}
+            (mount,) = (
+                m for m in container["volumeMounts"] if m["mountPath"] == variables["CUDA_CACHE_PATH"]
+            )
+            (volume,) = (v for v in pod["volumes"] if v["name"] == mount["name"])
+            assert "persistentVolumeClaim" in volume
+            assert int(variables["CUDA_CACHE_MAXSIZE"]) > 2**30
+            probe = container["startupProbe"]
+            start_s = probe["periodSeconds"] * probe["failureThreshold"]
+            assert 3600 <= start_s < server["spec"]["progressDeadlineSeconds"]
+
     @pytest.mark.parametrize("name", ["local-cpu", "staging", "production-cpu"])
     def test_nothing_asks_for_one_elsewhere(self, overlays: dict[str, list[Manifest]], name: str) -> None:
         for workload in workloads(overlays[name]):
