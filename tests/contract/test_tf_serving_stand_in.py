@@ -180,7 +180,7 @@ class TestBatching:
                 max_batch_size=8, allowed_batch_sizes=(4, 8), max_enqueued_batches=2, num_batch_threads=1
             ),
             run,
-            lambda _name, _value: None,
+            lambda _name, _value, _size: None,
         )
 
     def test_tasks_of_a_signature_share_batches_padded_to_an_allowed_size(self) -> None:
