@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # TensorFlow Serving with code for newer GPUs: 8.0 (A100), 8.9 (L4), 9.0 (H100, H200) and 10.0 (B200). Hours of a large machine, from
 # the repository's root:
-#   docker build --file docker/tf-serving-hopper.Dockerfile --tag registry.example.org/wbc/tf-serving:2.21.0-gpu-sm90 .
+#   docker build --file docker/tf-serving-hopper.Dockerfile --build-arg VERSION=$VERSION --tag wbc-tf-serving-hopper:$VERSION .
 # Then name it in the overlay under `images:`, for tensorflow/serving. Not built here: there was no container engine. What it
 # rests on: TensorFlow's hermetic CUDA (docs/hermetic_cuda in its repository: HERMETIC_CUDA_VERSION, HERMETIC_CUDNN_VERSION,
 # HERMETIC_CUDA_COMPUTE_CAPABILITIES), of which TensorFlow Serving's own build takes the same names; 10.0 needs CUDA 12.8.
