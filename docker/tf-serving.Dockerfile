@@ -27,7 +27,7 @@ CMD ["--port=8500", \
      "--file_system_poll_wait_seconds=0", \
      "--enable_grpc_healthcheck_service=true", \
      "--enable_profiler=false", \
-     "--grpc_channel_arguments=grpc.max_connection_age_ms=300000,grpc.max_connection_age_grace_ms=35000"]
+     "--grpc_channel_arguments=grpc.max_connection_age_ms=60000,grpc.max_connection_age_grace_ms=35000"]
 
 FROM tensorflow/serving:2.21.0-gpu AS gpu
 COPY --from=model /models /models
@@ -48,4 +48,4 @@ CMD ["--port=8500", \
      "--enable_grpc_healthcheck_service=true", \
      "--enable_profiler=false", \
      "--per_process_gpu_memory_fraction=0.9", \
-     "--grpc_channel_arguments=grpc.max_connection_age_ms=300000,grpc.max_connection_age_grace_ms=35000"]
+     "--grpc_channel_arguments=grpc.max_connection_age_ms=60000,grpc.max_connection_age_grace_ms=35000"]

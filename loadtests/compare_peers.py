@@ -127,7 +127,7 @@ def stand_in(model_path: Path, folder: Path = PROJECT_ROOT) -> Iterator[str]:
             time.sleep(0.2)
         yield f"127.0.0.1:{port}"
     finally:
-        process.terminate()
+        process.kill()  # it ignores SIGTERM, as the real one does
         process.wait(timeout=30)
 
 

@@ -1,5 +1,6 @@
 """Certificates that are made for a test, as files in PEM."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -21,11 +22,18 @@ class Issued:
     """Certificate and key."""
 
 
-def issued(folder: Path, name: str, issuer: Issued | None = None) -> Issued:
-    """A certificate in ``NAME.pem``, its key in ``NAME.key``; its own authority where ``issuer`` is None."""
+def issued(folder: Path, name: str, issuer: Issued | None = None, hosts: Iterable[str] = ()) -> Issued:
+    """A certificate in ``NAME.pem``, its key in ``NAME.key``; its own authority where ``issuer`` is None.
+
+    It is for ``hosts`` beside this machine's own names.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    names = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ip_address("127.0.0.1")),
+        *(x509.DNSName(host) for host in hosts),
+    ]
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()

@@ -29,7 +29,10 @@ class CallObserver(Protocol):
         """Note a second call, and whether its answer was the first."""
 
     def breaker_changed(self, state: BreakerState) -> None:
-        """Note the state of the circuit breaker."""
+        """Note the state of the circuit breaker: the best one, where several servers have one each."""
+
+    def pods_changed(self, asked: int, left_alone: int) -> None:
+        """Note how many servers are asked, and how many failed so often that they are not."""
 
     def version_changed(self, before: ModelIdentity | None, now: ModelIdentity) -> None:
         """Note that another version answers."""
@@ -48,6 +51,9 @@ class Unobserved:
         """Ignore it."""
 
     def breaker_changed(self, state: BreakerState) -> None:
+        """Ignore it."""
+
+    def pods_changed(self, asked: int, left_alone: int) -> None:
         """Ignore it."""
 
     def version_changed(self, before: ModelIdentity | None, now: ModelIdentity) -> None:

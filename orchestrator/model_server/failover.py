@@ -12,6 +12,7 @@ from orchestrator.errors import (
     ModelServerError,
     ModelServerTimeout,
     ModelServerUnavailable,
+    Overloaded,
 )
 from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.pair import close_both, start_both
@@ -23,14 +24,16 @@ _REASONS: Final = (
     (ModelServerUnavailable, "unavailable"),
     (ModelServerTimeout, "timeout"),
     (ContractViolation, "contract"),
+    (Overloaded, "overload"),
 )
 
 
 class FailoverModelServer:
     """Asks ``primary``, and ``secondary`` where that fails; see :class:`~.base.ModelServer`.
 
-    The identity in an answer says who gave it. What is refused because too much waits is not asked again
-    elsewhere: an overload would only move.
+    The identity in an answer says who gave it. What the primary refuses because too much waits there, the
+    secondary answers as long as its own queue, which is short, has room: both are used before anybody is
+    sent away.
 
     Args:
         primary: the one that answers as long as it can.
@@ -86,7 +89,7 @@ class FailoverModelServer:
         try:
             with within_share(self._primary_share):
                 return await primary(question)
-        except ModelServerError as error:
+        except (ModelServerError, Overloaded) as error:
             left_s = remaining_s()
             if left_s is not None and left_s <= 0:
                 raise ModelServerTimeout(

@@ -1,4 +1,4 @@
-"""The gRPC channel to TensorFlow Serving: how names are resolved, calls spread and the line kept alive."""
+"""The gRPC channel to a TensorFlow Serving: its limits, and how the line is kept alive."""
 
 import math
 from collections.abc import Iterable
@@ -32,22 +32,21 @@ class TlsFiles:
     key: Path | None = None
 
 
-def open_channel(target: str, *, tls: TlsFiles | None = None, keepalive_s: float) -> grpc.aio.Channel:
-    """Return a channel of the running event loop to ``target``; nothing is connected yet.
+def open_channel(
+    address: str, *, name: str | None = None, tls: TlsFiles | None = None, keepalive_s: float
+) -> grpc.aio.Channel:
+    """Return a channel of the running event loop to one address; nothing is connected yet.
 
     Args:
-        target: ``host:port``, looked up in the DNS; calls go to all of its addresses in turn. Other
-            schemes of gRPC (``ipv4:``, ``unix:``) are taken as they are.
+        address: as gRPC writes it: ``ipv4:``, ``ipv6:``, ``unix:``; see :func:`~.pods.addresses_of`.
+        name: of the server, which its certificate has to name; that of the address where None.
         tls: plain text where None.
         keepalive_s: seconds between pings while calls are under way; at least 300.
 
     Raises:
         ConfigurationError: a file of ``tls`` cannot be read.
     """
-    options = [
-        # One connection to each pod behind a headless service, instead of all calls to one.
-        ("grpc.lb_policy_name", "round_robin"),
-        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+    options: list[tuple[str, int | str]] = [
         # After a restart of the server the default would wait for up to two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 2_000),
@@ -62,15 +61,11 @@ def open_channel(target: str, *, tls: TlsFiles | None = None, keepalive_s: float
         ("grpc.enable_http_proxy", 0),
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    address = resolvable(target)
     if tls is None:
         return grpc.aio.insecure_channel(address, options)
+    if name is not None:  # an address is connected to, and the certificate is of a name
+        options.append(("grpc.ssl_target_name_override", name))
     return grpc.aio.secure_channel(address, _credentials(tls), options)
-
-
-def resolvable(target: str) -> str:
-    """Return ``target`` with the scheme ``dns`` where it has none."""
-    return target if "://" in target or target.startswith(("ipv4:", "ipv6:", "unix:")) else f"dns:///{target}"
 
 
 def message_bytes(specs: Iterable[TensorSpec]) -> int:

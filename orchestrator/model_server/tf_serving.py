@@ -1,7 +1,7 @@
 """The client of TensorFlow Serving, over gRPC.
 
-A question goes through four frames, from the outside in: its deadline, the circuit breaker, retries, and, for
-``classify`` where it is set, hedging. Innermost is one call on the wire.
+A question goes through four frames, from the outside in: its deadline, retries, hedging (``classify`` alone,
+where it is set), and the circuit breaker of the pod that is asked. Innermost is one call on the wire.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from orchestrator.common.circuit_breaker import BreakerState, CircuitBreaker, Verdict
 from orchestrator.common.deadline import deadline, remaining_s
-from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question
+from orchestrator.domain import CellViews, Float32Array, ModelIdentity, Prediction, Question, ViewBatch
 from orchestrator.errors import (
     ContractViolation,
     ModelServerError,
@@ -36,6 +36,7 @@ from orchestrator.model_contract import (
     GAIN,
     HEAD,
     IMAGE,
+    IMAGE_SIZE,
     IMAGES,
     LOGITS,
     MAIN_OUT,
@@ -56,11 +57,12 @@ from orchestrator.model_server.call_observer import CallObserver, Method, Unobse
 from orchestrator.model_server.grpc_channel import TlsFiles, open_channel
 from orchestrator.model_server.grpc_errors import may_be_retried
 from orchestrator.model_server.hedging import hedged
+from orchestrator.model_server.pods import Pod, Pods, name_of
 from orchestrator.model_server.predict_request import predict_request
 from orchestrator.model_server.protos import serving_pb2, tensor_pb2
 from orchestrator.model_server.retry import RetryBudget, Retrying
 from orchestrator.model_server.served_signatures import check_signatures
-from orchestrator.model_server.serving_stub import ServingStub, require_time
+from orchestrator.model_server.serving_stub import require_time
 from orchestrator.model_server.tensor_codec import filled, from_tensor
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,8 +72,12 @@ SERVER: Final = "tf-serving"
 
 _READY_TIMEOUT_S: Final = 1.0
 _START_PAUSE_S: Final = 0.2
+_LOOK_TIMEOUT_S: Final = 5.0
 _FAIR_SHARE: Final = 0.5
 """Of the time for a question: with less, a timeout is no sign of a failing server."""
+
+_ONE_ROW: Final = ViewBatch(np.full((1, IMAGE_SIZE, IMAGE_SIZE, 3), 128, np.uint8), np.ones(1, np.float32))
+"""What a pod is asked that failed, to see whether it answers again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class TfServingOptions:
     """How TensorFlow Serving is reached and asked.
 
     Args:
-        target: ``host:port``; see :func:`~.grpc_channel.open_channel`.
+        target: ``host:port``; see :class:`~.pods.Pods`.
         version: the version that answers, or
         version_label: the label of the version that answers; with neither, the newest that is loaded.
         tls: plain text where None.
@@ -125,9 +131,9 @@ class TfServingModelServer:
             raise ValueError("expected a version or a label, received both")
         self._options = options
         self._observer = observer or Unobserved()
-        self._stub: ServingStub | None = None
+        self._clock = clock
+        self._pods: Pods | None = None
         self._identity: ModelIdentity | None = None
-        self._features: int | None = None
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -135,15 +141,8 @@ class TfServingModelServer:
         self._retrying = Retrying(
             max_attempts=options.max_attempts,
             budget=self._budget,
-            may_help=may_be_retried,
+            may_help=self._may_help,
             observe=self._observer.retry_ended,
-        )
-        self._breaker = CircuitBreaker(
-            lambda: CircuitOpen("The model server failed repeatedly and is left alone for a moment."),
-            min_calls=options.breaker_min_calls,
-            open_s=options.breaker_open_s,
-            clock=clock,
-            observe=self._observer.breaker_changed,
         )
 
     async def start(self) -> None:
@@ -151,39 +150,30 @@ class TfServingModelServer:
 
         A call that raises leaves nothing open, and may be made again.
         """
-        if self._stub:
+        if self._pods:
             return
-        options = self._options
-        stub = ServingStub(open_channel(options.target, tls=options.tls, keepalive_s=options.keepalive_s))
+        pods = self._new_pods()
         try:
-            self._now_answers(await self._checked_identity(stub))
+            self._now_answers(await self._checked_identity(pods))
         except BaseException:
-            await stub.close()
+            await pods.close()
             raise
-        self._stub = stub
+        self._pods = pods
+        pods.follow()
         _LOGGER.info("TensorFlow Serving answers with %s version %d", MODEL_NAME, self._require().version)
 
     async def close(self) -> None:
-        """Answer what was accepted, refuse what comes after, and close the channel."""
-        stub, self._stub, self._identity = self._stub, None, None
-        if stub:
+        """Answer what was accepted, refuse what comes after, and close the lines."""
+        pods, self._pods, self._identity = self._pods, None, None
+        if pods:
             await self._idle.wait()  # not longer than the deadline of the last question
-            await stub.close()
+            await pods.close()
 
     async def ready(self) -> bool:
-        """Whether the server says that the version, or any where none is pinned, is loaded."""
-        if self._stub is None or self._breaker.state is BreakerState.OPEN:
+        """Whether a pod that is not left alone says that the version, or any, is loaded."""
+        if self._pods is None:
             return False
-        try:
-            with deadline(_READY_TIMEOUT_S):
-                if self._options.version_label is not None:  # GetModelStatus knows no labels
-                    await self._stub.metadata(self._model_spec())
-                    return True
-                versions = (await self._stub.status(self._model_spec())).model_version_status
-        except WbcError as error:
-            _LOGGER.info("the model server is not ready: %s", error)
-            return False
-        return any(version.state == serving_pb2.ModelVersionStatus.AVAILABLE for version in versions)
+        return any(await asyncio.gather(*(self._is_ready(pod) for pod in self._pods.trusted())))
 
     async def identity(self) -> ModelIdentity:
         """Return the name and version of the model that answered last."""
@@ -198,17 +188,24 @@ class TfServingModelServer:
         return await self._ask("explain", question)
 
     async def _ask(self, method: Method, question: Question) -> Prediction:
-        check_question(question, self._features)
-        stub = self._stub
-        if stub is None:
+        check_question(question)
+        pods = self._pods
+        if pods is None:
             raise ModelServerUnavailable("the model server is not started")
-        with self._counted(), deadline(self._options.timeout_s), self._guarded(method):
-            features = await self._known_features(stub)
-            request = self._request(method, question, features)
+        tried: list[Pod] = []
+        made: dict[int, bytes] = {}
 
-            async def call() -> Prediction:
-                return await self._call(stub, method, question, request, features)
+        async def call() -> Prediction:
+            try:
+                pod = pods.choose(tried)
+            except CircuitOpen:
+                self._observer.call_ended(method, "breaker_open", None, 0.0)
+                raise
+            tried.append(pod)
+            return await self._call(pod, method, question, made)
 
+        with self._counted(), deadline(self._options.timeout_s):
+            require_time()
             after_s = self._options.hedge_after_s
             if method == "explain" or after_s is None:
                 return await self._retrying.ask(call)
@@ -218,32 +215,87 @@ class TfServingModelServer:
             )
 
     async def _call(
-        self, stub: ServingStub, method: Method, question: Question, request: bytes, features: int
+        self, pod: Pod, method: Method, question: Question, made: dict[int, bytes] | None = None
     ) -> Prediction:
-        """One call on the wire."""
-        started_s = time.perf_counter()
+        """One call on the wire; ``made`` keeps what is sent, by the features of the model."""
+        if pod.features is not None:
+            check_question(question, pod.features)  # a caller's mistake is no fault of the pod
+        started_s, made = time.perf_counter(), {} if made is None else made
         try:
-            response = await stub.predict(request)
-            identity = self._identity_of(response.model_spec)
-            prediction = _prediction(response, method, question, features, identity)
-        except ContractViolation as error:
-            self._features = None  # perhaps another version answers now, with another number of them
-            self._observer.call_ended(method, outcome_of(error), None, time.perf_counter() - started_s)
-            raise
+            with pod.asked(self._judge()):
+                features = await self._known_features(pod)
+                if features not in made:
+                    made[features] = self._request(method, question, features)
+                response = await pod.stub.predict(made[features])
+                identity = self._identity_of(response.model_spec)
+                prediction = _prediction(response, method, question, features, identity)
         except BaseException as error:
+            if isinstance(error, ContractViolation):
+                pod.features = None  # perhaps another version answers now, with another number of them
             self._observer.call_ended(method, outcome_of(error), None, time.perf_counter() - started_s)
             raise
         self._observer.call_ended(method, "ok", identity.version, time.perf_counter() - started_s)
-        if identity != self._identity and self._stub is stub:
+        if identity != self._identity and self._pods is not None:
             self._now_answers(identity)
         return prediction
 
-    async def _checked_identity(self, stub: ServingStub) -> ModelIdentity:
-        """Ask until the server answers, at most for the time of a start."""
+    def _new_pods(self) -> Pods:
+        options = self._options
+
+        def new_breaker(observe: Callable[[BreakerState], None]) -> CircuitBreaker:
+            return CircuitBreaker(
+                lambda: CircuitOpen("The model server failed repeatedly and is left alone for a moment."),
+                min_calls=options.breaker_min_calls,
+                open_s=options.breaker_open_s,
+                clock=self._clock,
+                observe=observe,
+            )
+
+        def open_line(address: str) -> grpc.aio.Channel:
+            return open_channel(
+                address, name=name_of(options.target), tls=options.tls, keepalive_s=options.keepalive_s
+            )
+
+        told: list[BreakerState] = []
+
+        def observe(best: BreakerState, asked: int, left_alone: int) -> None:
+            if told != [best]:
+                told[:] = [best]
+                self._observer.breaker_changed(best)
+            self._observer.pods_changed(asked, left_alone)
+
+        return Pods(
+            options.target,
+            open_line=open_line,
+            new_breaker=new_breaker,
+            probe=self._probe,
+            probe_every_s=options.breaker_open_s,
+            observe=observe,
+        )
+
+    async def _probe(self, pod: Pod) -> None:
+        """Ask one row, as a request does."""
+        with deadline(self._options.timeout_s):
+            await self._call(pod, "classify", _ONE_ROW)
+
+    async def _is_ready(self, pod: Pod) -> bool:
+        try:
+            with deadline(_READY_TIMEOUT_S):
+                if self._options.version_label is not None:  # GetModelStatus knows no labels
+                    await pod.stub.metadata(self._model_spec())
+                    return True
+                versions = (await pod.stub.status(self._model_spec())).model_version_status
+        except WbcError as error:
+            _LOGGER.info("the model server at %s is not ready: %s", pod.address, error)
+            return False
+        return any(version.state == serving_pb2.ModelVersionStatus.AVAILABLE for version in versions)
+
+    async def _checked_identity(self, pods: Pods) -> ModelIdentity:
+        """Ask until one of the servers answers, at most for the time of a start."""
         with deadline(self._options.start_timeout_s):
             while True:
                 try:
-                    response = await stub.metadata(self._model_spec())
+                    return await self._first_identity(await pods.look_up())
                 except (ModelServerUnavailable, ModelServerTimeout, Overloaded) as error:
                     left_s = remaining_s()
                     if left_s is None or left_s <= _START_PAUSE_S:
@@ -252,14 +304,31 @@ class TfServingModelServer:
                             f"within {self._options.start_timeout_s:g} s: {_server_words(error)}"
                         ) from error
                     await asyncio.sleep(_START_PAUSE_S)
-                else:
-                    self._features = check_signatures(response)
-                    return self._identity_of(response.model_spec)
 
-    async def _known_features(self, stub: ServingStub) -> int:
-        if self._features is None:
-            self._features = check_signatures(await stub.metadata(self._model_spec()))
-        return self._features
+    async def _first_identity(self, pods: list[Pod]) -> ModelIdentity:
+        """What the first server answers that serves the model of the contract.
+
+        Raises:
+            WbcError: why the others do not, where none does; one that may come yet before one that differs.
+        """
+        differs: ContractViolation | None = None
+        late: WbcError | None = None
+        for pod in pods:
+            try:
+                with deadline(_LOOK_TIMEOUT_S):
+                    response = await pod.stub.metadata(self._model_spec())
+                pod.features = check_signatures(response)
+                return self._identity_of(response.model_spec)
+            except ContractViolation as error:
+                differs = error
+            except (ModelServerUnavailable, ModelServerTimeout, Overloaded) as error:
+                late = error
+        raise late or differs or ModelServerUnavailable("The name of the model server has no address.")
+
+    async def _known_features(self, pod: Pod) -> int:
+        if pod.features is None:
+            pod.features = check_signatures(await pod.stub.metadata(self._model_spec()))
+        return pod.features
 
     def _wanted(self) -> str:
         options = self._options
@@ -320,9 +389,13 @@ class TfServingModelServer:
             if not self._in_flight:
                 self._idle.set()
 
-    @contextmanager
-    def _guarded(self, method: Method) -> Iterator[None]:
-        """Refuse a question without time, or while the circuit is open; and tell the circuit how it ended."""
+    def _may_help(self, error: Exception) -> bool:
+        """Whether another attempt may: after UNAVAILABLE, or where another pod may serve the right model."""
+        others = self._pods is not None and len(self._pods) > 1
+        return may_be_retried(error) or (others and isinstance(error, ContractViolation))
+
+    def _judge(self) -> Callable[[BaseException], Verdict]:
+        """What the end of a call that begins now says of its pod."""
         allowed_s = require_time()
         # A caller who gives a question no time learns nothing of the server, and nor does this service.
         fair = allowed_s is None or allowed_s >= _FAIR_SHARE * self._options.timeout_s
@@ -330,16 +403,11 @@ class TfServingModelServer:
         def judge(error: BaseException) -> Verdict:
             if isinstance(error, ModelServerTimeout):
                 return Verdict.FAILED if fair else Verdict.NOTHING
-            if isinstance(error, Overloaded | ContractViolation):
+            if isinstance(error, Overloaded):
                 return Verdict.ALIVE  # it answered
             return Verdict.FAILED if isinstance(error, ModelServerError) else Verdict.NOTHING
 
-        try:
-            with self._breaker.guarding(judge):
-                yield
-        except CircuitOpen:
-            self._observer.call_ended(method, "breaker_open", None, 0.0)
-            raise
+        return judge
 
 
 def _inputs(question: Question, features: int) -> dict[str, NDArray[Any] | tensor_pb2.TensorProto]:

@@ -189,7 +189,16 @@ RETRY_OUTCOMES: Final = ("answered", "failed", "no_budget", "no_time")
 and not unknown."""
 
 BREAKER_STATE = Gauge(
-    "wbc_circuit_breaker_state", "0 closed, 1 half open, 2 open; by what it guards.", ["dependency"]
+    "wbc_circuit_breaker_state",
+    "0 closed, 1 half open, 2 open; by what it guards, the best one where that has several pods.",
+    ["dependency"],
+)
+STORE_READY = Gauge("wbc_store_ready", "1 where an order could be kept at the last look.")
+STORE_READY.set(1)
+PODS = Gauge(
+    "wbc_model_server_pods",
+    "Pods of TensorFlow Serving: asked, or left_alone as they failed repeatedly.",
+    ["dependency", "state"],
 )
 
 
@@ -351,6 +360,11 @@ class TfServingMetrics:
     def breaker_changed(self, state: int) -> None:
         """The circuit breaker is in ``state`` now."""
         BREAKER_STATE.labels(self._dependency).set(state)
+
+    def pods_changed(self, asked: int, left_alone: int) -> None:
+        """So many pods are asked now, and so many are not."""
+        PODS.labels(self._dependency, "asked").set(asked)
+        PODS.labels(self._dependency, "left_alone").set(left_alone)
 
     def version_changed(self, before: _Identity | None, now: _Identity) -> None:
         """Another version answers than before."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from orchestrator import errors
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
-from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS
+from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
     Differential,
     Specimen,
@@ -117,7 +117,12 @@ class Specimens:
 
     async def probe(self) -> None:
         """Return where an order would be kept now; ``StoreUnavailable`` says what to do where not."""
-        await self._store.probe()
+        try:
+            await self._store.probe()
+        except errors.StoreUnavailable:
+            STORE_READY.set(0)
+            raise
+        STORE_READY.set(1)
 
     async def order(
         self,

@@ -45,6 +45,7 @@ class Observed:
     retries: list[str] = field(default_factory=list)
     hedges: list[bool] = field(default_factory=list)
     states: list[BreakerState] = field(default_factory=list)
+    pods: list[tuple[int, int]] = field(default_factory=list)
     versions: list[tuple[int | None, int]] = field(default_factory=list)
 
     def call_ended(self, method: str, outcome: str, version: int | None, seconds: float) -> None:
@@ -59,6 +60,9 @@ class Observed:
 
     def breaker_changed(self, state: BreakerState) -> None:
         self.states.append(state)
+
+    def pods_changed(self, asked: int, left_alone: int) -> None:
+        self.pods.append((asked, left_alone))
 
     def version_changed(self, before: ModelIdentity | None, now: ModelIdentity) -> None:
         self.versions.append((before.version if before else None, now.version))
@@ -382,10 +386,10 @@ class TestRetries:
     ) -> None:
         client = await connect(retry_share=0.1, retry_reserve=2, breaker_min_calls=20)
         stand_in.faults.unavailable_share = 1.0
-        for _ in range(19):
+        for _ in range(15):
             with pytest.raises(ModelServerUnavailable):
                 await client.classify(views_of(1))
-        assert 19 + 2 <= len(stand_in.seen) <= 19 + 2 + 2
+        assert 15 + 2 <= len(stand_in.seen) <= 15 + 2 + 2
 
     async def test_a_full_queue_says_when_to_come_back(self, two_versions: Path, connect: Connect) -> None:
         from tests.fakes.batch_scheduler import BatchingParameters
@@ -501,6 +505,68 @@ class TestReplicas:
             other.stop()
             for _ in range(10):
                 await client.classify(views_of(1))
+            await client.close()
+
+    async def test_one_of_two_that_hangs_is_left_alone_and_the_other_answers(
+        self, two_versions: Path, connect: Connect, stand_in: "StandIn", observed: Observed
+    ) -> None:
+        from tests.fakes.tf_serving_stand_in import StandIn
+
+        with StandIn(two_versions, versions=[2]) as hanging:
+            target = f"ipv4:{hanging.target},{stand_in.target}"
+            client = await connect(target, timeout_s=4.0, breaker_min_calls=3, breaker_open_s=0.1)
+            hanging.faults.delay_s = 600.0
+            lost = 0
+            while (1, 1) not in observed.pods:
+                answers = await asyncio.gather(
+                    *(client.classify(views_of(1)) for _ in range(4)), return_exceptions=True
+                )
+                lost += sum(isinstance(answer, ModelServerTimeout) for answer in answers)
+                assert not any(isinstance(answer, CircuitOpen) for answer in answers)
+            assert lost <= 6
+            assert await client.ready()  # status answers at both, and one of them is asked
+            asked = len(hanging.seen)
+            for _ in range(20):
+                await client.classify(views_of(1))
+            probes = [seen.rows for seen in hanging.seen[asked:]]
+            assert set(probes) <= {1}
+            assert observed.states == [BreakerState.CLOSED]
+            hanging.faults.delay_s = 0.0
+            await becomes(lambda: observed.pods[-1] == (2, 0))
+            for _ in range(10):
+                await client.classify(views_of(2))
+            assert 2 in [seen.rows for seen in hanging.seen]
+            await client.close()
+
+    async def test_one_of_two_that_is_slow_gets_fewer_calls(
+        self, two_versions: Path, connect: Connect, stand_in: "StandIn"
+    ) -> None:
+        from tests.fakes.tf_serving_stand_in import StandIn
+
+        with StandIn(two_versions, versions=[2]) as slow:
+            client = await connect(f"ipv4:{slow.target},{stand_in.target}", timeout_s=60.0)
+            slow.faults.delay_s = 3.0
+
+            async def caller() -> None:
+                for _ in range(10):
+                    await client.classify(views_of(1))
+
+            await asyncio.gather(caller(), caller(), caller(), caller())
+            assert len(slow.seen) < len(stand_in.seen)
+            assert len(slow.seen) + len(stand_in.seen) == 40
+            await client.close()
+
+    async def test_one_of_two_that_answers_wrongly_is_left_alone_and_no_caller_sees_it(
+        self, two_versions: Path, connect: Connect, stand_in: "StandIn", observed: Observed
+    ) -> None:
+        from tests.fakes.tf_serving_stand_in import StandIn
+
+        with StandIn(two_versions, versions=[2]) as wrong:
+            client = await connect(f"ipv4:{wrong.target},{stand_in.target}", breaker_min_calls=3)
+            wrong.faults.alter_reply = lambda reply: reply.outputs["main_out"].float_val.pop()
+            while (1, 1) not in observed.pods:
+                assert (await client.classify(views_of(1))).main_out.shape == (1, 5)
+            assert [outcome for _, outcome, _ in observed.calls].count("contract_violation") == 3
             await client.close()
 
     async def test_a_restart_is_survived(self, two_versions: Path, connect: Connect) -> None:

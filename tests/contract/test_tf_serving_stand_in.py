@@ -1,6 +1,8 @@
 """The stand-in keeps the semantics of the server that others rely on; asked by the official stubs."""
 
 import json
+import os
+import signal
 import threading
 import time
 import urllib.request
@@ -21,7 +23,8 @@ from orchestrator.model_contract import ALLOWED_BATCH_SIZES, SIGNATURES
 from tests.contract.model_server_suite import views_of
 from tests.export_fixture import ExportedModel
 from tests.fakes.batch_scheduler import BatchingParameters, BatchScheduler, QueueFull
-from tests.fakes.tf_serving_stand_in import StandIn, State, main, warmup_requests
+from tests.fakes.tf_serving_stand_in import StandIn, State, ended_by_sigint, main, warmup_requests
+from tests.waiting import becomes_meanwhile
 
 UNBOUNDED = [("grpc.max_receive_message_length", -1)]
 
@@ -109,6 +112,40 @@ class TestPredict:
             official.Predict(request)
         assert refused.value.code() is code
 
+    def test_a_call_that_is_cancelled_is_worked_on_all_the_same(
+        self, official: PredictionServiceStub, stand_in: StandIn
+    ) -> None:
+        """prediction_service_impl.cc looks at the deadline alone."""
+        runs = ":tensorflow:serving:batching_session:wrapped_run_count"
+        before = _value(stand_in, runs)
+        stand_in.faults.delay_s = 0.3
+        call = official.Predict.future(request_of(1), timeout=60)
+        becomes_meanwhile(lambda: len(stand_in.seen) == 1)
+        call.cancel()
+        becomes_meanwhile(lambda: stand_in.broken_off == 1)
+        becomes_meanwhile(lambda: _value(stand_in, runs) == before + 1)
+
+    def test_what_fails_is_counted_and_has_no_latency(
+        self, official: PredictionServiceStub, stand_in: StandIn
+    ) -> None:
+        count, latency = ":tensorflow:serving:request_count", ":tensorflow:serving:request_latency_count"
+        before = _value(stand_in, count), _value(stand_in, latency)
+        stand_in.faults.next_failures = [(grpc.StatusCode.INTERNAL, "on command")]
+        with pytest.raises(grpc.RpcError):
+            official.Predict(request_of(1))
+        official.Predict(request_of(1))
+        becomes_meanwhile(lambda: _value(stand_in, count) == before[0] + 2)
+        assert _value(stand_in, latency) == before[1] + 1
+
+    def test_sizes_of_batches_have_the_labels_of_the_real_one(
+        self, official: PredictionServiceStub, stand_in: StandIn
+    ) -> None:
+        official.Predict(request_of(3))
+        text = stand_in.metrics.text()
+        assert ':batching_session:padding_size_bucket{execution_batch_size="4",le="1"}' in text
+        assert ':batching_session:processed_batch_size_bucket{le="4"}' in text
+        assert ':batching_session:input_batch_size_bucket{le="4"}' in text
+
     def test_the_deadline_is_kept(self, official: PredictionServiceStub, stand_in: StandIn) -> None:
         stand_in.faults.delay_s = 0.2
         with pytest.raises(grpc.RpcError) as late:
@@ -143,7 +180,7 @@ class TestBatching:
                 max_batch_size=8, allowed_batch_sizes=(4, 8), max_enqueued_batches=2, num_batch_threads=1
             ),
             run,
-            lambda _name, _value: None,
+            lambda _name, _value, _size: None,
         )
 
     def test_tasks_of_a_signature_share_batches_padded_to_an_allowed_size(self) -> None:
@@ -222,6 +259,38 @@ class TestAsAProcess:
             assert server.faults.delay_s == 0.25
             with pytest.raises(urllib.error.HTTPError, match="400"):
                 urllib.request.urlopen(f"{url}/faults", b'{"speed": 1}')
+
+    def test_its_readiness_is_the_metadata_of_a_loaded_model(
+        self, small_exported_model: ExportedModel
+    ) -> None:
+        with StandIn(small_exported_model.model_dir, rest_port=0) as server:
+            (version,) = server.states
+            models = f"http://127.0.0.1:{server.rest_port}/v1/models"
+
+            def told(path: str) -> Any:
+                with urllib.request.urlopen(f"{models}/{path}/metadata") as answer:
+                    return json.load(answer)["model_spec"]
+
+            expected = {"name": "wbc", "signature_name": "", "version": str(version)}
+            assert told("wbc") == told(f"wbc/versions/{version}") == expected
+            for absent in ("other", f"wbc/versions/{version + 1}"):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    told(absent)
+            server.unload(version)
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                told("wbc")
+
+    def test_sigterm_does_not_end_it(self) -> None:
+        before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            stop = ended_by_sigint()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not stop.is_set()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.is_set()
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
 
     def test_its_command_line_teaches(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as left:

@@ -57,13 +57,13 @@ class _Batch:
 
 
 class BatchScheduler:
-    """``run(key, inputs)`` answers for one batch; ``observe(name, value)`` is told what is measured."""
+    """``run(key, inputs)`` answers for one batch; ``observe(name, value, size)`` is told what is measured."""
 
     def __init__(
         self,
         parameters: BatchingParameters,
         run: Callable[[Hashable, Arrays], Arrays],
-        observe: Callable[[str, float], None],
+        observe: Callable[[str, float, int], None],
     ) -> None:
         assert parameters.allowed_batch_sizes[-1] == parameters.max_batch_size
         self._parameters = parameters
@@ -139,10 +139,10 @@ class BatchScheduler:
             return
         size = next(size for size in self._parameters.allowed_batch_sizes if size >= batch.rows)
         for task in batch.tasks:
-            self._observe("queuing_latency", (now_s - task.enqueued_s) * 1e6)
-            self._observe("input_batch_size", task.rows)
-        self._observe("processed_batch_size", size)
-        self._observe("padding_size", size - batch.rows)
+            self._observe("queuing_latency", (now_s - task.enqueued_s) * 1e6, size)
+            self._observe("input_batch_size", task.rows, size)
+        self._observe("processed_batch_size", size, size)
+        self._observe("padding_size", size - batch.rows, size)
         try:
             answers = self._run(
                 key,

@@ -25,9 +25,10 @@ _METRICS: dict[str, tuple[tuple[str, ...], list[float] | None]] = {
     f"{_SERVING}runtime_latency": (("model_name", "API", "runtime"), _exponential(10, 1.8, 33)),
     f"{_SERVING}model_warmup_latency": (("model_path", "status"), _exponential(10, 1.8, 33)),
     f"{_BATCHING}queuing_latency": (("thread_pool_name",), _exponential(100, 1.2, 52)),
-    f"{_BATCHING}input_batch_size": (("thread_pool_name",), _POWERS_OF_TWO),
-    f"{_BATCHING}processed_batch_size": (("thread_pool_name",), _POWERS_OF_TWO),
-    f"{_BATCHING}padding_size": (("thread_pool_name",), _POWERS_OF_TWO),
+    # As batching_util.h has them: two without labels, and the padding by the size of the batch that runs.
+    f"{_BATCHING}input_batch_size": ((), _POWERS_OF_TWO),
+    f"{_BATCHING}processed_batch_size": ((), _POWERS_OF_TWO),
+    f"{_BATCHING}padding_size": (("execution_batch_size",), _POWERS_OF_TWO),
     f"{_BATCHING}wrapped_run_count": ((), None),
     ":tensorflow:cc:saved_model:load_attempt_count": (("model_path", "status"), None),
     ":tensorflow:cc:saved_model:load_latency": (("model_path",), None),
@@ -47,8 +48,10 @@ class ServingMetrics:
         self._counters: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
         self._samples: dict[tuple[str, tuple[str, ...]], tuple[list[int], list[float]]] = {}
 
-    def batching(self, name: str, value: float) -> None:
-        self.observe(f"{_BATCHING}{name}", value, "batch_threads")
+    def batching(self, name: str, value: float, size: int) -> None:
+        """What is measured of a batch of ``size`` rows, padding included."""
+        labels = {"queuing_latency": ("batch_threads",), "padding_size": (str(size),)}.get(name, ())
+        self.observe(f"{_BATCHING}{name}", value, *labels)
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         assert _METRICS[name][1] is None

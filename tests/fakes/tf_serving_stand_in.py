@@ -9,7 +9,7 @@ In a test::
     with StandIn(model_dir) as server:
         client = TfServingModelServer(TfServingOptions(server.target))
 
-As a process, until SIGTERM::
+As a process, until SIGINT (SIGTERM it ignores, as the real one does)::
 
     python -m tests.fakes.tf_serving_stand_in --model-dir model_repository/wbc --port 8500 --rest-port 8501
     curl localhost:8501/monitoring/prometheus/metrics
@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -383,14 +384,14 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        stand_in, begun_s = self._stand_in, time.monotonic()
+        stand_in = self._stand_in
         answered = threading.Event()
 
         def ended() -> None:
             stand_in.broken_off += not answered.is_set()
 
         context.add_callback(ended)
-        status = "OK"
+        status, begun_s = "OK", time.monotonic()
         remaining_s = context.time_remaining()
         try:
             # A deadline that the client did not set is years away.
@@ -403,16 +404,17 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             status = error.code.name
             answered.set()
             _abort(context, error)
-        finally:
-            metrics = stand_in.metrics
-            metrics.count(":tensorflow:serving:request_count", stand_in.model_name, status)
-            metrics.observe(
+        else:
+            # Of what was answered alone (prediction_service_impl.cc), so that a failure has no latency.
+            stand_in.metrics.observe(
                 ":tensorflow:serving:request_latency",
                 (time.monotonic() - begun_s) * 1e6,
                 stand_in.model_name,
                 "Predict",
                 "GRPC",
             )
+        finally:
+            stand_in.metrics.count(":tensorflow:serving:request_count", stand_in.model_name, status)
         if context.is_active():
             answered.set()
         return response
@@ -466,8 +468,25 @@ def _abort(context: grpc.ServicerContext, error: Aborted) -> NoReturn:
 def _rest_handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path == "/monitoring/prometheus/metrics"
-            self._answer(200 if found else 404, stand_in.metrics.text() if found else "")
+            if self.path == "/monitoring/prometheus/metrics":
+                self._answer(200, stand_in.metrics.text())
+            elif model := re.fullmatch(r"/v1/models/(\w+)(?:/versions/(\d+))?/metadata", self.path):
+                self._metadata(model[1], model[2])
+            else:
+                self._answer(404, "")
+
+        def _metadata(self, name: str, version: str | None) -> None:
+            """What the readiness probe asks; told while the model is loaded (http_rest_api_handler.cc)."""
+            spec = model_pb2.ModelSpec(name=name)
+            if version is not None:
+                spec.version.value = int(version)
+            try:
+                number, _ = stand_in.find(spec)
+            except Aborted as error:
+                self._answer(404, json.dumps({"error": error.details}))
+            else:
+                told = {"model_spec": {"name": name, "signature_name": "", "version": str(number)}}
+                self._answer(200, json.dumps(told))
 
         def do_POST(self) -> None:
             if self.path != "/faults":
@@ -495,6 +514,15 @@ def _rest_handler(stand_in: StandIn) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def ended_by_sigint() -> threading.Event:
+    """What SIGINT sets. The real server handles no SIGTERM and, as process 1 of a container, is not ended by
+    it (serving#1853): Kubernetes kills it after its grace period, in which it goes on answering."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    return stop
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="A stand-in for TensorFlow Serving, for tests.")
     parser.add_argument("--model-dir", type=Path, default=Path("model_repository/wbc"))
@@ -512,9 +540,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.threads:
         tf.config.threading.set_intra_op_parallelism_threads(chosen.threads)
         tf.config.threading.set_inter_op_parallelism_threads(chosen.threads)
-    stop = threading.Event()
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(wanted, lambda *_: stop.set())
+    stop = ended_by_sigint()
     stand_in = StandIn(
         chosen.model_dir,
         versions=chosen.versions,

@@ -807,6 +807,15 @@ class FullStore(MemoryStore):
         raise errors.StoreUnavailable("The store is full: make room.")
 
 
+async def test_a_store_that_keeps_no_order_is_told_to_prometheus_until_it_does() -> None:
+    async with client_of(app_of(FullStore())) as client:
+        await client.get("/readyz")
+        assert "wbc_store_ready 0.0" in (await client.get("/metrics")).text
+    async with client_of(app_of(MemoryStore())) as client:
+        await client.get("/readyz")
+        assert "wbc_store_ready 1.0" in (await client.get("/metrics")).text
+
+
 async def test_a_service_whose_store_keeps_no_order_is_not_ready_and_says_what_to_do() -> None:
     async with client_of(app_of(FullStore())) as client:
         response = await client.get("/readyz")

@@ -21,7 +21,15 @@ import yaml  # type: ignore[import-untyped]
 from tests.export_fixture import ExportedModel
 from tests.running_service import PROJECT_ROOT, free_port, running_service
 from tests.synthetic_cells import cell_file
-from tests.unit.monitoring.rule_files import MONITORING, RULES, alerts, dashboard_expressions, rules
+from tests.unit.monitoring.rule_files import (
+    MONITORING,
+    OF_THE_CLUSTER,
+    RULES,
+    alerts,
+    dashboard_expressions,
+    metrics_of,
+    rules,
+)
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(
@@ -29,7 +37,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 QUIET = {
-    "WbcModelLoadFailed": "TensorFlow Serving has no series for what never failed",
+    alert["alert"]: "there is no cluster, and no GPU"
+    for alert in alerts()
+    if metrics_of(alert["expr"]) <= OF_THE_CLUSTER
 }
 """What has no data while all is well, and why."""
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.unit.deployment.manifests import OVERLAYS, Manifest, WithComponent, render, renderer
+from tests.unit.deployment.manifests import OVERLAYS, SERVED, Manifest, WithComponent, render, renderer
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,12 @@ def overlays(kustomize: None, project_root: Path) -> dict[str, list[Manifest]]: 
 @pytest.fixture(params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest, overlays: dict[str, list[Manifest]]) -> list[Manifest]:
     """One overlay after the other."""
+    return overlays[request.param]
+
+
+@pytest.fixture(params=SERVED)
+def served(request: pytest.FixtureRequest, overlays: dict[str, list[Manifest]]) -> list[Manifest]:
+    """One overlay with TensorFlow Serving after the other."""
     return overlays[request.param]
 
 

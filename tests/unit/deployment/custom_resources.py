@@ -1,8 +1,9 @@
 """Strict schemas of the custom resources in ``k8s/``: the fields of the published definitions in use.
 
 Their definitions are not in the schemas of Kubernetes. Taken from the CustomResourceDefinitions of
-prometheus-operator (monitoring.coreos.com/v1), KEDA (keda.sh/v1alpha1, and its Prometheus scaler) and
-cert-manager (cert-manager.io/v1). A field that is not here is refused: look it up before you use it.
+prometheus-operator (monitoring.coreos.com/v1), KEDA (keda.sh/v1alpha1, and its Prometheus scaler),
+cert-manager (cert-manager.io/v1) and the Gateway API (gateway.networking.k8s.io/v1, v1.2). A field that is
+not here is refused: look it up before you use it.
 """
 
 from typing import Any, Final, Literal
@@ -157,12 +158,92 @@ class _CertificateSpec(_Strict):
     private_key: _PrivateKey
 
 
+class _ParentRef(_Strict):
+    name: str
+    section_name: str
+
+
+class _BackendRef(_Strict):
+    name: str
+    port: int = Field(ge=1, le=65535)
+
+
+class _PathMatch(_Strict):
+    type: Literal["Exact", "PathPrefix", "RegularExpression"]
+    value: str = Field(pattern=r"^/", max_length=1024)
+
+
+class _HttpMatch(_Strict):
+    path: _PathMatch
+
+
+class _Timeouts(_Strict):
+    request: Duration = Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")
+
+
+class _HttpRule(_Strict):
+    matches: list[_HttpMatch] = Field(min_length=1, max_length=64)
+    timeouts: _Timeouts
+    backend_refs: list[_BackendRef] = Field(min_length=1, max_length=16)
+
+
+class _HttpRouteSpec(_Strict):
+    parent_refs: list[_ParentRef] = Field(min_length=1)
+    hostnames: list[str] = Field(min_length=1, max_length=16)
+    rules: list[_HttpRule] = Field(min_length=1, max_length=16)
+
+
+class _GrpcRule(_Strict):
+    backend_refs: list[_BackendRef] = Field(min_length=1, max_length=16)
+
+
+class _GrpcRouteSpec(_Strict):
+    parent_refs: list[_ParentRef] = Field(min_length=1)
+    hostnames: list[str] = Field(min_length=1, max_length=16)
+    rules: list[_GrpcRule] = Field(min_length=1, max_length=16)
+
+
+class _CertificateRef(_Strict):
+    kind: Literal["Secret"]
+    name: str
+
+
+class _ListenerTls(_Strict):
+    mode: Literal["Terminate", "Passthrough"]
+    certificate_refs: list[_CertificateRef] = Field(min_length=1, max_length=64)
+
+
+class _RouteNamespaces(_AsWritten):
+    from_: Literal["All", "Selector", "Same"] = Field(alias="from")
+
+
+class _AllowedRoutes(_Strict):
+    namespaces: _RouteNamespaces
+
+
+class _Listener(_Strict):
+    name: str
+    hostname: str
+    port: int = Field(ge=1, le=65535)
+    protocol: Literal["HTTP", "HTTPS", "TLS", "TCP", "UDP"]
+    tls: _ListenerTls
+    allowed_routes: _AllowedRoutes
+
+
+class _GatewaySpec(_Strict):
+    gateway_class_name: str
+    listeners: list[_Listener] = Field(min_length=1, max_length=64)
+
+
 _SPECS: Final[dict[tuple[str, str], type[BaseModel]]] = {
     ("monitoring.coreos.com/v1", "ServiceMonitor"): _ServiceMonitorSpec,
     ("monitoring.coreos.com/v1", "PodMonitor"): _PodMonitorSpec,
     ("monitoring.coreos.com/v1", "PrometheusRule"): _PrometheusRuleSpec,
     ("keda.sh/v1alpha1", "ScaledObject"): _ScaledObjectSpec,
     ("cert-manager.io/v1", "Certificate"): _CertificateSpec,
+    ("gateway.networking.k8s.io/v1", "Gateway"): _GatewaySpec,
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): _HttpRouteSpec,
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"): _GrpcRouteSpec,
 }
 
 

@@ -14,23 +14,37 @@ Manifest = dict[str, Any]
 WithComponent = Callable[[str], list[Manifest]]
 """Renders the base with one component."""
 
-OVERLAYS: Final = ("local-cpu", "staging", "production-gpu")
+OVERLAYS: Final = ("local-cpu", "staging", "production-cpu", "production-gpu", "production-h100")
 COMPONENTS: Final = (
     "api-keys",
     "autoscaling",
     "canary",
+    "certificate",
+    "egress-database",
+    "egress-dicom",
+    "egress-https",
+    "egress-mllp",
+    "embedded",
+    "failover",
+    "gateway",
+    "gateway-grpc",
     "gpu",
+    "gpu-hopper",
     "grpc",
+    "ingress",
     "model-init-container",
     "model-oci-volume",
     "monitoring",
     "network-policies",
-    "tls-ingress",
+    "postgresql",
     "training-job",
 )
 
-GUARDED: Final = ("staging", "production-gpu")
+GUARDED: Final = ("staging", "production-cpu", "production-gpu", "production-h100")
 """The overlays with network policies, autoscaling, TLS and API keys."""
+
+SERVED: Final = ("local-cpu", "staging", "production-gpu", "production-h100")
+"""The overlays in which TensorFlow Serving has the model; in the others each orchestrator has."""
 
 WORKLOADS: Final = ("Deployment", "Job")
 MODEL_SERVER: Final = "model-server"
@@ -95,8 +109,12 @@ def main_container(workload: Manifest) -> Manifest:
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector (``matchLabels`` alone) selects an object with ``labels``."""
-    assert set(selector) <= {"matchLabels"}, selector
+    """Whether a label selector (by ``matchLabels`` and ``In``) selects an object with ``labels``."""
+    assert set(selector) <= {"matchLabels", "matchExpressions"}, selector
+    for expression in selector.get("matchExpressions", []):
+        assert expression["operator"] == "In"
+        if labels.get(expression["key"]) not in expression["values"]:
+            return False
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 
@@ -107,11 +125,12 @@ def pod_labels(workload: Manifest) -> dict[str, str]:
 
 
 def environment(manifests: list[Manifest], container: Manifest) -> dict[str, str]:
-    """The variables of a container, those from ConfigMaps included."""
+    """The variables of a container, those from ConfigMaps included and those from Secrets not."""
     variables: dict[str, str] = {}
     for source in container.get("envFrom", []):
         variables |= named(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
-    return variables | {entry["name"]: entry["value"] for entry in container.get("env", [])}
+    own = container.get("env", [])
+    return variables | {entry["name"]: entry["value"] for entry in own if "value" in entry}
 
 
 def leaves(value: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from orchestrator.edge.access.security import refuse_open_address
-from orchestrator.settings import Settings
 from tests.unit.deployment import serving_flags
 from tests.unit.deployment.manifests import (
     EDGE,
     GUARDED,
     MODEL_SERVER,
+    SERVED,
     Manifest,
     WithComponent,
     leaves,
@@ -21,7 +21,7 @@ from tests.unit.deployment.manifests import (
     selects,
     workloads,
 )
-from tests.unit.deployment.settings_of import orchestrator_settings
+from tests.unit.deployment.settings_of import orchestrator_settings, setting_exists
 
 
 class TestReferences:
@@ -30,14 +30,21 @@ class TestReferences:
             there = {(m["kind"], m["metadata"]["name"]) for m in manifests}
             there |= {("Secret", m["spec"]["secretName"]) for m in of_kind(manifests, "Certificate")}
             there |= {("ServiceAccount", "default")}
-            there |= {("Secret", "orchestrator-api-keys")}  # a person makes it: k8s/README.md
+            there |= {
+                ("Secret", "orchestrator-api-keys"),
+                ("Secret", "orchestrator-store"),
+            }  # a person makes it: k8s/README.md
             wanted = {reference for m in manifests for reference in _references(m)}
             assert wanted - there == set()
         assert ("ConfigMap", "serving-config") not in wanted, "the name of a generated ConfigMap has a hash"
 
     def test_a_changed_configuration_starts_new_pods(self, overlay: list[Manifest]) -> None:
         names = [m["metadata"]["name"] for m in of_kind(overlay, "ConfigMap")]
-        for start in ("serving-config", "orchestrator-settings"):
+        starts = ["orchestrator-settings"]
+        starts += ["serving-config"] * any(
+            d["metadata"]["name"] == "tf-serving" for d in of_kind(overlay, "Deployment")
+        )
+        for start in starts:
             assert [n for n in names if re.fullmatch(rf"{start}-[a-z0-9]{{10}}", n)]
 
 
@@ -70,7 +77,9 @@ class TestPorts:
                 check = container[probe].get("httpGet") or container[probe]["grpc"]
                 assert check["port"] in {*names, *names.values()}
         services = of_kind(overlay, "Service")
-        assert {s["metadata"]["name"] for s in services} >= {"orchestrator", "tf-serving"}
+        assert {s["metadata"]["name"] for s in services} == {
+            d["metadata"]["name"] for d in of_kind(overlay, "Deployment")
+        }
         for service in services:
             chosen = [
                 w
@@ -93,11 +102,6 @@ class TestPorts:
             )
             ports = {port["name"] for port in service["spec"]["ports"]}
             assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
-        for ingress in of_kind(overlay, "Ingress"):
-            backends = [p["backend"]["service"] for r in ingress["spec"]["rules"] for p in r["http"]["paths"]]
-            for backend in backends:
-                service = named(overlay, "Service", backend["name"])
-                assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
 
     def test_the_orchestrator_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
         settings = orchestrator_settings(overlay)
@@ -141,15 +145,15 @@ class TestPorts:
         assert served["grpc"]["port"] == settings.grpc.port
         assert served["http"]["targetPort"] == "http"
 
-    def test_the_model_server_listens_where_its_pod_says(self, overlay: list[Manifest]) -> None:
-        for server in workloads(overlay, MODEL_SERVER):
+    def test_the_model_server_listens_where_its_pod_says(self, served: list[Manifest]) -> None:
+        for server in workloads(served, MODEL_SERVER):
             container = main_container(server)
             ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
             flags = serving_flags.parse(container["args"])
             assert ports == {"grpc": flags["port"], "rest": flags["rest_api_port"]}
 
-    def test_requests_are_dealt_out_among_the_pods_of_the_model_server(self, overlay: list[Manifest]) -> None:
-        assert named(overlay, "Service", "tf-serving")["spec"]["clusterIP"] == "None"
+    def test_requests_are_dealt_out_among_the_pods_of_the_model_server(self, served: list[Manifest]) -> None:
+        assert named(served, "Service", "tf-serving")["spec"]["clusterIP"] == "None"
 
 
 class TestNetworkPolicies:
@@ -160,7 +164,7 @@ class TestNetworkPolicies:
         deny = named(overlays[name], "NetworkPolicy", "default-deny")["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
-    @pytest.mark.parametrize("name", GUARDED)
+    @pytest.mark.parametrize("name", set(GUARDED) & set(SERVED))
     def test_only_the_orchestrator_reaches_the_model_server(
         self, overlays: dict[str, list[Manifest]], name: str
     ) -> None:
@@ -188,10 +192,43 @@ class TestNetworkPolicies:
             if selects(policy["spec"]["podSelector"], pod_labels(orchestrator))
             for rule in policy["spec"].get("egress", [])
         ]
-        assert {port for rule in egress for port in _ports(rule)} == {8500, 4317, 53}
+        container = main_container(orchestrator)
+        stored = "WBC_STORE__URL" in {entry["name"] for entry in container.get("env", [])}
+        assert stored == name.startswith("production")
+        wanted = {8500, 4317, 53, 5353} | ({5432} if stored else set())
+        assert {port for rule in egress for port in _ports(rule)} == wanted
+        names = [peer for rule in egress if 53 in _ports(rule) for peer in rule["to"]]
+        # CoreDNS in the cluster; NodeLocal DNSCache and the clouds' own have addresses of the link.
+        assert {peer["ipBlock"]["cidr"] for peer in names if "ipBlock" in peer} == {
+            "169.254.20.10/32",
+            "169.254.169.254/32",
+        }
         ingress = _ingress_rules(manifests, orchestrator)
         assert {port for rule in ingress for port in _ports(rule)} == {8000, 9000}
         assert all(peer for rule in ingress for peer in rule["from"])
+
+
+class TestStore:
+    @pytest.mark.parametrize("name", ["production-cpu", "production-gpu"])
+    def test_the_migration_is_of_the_same_version_and_reaches_the_same_database(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        manifests = overlays[name]
+        (orchestrator,), (migration,) = workloads(manifests, EDGE), workloads(manifests, "migration")
+        served, migrating = main_container(orchestrator), main_container(migration)
+        assert migrating["image"] == served["image"]
+        assert migrating["command"] == ["wbc", "store", "migrate"]
+        assert migrating["env"] == served["env"]
+        assert all(setting_exists(entry["name"]) for entry in served["env"])
+        for workload in (orchestrator, migration):
+            ports = {
+                port
+                for policy in of_kind(manifests, "NetworkPolicy")
+                if selects(policy["spec"]["podSelector"], pod_labels(workload))
+                for rule in policy["spec"].get("egress", [])
+                for port in _ports(rule)
+            }
+            assert {53, 5432} <= ports
 
 
 def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:
@@ -205,21 +242,3 @@ def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manife
 
 def _ports(rule: Manifest) -> set[int]:
     return {port["port"] for port in rule["ports"]}
-
-
-class TestIngress:
-    @pytest.mark.parametrize("name", GUARDED)
-    def test_it_speaks_tls_only_and_hides_what_is_for_the_cluster(
-        self, overlays: dict[str, list[Manifest]], name: str
-    ) -> None:
-        (ingress,) = of_kind(overlays[name], "Ingress")
-        (rule,) = ingress["spec"]["rules"]
-        (tls,) = ingress["spec"]["tls"]
-        (certificate,) = of_kind(overlays[name], "Certificate")
-        assert tls["hosts"] == [rule["host"]] == certificate["spec"]["dnsNames"]
-        paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
-        assert paths["/"] == "Exact"
-        assert not any("/metrics".startswith(p) for p, kind in paths.items() if kind == "Prefix")
-        assert {"/predict", "/v1"} <= set(paths)
-        (size,) = (v for k, v in ingress["metadata"]["annotations"].items() if k.endswith("proxy-body-size"))
-        assert int(size.removesuffix("m")) * 2**20 > Settings().images.max_bytes

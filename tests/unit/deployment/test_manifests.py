@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from tests.unit.deployment import custom_resources
 from tests.unit.deployment.manifests import COMPONENTS, Manifest, WithComponent, named, of_kind
 
-# The oldest that these manifests are for (preStop sleep, image volumes), and the newest of the schemas.
+# The oldest that these manifests are for (preStop sleep), and the newest of the schemas.
 KUBERNETES_VERSIONS = ("1.31", kubernetes_validate.latest_version())
+IMAGE_VOLUMES = "1.33"
+"""The first that admits them under `restricted`: before, the gate could be on, and no pod started."""
 
 
 def _validate(manifest: Manifest, version: str) -> None:
@@ -46,7 +48,17 @@ def test_a_misspelt_field_is_refused(overlays: dict[str, list[Manifest]]) -> Non
 
 
 @pytest.mark.parametrize(
-    "kind", ["ServiceMonitor", "PodMonitor", "PrometheusRule", "ScaledObject", "Certificate"]
+    "kind",
+    [
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+        "ScaledObject",
+        "Certificate",
+        "Gateway",
+        "HTTPRoute",
+        "GRPCRoute",
+    ],
 )
 def test_a_misspelt_field_of_a_custom_resource_is_refused(
     overlays: dict[str, list[Manifest]], kind: str
@@ -89,6 +101,13 @@ def test_every_file_is_used_and_every_file_used_is_there(project_root: Path) -> 
 def test_every_component_can_be_chosen_alone(with_component: WithComponent, component: str) -> None:
     for manifest in with_component(component):
         _validate(manifest, KUBERNETES_VERSIONS[-1])
+
+
+def test_image_volumes_are_said_to_need_a_cluster_that_admits_them(project_root: Path) -> None:
+    told = (project_root / "k8s" / "README.md").read_text()
+    (row,) = (line for line in told.splitlines() if line.startswith("| `model-oci-volume` |"))
+    assert IMAGE_VOLUMES in row
+    assert "1.35" in row  # has the gate on by default
 
 
 def test_every_component_is_tested(project_root: Path) -> None:

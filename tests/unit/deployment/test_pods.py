@@ -31,9 +31,9 @@ class TestEveryPod:
                     "readOnlyRootFilesystem": True,
                     "capabilities": {"drop": ["ALL"]},
                 }
-            # What the level `restricted` of Pod Security lets a pod mount.
+            # What the level `restricted` of Pod Security lets a pod mount; `image` only from Kubernetes 1.33.
             kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
-            assert kinds <= {"configMap", "emptyDir", "image", "persistentVolumeClaim", "secret", "projected"}
+            assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret", "projected"}
 
     def test_the_namespace_refuses_pods_that_are_not(self, overlay: list[Manifest]) -> None:
         (namespace,) = of_kind(overlay, "Namespace")
@@ -60,7 +60,7 @@ class TestEveryPod:
             for volume in pod_of(workload)["volumes"]
             if "image" in volume
         ]
-        assert len(images) >= 3
+        assert images
         for image in images:
             assert re.fullmatch(r"[\w./-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", image), image
             assert re.search(r":[\w.-]+$|@sha256:", image), f"{image} names no tag"

@@ -13,7 +13,17 @@ RULES: Final = sorted((MONITORING / "rules").glob("*.yaml"))
 DASHBOARDS: Final = sorted((MONITORING / "dashboards").glob("*.json"))
 RUNBOOKS: Final = sorted((MONITORING / "runbooks").glob("*.md"))
 
-_METRIC: Final = re.compile(r"(?<![\w:.\"])((?:wbc|:tensorflow|process|up\b)[\w:]*)")
+OF_THE_CLUSTER: Final = {
+    "kube_deployment_spec_replicas",
+    "kube_deployment_status_condition",
+    "kube_deployment_status_replicas_available",
+    "kube_pod_container_status_restarts_total",
+    "kube_pod_status_phase",
+    "DCGM_FI_DEV_XID_ERRORS",
+}
+"""Metrics of kube-state-metrics (2.x, docs/metrics/workload) and of dcgm-exporter (default-counters.csv)."""
+
+_METRIC: Final = re.compile(r"(?<![\w:.\"])((?:wbc|:tensorflow|process|kube_|DCGM_|up\b)[\w:]*)")
 
 
 def rules() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import orchestrator.observability.metrics  # noqa: F401 (registers the metrics)
 from tests.fakes.serving_metrics import NAMES as SERVING_NAMES
 from tests.unit.monitoring.rule_files import (
     DASHBOARDS,
+    OF_THE_CLUSTER,
     dashboard,
     dashboard_expressions,
     metrics_of,
@@ -43,7 +44,7 @@ def serving_metrics() -> set[str]:
 
 
 def test_what_is_shown_and_watched_exists():
-    known = own_metrics() | serving_metrics() | recorded() | {"up"}
+    known = own_metrics() | serving_metrics() | recorded() | OF_THE_CLUSTER | {"up"}
     expressions = [expression for _, expression in dashboard_expressions()]
     expressions += [rule["expr"] for rule in rules()]
     for expression in expressions:
