@@ -1,0 +1,226 @@
+"""Learns a site's head: a logistic regression over standardised features, pulled towards the model's own.
+
+What is learnt is the difference D from the model's head, so that a pull towards nothing is a pull towards the
+model: minimised is the mean cross-entropy of ``softmax(logits + [z, 1] @ D)``, every class counting the same,
+plus ``strength / 2`` times the squared norm of D without its last row. z are the features less the site's
+mean, by the site's spread of each: so a feature that varies much on this microscope pulls no harder. Strength,
+temperature and review threshold are those that suit cells of groups (specimens) that were not learnt from;
+"no change" is among the strengths.
+
+Only classes with enough examples are learnt, and only against each other: what is added to their logits sums
+to zero, so that a class without examples stays where the model has it.
+
+The fit takes steps of majorisation by Böhning's bound on the Hessian with Nesterov's momentum: no step size,
+no random numbers, the same bits at every run.
+
+References
+----------
+Böhning 1992, "Multinomial logistic regression algorithm", Annals of the Institute of Statistical Mathematics
+44:197-200. Nesterov 1983; O'Donoghue and Candes 2015, "Adaptive restart for accelerated gradient schemes".
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.domain import Float32Array
+from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import NUM_CLASSES
+from orchestrator.site_head.examples import MIN_CELLS, Examples, Logits, class_weights, folds_of
+
+STRENGTHS: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1)
+"""Of the pull, from weak to strong. Measured on devices that a network had not seen: docs/accuracy.md."""
+
+FOLDS: Final = 5
+STEPS: Final = 150
+SPREAD_FLOOR: Final = 0.25
+"""Added to the spread of each feature, in means of it: few cells know little of 1,280 spreads."""
+
+BIAS_STRENGTH: Final = 1e-3
+TEMPERATURES: Final = tuple(float(t) for t in np.round(np.geomspace(0.5, 3.0, 37), 3))
+THRESHOLDS: Final = tuple(float(t) for t in np.round(np.arange(0.6, 0.951, 0.05), 2))
+RELEASED_ACCURACY: Final = 0.95
+"""Of left-out cells over the review threshold."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A head as it was learnt, with what it said of each example while that one's group was left out.
+
+    ``delta`` is float32 ``[F + 1, 5]``, as the model takes it; ``strength`` is None where nothing that was
+    learnt suited the groups left out, and ``delta`` then is zero. ``left_out`` is float64 ``[N, 5]``, logits.
+    ``learnt`` are the classes with enough examples, in the order of ``CLASS_NAMES``.
+    """
+
+    delta: Float32Array
+    strength: float | None
+    learnt: tuple[int, ...]
+    left_out: Logits
+    temperature: float
+    review_threshold: float
+
+
+def learn(examples: Examples) -> Learnt:
+    """A head of labelled cells; see the module.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where fewer than two classes have
+    :data:`~orchestrator.site_head.examples.MIN_CELLS` examples.
+    """
+    present = tuple(c for c in range(NUM_CLASSES) if examples.counts[c] >= MIN_CELLS)
+    if len(present) < 2:
+        raise ConfigurationError(
+            f"nothing can be learnt: expected at least {MIN_CELLS} labelled cells of each of two classes"
+        )
+    space = Space.of(examples.features)
+    folds = folds_of(examples.groups, examples.labels, FOLDS)
+    weights = class_weights(examples.labels)
+    best, best_loss = None, _loss(examples.logits, examples.labels, weights)
+    left_out = examples.logits
+    for strength in STRENGTHS:
+        said = cross_fit(space, examples, folds, strength)
+        if (loss := _loss(said, examples.labels, weights)) < best_loss:
+            best, best_loss, left_out = strength, loss, said
+    features = examples.features.shape[1]
+    delta = np.zeros((features + 1, NUM_CLASSES), np.float32)
+    if best is not None:
+        fitted = _fit(space.places, examples.logits, examples.labels, present, best)
+        delta = space.head(fitted)
+    temperature = _temperature(left_out, examples.labels, weights)
+    return Learnt(
+        delta, best, present, left_out, temperature, _threshold(left_out / temperature, examples.labels)
+    )
+
+
+def applied(features: Float32Array, logits: Logits, delta: Float32Array) -> Logits:
+    """The logits with a head: what the served graph computes, float64 ``[N, 5]``."""
+    return np.asarray(logits + features.astype(np.float64) @ delta[:-1] + delta[-1], np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The row space of the standardised features: ``places`` ``[N, R]`` are coordinates in it."""
+
+    places: Array
+    back: Array
+    """[F, R]: from coordinates of a head to one over the raw features."""
+    mean: Array
+
+    @classmethod
+    def of(cls, features: Float32Array) -> "Space":
+        raw = features.astype(np.float64)
+        mean, spread = raw.mean(axis=0), raw.std(axis=0)
+        spread = spread + SPREAD_FLOOR * spread.mean()
+        if not spread.mean() > 0:
+            raise ConfigurationError("nothing can be learnt: all cells have the same features")
+        scale = spread * np.sqrt(raw.shape[1])
+        z = (raw - mean) / scale
+        values, vectors = np.linalg.eigh(z @ z.T)
+        kept = values > 1e-9 * values[-1]
+        roots = np.sqrt(values[kept])
+        return cls(vectors[:, kept] * roots, (z.T @ (vectors[:, kept] / roots)) / scale[:, np.newaxis], mean)
+
+    def head(self, fitted: Array) -> Float32Array:
+        weights = self.back @ fitted[:-1]
+        return np.concatenate([weights, [fitted[-1] - self.mean @ weights]]).astype(np.float32)
+
+
+def space_of(examples: Examples) -> Space:
+    """What :func:`cross_fit` works in; of one set of examples, for several calls."""
+    return Space.of(examples.features)
+
+
+def cross_fit(
+    space: Space,
+    examples: Examples,
+    folds: NDArray[np.intp],
+    strength: float,
+    used: NDArray[np.bool_] | None = None,
+) -> Logits:
+    """The logits of each cell by a head that was learnt without its fold; of ``used`` cells alone where they
+    are given."""
+    said = examples.logits.copy()
+    for fold in np.unique(folds):
+        out = folds == fold
+        seen = ~out if used is None else ~out & used
+        counts = np.bincount(examples.labels[seen], minlength=NUM_CLASSES)
+        present = tuple(
+            c
+            for c in range(NUM_CLASSES)
+            if counts[c] and examples.counts[c] >= MIN_CELLS  # as many as the whole set must have
+        )
+        if len(present) < 2:
+            continue
+        fitted = _fit(space.places[seen], examples.logits[seen], examples.labels[seen], present, strength)
+        said[out] += space.places[out] @ fitted[:-1] + fitted[-1]
+    return said
+
+
+def _fit(
+    places: Array, logits: Logits, labels: NDArray[np.intp], present: tuple[int, ...], strength: float
+) -> Array:
+    """``[R + 1, 5]``: of each class among ``present`` what is added to its logit; zero for the others."""
+    mine = np.isin(labels, present)
+    x = np.concatenate([places[mine], np.ones((mine.sum(), 1))], axis=1)
+    base = logits[mine][:, present]
+    target = (labels[mine][:, np.newaxis] == np.array(present)).astype(np.float64)
+    weights = class_weights(labels[mine])[:, np.newaxis]
+    pull = np.full(x.shape[1], strength)
+    pull[-1] = BIAS_STRENGTH
+    step = np.linalg.inv(0.5 * (x * weights).T @ x + np.diag(pull))
+    here = ahead = np.zeros((x.shape[1], len(present)))
+    momentum = 1.0
+    for _ in range(STEPS):
+        slope = x.T @ (weights * (softmax(base + x @ ahead) - target)) + pull[:, np.newaxis] * ahead
+        there = ahead - step @ slope
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        if ((ahead - there) * (there - here)).sum() > 0:  # overshot: begin the momentum anew
+            following, ahead = 1.0, there
+        else:
+            ahead = there + (momentum - 1) / following * (there - here)
+        if np.abs(there - here).max() < 1e-5:
+            here = there
+            break
+        here, momentum = there, following
+    fitted = np.zeros((x.shape[1], NUM_CLASSES))
+    fitted[:, present] = here
+    return fitted
+
+
+def softmax(logits: Logits) -> Logits:
+    """Probabilities, ``[N, C]``."""
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def losses(logits: Logits, labels: NDArray[np.intp]) -> Array:
+    """The cross-entropy of each cell in nats, ``[N]``."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])
+
+
+def _loss(logits: Logits, labels: NDArray[np.intp], weights: Array) -> float:
+    return float(weights @ losses(logits, labels))
+
+
+def _temperature(logits: Logits, labels: NDArray[np.intp], weights: Array) -> float:
+    """Of :data:`TEMPERATURES` the best for cells left out, with as little said for 1 as one cell a class
+    says."""
+    prior = 0.5 * NUM_CLASSES / len(labels)
+    return min(
+        TEMPERATURES, key=lambda t: _loss(logits / t, labels, weights) + prior * float(np.log(t)) ** 2
+    )
+
+
+def _threshold(logits: Logits, labels: NDArray[np.intp]) -> float:
+    """The lowest of :data:`THRESHOLDS` over which left-out cells are right often enough; else the highest."""
+    probabilities = softmax(logits)
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    for threshold in THRESHOLDS:
+        over = sure >= threshold
+        if over.any() and right[over].mean() >= RELEASED_ACCURACY:
+            return threshold
+    return THRESHOLDS[-1]
