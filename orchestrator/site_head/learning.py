@@ -4,8 +4,7 @@ What is learnt is the difference D from the model's head, so that a pull towards
 model: minimised is the mean cross-entropy of ``softmax(logits + [z, 1] @ D)``, every class counting the same,
 plus ``strength / 2`` times the squared norm of D without its last row. z are the features less the site's
 mean, by the site's spread of each: so a feature that varies much on this microscope pulls no harder. Strength,
-temperature and review threshold are those that suit cells of groups (specimens) that were not learnt from;
-"no change" is among the strengths.
+temperature and review threshold are those that suit cells of groups (specimens) that were not learnt from.
 
 Only classes with enough examples are learnt, and only against each other: what is added to their logits sums
 to zero, so that a class without examples stays where the model has it.
@@ -19,6 +18,7 @@ Böhning 1992, "Multinomial logistic regression algorithm", Annals of the Instit
 44:197-200. Nesterov 1983; O'Donoghue and Candes 2015, "Adaptive restart for accelerated gradient schemes".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,8 +30,12 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.site_head.examples import MIN_CELLS, Examples, Logits, class_weights, folds_of
 
-STRENGTHS: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 1e-1)
-"""Of the pull, from weak to strong. Measured on devices that a network had not seen: docs/accuracy.md."""
+USUAL_STRENGTH: Final = 1e-3
+"""Of the pull: the best of 1e-4 to 1e-1 over the four devices that a network had not seen (docs/accuracy.md)."""
+
+STRENGTHS: Final = (3e-4, USUAL_STRENGTH, 3e-3, 1e-2)
+"""Another than the usual one is chosen where cells left out say so by more than a standard error: a free
+choice among these was worse on every device, as a few dozen cells cannot tell them apart."""
 
 FOLDS: Final = 5
 STEPS: Final = 150
@@ -51,13 +55,12 @@ Array = NDArray[np.float64]
 class Learnt:
     """A head as it was learnt, with what it said of each example while that one's group was left out.
 
-    ``delta`` is float32 ``[F + 1, 5]``, as the model takes it; ``strength`` is None where nothing that was
-    learnt suited the groups left out, and ``delta`` then is zero. ``left_out`` is float64 ``[N, 5]``, logits.
+    ``delta`` is float32 ``[F + 1, 5]``, as the model takes it; ``left_out`` is float64 ``[N, 5]``, logits;
     ``learnt`` are the classes with enough examples, in the order of ``CLASS_NAMES``.
     """
 
     delta: Float32Array
-    strength: float | None
+    strength: float
     learnt: tuple[int, ...]
     left_out: Logits
     temperature: float
@@ -77,21 +80,14 @@ def learn(examples: Examples) -> Learnt:
         )
     space = Space.of(examples.features)
     folds = folds_of(examples.groups, examples.labels, FOLDS)
+    said = {strength: cross_fit(space, examples, folds, strength) for strength in STRENGTHS}
+    strength = _strength(said, examples, folds)
+    left_out = said[strength]
+    delta = space.head(_fit(space.places, examples.logits, examples.labels, present, strength))
     weights = class_weights(examples.labels)
-    best, best_loss = None, _loss(examples.logits, examples.labels, weights)
-    left_out = examples.logits
-    for strength in STRENGTHS:
-        said = cross_fit(space, examples, folds, strength)
-        if (loss := _loss(said, examples.labels, weights)) < best_loss:
-            best, best_loss, left_out = strength, loss, said
-    features = examples.features.shape[1]
-    delta = np.zeros((features + 1, NUM_CLASSES), np.float32)
-    if best is not None:
-        fitted = _fit(space.places, examples.logits, examples.labels, present, best)
-        delta = space.head(fitted)
     temperature = _temperature(left_out, examples.labels, weights)
     return Learnt(
-        delta, best, present, left_out, temperature, _threshold(left_out / temperature, examples.labels)
+        delta, strength, present, left_out, temperature, _threshold(left_out / temperature, examples.labels)
     )
 
 
@@ -204,6 +200,27 @@ def losses(logits: Logits, labels: NDArray[np.intp]) -> Array:
 
 def _loss(logits: Logits, labels: NDArray[np.intp], weights: Array) -> float:
     return float(weights @ losses(logits, labels))
+
+
+def _strength(
+    said: Mapping[float, Logits], examples: Examples, folds: NDArray[np.intp]
+) -> float:
+    """What suits the cells left out; those of a class that was not to be learnt without their fold say
+    nothing of it."""
+    labels = examples.labels
+    told = np.array([(labels[folds != fold] == label).any() for label, fold in zip(labels, folds, strict=True)])
+    if not told.any():
+        return USUAL_STRENGTH
+    weights = class_weights(labels[told])
+    usual = losses(said[USUAL_STRENGTH][told], labels[told])
+    best, most = USUAL_STRENGTH, 0.0
+    for strength in STRENGTHS:
+        better = usual - losses(said[strength][told], labels[told])
+        gain = float(weights @ better)
+        error = float(np.sqrt((weights**2) @ (better - gain) ** 2))
+        if gain > error and gain > most:
+            best, most = strength, gain
+    return best
 
 
 def _temperature(logits: Logits, labels: NDArray[np.intp], weights: Array) -> float:

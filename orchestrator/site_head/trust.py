@@ -141,10 +141,13 @@ def _drawn(cells: Examples, right: NDArray[np.bool_]) -> NDArray[np.float64]:
 def _decide(
     examples: Examples, learnt: Learnt, left_out: Comparison, held: Comparison | None
 ) -> tuple[Decision, str]:
-    if left_out.groups < MIN_GROUPS:
-        return "too few", f"all cells are of one specimen; label cells of at least {MIN_GROUPS}"
-    if learnt.strength is None:
-        return "not better", "nothing that was learnt suited the specimens left out; the model's own head stays"
+    for c in learnt.learnt:
+        groups = {g for g, label in zip(examples.groups, examples.labels, strict=True) if label == c}
+        if len(groups) < MIN_GROUPS:
+            return "too few", (
+                f"all {CLASS_NAMES[c].lower()}s are of one specimen: nothing tells how those of another fare; "
+                f"label some of at least {MIN_GROUPS}"
+            )
     if left_out.gain_interval[0] <= 0:
         return "not better", (
             f"on specimens left out it is {left_out.gain:+.3f} ({left_out.gain_interval[0]:+.3f} to "
@@ -160,14 +163,12 @@ def _decide(
 
 def _curves(examples: Examples, learnt: Learnt) -> tuple[tuple[tuple[int, float], ...], tuple[float, ...]]:
     """The curve by cells of each class, and what ten more of each class would bring."""
-    if learnt.strength is None:
-        return (), (0.0,) * NUM_CLASSES
     space = space_of(examples)
     folds = folds_of(examples.groups, examples.labels, FOLDS)
     rank = _ranks(examples)
 
     def accuracy(used: NDArray[np.bool_]) -> float:
-        said = cross_fit(space, examples, folds, learnt.strength or 0.0, used)
+        said = cross_fit(space, examples, folds, learnt.strength, used)
         return balanced_accuracy(said.argmax(axis=1) == examples.labels, examples.labels)
 
     largest = max(examples.counts)
