@@ -294,8 +294,8 @@ async def _answered(
 @lru_cache(maxsize=64)  # once, and not at each image
 def _tell_of_another_model(head: SiteHead, model: ModelIdentity) -> None:
     _LOGGER.error(
-        "site head %s was learnt on version %d of model %s, and version %d of %s answers: the model's own head "
-        "decides until the site's is learnt anew",
+        "site head %s was learnt on version %d of model %s, and version %d of %s answers: the model's own "
+        "head decides until the site's is learnt anew",
         head.name,
         head.model.version,
         head.model.name,

@@ -102,7 +102,7 @@ def heads_of(settings: Settings) -> HeadRegistry:
     """
     if settings.heads_dir is None:
         raise ConfigurationError(
-            "WBC_HEADS_DIR: name the folder in which the heads of this site are kept; the service reads it too"
+            "WBC_HEADS_DIR: name the folder in which the heads of this site are kept; the service reads it"
         )
     key = None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
     try:

@@ -54,7 +54,7 @@ from orchestrator.interop.dicom_codes import class_code, concept
 from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, reported
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import ClassCount, Differential, Range, Signature
+from orchestrator.specimen import CellResult, ClassCount, Differential, Range, Signature
 
 SERIES_NUMBER: Final = 9002
 

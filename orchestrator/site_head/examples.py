@@ -27,8 +27,8 @@ class Examples:
 
     ``features`` are float32 ``[N, F]`` and ``logits`` float64 ``[N, 5]``, both the model's own without any
     site's head, the mean over the views of a cell; ``labels`` are int ``[N]``, in the order of
-    ``CLASS_NAMES``; ``groups`` name what must not be learnt from and scored on at once: the specimen, else the
-    slide, else the cell; ``ids`` name the cells for a person.
+    ``CLASS_NAMES``; ``groups`` name what must not be learnt from and scored on at once: the specimen, else
+    the slide, else the cell; ``ids`` name the cells for a person.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` for anything else.
     """

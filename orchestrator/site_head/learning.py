@@ -1,10 +1,11 @@
 """Learns a site's head: a logistic regression over standardised features, pulled towards the model's own.
 
 What is learnt is the difference D from the model's head, so that a pull towards nothing is a pull towards the
-model: minimised is the mean cross-entropy of ``softmax(logits + [z, 1] @ D)``, every class counting the same,
-plus ``strength / 2`` times the squared norm of D without its last row. z are the features less the site's
-mean, by the site's spread of each: so a feature that varies much on this microscope pulls no harder. Strength,
-temperature and review threshold are those that suit cells of groups (specimens) that were not learnt from.
+model: minimised is the mean cross-entropy of ``softmax(logits + [z, 1] @ D)``, in which every class counts
+alike, plus ``strength / 2`` times the squared norm of D without its last row. z are the features less the
+site's mean, by the site's spread of each: so a feature that varies much on this microscope pulls no harder.
+Strength, temperature and review threshold are those that suit cells of groups (specimens) that were not
+learnt from.
 
 Only classes with enough examples are learnt, and only against each other: what is added to their logits sums
 to zero, so that a class without examples stays where the model has it.
@@ -31,11 +32,11 @@ from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.site_head.examples import MIN_CELLS, Examples, Logits, class_weights, folds_of
 
 USUAL_STRENGTH: Final = 1e-3
-"""Of the pull: the best of 1e-4 to 1e-1 over the four devices that a network had not seen (docs/accuracy.md)."""
+"""Of the pull: the best of 1e-4 to 1e-1 over four devices that a network had not seen (docs/accuracy.md)."""
 
-STRENGTHS: Final = (3e-4, USUAL_STRENGTH, 3e-3, 1e-2)
+STRENGTHS: Final = (3e-4, USUAL_STRENGTH, 3e-3)
 """Another than the usual one is chosen where cells left out say so by more than a standard error: a free
-choice among these was worse on every device, as a few dozen cells cannot tell them apart."""
+choice among 3e-4 to 1e-1 was worse on every device, as a few dozen cells cannot tell them apart."""
 
 FOLDS: Final = 5
 STEPS: Final = 150
@@ -202,13 +203,13 @@ def _loss(logits: Logits, labels: NDArray[np.intp], weights: Array) -> float:
     return float(weights @ losses(logits, labels))
 
 
-def _strength(
-    said: Mapping[float, Logits], examples: Examples, folds: NDArray[np.intp]
-) -> float:
+def _strength(said: Mapping[float, Logits], examples: Examples, folds: NDArray[np.intp]) -> float:
     """What suits the cells left out; those of a class that was not to be learnt without their fold say
     nothing of it."""
     labels = examples.labels
-    told = np.array([(labels[folds != fold] == label).any() for label, fold in zip(labels, folds, strict=True)])
+    told = np.array(
+        [(labels[folds != fold] == label).any() for label, fold in zip(labels, folds, strict=True)]
+    )
     if not told.any():
         return USUAL_STRENGTH
     weights = class_weights(labels[told])
@@ -227,9 +228,7 @@ def _temperature(logits: Logits, labels: NDArray[np.intp], weights: Array) -> fl
     """Of :data:`TEMPERATURES` the best for cells left out, with as little said for 1 as one cell a class
     says."""
     prior = 0.5 * NUM_CLASSES / len(labels)
-    return min(
-        TEMPERATURES, key=lambda t: _loss(logits / t, labels, weights) + prior * float(np.log(t)) ** 2
-    )
+    return min(TEMPERATURES, key=lambda t: _loss(logits / t, labels, weights) + prior * float(np.log(t)) ** 2)
 
 
 def _threshold(logits: Logits, labels: NDArray[np.intp]) -> float:

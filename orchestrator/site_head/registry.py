@@ -83,7 +83,10 @@ class HeadRegistry:
         return tuple(self.head(f"{profile}.{number}") for number in self._numbers(profile))
 
     def head(self, name: str) -> SiteHead:
-        """A version. Raises :class:`~orchestrator.errors.ConfigurationError` where there is none that holds."""
+        """A version.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where there is none that holds.
+        """
         if HEAD_NAME.fullmatch(name) is None:
             raise ConfigurationError(f"expected a head such as my-scope.1, received {name!r}")
         head = read_head(self._folder / f"{name}{SUFFIX}", self._key)

@@ -124,7 +124,7 @@ def _recalls(right: NDArray[np.bool_], labels: NDArray[np.intp]) -> tuple[float 
 def _drawn(cells: Examples, right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Balanced accuracies before and after, ``[DRAWS, 2]``, of groups drawn anew: of those of a class as many
     as it has, so that no draw lacks one."""
-    names, group = np.unique(cells.groups, return_inverse=True)
+    group = np.unique(cells.groups, return_inverse=True)[1]
     rng = np.random.default_rng(0)
     total = np.zeros((DRAWS, 2))
     classes = np.unique(cells.labels)
@@ -145,8 +145,8 @@ def _decide(
         groups = {g for g, label in zip(examples.groups, examples.labels, strict=True) if label == c}
         if len(groups) < MIN_GROUPS:
             return "too few", (
-                f"all {CLASS_NAMES[c].lower()}s are of one specimen: nothing tells how those of another fare; "
-                f"label some of at least {MIN_GROUPS}"
+                f"all {CLASS_NAMES[c].lower()}s are of one specimen, and nothing tells how those of another "
+                f"fare: label some of at least {MIN_GROUPS}"
             )
     if left_out.gain_interval[0] <= 0:
         return "not better", (
