@@ -239,6 +239,8 @@ class HeadRegistry:
         self._active = active
 
 
-def renamed(head: SiteHead, profile: str) -> SiteHead:
-    """The same for another profile, as its first version."""
-    return replace(head, name=f"{profile}.1")
+def foreign(head: SiteHead, profile: str) -> SiteHead:
+    """Another site's head for a profile of this one, as its first version: nothing is known of it here, so
+    that it takes a reason to switch it on."""
+    why = f"was learnt elsewhere, as {head.name}: nothing tells yet how it fares on this site's cells"
+    return replace(head, name=f"{profile}.1", decision="not better", summary={**head.summary, "why": why})
