@@ -14,7 +14,7 @@ from orchestrator.cell_features import MIN_FITTED, FeatureStatistics, device_sta
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import Profile
-from orchestrator.routing import average, energy
+from orchestrator.routing import energy
 from orchestrator.site_head.examples import Examples
 from orchestrator.site_head.head_file import SiteHead, made, summary_of
 from orchestrator.site_head.learning import Learnt, applied, learn
@@ -27,11 +27,11 @@ USUAL_ENERGIES: Final = 0.97
 
 @dataclass(frozen=True, slots=True)
 class SeenCell:
-    """One cell as ``model`` sees it, without any site's head: the means over its eight views, ``features``
-    float32 ``[F]`` and ``logits`` float64 ``[5]``; ``image_sha256`` is hex, of the file."""
+    """One cell as ``model`` sees its eight views, without any site's head: ``features`` float32 ``[8, F]``,
+    ``logits`` float32 ``[8, 5]``; ``image_sha256`` is hex, of the file."""
 
     features: Float32Array
-    logits: tuple[float, ...]
+    logits: Float32Array
     image_sha256: str
     model: ModelIdentity
 
@@ -67,13 +67,8 @@ async def look(payload: bytes, services: Services, profile: Profile) -> SeenCell
     )
     question = CellViews(prepared.pixels, tta.CODES["light"], prepared.morphometry)
     prediction = await services.model_server.classify(question)
-    averaged = average(prediction)
-    logits = np.asarray(prediction.logits, np.float64).mean(axis=0)
     return SeenCell(
-        averaged.features,
-        tuple(float(value) for value in logits),
-        hashlib.sha256(payload).hexdigest(),
-        prediction.model,
+        prediction.features, prediction.logits, hashlib.sha256(payload).hexdigest(), prediction.model
     )
 
 
@@ -100,7 +95,7 @@ def examples_of(cells: Sequence[LabelledCell]) -> tuple[Examples, ModelIdentity]
         )
     examples = Examples(
         np.stack([cell.seen.features for cell in kept]).astype(np.float32),
-        np.array([cell.seen.logits for cell in kept], np.float64),
+        np.stack([cell.seen.logits for cell in kept]).astype(np.float64),
         np.array([cell.class_index for cell in kept], np.intp),
         tuple(cell.group for cell in kept),
         tuple(cell.name for cell in kept),
@@ -175,9 +170,10 @@ def _refuse_shared(cells: Sequence[LabelledCell], hold_out: Sequence[LabelledCel
 def _statistics(examples: Examples, learnt: Learnt, model: ModelIdentity) -> FeatureStatistics | None:
     """Where the site's cells lie; None where nobody can say, or they are too few."""
     shipped = projection()
-    if not shipped.belongs_to(model) or examples.features.shape[1] != len(shipped.directions):
+    if not shipped.belongs_to(model) or examples.features.shape[2] != len(shipped.directions):
         return None
     if len(examples) < MIN_FITTED:
         return None
-    said = applied(examples.features, examples.logits, learnt.delta).argmax(axis=1)
-    return device_statistics(shipped.place(examples.features), said, shipped)
+    features = examples.mean_features
+    said = applied(features, examples.mean_logits, learnt.delta).argmax(axis=1)
+    return device_statistics(shipped.place(features), said, shipped)

@@ -339,8 +339,8 @@ def _suggest(
     there = [(file, cell) for file, cell in zip(files, seen, strict=True) if cell is not None]
     if not there:
         raise ConfigurationError(f"no image could be looked at: {failed[0]}")
-    features = np.stack([cell.features for _, cell in there])
-    logits = np.array([cell.logits for _, cell in there])
+    features = np.stack([cell.features.mean(axis=0) for _, cell in there])
+    logits = np.stack([cell.logits.mean(axis=0) for _, cell in there]).astype(np.float64)
     if head is not None and head.belongs_to(there[0][1].model):
         logits = applied(features, logits, head.delta)
     taught = examples_of(have)[0] if have else None
@@ -348,7 +348,7 @@ def _suggest(
         features,
         logits,
         wanted,
-        labelled=None if taught is None else taught.features,
+        labelled=None if taught is None else taught.mean_features,
         counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
     )
     table = Table("label next", "looks like", caption=DISCLAIMER)

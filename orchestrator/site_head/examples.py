@@ -25,8 +25,8 @@ Logits = NDArray[np.float64]
 class Examples:
     """N labelled cells.
 
-    ``features`` are float32 ``[N, F]`` and ``logits`` float64 ``[N, 5]``, both the model's own without any
-    site's head, the mean over the views of a cell; ``labels`` are int ``[N]``, in the order of
+    ``features`` are float32 ``[N, V, F]`` and ``logits`` float64 ``[N, V, 5]``, both the model's own without
+    any site's head, of V views of each cell; ``labels`` are int ``[N]``, in the order of
     ``CLASS_NAMES``; ``groups`` name what must not be learnt from and scored on at once: the specimen, else
     the slide, else the cell; ``ids`` name the cells for a person.
 
@@ -43,12 +43,12 @@ class Examples:
         cells = len(self.labels)
         if not 0 < cells <= MOST_CELLS:
             raise ConfigurationError(f"expected 1 to {MOST_CELLS} labelled cells, received {cells}")
-        if self.features.ndim != 2 or not 0 < self.features.shape[1] <= MAX_FEATURES:
-            raise ConfigurationError(f"expected features [{cells}, F], received {self.features.shape}")
+        if self.features.ndim != 3 or not 0 < self.features.shape[2] <= MAX_FEATURES:
+            raise ConfigurationError(f"expected features [{cells}, V, F], received {self.features.shape}")
         if not len(self.features) == len(self.logits) == len(self.groups) == len(self.ids) == cells:
             raise ConfigurationError("expected features, logits, labels, groups and ids of the same cells")
-        if self.logits.shape[1:] != (NUM_CLASSES,):
-            raise ConfigurationError(f"expected {NUM_CLASSES} logits a cell, received {self.logits.shape}")
+        if self.logits.shape[1:] != (self.features.shape[1], NUM_CLASSES):
+            raise ConfigurationError(f"expected {NUM_CLASSES} logits a view, received {self.logits.shape}")
         if not (np.isfinite(self.features).all() and np.isfinite(self.logits).all()):
             raise ConfigurationError("expected finite features and logits")
         if not ((self.labels >= 0) & (self.labels < NUM_CLASSES)).all():
@@ -61,6 +61,16 @@ class Examples:
     def counts(self) -> tuple[int, ...]:
         """Cells of each class."""
         return tuple(int(n) for n in np.bincount(self.labels, minlength=NUM_CLASSES))
+
+    @property
+    def mean_features(self) -> Float32Array:
+        """Of each cell, float32 ``[N, F]``."""
+        return self.features.mean(axis=1)
+
+    @property
+    def mean_logits(self) -> Logits:
+        """Of each cell, float64 ``[N, 5]``."""
+        return np.asarray(self.logits.mean(axis=1))
 
     def part(self, chosen: NDArray[np.intp]) -> "Examples":
         """The cells at these places."""

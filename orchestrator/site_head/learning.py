@@ -7,6 +7,9 @@ site's mean, by the site's spread of each: so a feature that varies much on this
 Strength, temperature and review threshold are those that suit cells of groups (specimens) that were not
 learnt from.
 
+Every view of a cell is learnt from, so that what turns with the image, or with its brightness, is not taken for
+the class; a cell left out is judged by the mean of its views.
+
 Only classes with enough examples are learnt, and only against each other: what is added to their logits sums
 to zero, so that a class without examples stays where the model has it.
 
@@ -40,6 +43,9 @@ choice among 3e-4 to 1e-1 was worse on every device, as a few dozen cells cannot
 
 FOLDS: Final = 5
 STEPS: Final = 150
+COMPONENTS: Final = 256
+"""Of the features, at most: the others have next to nothing of the spread of a few hundred cells."""
+
 SPREAD_FLOOR: Final = 0.25
 """Added to the spread of each feature, in means of it: few cells know little of 1,280 spreads."""
 
@@ -84,7 +90,8 @@ def learn(examples: Examples) -> Learnt:
     said = {strength: cross_fit(space, examples, folds, strength) for strength in STRENGTHS}
     strength = _strength(said, examples, folds)
     left_out = said[strength]
-    delta = space.head(_fit(space.places, examples.logits, examples.labels, present, strength))
+    everything = np.ones(len(examples), bool)
+    delta = space.head(_fit(space.places, examples, everything, present, strength))
     weights = class_weights(examples.labels)
     temperature = _temperature(left_out, examples.labels, weights)
     return Learnt(
@@ -99,7 +106,7 @@ def applied(features: Float32Array, logits: Logits, delta: Float32Array) -> Logi
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The row space of the standardised features: ``places`` ``[N, R]`` are coordinates in it."""
+    """The main components of the standardised features: ``places`` ``[N, V, R]`` are coordinates in them."""
 
     places: Array
     back: Array
@@ -108,17 +115,18 @@ class Space:
 
     @classmethod
     def of(cls, features: Float32Array) -> "Space":
-        raw = features.astype(np.float64)
+        raw = features.reshape(-1, features.shape[-1]).astype(np.float64)
         mean, spread = raw.mean(axis=0), raw.std(axis=0)
         spread = spread + SPREAD_FLOOR * spread.mean()
         if not spread.mean() > 0:
             raise ConfigurationError("nothing can be learnt: all cells have the same features")
         scale = spread * np.sqrt(raw.shape[1])
         z = (raw - mean) / scale
-        values, vectors = np.linalg.eigh(z @ z.T)
-        kept = values > 1e-9 * values[-1]
-        roots = np.sqrt(values[kept])
-        return cls(vectors[:, kept] * roots, (z.T @ (vectors[:, kept] / roots)) / scale[:, np.newaxis], mean)
+        few = len(z) < z.shape[1]
+        values, vectors = np.linalg.eigh(z @ z.T if few else z.T @ z)
+        kept = np.flatnonzero(values > 1e-9 * values[-1])[-COMPONENTS:]
+        axes = z.T @ (vectors[:, kept] / np.sqrt(values[kept])) if few else vectors[:, kept]
+        return cls((z @ axes).reshape(*features.shape[:2], -1), axes / scale[:, np.newaxis], mean)
 
     def head(self, fitted: Array) -> Float32Array:
         weights = self.back @ fitted[:-1]
@@ -139,7 +147,8 @@ def cross_fit(
 ) -> Logits:
     """The logits of each cell by a head that was learnt without its fold; of ``used`` cells alone where they
     are given."""
-    said = examples.logits.copy()
+    said = examples.mean_logits
+    mean_places = space.places.mean(axis=1)
     for fold in np.unique(folds):
         out = folds == fold
         seen = ~out if used is None else ~out & used
@@ -151,20 +160,28 @@ def cross_fit(
         )
         if len(present) < 2:
             continue
-        fitted = _fit(space.places[seen], examples.logits[seen], examples.labels[seen], present, strength)
-        said[out] += space.places[out] @ fitted[:-1] + fitted[-1]
+        fitted = _fit(space.places, examples, seen, present, strength)
+        said[out] += mean_places[out] @ fitted[:-1] + fitted[-1]
     return said
 
 
 def _fit(
-    places: Array, logits: Logits, labels: NDArray[np.intp], present: tuple[int, ...], strength: float
+    places: Array,
+    examples: Examples,
+    seen: NDArray[np.bool_],
+    present: tuple[int, ...],
+    strength: float,
 ) -> Array:
-    """``[R + 1, 5]``: of each class among ``present`` what is added to its logit; zero for the others."""
-    mine = np.isin(labels, present)
-    x = np.concatenate([places[mine], np.ones((mine.sum(), 1))], axis=1)
-    base = logits[mine][:, present]
-    target = (labels[mine][:, np.newaxis] == np.array(present)).astype(np.float64)
-    weights = class_weights(labels[mine])[:, np.newaxis]
+    """``[R + 1, 5]``: of each class among ``present`` what is added to its logit; zero for the others. Of
+    ``seen`` cells."""
+    mine = seen & np.isin(examples.labels, present)
+    views = places.shape[1]
+    x = places[mine].reshape(-1, places.shape[2])
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    base = examples.logits[mine][:, :, present].reshape(len(x), -1)
+    target = (examples.labels[mine][:, np.newaxis] == np.array(present)).astype(np.float64)
+    target = np.repeat(target, views, axis=0)
+    weights = np.repeat(class_weights(examples.labels[mine]) / views, views)[:, np.newaxis]
     pull = np.full(x.shape[1], strength)
     pull[-1] = BIAS_STRENGTH
     step = np.linalg.inv(0.5 * (x * weights).T @ x + np.diag(pull))

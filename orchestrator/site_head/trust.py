@@ -64,12 +64,12 @@ class Trust:
 
 def judge(examples: Examples, learnt: Learnt, hold_out: Examples | None = None) -> Trust:
     """Judge a head by the groups left out while it was learnt, and by a hold-out where there is one."""
-    left_out = compare(examples, examples.logits, learnt.left_out)
+    left_out = compare(examples, examples.mean_logits, learnt.left_out)
     held = None
     if hold_out is not None:
-        new = applied(hold_out.features, hold_out.logits, learnt.delta)
-        held = compare(hold_out, hold_out.logits, new)
-    decision, why = _decide(examples, learnt, left_out, held)
+        new = applied(hold_out.mean_features, hold_out.mean_logits, learnt.delta)
+        held = compare(hold_out, hold_out.mean_logits, new)
+    decision, why = decide(examples, learnt, left_out, held)
     loss = losses(learnt.left_out / learnt.temperature, examples.labels)
     worst = np.argsort(-loss, kind="stable")
     wrong = [i for i in worst if learnt.left_out[i].argmax() != examples.labels[i]]
@@ -138,9 +138,10 @@ def _drawn(cells: Examples, right: NDArray[np.bool_]) -> NDArray[np.float64]:
     return total
 
 
-def _decide(
+def decide(
     examples: Examples, learnt: Learnt, left_out: Comparison, held: Comparison | None
 ) -> tuple[Decision, str]:
+    """Whether it may be switched on without a reason, and why not."""
     for c in learnt.learnt:
         groups = {g for g, label in zip(examples.groups, examples.labels, strict=True) if label == c}
         if len(groups) < MIN_GROUPS:

@@ -29,7 +29,7 @@ def drawn_cells(per_class=(10, 10, 10, 10, 10), *, seed=0, shifted=True, groups=
         logits[both, LYMPHOCYTE], logits[both, MONOCYTE] = -3.0, 3.0
     names = tuple(f"specimen {rng.integers(groups)}" for _ in labels)
     ids = tuple(f"cell {number}" for number in range(len(labels)))
-    return Examples(features.astype(np.float32), logits, labels, names, ids)
+    return Examples(features.astype(np.float32)[:, np.newaxis], logits[:, np.newaxis], labels, names, ids)
 
 
 def accuracy(examples, logits):
@@ -42,8 +42,8 @@ def test_what_the_model_mistakes_on_a_microscope_is_learnt():
 
     learnt = learn(drawn_cells())
 
-    assert accuracy(fresh, fresh.logits) == pytest.approx(0.8, abs=0.05)
-    assert accuracy(fresh, applied(fresh.features, fresh.logits, learnt.delta)) > 0.9
+    assert accuracy(fresh, fresh.mean_logits) == pytest.approx(0.8, abs=0.05)
+    assert accuracy(fresh, applied(fresh.mean_features, fresh.mean_logits, learnt.delta)) > 0.9
 
 
 def test_the_same_cells_give_the_same_bits():
@@ -59,8 +59,8 @@ def test_where_the_model_is_right_its_head_hardly_changes():
 
     learnt = learn(drawn_cells(shifted=False))
 
-    said = softmax(applied(fresh.features, fresh.logits, learnt.delta))
-    assert np.abs(said - softmax(fresh.logits)).mean() < 0.02
+    said = softmax(applied(fresh.mean_features, fresh.mean_logits, learnt.delta))
+    assert np.abs(said - softmax(fresh.mean_logits)).mean() < 0.02
 
 
 def test_fewer_cells_change_less():
@@ -147,7 +147,7 @@ def test_a_hold_out_on_which_it_is_worse_speaks_last():
     # On these the direction that was learnt means the opposite.
     labels = np.array([swapped.get(label, label) for label in held.labels])
     logits = held.logits.copy()
-    logits[np.arange(len(labels)), labels] += 8
+    logits[np.arange(len(labels)), :, labels] += 8
     worse = replace(held, labels=labels, logits=logits)
 
     trust = judge(examples, learnt, worse)
@@ -193,7 +193,7 @@ def test_a_learner_that_is_often_wrong_is_not_sure():
 def test_suggestions_reach_rare_classes_sooner_than_chance():
     pool = drawn_cells((2, 4, 30, 6, 58), shifted=False, seed=5)
 
-    chosen = suggest(pool.features, pool.logits, 20)
+    chosen = suggest(pool.mean_features, pool.mean_logits, 20)
 
     assert len(set(chosen)) == 20
     counts = np.bincount(pool.labels[list(chosen)], minlength=5)
@@ -203,7 +203,7 @@ def test_suggestions_reach_rare_classes_sooner_than_chance():
 def test_suggestions_ask_for_what_is_not_labelled_yet():
     pool = drawn_cells((10,) * 5, shifted=False, seed=5)
 
-    chosen = suggest(pool.features, pool.logits, 5, counts=(9, 9, 0, 9, 9))
+    chosen = suggest(pool.mean_features, pool.mean_logits, 5, counts=(9, 9, 0, 9, 9))
 
     assert set(pool.labels[list(chosen)]) == {LYMPHOCYTE}
 
@@ -211,7 +211,7 @@ def test_suggestions_ask_for_what_is_not_labelled_yet():
 def test_numbers_that_are_none_are_refused():
     examples = drawn_cells()
     features = examples.features.copy()
-    features[0, 0] = np.nan
+    features[0, 0, 0] = np.nan
 
     with pytest.raises(ConfigurationError, match="finite"):
         replace(examples, features=features)
