@@ -3,9 +3,9 @@
 ``python -m training.adaptation_table --cells raabin=RAABIN.npz ...`` prints the tables of docs/accuracy.md:
 by the number of labelled cells of each class, for the first natural cells, how many decisions a suggestion
 saves, and how often a recommended head did harm. An archive has, of V views of N cells as a network that
-never saw that device sees them, ``features`` ``[N, V, F]``, ``logits`` ``[N, V, 5]``, ``labels`` ``[N]``, ``groups`` (slide, else cell),
-``cells`` (what is one cell, though in several images) and ``ids``; ``--collect OUT.npz --model-path VERSION
---data-root ROOT --split TestB`` makes one of an exported model.
+never saw that device sees them, ``features`` ``[N, V, F]``, ``logits`` ``[N, V, 5]``, ``labels`` ``[N]``,
+``groups`` (slide, else cell), ``cells`` (what is one cell, though in several images) and ``ids``; ``--collect
+OUT.npz --model-path VERSION --data-root ROOT --split TestB`` makes one of an exported model.
 
 A draw divides the groups into those to learn from and those to be scored on, so that ten cells of each class
 or more are left to score; a class too small for that is not scored. "Of each class n" means as many of n as
@@ -13,6 +13,7 @@ lie in the groups to learn from.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from orchestrator.site_head.learning import applied, learn
 from orchestrator.site_head.trust import compare, decide
 
 PER_CLASS: Final = (5, 10, 20)
-NATURAL: Final = (100, 200, 400)
+NATURAL: Final = (100, 200)
 NATURAL_SHARES: Final = (0.01, 0.03, 0.28, 0.06, 0.62)
 LEFT: Final = 10
 """Distinct cells of a class that must remain to be scored."""
@@ -41,6 +42,8 @@ STEP: Final = 10
 """Decisions between two looks of the suggestion."""
 
 DIVISIONS: Final = 200
+SUGGESTION_SHARE: Final = 5
+"""Of so many draws one is spent on suggestions, which learn sixteen times each."""
 SOURCE: Final = ("features", "logits", "labels", "groups", "cells", "ids")
 
 Places = NDArray[np.intp]
@@ -111,11 +114,6 @@ class Draw:
     after: float
     recommended: bool
     learnt: int
-
-    @property
-    def harmful(self) -> bool:
-        """Whether a recommended head is worse."""
-        return self.recommended and self.after < self.before
 
 
 def divide(seen: Seen, wanted: Sequence[int], rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
@@ -206,45 +204,63 @@ def print_tables(devices: dict[str, Seen], draws: int, optimistic: Sequence[str]
         name: {n: _draws(seen, (n,) * NUM_CLASSES, draws) for n in PER_CLASS}
         for name, seen in devices.items()
     }
-    print("| device | n = 0 | " + " | ".join(str(n) for n in PER_CLASS) + " | recommended, of these draws |")
-    print("| --- |" + " --- |" * (len(PER_CLASS) + 2))
+    _say("| device | n = 0 | " + " | ".join(str(n) for n in PER_CLASS) + " | recommended, of these draws |")
+    _say("| --- |" + " --- |" * (len(PER_CLASS) + 2))
     for name, by_n in rows.items():
         told = [f"{_mean(of)} (from {np.mean([d.before for d in of]):.3f})" for of in by_n.values()]
         shares = " / ".join(f"{np.mean([d.recommended for d in of]):.0%}" for of in by_n.values())
         before = np.mean([d.before for of in by_n.values() for d in of])
         mark = ", optimistic" if name in optimistic else ""
-        print(f"| {name}{mark} | {before:.3f} | {' | '.join(told)} | {shares} |")
+        _say(f"| {name}{mark} | {before:.3f} | {' | '.join(told)} | {shares} |")
         every += [d for of in by_n.values() for d in of]
-    print("\n| device | " + " | ".join(f"first {n} natural cells" for n in NATURAL) + " |")
-    print("| --- |" + " --- |" * len(NATURAL))
+    _say("\n| device | " + " | ".join(f"first {n} natural cells" for n in NATURAL) + " |")
+    _say("| --- |" + " --- |" * len(NATURAL))
     for name, seen in devices.items():
         told = []
         for n in NATURAL:
             of = _draws(seen, [round(share * n) for share in NATURAL_SHARES], draws)
             told.append(
-                f"{_mean(of)} (from {np.mean([d.before for d in of]):.3f}; {np.mean([d.learnt for d in of]):.0f} "
-                f"cells were there)"
+                f"{_mean(of)} (from {np.mean([d.before for d in of]):.3f}; "
+                f"{np.mean([d.learnt for d in of]):.0f} cells were there)"
             )
             every += of
-        print(f"| {name} | {' | '.join(told)} |")
-    print("\n| device | way | " + " | ".join(f"{n} decisions" for n in DECISIONS) + " |")
-    print("| --- | --- |" + " --- |" * len(DECISIONS))
+        _say(f"| {name} | {' | '.join(told)} |")
+    _say("\n| device | way | " + " | ".join(f"{n} decisions" for n in DECISIONS) + " |")
+    _say("| --- | --- |" + " --- |" * len(DECISIONS))
     for name, seen in devices.items():
         for way, at_random in (("suggested", False), ("at random", True)):
-            found = np.array([suggested(seen, seed, at_random=at_random) for seed in range(draws)])
+            found = np.array(
+                [
+                    suggested(seen, seed, at_random=at_random)
+                    for seed in range(max(1, draws // SUGGESTION_SHARE))
+                ]
+            )
             told = [f"{accuracy:.3f}, scarcest class {cells:.1f}" for cells, accuracy in found.mean(axis=0)]
-            print(f"| {name} | {way} | {' | '.join(told)} |")
-    recommended = [d for d in every if d.recommended]
-    print(
-        f"\nDraws: {len(every)}; recommended: {len(recommended)}; recommended and worse than the model's own head: "
-        f"{sum(d.harmful for d in every)} ({np.mean([d.harmful for d in every]):.1%} of all draws). Without the "
-        f"trust view {np.mean([d.after < d.before for d in every]):.1%} of all heads would be worse."
+            _say(f"| {name} | {way} | {' | '.join(told)} |")
+    harmful, worse = (np.mean([of(d) for d in every]) for of in (_harmful, _worse))
+    _say(
+        f"\nDraws: {len(every)}; recommended: {sum(d.recommended for d in every)}; recommended and worse than "
+        f"the model's own head: {sum(map(_harmful, every))} ({harmful:.1%} of all draws). Without the trust "
+        f"view {worse:.1%} of all heads would be worse."
     )
-    print(f"\n{DISCLAIMER}")
+    _say(f"\n{DISCLAIMER}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _draws(seen: Seen, wanted: Sequence[int], draws: int) -> list[Draw]:
     return [draw(seen, wanted, seed) for seed in range(draws)]
+
+
+def _worse(of: Draw) -> bool:
+    return of.after < of.before
+
+
+def _harmful(of: Draw) -> bool:
+    return of.recommended and _worse(of)
 
 
 def _mean(draws: Sequence[Draw]) -> str:

@@ -7,8 +7,8 @@ site's mean, by the site's spread of each: so a feature that varies much on this
 Strength, temperature and review threshold are those that suit cells of groups (specimens) that were not
 learnt from.
 
-Every view of a cell is learnt from, so that what turns with the image, or with its brightness, is not taken for
-the class; a cell left out is judged by the mean of its views.
+Every view of a cell is learnt from, so that what turns with the image, or with its brightness, is not taken
+for the class; a cell left out is judged by the mean of its views.
 
 Only classes with enough examples are learnt, and only against each other: what is added to their logits sums
 to zero, so that a class without examples stays where the model has it.
@@ -42,8 +42,8 @@ STRENGTHS: Final = (3e-4, USUAL_STRENGTH, 3e-3)
 choice among 3e-4 to 1e-1 was worse on every device, as a few dozen cells cannot tell them apart."""
 
 FOLDS: Final = 5
-STEPS: Final = 150
-COMPONENTS: Final = 256
+STEPS: Final = 100
+COMPONENTS: Final = 128
 """Of the features, at most: the others have next to nothing of the spread of a few hundred cells."""
 
 SPREAD_FLOOR: Final = 0.25
