@@ -240,7 +240,7 @@ def print_tables(devices: dict[str, Seen], draws: int, optimistic: Sequence[str]
     harmful, worse = (np.mean([of(d) for d in every]) for of in (_harmful, _worse))
     _say(
         f"\nDraws: {len(every)}; recommended: {sum(d.recommended for d in every)}; recommended and worse than "
-        f"the model's own head: {sum(map(_harmful, every))} ({harmful:.1%} of all draws). Without the trust "
+        f"before: {sum(map(_harmful, every))} ({harmful:.1%} of all draws). Without the trust "
         f"view {worse:.1%} of all heads would be worse."
     )
     _say(f"\n{DISCLAIMER}")
