@@ -238,11 +238,9 @@ def print_tables(devices: dict[str, Seen], draws: int, optimistic: Sequence[str]
             told = [f"{accuracy:.3f}, scarcest class {cells:.1f}" for cells, accuracy in found.mean(axis=0)]
             _say(f"| {name} | {way} | {' | '.join(told)} |")
     harmful, worse = (np.mean([of(d) for d in every]) for of in (_harmful, _worse))
-    _say(
-        f"\nDraws: {len(every)}; recommended: {sum(d.recommended for d in every)}; recommended and worse than "
-        f"before: {sum(map(_harmful, every))} ({harmful:.1%} of all draws). Without the trust "
-        f"view {worse:.1%} of all heads would be worse."
-    )
+    _say(f"\nDraws: {len(every)}; recommended: {sum(d.recommended for d in every)}.")
+    _say(f"Recommended, and worse than before: {sum(map(_harmful, every))} ({harmful:.1%} of all draws).")
+    _say(f"Without the trust view {worse:.1%} of all heads would be worse than before.")
     _say(f"\n{DISCLAIMER}")
 
 

@@ -45,7 +45,8 @@ def suggest(
         places = both[: len(features)]
         nearest = np.min([_distances(places, one) for one in both[len(features) :]], axis=0)
     nearest = np.minimum(nearest, _distances(places, places.mean(axis=0)) + 1.0)
-    have, free, chosen = list(counts), np.ones(len(places), bool), []
+    have, free = list(counts), np.ones(len(places), bool)
+    chosen: list[int] = []
     while free.any() and len(chosen) < wanted:
         left = np.unique(taken_for[free])
         rarest = min(left.tolist(), key=lambda c: (have[c], c))

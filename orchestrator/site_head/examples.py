@@ -65,7 +65,7 @@ class Examples:
     @property
     def mean_features(self) -> Float32Array:
         """Of each cell, float32 ``[N, F]``."""
-        return self.features.mean(axis=1)
+        return np.asarray(self.features.mean(axis=1))
 
     @property
     def mean_logits(self) -> Logits:
@@ -86,7 +86,7 @@ class Examples:
 def class_weights(labels: NDArray[np.intp]) -> Logits:
     """float64 ``[N]``, together 1: every class that is there counts the same, however many cells it has."""
     counts = np.bincount(labels, minlength=NUM_CLASSES)
-    return 1.0 / counts[labels] / (counts > 0).sum()
+    return np.asarray(1.0 / counts[labels] / (counts > 0).sum())
 
 
 def folds_of(groups: tuple[str, ...], labels: NDArray[np.intp], most: int) -> NDArray[np.intp]:

@@ -193,7 +193,7 @@ def _ranks(examples: Examples) -> NDArray[np.intp]:
     for label, group in zip(examples.labels.tolist(), examples.groups, strict=True):
         turns.append(turn.setdefault((label, group), 0))
         turn[label, group] += 1
-    order = np.lexsort((np.arange(len(turns)), turns))
+    order = np.argsort(np.array(turns), kind="stable")
     rank = np.empty(len(turns), np.intp)
     seen = [0] * NUM_CLASSES
     for i in order:
