@@ -5,11 +5,13 @@ it, so that the event loop is never blocked. Both edges call :func:`analyse`.
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, Protocol
 
 from orchestrator import image_steps, routing
 from orchestrator.cell_features import Likeness, likeness
@@ -42,6 +44,7 @@ from orchestrator.report.base import ReportWriter
 from orchestrator.report.focus_verdict import judge_focus
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.routing import AveragedPrediction
+from orchestrator.site_head.head_file import SiteHead
 from orchestrator.vision import tta
 from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.tta import TtaMode
@@ -50,13 +53,31 @@ NO_WHITE_CELL: Final = frozenset({"no_cell", "uncertain_cell", "not_wbc"})
 """Reasons for which an image says nothing of how the cells of a microscope look."""
 
 
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class SiteHeads(Protocol):
+    """The heads of a site's microscopes."""
+
+    def active(self, profile: str) -> SiteHead | None:
+        """The head that a profile has now; None where the model's own answers."""
+
+
+class NoHeads:
+    """None was ever learnt."""
+
+    def active(self, profile: str) -> SiteHead | None:  # noqa: ARG002
+        """None."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What an analysis needs, assembled once by :mod:`orchestrator.bootstrap.services`.
 
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
-    order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes,
-    ``recent`` the cells by which a profile is contradicted.
+    order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes, ``heads`` the
+    heads that it learnt for them, ``recent`` the cells by which a profile is contradicted.
     """
 
     model_server: ModelServer
@@ -69,6 +90,7 @@ class Services:
     writers: tuple[WriterIdentity, ...] = ()
     local_writer: ReportWriter = field(default_factory=RuleBasedWriter)
     audits: DeviceAudits = NO_AUDITS
+    heads: SiteHeads = field(default_factory=NoHeads)
     recent: RecentCells = field(default_factory=RecentCells)
 
     @asynccontextmanager
@@ -83,15 +105,21 @@ class Services:
             await self.report_writer.close()
 
     def profile(self, name: str | None) -> Profile:
-        """The profile of this name; the default one where None.
+        """The profile of this name, with the site's head where one is switched on; the default one where
+        None.
 
         Raises:
             UnknownProfile: there is none.
         """
         try:
-            return self.profiles[self.default_profile if name is None else name]
+            profile = self.profiles[self.default_profile if name is None else name]
         except KeyError:
             raise UnknownProfile(self.profiles) from None
+        head = self.heads.active(profile.name)
+        if head is not None and head.recipe_sha256 != profile.recipe_sha256:
+            _LOGGER.error("site head %s is of images prepared otherwise: not used", head.name)
+            return profile
+        return profile.with_head(head)
 
     def writer(self, kind: WriterKind) -> ReportWriter:
         """The writer that a caller chose."""
@@ -134,7 +162,7 @@ async def analyse(
         with stage("predict"):  # one pass through the network classifies and explains
             ask = services.model_server.explain if options.heatmap else services.model_server.classify
             question = CellViews(prepared.pixels, tta.FIRST_CODES[profile.tta], prepared.morphometry)
-            prediction = await ask(question)
+            profile, prediction = await _answered(ask, question, profile, services)
 
         with stage("route"):
             averaged = routing.average(prediction)
@@ -142,7 +170,7 @@ async def analyse(
 
         if profile.tta == "adaptive" and not routing.is_clear(finding, profile.adaptive_margin):
             with stage("predict"):
-                prediction = await _see_other_views(ask, prediction, question)
+                profile, prediction = await _see_other_views(ask, prediction, question, profile, services)
             with stage("route"):
                 averaged = routing.average(prediction)
                 finding = routing.route(averaged, profile.routing, prepared.quality)
@@ -184,6 +212,7 @@ async def analyse(
         model=prediction.model,
         profile=profile.name,
         profile_sha256=profile.sha256,
+        head=None if profile.head is None else profile.head.label,
         image_size=(prepared.rgb.shape[0], prepared.rgb.shape[1]),
         views=len(prediction.main_out),
         focus=_judged(finding, focus, report),
@@ -211,6 +240,8 @@ def _looks_like(
         for name, one in profiles.items()
         if one.features is not None and one.recipe == profile.recipe
     }
+    if profile.features is not None:  # of its head, where it has one
+        known[profile.name] = profile.features
     return likeness(averaged.features, finding.class_index, model, known)
 
 
@@ -240,12 +271,45 @@ def _judged(finding: Finding, focus: Focus | None, report: Report | None) -> Foc
     return replace(focus, verdict=verdict)
 
 
+_Ask = Callable[[Question], Awaitable[Prediction]]
+
+
+async def _answered(
+    ask: _Ask, question: CellViews, profile: Profile, services: Services
+) -> tuple[Profile, Prediction]:
+    """The answer by the profile's head where the model that answers is the one that it was learnt on; else by
+    the model's own, and the profile without the head."""
+    head = profile.head
+    if head is not None:
+        model = await services.model_server.identity()
+        if head.belongs_to(model):
+            prediction = await ask(replace(question, head=head.delta))
+            if head.belongs_to(model := prediction.model):
+                return profile, prediction
+        _tell_of_another_model(head, model)
+        profile = replace(services.profiles[profile.name], tta=profile.tta)
+    return profile, await ask(question)
+
+
+@lru_cache(maxsize=64)  # once, and not at each image
+def _tell_of_another_model(head: SiteHead, model: ModelIdentity) -> None:
+    _LOGGER.error(
+        "site head %s was learnt on version %d of model %s, and version %d of %s answers: the model's own "
+        "head decides until the site's is learnt anew",
+        head.name,
+        head.model.version,
+        head.model.name,
+        model.version,
+        model.name,
+    )
+
+
 async def _see_other_views(
-    ask: Callable[[Question], Awaitable[Prediction]], first: Prediction, question: CellViews
-) -> Prediction:
+    ask: _Ask, first: Prediction, question: CellViews, profile: Profile, services: Services
+) -> tuple[Profile, Prediction]:
     """The answers for all eight views, of which the first is there already."""
-    others = await ask(replace(question, codes=tta.OTHER_CODES))
+    with_head, others = await _answered(ask, replace(question, codes=tta.OTHER_CODES), profile, services)
     if others.model == first.model:
-        return joined(first, others)
+        return with_head, joined(first, others)
     # Between the two questions another version came into service; no mean of two models is an answer.
-    return await ask(replace(question, codes=tta.CODES["light"]))
+    return await _answered(ask, replace(question, codes=tta.CODES["light"]), profile, services)

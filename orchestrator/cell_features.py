@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, ModelIdentity
+from orchestrator.model_contract import NUM_CLASSES
 
 PROJECTION_FILE: Final = "cell_features.npz"
 
@@ -29,6 +30,13 @@ LEAST_SHARE: Final = 0.5
 
 OFFERED_SHARE: Final = 0.8
 """From this share on a profile is offered: an unknown device fits the widest known one by some 0.7."""
+
+USUAL_SHARE: Final = 0.9
+PRIOR_CELLS: Final = 5
+"""Imagined cells of a class at the device's mean, and twice as many at its limit over all classes."""
+
+MIN_FITTED: Final = 50
+"""Fewer say too little of what is usual on a device."""
 
 Likeness = Mapping[str, bool]
 """By profile whether a cell looks like those of its device; of the profiles that can say so."""
@@ -91,6 +99,57 @@ def likeness(
         return None
     place = shipped.place(features)
     return {name: one.include(place, class_index) for name, one in of_model.items()}
+
+
+def device_statistics(
+    places: NDArray[np.float64], classes: NDArray[np.intp], projection: Projection
+) -> FeatureStatistics | None:
+    """The statistics of one more device by a projection that is there, of N cells at ``places``, float
+    ``[N, D]``; None where they are fewer than :data:`MIN_FITTED`.
+
+    No slide is known here: the limits come from each cell's distance to the means of all others, so that
+    cells of a further slide may fit less often.
+    """
+    if len(places) < MIN_FITTED:
+        return None
+    others = ~np.eye(len(places), dtype=bool)
+    distances = np.array(
+        [
+            np.linalg.norm(place - class_means(places[rest], classes[rest])[own])
+            for place, own, rest in zip(places, classes, others, strict=True)
+        ]
+    )
+    return FeatureStatistics(
+        projection.model_version, rounded(class_means(places, classes)), usual_limits(distances, classes)
+    )
+
+
+def class_means(places: NDArray[np.float64], classes: NDArray[np.intp]) -> NDArray[np.float64]:
+    """float ``[5, D]``; a rare class' lies near that of all classes."""
+    present = [places[classes == c].mean(axis=0) for c in range(NUM_CLASSES) if (classes == c).sum() >= 5]
+    centre = np.mean(present, axis=0) if present else places.mean(axis=0)
+    return np.stack(
+        [
+            (places[classes == c].sum(axis=0) + PRIOR_CELLS * centre) / ((classes == c).sum() + PRIOR_CELLS)
+            for c in range(NUM_CLASSES)
+        ]
+    )
+
+
+def usual_limits(distances: NDArray[np.float64], classes: NDArray[np.intp]) -> tuple[float, ...]:
+    """By class the largest usual distance of N cells."""
+    general = np.quantile(distances, USUAL_SHARE)
+    limits = []
+    for class_index in range(NUM_CLASSES):
+        of = distances[classes == class_index]
+        own = np.quantile(of, USUAL_SHARE) if len(of) else general
+        limits.append((len(of) * own + 2 * PRIOR_CELLS * general) / (len(of) + 2 * PRIOR_CELLS))
+    return tuple(round(float(limit), 3) for limit in limits)
+
+
+def rounded(means: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    """As a profile's file has them."""
+    return tuple(tuple(round(float(value), 3) for value in row) for row in means)
 
 
 def own_share(profile: str, cells: Collection[Likeness]) -> float | None:

@@ -359,6 +359,8 @@ class Analysis:
     profile_sha256: str | None = None
     """Of the profile as it was used, with the test-time augmentation that was asked for."""
     device_state: DeviceState = "unknown"
+    head: str | None = None
+    """The site's head that answered, ``NAME:SHA256``; None where the model's own did."""
     looks_like: Mapping[str, bool] | None = None
     """By profile whether the cell looks like those of its device (:mod:`orchestrator.cell_features`); None
     where nobody can say."""

@@ -602,6 +602,15 @@ class Settings(BaseSettings):
     audits_dir: Path | None = Field(
         default=None, description="Audits of microscopes; written to, and looked at again when they change."
     )
+    heads_dir: Path | None = Field(
+        default=None,
+        description="A site's own heads, which `wbc adapt` learns; looked at again when they change.",
+    )
+    heads_key: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Signs the site's heads; where set, one without its signature counts as none.",
+    )
     profile: str = Field(default="default", description="Profile of requests that name none.")
     language: Language = Field(default="en", description="Language of requests that name none.")
 

@@ -106,6 +106,8 @@ class CellResult:
     """The rule of the profile's routing; None in what older versions kept."""
     looks_like: Mapping[str, bool] | None = None
     """As in an :class:`~orchestrator.domain.Analysis`."""
+    head: str | None = None
+    """As in an :class:`~orchestrator.domain.Analysis`."""
 
     @property
     def confidence(self) -> float:

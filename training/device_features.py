@@ -17,7 +17,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cell_features import FeatureStatistics, Projection
+from orchestrator.cell_features import (
+    MIN_FITTED,
+    FeatureStatistics,
+    Projection,
+    class_means,
+    rounded,
+    usual_limits,
+)
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import NUM_CLASSES
@@ -30,14 +37,7 @@ COMPONENTS: Final = 160
 RIDGE: Final = 0.3
 """Added to the spread within classes, in means of it: a few hundred cells do not tell 160 variances."""
 
-USUAL_SHARE: Final = 0.9
 FOLDS: Final = 5
-PRIOR_CELLS: Final = 5
-"""Imagined cells of a class at the device's mean, and twice as many at its limit over all classes."""
-
-MIN_CELLS: Final = 50
-"""Fewer say too little of what is usual on a device."""
-
 Array = NDArray[np.float64]
 
 
@@ -67,13 +67,13 @@ def fit_features(
 ) -> tuple[Projection, dict[str, FeatureStatistics]]:
     """The projection, and the statistics of each device.
 
-    Raises :class:`ConfigurationError` where a device has fewer cells than :data:`MIN_CELLS`, or there are
+    Raises :class:`ConfigurationError` where a device has fewer cells than :data:`MIN_FITTED`, or there are
     fewer than two devices.
     """
     names, counts = np.unique(cells.devices, return_counts=True)
-    if len(names) < 2 or counts.min() < MIN_CELLS:
+    if len(names) < 2 or counts.min() < MIN_FITTED:
         raise ConfigurationError(
-            f"expected two devices or more with at least {MIN_CELLS} cells each, received "
+            f"expected two devices or more with at least {MIN_FITTED} cells each, received "
             f"{', '.join(f'{name} {count}' for name, count in zip(names, counts, strict=True))}"
         )
     groups, group = np.unique(cells.groups, return_inverse=True)
@@ -91,36 +91,13 @@ def fit_features(
     statistics = {
         str(name): FeatureStatistics(
             model.version,
-            _rounded(_means(cells, name, directions)),
-            _limits(distances[cells.devices == name], cells.classes[cells.devices == name]),
+            rounded(_means(cells, name, directions)),
+            usual_limits(distances[cells.devices == name], cells.classes[cells.devices == name]),
         )
         for name in names
     }
     kept = Projection(model.version, model.sha256 or "", directions.astype(np.float32))
     return kept, statistics
-
-
-def device_statistics(
-    places: Array, classes: NDArray[np.intp], projection: Projection
-) -> FeatureStatistics | None:
-    """The statistics of one more device by a projection that is there, of N cells at ``places``, float
-    ``[N, D]``; None where they are fewer than :data:`MIN_CELLS`.
-
-    No slide is known here: the limits come from each cell's distance to the means of all others, so that
-    cells of a further slide may fit less often.
-    """
-    if len(places) < MIN_CELLS:
-        return None
-    others = ~np.eye(len(places), dtype=bool)
-    distances = np.array(
-        [
-            np.linalg.norm(place - _class_means(places[rest], classes[rest])[own])
-            for place, own, rest in zip(places, classes, others, strict=True)
-        ]
-    )
-    return FeatureStatistics(
-        projection.model_version, _rounded(_class_means(places, classes)), _limits(distances, classes)
-    )
 
 
 def features_table(statistics: FeatureStatistics) -> str:
@@ -158,7 +135,7 @@ def _directions(cells: DeviceCells) -> Array:
     inner = centred @ basis
     names = np.unique(cells.devices)
     means = np.stack(
-        [_class_means(inner[cells.devices == n], cells.classes[cells.devices == n]) for n in names]
+        [class_means(inner[cells.devices == n], cells.classes[cells.devices == n]) for n in names]
     )
     residuals = []
     for name in names:
@@ -175,33 +152,7 @@ def _directions(cells: DeviceCells) -> Array:
 
 def _means(cells: DeviceCells, name: str, directions: Array) -> Array:
     of = cells.devices == name
-    return _class_means(cells.features[of] @ directions, cells.classes[of])
-
-
-def _class_means(places: Array, classes: NDArray[np.intp]) -> Array:
-    """float ``[5, D]``; a rare class' lies near that of all classes."""
-    present = [places[classes == c].mean(axis=0) for c in range(NUM_CLASSES) if (classes == c).sum() >= 5]
-    centre = np.mean(present, axis=0) if present else places.mean(axis=0)
-    return np.stack(
-        [
-            (places[classes == c].sum(axis=0) + PRIOR_CELLS * centre) / ((classes == c).sum() + PRIOR_CELLS)
-            for c in range(NUM_CLASSES)
-        ]
-    )
-
-
-def _limits(distances: Array, classes: NDArray[np.intp]) -> tuple[float, ...]:
-    general = np.quantile(distances, USUAL_SHARE)
-    limits = []
-    for class_index in range(NUM_CLASSES):
-        of = distances[classes == class_index]
-        own = np.quantile(of, USUAL_SHARE) if len(of) else general
-        limits.append((len(of) * own + 2 * PRIOR_CELLS * general) / (len(of) + 2 * PRIOR_CELLS))
-    return tuple(round(float(limit), 3) for limit in limits)
-
-
-def _rounded(means: Array) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(round(float(value), 3) for value in row) for row in means)
+    return class_means(cells.features[of] @ directions, cells.classes[of])
 
 
 def profile_files(folder: Path, devices: Mapping[str, str], found: Sequence[str]) -> dict[str, Path]:

@@ -17,7 +17,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from orchestrator.cell_features import FeatureStatistics, Projection
+from orchestrator.cell_features import (
+    MIN_FITTED,
+    USUAL_SHARE,
+    FeatureStatistics,
+    Projection,
+    device_statistics,
+)
 from orchestrator.domain import DISCLAIMER, CellViews, Finding, Prediction, UInt8Array, ViewBatch
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
@@ -39,7 +45,6 @@ from orchestrator.vision.quality import QualityLimits
 from orchestrator.vision.stain import LabStatistics, lab_statistics
 from training.calibrate import energy_limit, fit_temperature
 from training.datasets import IMAGE_SUFFIXES
-from training.device_features import MIN_CELLS, USUAL_SHARE, device_statistics
 from training.metrics import accuracy, balanced_accuracy
 
 _stderr = Console(stderr=True)
@@ -331,8 +336,8 @@ def _features(
     if directions is None:
         return None, "nothing is known of this model's features (wbc-train features)"
     answers = [look.first for look in seen if look.cell is not None]
-    if len(answers) < MIN_CELLS:
-        return None, f"{len(answers)} cells are too few (at least {MIN_CELLS})"
+    if len(answers) < MIN_FITTED:
+        return None, f"{len(answers)} cells are too few (at least {MIN_FITTED})"
     classes = np.array([route(answer, routing).class_index for answer in answers])
     counts = ", ".join(f"{name} {np.sum(classes == index)}" for index, name in enumerate(CLASS_NAMES))
     return (

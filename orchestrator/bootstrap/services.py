@@ -7,7 +7,7 @@ from typing import Final
 import cv2
 from fastapi import FastAPI
 
-from orchestrator.analyse import Services
+from orchestrator.analyse import NoHeads, Services
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.report_writers import build_report_writers
@@ -30,6 +30,7 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.profiles import Profile, load_profiles
 from orchestrator.report.base import ReportWriter
 from orchestrator.settings import Settings
+from orchestrator.site_head.registry import HeadRegistry
 from orchestrator.specimens.service import Specimens
 from orchestrator.store.base import Store
 from orchestrator.vision.decode import DecodeLimits
@@ -77,6 +78,7 @@ def build_services(
         writers=writers.identities,
         local_writer=writers.single[-1],
         audits=audits_of(settings),
+        heads=NoHeads() if settings.heads_dir is None else heads_of(settings),
     )
 
 
@@ -91,6 +93,22 @@ def audits_of(settings: Settings) -> DeviceAudits:
         return AuditRegistry(settings.audits_dir, settings.embedded.precision)
     except ConfigurationError as error:
         raise ConfigurationError(f"WBC_AUDITS_DIR: {error}") from error
+
+
+def heads_of(settings: Settings) -> HeadRegistry:
+    """The site's own heads.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where no folder of them is named, or it is none.
+    """
+    if settings.heads_dir is None:
+        raise ConfigurationError(
+            "WBC_HEADS_DIR: name the folder in which the heads of this site are kept; the service reads it"
+        )
+    key = None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
+    try:
+        return HeadRegistry(settings.heads_dir, key)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"WBC_HEADS_DIR: {error}") from error
 
 
 def profile_of(services: Services, name: str | None) -> Profile:

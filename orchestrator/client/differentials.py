@@ -55,6 +55,7 @@ class CellResult:
     profile: str
     analysed_at: datetime
     profile_sha256: str | None
+    head: str | None
     device_state: str = field(metadata={"absent": "unknown"})
 
 

@@ -104,6 +104,8 @@ class Analysis:
     timings_ms: Mapping[str, float]
     disclaimer: str
     profile_sha256: str | None
+    head: str | None
+    """The site's own head that answered, ``NAME:SHA256``; None where the model's own did."""
     device_state: str = field(metadata={"absent": "unknown"})
     """``unknown``, ``profiled``, ``known`` or ``audited``; on the first two every answer is a suggestion."""
 

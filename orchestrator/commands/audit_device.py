@@ -301,7 +301,8 @@ class Adding:
         self._precision = precision
         if self.audit.verdict is not None:
             raise ConfigurationError("this audit is judged, and judged once; begin a new one")
-        profile = services.profiles.get(self.audit.plan.profile)
+        known = self.audit.plan.profile in services.profiles
+        profile = services.profile(self.audit.plan.profile) if known else None
         if profile is None or profile.sha256 != self.audit.plan.profile_sha256:
             raise ConfigurationError(
                 f"the profile {self.audit.plan.profile!r} is not what it was when planned; begin a new audit"

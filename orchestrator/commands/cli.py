@@ -17,6 +17,7 @@ from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.process import serve as run_server
 from orchestrator.bootstrap.services import build_services, profile_of
 from orchestrator.bootstrap.specimens import differential_rules
+from orchestrator.commands.adapt import adapt_command
 from orchestrator.commands.audit_device import audit_device_app
 from orchestrator.commands.check import check
 from orchestrator.commands.dicom import dicom_app
@@ -181,6 +182,7 @@ def differential_of_files(
         raise typer.Exit(1)
 
 
+app.command(name="adapt")(adapt_command)
 app.command()(check)
 app.command()(report)
 app.command()(export)

@@ -193,7 +193,8 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
 
     image, model = hashlib.sha256(payload).hexdigest(), analysis.model
     model_key = f"{model.name}/{model.version}/{model.sha256}"
-    profile = (analysis.profile, analysis.profile_sha256 or "", analysis.device_state)
+    head = () if analysis.head is None else (analysis.head,)
+    profile = (analysis.profile, analysis.profile_sha256 or "", *head, analysis.device_state)
     study = _belonging(payload, image, order.specimen_id)
     source = CellSource(
         key="/".join((image, model_key, *profile, order.tta, __version__)),

@@ -15,6 +15,7 @@ from orchestrator.documents.fields import (
     Document,
     Energy,
     FocusRatio,
+    HeadUsed,
     LooksLike,
     Margin,
     ModelAnswered,
@@ -82,6 +83,7 @@ class PredictResult(Document):
     views: Views
     model: ModelAnswered
     profile: ProfileUsed
+    head: HeadUsed = None
     device_state: DeviceStateWord
     disclaimer: str = DISCLAIMER
 
@@ -181,6 +183,7 @@ class AnalysisResult(Document):
     model: ModelAnswered
     profile: ProfileUsed
     profile_sha256: ProfileHash = None
+    head: HeadUsed = None
     device_state: DeviceStateWord = "unknown"
     looks_like: LooksLike = None
     image: Annotated[Image, BeforeValidator(_size)] = Field(validation_alias="image_size")

@@ -14,6 +14,7 @@ from orchestrator.documents.fields import (
     Document,
     Energy,
     FocusRatio,
+    HeadUsed,
     ImageSize,
     LooksLike,
     Margin,
@@ -134,6 +135,7 @@ class CellFinding(Document):
     model: ModelAnswered
     profile: ProfileUsed
     profile_sha256: ProfileHash = None
+    head: HeadUsed = None
     device_state: DeviceStateWord = "unknown"
     looks_like: LooksLike = None
     analysed_at: AnalysedAt

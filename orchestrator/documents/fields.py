@@ -221,6 +221,15 @@ ProfileHash = Annotated[
     ),
     Told(left_out={"predict": _REFERENCE}),
 ]
+HeadUsed = Annotated[
+    str | None,
+    Field(
+        examples=[None],
+        description="The site's own head that answered, as its name, a colon and the SHA-256 of its file's "
+        "content; null where the model's own did. See docs/adapt.md.",
+    ),
+    Told(),
+]
 DeviceStateWord = Annotated[
     DeviceState,
     Field(
@@ -272,6 +281,7 @@ RESULT: Final[Mapping[str, Any]] = {
     "model": ModelAnswered,
     "profile": ProfileUsed,
     "profile_sha256": ProfileHash,
+    "head": HeadUsed,
     "device_state": DeviceStateWord,
     "looks_like": LooksLike,
     "analysed_at": AnalysedAt,

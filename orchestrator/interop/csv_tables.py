@@ -71,6 +71,7 @@ _MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
     "model_server": lambda result: result.model.server,
     "profile": lambda result: result.profile,
     "profile_sha256": lambda result: result.profile_sha256,
+    "head": lambda result: result.head,
     "routing": lambda result: result.decided_by,
     "device_state": lambda result: result.device_state,
     "analysed_at": lambda result: _time(result.analysed_at),

@@ -54,7 +54,7 @@ from orchestrator.interop.dicom_codes import class_code, concept
 from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, reported
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import ClassCount, Differential, Range, Signature
+from orchestrator.specimen import CellResult, ClassCount, Differential, Range, Signature
 
 SERIES_NUMBER: Final = 9002
 
@@ -271,7 +271,7 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
     if source.study.source is not None:
         images = [SourceImageForMeasurementGroup(*source.study.source)]
     details = (
-        _profile(analysis.profile, analysis.profile_sha256),
+        _profile(analysis),
         f"views: {analysis.views}",
         f"routing: {finding.decided_by}",
     )
@@ -385,8 +385,9 @@ def _algorithm(models: Sequence[ModelIdentity], *details: str) -> AlgorithmIdent
 
 def _profiles(differential: Differential) -> set[str]:
     results = (cell.result for cell in differential.specimen.cells if cell.result)
-    return {_profile(result.profile, result.profile_sha256) for result in results}
+    return {_profile(result) for result in results}
 
 
-def _profile(name: str, sha256: str | None) -> str:
-    return f"profile: {name}" + ("" if sha256 is None else f" sha256: {sha256}")
+def _profile(of: Analysis | CellResult) -> str:
+    words = f"profile: {of.profile}" + ("" if of.profile_sha256 is None else f" sha256: {of.profile_sha256}")
+    return words if of.head is None else f"{words} head: {of.head}"

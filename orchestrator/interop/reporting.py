@@ -61,14 +61,16 @@ def decided_by(differential: Differential) -> tuple[str, ...]:
 def profile_words(result: CellResult) -> str:
     """The device profile that decided with the model, by its name and the hash of what it said then."""
     words = f"Device profile {result.profile}"
-    return words if result.profile_sha256 is None else f"{words}, SHA-256 {result.profile_sha256}"
+    if result.profile_sha256 is not None:
+        words += f", SHA-256 {result.profile_sha256}"
+    return words if result.head is None else f"{words}, the site's head {result.head}"
 
 
 def profiles(differential: Differential) -> tuple[CellResult, ...]:
     """One result for each device profile that was used, in the order of name and hash: several where the
     profile changed midway."""
     results = (cell.result for cell in differential.specimen.cells if cell.result is not None)
-    found = {(result.profile, result.profile_sha256 or ""): result for result in results}
+    found = {(r.profile, r.profile_sha256 or "", r.head or ""): r for r in results}
     return tuple(found[key] for key in sorted(found))
 
 

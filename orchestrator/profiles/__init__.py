@@ -52,7 +52,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -78,6 +78,7 @@ from orchestrator.domain import MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.routing import RoutingPolicy
+from orchestrator.site_head.head_file import SiteHead
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics, MacenkoReference
@@ -109,17 +110,44 @@ class Profile:
     device: ProfiledDevice = "profiled"
     quality: QualityLimits = GENERAL_LIMITS
     features: FeatureStatistics | None = None
+    head: SiteHead | None = None
+    """The site's own head where one is switched on (:mod:`orchestrator.site_head`); no file of a profile
+    names it."""
 
     @property
     def sha256(self) -> str:
         """Hash of all that decides about a result, whatever the profile is called; hex."""
         return _sha256_of(self)
 
+    @property
+    def recipe_sha256(self) -> str:
+        """Hash of how images are prepared, which a site's head belongs to; hex."""
+        return _hash(asdict(self.recipe))
+
+    def with_head(self, head: SiteHead | None) -> Self:
+        """The profile as it answers with a site's head; itself where None."""
+        if head is None:
+            return self
+        policy = replace(
+            self.routing,
+            temperature=head.temperature,
+            review_threshold=head.review_threshold,
+            max_energy=None if self.routing.max_energy is None else head.max_energy,
+        )
+        return replace(self, head=head, routing=policy, features=head.features or self.features)
+
 
 @lru_cache(maxsize=256)  # each result asks
 def _sha256_of(profile: Profile) -> str:
-    decisive = {key: value for key, value in asdict(profile).items() if key not in ("name", "description")}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    whole = asdict(replace(profile, head=None))
+    decisive = {key: value for key, value in whole.items() if key not in ("name", "description", "head")}
+    if profile.head is not None:
+        decisive["head"] = profile.head.sha256
+    return _hash(decisive)
+
+
+def _hash(document: object) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def load_profiles(extra_dir: Path | None = None) -> Mapping[str, Profile]:

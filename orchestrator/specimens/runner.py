@@ -84,6 +84,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         device_state=analysis.device_state,
         decided_by=finding.decided_by,
         looks_like=analysis.looks_like,
+        head=analysis.head,
     )
 
 

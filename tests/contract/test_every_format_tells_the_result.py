@@ -74,6 +74,7 @@ OTHER_ANALYSES: Mapping[str, Analysis] = {
     "model": replace(ANALYSIS, model=ModelIdentity("wbc", 4, "ab" * 32)),
     "profile": replace(ANALYSIS, profile="barcelona"),
     "profile_sha256": replace(ANALYSIS, profile_sha256="ef" * 32),
+    "head": replace(ANALYSIS, head=f"raabin.1:{'ab' * 32}"),
     "device_state": replace(ANALYSIS, device_state="audited"),
     "looks_like": replace(ANALYSIS, looks_like={"raabin": False}),
 }
@@ -100,6 +101,7 @@ OTHER_RESULTS: Mapping[str, CellResult] = {
     "model": replace(KEPT, model=replace(KEPT.model, version=99)),
     "profile": replace(KEPT, profile="barcelona"),
     "profile_sha256": replace(KEPT, profile_sha256="ef" * 32),
+    "head": replace(KEPT, head=f"raabin.1:{'ab' * 32}"),
     "device_state": replace(KEPT, device_state="unknown"),
     "looks_like": replace(KEPT, looks_like={"raabin": False}),
     "analysed_at": replace(KEPT, analysed_at=KEPT.analysed_at + timedelta(days=400)),

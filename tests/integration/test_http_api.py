@@ -33,7 +33,7 @@ HEIGHT, WIDTH = 300, 360
 PREDICT_FIELDS = {
     "class", "confidence", "all_probabilities", "gradcam_image", "llm_report",  # the reference system's
     "request_id", "needs_review", "review_reasons", "focus_ratio", "views", "model", "profile",
-    "device_state", "disclaimer", "report_writer", "report_model", "decided_by",
+    "device_state", "head", "disclaimer", "report_writer", "report_model", "decided_by",
 }  # fmt: skip
 
 

@@ -183,6 +183,7 @@ _ANALYSIS: Final = dict(
         _output("device_state", "BYTES", lambda of: of.device_state.encode()),
         _output("profile", "BYTES", lambda of: of.profile.encode()),
         _output("profile_sha256", "BYTES", lambda of: (of.profile_sha256 or "").encode()),
+        _output("head", "BYTES", lambda of: (of.head or "").encode()),
         _output("views", "INT32", lambda of: of.views),
         _output("focus_ratio", "FP64", lambda of: of.focus_ratio or 0.0),
         _output("heatmap", "BYTES", lambda of: of.overlay.data if of.overlay else b""),

@@ -57,6 +57,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "model": {"name": "wbc", "version": 3, "sha256": "ab" * 32, "server": "embedded"},
         "profile": "raabin",
         "profile_sha256": "cd" * 32,
+        "head": None,
         "device_state": "audited",
         "looks_like": None,
         "image": {"height": 480, "width": 640},

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from orchestrator.cell_features import device_statistics
 from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import load_profiles
 from training.device_features import (
     DeviceCells,
-    device_statistics,
     fit_features,
     write_features,
     write_projection,

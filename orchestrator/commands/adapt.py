@@ -1,0 +1,481 @@
+"""``wbc adapt``: a site's own head, from labelled images to the switch."""
+
+import asyncio
+import csv
+import getpass
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.adaptation import LabelledCell, SeenCell, adapt, examples_of, look, refusal
+from orchestrator.analyse import Services
+from orchestrator.bootstrap.services import build_services, heads_of, profile_of
+from orchestrator.bootstrap.store import build_store
+from orchestrator.commands.image_files import ImageFile, image_files, progress_of
+from orchestrator.commands.terminal_text import shown
+from orchestrator.domain import DISCLAIMER
+from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.profiles import Profile
+from orchestrator.settings import Settings, load_settings
+from orchestrator.site_head.choosing import suggest
+from orchestrator.site_head.examples import MIN_CELLS
+from orchestrator.site_head.head_file import SiteHead, head_bytes, read_head
+from orchestrator.site_head.learning import applied
+from orchestrator.site_head.registry import HeadRegistry, foreign
+from orchestrator.site_head.trust import Comparison, Trust
+
+CONCURRENCY: Final = 4
+SHOWN: Final = 10
+"""Names in a list of cells."""
+
+BAR: Final = 40
+"""Characters of a bar of the learning curve."""
+
+MAX_TABLE_BYTES: Final = 2**22
+
+_BY_LOWER: Final = {name.lower(): index for index, name in enumerate(CLASS_NAMES)}
+_out = Console(emoji=False)
+_err = Console(stderr=True, emoji=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An image file with its class and what must stay together; the image alone where nobody says."""
+
+    file: ImageFile
+    class_index: int
+    group: str | None
+
+
+def adapt_command(
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Folders with a folder for each class (DIR/Neutrophil/1.png is one specimen, "
+            "DIR/SPECIMEN/Neutrophil/1.png tells specimens apart), or CSV tables of file, label "
+            "and, where known, specimen. With --suggest images without labels.",
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="The microscope's profile; see `wbc check`.")] = "",
+    signed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="A signed differential of the store, whose images were kept. Repeat for more."
+        ),
+    ] = None,
+    holdout: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="IMAGES", help="Labelled images that are scored and never learnt from. Repeat for more."
+        ),
+    ] = None,
+    suggest_count: Annotated[
+        int | None,
+        typer.Option("--suggest", min=1, help="Say which images to label next, this many; learn nothing."),
+    ] = None,
+    labelled: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="IMAGES", help="With --suggest: what is labelled already. Repeat for more."),
+    ] = None,
+    activate: Annotated[
+        bool, typer.Option("--activate", help="Switch the new head on; alone: the newest one.")
+    ] = False,
+    version: Annotated[
+        int | None, typer.Option("--head", min=1, help="With --activate or --export: that version.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Why; needed to switch on a head that was not shown to be better.")
+    ] = "",
+    roll_back: Annotated[
+        bool,
+        typer.Option("--roll-back", help="Let the head before this one answer again, or the model's own."),
+    ] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write a head as one file to pass on.")
+    ] = None,
+    import_from: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Keep another site's head as a version; it stays off."),
+    ] = None,
+) -> None:
+    """Learn a microscope from a few labelled cells: about ten of each class, of two specimens or more.
+
+    The model itself is not changed: a head of its own for your profile is learnt in seconds, judged on the
+    specimens that it was not learnt from, and kept in WBC_HEADS_DIR. It answers only once you switch it on,
+    and every result then names it. For example:
+
+        wbc adapt --profile my-scope --suggest 20 images/
+
+        wbc adapt --profile my-scope labelled/ --holdout later/
+
+        wbc adapt --profile my-scope --activate
+
+        wbc adapt --profile my-scope --roll-back --reason "new stain lot"
+
+    Alone with --profile it shows the versions and who did what. Exit code 1 where an image failed. See
+    docs/adapt.md.
+    """
+    if not profile:
+        raise ConfigurationError("--profile: name the microscope's profile; `wbc check` lists them")
+    settings = load_settings()
+    services = build_services(settings)
+    chosen = services.profiles[profile_of(services, profile).name]
+    if suggest_count is not None:
+        _suggest(images or [], labelled or [], suggest_count, services, chosen)
+        return
+    registry = heads_of(settings)
+    who = getpass.getuser()
+    if roll_back:
+        before = registry.roll_back(chosen.name, who, reason)
+        answers = "the model's own head" if before is None else before.name
+        _out.print(f"profile {chosen.name}: {answers} answers from now on", highlight=False)
+    elif import_from is not None:
+        _import(import_from, registry, chosen, services, who, reason)
+    elif images or signed:
+        head, failed = _learn(
+            images or [], signed or [], holdout or [], services, chosen, settings, registry, who
+        )
+        if activate:
+            _switch_on(registry, head.name, who, reason)
+        _out.print(DISCLAIMER)
+        if failed:
+            raise typer.Exit(1)
+        return
+    elif activate:
+        _switch_on(registry, _version(registry, chosen.name, version).name, who, reason)
+    elif export is None:
+        _print_versions(registry, chosen.name)
+    if export is not None:
+        head = _version(registry, chosen.name, version)
+        _write(export, head_bytes(head, _key(settings)))
+        _out.print(f"{head.name} written to {shown(str(export))}", highlight=False, soft_wrap=True)
+    _out.print(DISCLAIMER)
+
+
+def _learn(
+    images: Sequence[Path],
+    signed: Sequence[str],
+    holdout: Sequence[Path],
+    services: Services,
+    profile: Profile,
+    settings: Settings,
+    registry: HeadRegistry,
+    who: str,
+) -> tuple[SiteHead, bool]:
+    files, held = labelled_files(images) if images else [], labelled_files(holdout) if holdout else []
+
+    async def run() -> tuple[list[LabelledCell], list[LabelledCell], list[str]]:
+        kept = await _signed_cells(signed, settings) if signed else []
+        total = len(files) + len(held) + len(kept)
+        async with services.running():
+            with progress_of(total, _err) as advance:
+                failed: list[str] = []
+                learnt = await _look_at_all(files, services, profile, advance, failed)
+                for payload, class_index, group, name in kept:
+                    learnt.append(
+                        LabelledCell(await look(payload, services, profile), class_index, group, name)
+                    )
+                    advance()
+                out = await _look_at_all(held, services, profile, advance, failed)
+        return learnt, out, failed
+
+    cells, hold_out, failed = asyncio.run(run())
+    made = adapt(cells, profile, who=who, now=datetime.now(UTC), hold_out=hold_out)
+    head = registry.add(made.head, who)
+    print_trust(made.trust, head.name)
+    for why in failed:
+        _err.print(f"[bold red]failed:[/] {shown(why)}", highlight=False, soft_wrap=True)
+    return head, bool(failed)
+
+
+async def _look_at_all(
+    files: Sequence[Labelled],
+    services: Services,
+    profile: Profile,
+    advance: Callable[[], None],
+    failed: list[str],
+) -> list[LabelledCell]:
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(of: Labelled) -> LabelledCell | None:
+        async with limit:
+            seen = await _look(of.file, services, profile, failed)
+            advance()
+            if seen is None:
+                return None
+            return LabelledCell(seen, of.class_index, of.group or f"image {seen.image_sha256}", str(of.file))
+
+    found = await asyncio.gather(*(one(of) for of in files))
+    return [cell for cell in found if cell is not None]
+
+
+async def _look(file: ImageFile, services: Services, profile: Profile, failed: list[str]) -> SeenCell | None:
+    try:
+        return await look(await asyncio.to_thread(file.read_bytes), services, profile)
+    except (WbcError, OSError) as error:
+        failed.append(f"{file}: {(error.strerror if isinstance(error, OSError) else None) or error}")
+        return None
+
+
+async def _signed_cells(ids: Sequence[str], settings: Settings) -> list[tuple[bytes, int, str, str]]:
+    """Image, class, specimen and name of what people decided in signed differentials."""
+    store = build_store(settings.store)
+    if store is None:
+        raise ConfigurationError("WBC_STORE__URL: expected the store's address, received none")
+    found = []
+    await store.open()
+    try:
+        for differential_id in ids:
+            specimen = await store.checked(differential_id)
+            if specimen.state != "signed":
+                raise ConfigurationError(f"--signed {differential_id}: is not signed")
+            for cell in specimen.cells:
+                if cell.decision is None or cell.decision.label not in CLASS_NAMES:
+                    continue  # the service's own word teaches it nothing
+                payload = await store.image(differential_id, cell.cell_id)
+                if payload is None:
+                    raise ConfigurationError(
+                        f"--signed {differential_id}: its images were not kept; set "
+                        "WBC_STORE__KEEP_IMAGES=true before the next specimen"
+                    )
+                index = CLASS_NAMES.index(cell.decision.label)
+                group = specimen.order.specimen_id
+                found.append((payload, index, group, f"{differential_id} cell {cell.number}"))
+    finally:
+        await store.close()
+    return found
+
+
+def labelled_files(given: Sequence[Path]) -> list[Labelled]:
+    """The labelled images of folders and tables.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where there is none, or a label is unknown.
+    """
+    found: list[Labelled] = []
+    for path in given:
+        found += _of_table(path) if path.suffix.lower() == ".csv" else _of_folder(path)
+    if not found:
+        raise ConfigurationError(
+            f"no labelled image was found: expected folders named {', '.join(CLASS_NAMES)}, or a CSV table "
+            "with the columns file and label"
+        )
+    return found
+
+
+def _of_folder(folder: Path) -> list[Labelled]:
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder}: expected a folder of folders named for classes, or a .csv table")
+    found = []
+    for file in image_files([folder]):
+        parent = file.path.parent
+        if (class_index := _BY_LOWER.get(parent.name.lower())) is None:
+            raise ConfigurationError(
+                f"{file}: lies in {parent.name!r}, which is no class; expected a folder named one of "
+                f"{', '.join(CLASS_NAMES)}"
+            )
+        found.append(Labelled(file, class_index, str(parent.parent.resolve())))
+    return found
+
+
+def _of_table(path: Path) -> list[Labelled]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TABLE_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: expected CSV in UTF-8; choose that when you save it") from error
+    if len(content) > MAX_TABLE_BYTES:
+        raise ConfigurationError(f"{path}: has over {MAX_TABLE_BYTES} bytes")
+    header = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text), delimiter=";" if header.count(";") > header.count(",") else ",")
+    if not {"file", "label"} <= set(rows.fieldnames or ()):
+        raise ConfigurationError(f"{path}: expected the columns file and label in the first row")
+    found = []
+    for row in rows:
+        said = (row["label"] or "").strip()
+        if not said:
+            continue
+        if (class_index := _BY_LOWER.get(said.lower())) is None:
+            raise ConfigurationError(
+                f"{path}: row {rows.line_num}: expected one of {', '.join(CLASS_NAMES)} or nothing, received "
+                f"{said[:60]!r}"
+            )
+        specimen = (row.get("specimen") or "").strip()
+        image = path.parent / (row["file"] or "").strip()
+        found.append(Labelled(ImageFile(image), class_index, specimen or None))
+    return found
+
+
+def _suggest(
+    images: Sequence[Path], labelled: Sequence[Path], wanted: int, services: Services, profile: Profile
+) -> None:
+    files = image_files(images)
+    known = labelled_files(labelled) if labelled else []
+    head = services.profile(profile.name).head
+
+    async def run() -> tuple[list[SeenCell | None], list[LabelledCell], list[str]]:
+        failed: list[str] = []
+        async with services.running():
+            with progress_of(len(files) + len(known), _err) as advance:
+                seen = []
+                for file in files:
+                    seen.append(await _look(file, services, profile, failed))
+                    advance()
+                return seen, await _look_at_all(known, services, profile, advance, failed), failed
+
+    seen, have, failed = asyncio.run(run())
+    there = [(file, cell) for file, cell in zip(files, seen, strict=True) if cell is not None]
+    if not there:
+        raise ConfigurationError(f"no image could be looked at: {failed[0]}")
+    features = np.stack([cell.features.mean(axis=0) for _, cell in there])
+    logits = np.stack([cell.logits.mean(axis=0) for _, cell in there]).astype(np.float64)
+    if head is not None and head.belongs_to(there[0][1].model):
+        logits = applied(features, logits, head.delta)
+    taught = examples_of(have)[0] if have else None
+    chosen = suggest(
+        features,
+        logits,
+        wanted,
+        labelled=None if taught is None else taught.mean_features,
+        counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
+    )
+    table = Table("label next", "looks like", caption=DISCLAIMER)
+    for place in chosen:
+        table.add_row(shown(str(there[place][0])), CLASS_NAMES[int(logits[place].argmax())])
+    _out.print(table)
+    for why in failed:
+        _err.print(f"[bold red]failed:[/] {shown(why)}", highlight=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _import(
+    path: Path, registry: HeadRegistry, profile: Profile, services: Services, who: str, reason: str
+) -> None:
+    async def identity() -> str | None:
+        async with services.running():
+            return refusal(head, profile, await services.model_server.identity())
+
+    given = read_head(path)
+    head = foreign(given, profile.name)
+    if (why := asyncio.run(identity())) is not None:
+        raise ConfigurationError(f"{path}: {why}")
+    kept = registry.add(head, who, reason or f"was {given.name} elsewhere", "imported")
+    _out.print(
+        f"{kept.name} kept; it is off. Another site's figures are not yours: --activate wants a --reason.",
+        highlight=False,
+    )
+
+
+def _switch_on(registry: HeadRegistry, name: str, who: str, reason: str) -> None:
+    head = registry.switch_on(name, who, reason)
+    _out.print(
+        f"[bold]{head.name} answers for profile {head.profile} from now on[/]; back with --roll-back. An "
+        "audit of this profile holds no more: begin a new one.",
+        highlight=False,
+    )
+
+
+def _version(registry: HeadRegistry, profile: str, number: int | None) -> SiteHead:
+    if number is not None:
+        return registry.head(f"{profile}.{number}")
+    versions = registry.versions(profile)
+    if not versions:
+        raise ConfigurationError(f"profile {profile!r} has no head yet; learn one from labelled images")
+    return versions[-1]
+
+
+def _print_versions(registry: HeadRegistry, profile: str) -> None:
+    active = registry.active(profile)
+    answers = "the model's own head" if active is None else active.name
+    _out.print(f"profile {profile}: {answers} answers", highlight=False)
+    if not (trail := registry.trail(profile)):
+        _out.print(
+            f"No head yet. Label {MIN_CELLS} to 10 cells of each class, of two specimens or more, and give "
+            "them to this command.",
+            highlight=False,
+        )
+        return
+    table = Table("when", "who", "what", "head", "reason")
+    for entry in trail:
+        table.add_row(
+            entry.at, shown(entry.who), entry.act, entry.head or "the model's own", shown(entry.reason)
+        )
+    _out.print(table)
+
+
+def print_trust(trust: Trust, name: str) -> None:
+    """What a person must see before the switch."""
+    _out.print(_comparison("specimens left out", trust.left_out))
+    if trust.hold_out is not None:
+        _out.print(_comparison("hold-out", trust.hold_out))
+    else:
+        _out.print("No hold-out: give cells of a further specimen with --holdout.", highlight=False)
+    if trust.kept:
+        _out.print(
+            f"As the model has them, with under {MIN_CELLS} cells to learn from: {', '.join(trust.kept)}",
+            highlight=False,
+        )
+    _out.print("\nBalanced accuracy on specimens left out, by cells learnt of each class:", highlight=False)
+    for cells, accuracy in trust.curve:
+        _out.print(f"{cells:>5} {'█' * round(BAR * accuracy)} {accuracy:.3f}", highlight=False)
+    gains = [
+        f"{class_name} {gain:+.3f}"
+        for class_name, gain in zip(CLASS_NAMES, trust.ten_more, strict=True)
+        if gain > 0
+    ]
+    if gains:
+        _out.print(f"Ten more of a class would bring about: {', '.join(gains)}", highlight=False)
+    _cells("Look at these labels again; all else speaks against them", trust.likely_label_errors)
+    _cells("Still wrong when their specimen is left out", trust.wrong)
+    colour = "green" if trust.decision == "recommended" else "yellow"
+    _out.print(f"\n[bold {colour}]{name}: {trust.decision}[/]: {shown(trust.why)}", highlight=False)
+
+
+def _comparison(what: str, found: Comparison) -> Table:
+    low, high = found.after_interval
+    table = Table(
+        "",
+        "before",
+        "with the head",
+        title=f"{found.cells} cells, {what} ({found.groups})",
+        caption=f"95 % interval {low:.3f} to {high:.3f}; gain {found.gain:+.3f} "
+        f"({found.gain_interval[0]:+.3f} to {found.gain_interval[1]:+.3f})",
+    )
+    table.add_row("balanced accuracy", f"{found.before:.3f}", f"{found.after:.3f}")
+    for name, before, after in zip(CLASS_NAMES, found.recalls_before, found.recalls_after, strict=True):
+        if before is not None and after is not None:
+            table.add_row(name, f"{before:.2f}", f"{after:.2f}")
+    return table
+
+
+def _cells(what: str, ids: Sequence[str]) -> None:
+    if ids:
+        more = f", and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+        listed = ", ".join(shown(one) for one in ids[:SHOWN])
+        _out.print(f"{what}: {listed}{more}", highlight=False, soft_wrap=True)
+
+
+def _key(settings: Settings) -> bytes | None:
+    return None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.exists():
+        raise ConfigurationError(f"{path}: is there already; name another file")
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from error

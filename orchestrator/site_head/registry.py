@@ -1,0 +1,246 @@
+"""The heads of a site: versions in a folder, and a trail of who made, switched on and rolled back which, and
+why.
+
+``PROFILE.NUMBER.head`` is a version, never changed; ``heads.jsonl`` the trail, a line for each act, each with
+the hash of the one before: the last act on a profile says which head it has. A service looks at the trail
+once a second at most, when somebody asks.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from orchestrator.common.whole_file import FileState, locked, state_of
+from orchestrator.errors import ConfigurationError
+from orchestrator.site_head.head_file import HEAD_NAME, SUFFIX, SiteHead, made, read_head, write_head
+
+TRAIL: Final = "heads.jsonl"
+MAX_TRAIL_BYTES: Final = 2**24
+MIN_REASON: Final = 10
+CHECK_EVERY_S: Final = 1.0
+
+Act = Literal["made", "imported", "switched on", "rolled back", "switched off"]
+_SWITCHING: Final = ("switched on", "rolled back", "switched off")
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One act: on a ``profile``, with a ``head`` (name; None where the model's own answers from then on) of
+    this ``sha256``."""
+
+    at: str
+    who: str
+    act: Act
+    profile: str
+    head: str | None
+    sha256: str | None
+    reason: str
+
+
+class HeadRegistry:
+    """For any thread; acts are for one process at a time.
+
+    Args:
+        folder: holds heads and trail.
+        key: of the site; where given, a head or a trail without its MAC counts as none.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the folder is none.
+    """
+
+    def __init__(
+        self, folder: Path, key: bytes | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if not folder.is_dir():
+            raise ConfigurationError(f"expected a folder, received {folder.name!r}, which is none")
+        self._folder = folder
+        self._key = key
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._look_at_s = float("-inf")
+        self._state: FileState | None = None
+        self._active: Mapping[str, SiteHead] = {}
+
+    def active(self, profile: str) -> SiteHead | None:
+        """The head that a profile has now; None where the model's own answers."""
+        with self._lock:
+            if self._clock() >= self._look_at_s:
+                self._look_at_s = self._clock() + CHECK_EVERY_S
+                self._refresh()
+            return self._active.get(profile)
+
+    def versions(self, profile: str) -> tuple[SiteHead, ...]:
+        """All heads of a profile, in the order of their numbers."""
+        return tuple(self.head(f"{profile}.{number}") for number in self._numbers(profile))
+
+    def head(self, name: str) -> SiteHead:
+        """A version.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where there is none that holds.
+        """
+        if HEAD_NAME.fullmatch(name) is None:
+            raise ConfigurationError(f"expected a head such as my-scope.1, received {name!r}")
+        head = read_head(self._folder / f"{name}{SUFFIX}", self._key)
+        if head.name != name:
+            raise ConfigurationError(f"{name}{SUFFIX}: holds the head {head.name}")
+        return head
+
+    def trail(self, profile: str | None = None) -> tuple[Entry, ...]:
+        """What was done, of one profile or of all, in order.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the trail was changed.
+        """
+        entries, _ = self._read_trail()
+        return tuple(entry for entry in entries if profile in (None, entry.profile))
+
+    def add(self, head: SiteHead, who: str, reason: str = "", act: Act = "made") -> SiteHead:
+        """Keep a head as the next version of its profile, which stays off; as it was kept."""
+        with self._held():
+            number = max(self._numbers(head.profile), default=0) + 1
+            fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
+            kept = made(**fields | {"name": f"{head.profile}.{number}"})
+            write_head(self._folder / f"{kept.name}{SUFFIX}", kept, self._key)
+            self._append(who, act, kept.profile, kept, reason)
+        return kept
+
+    def switch_on(self, name: str, who: str, reason: str = "") -> SiteHead:
+        """Let a head answer for its profile.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the trust view had too few cells, or
+        found it not better and no reason is given.
+        """
+        with self._held():
+            head = self.head(name)
+            if head.decision == "too few":
+                raise ConfigurationError(f"{name} stays off: {head.summary.get('why', 'too few cells')}")
+            if head.decision != "recommended" and len(reason.strip()) < MIN_REASON:
+                raise ConfigurationError(
+                    f"{name} stays off: {head.summary.get('why', 'not better')}; give a reason of at least "
+                    f"{MIN_REASON} characters to switch it on all the same"
+                )
+            self._append(who, "switched on", head.profile, head, reason)
+        return head
+
+    def roll_back(self, profile: str, who: str, reason: str = "") -> SiteHead | None:
+        """Let the head answer that did so before the one that does; None: the model's own.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where no head answers now.
+        """
+        with self._held():
+            stack: list[str | None] = [None]
+            for entry in self.trail(profile):
+                if entry.act == "rolled back":
+                    stack.pop()
+                elif entry.act in _SWITCHING:
+                    stack.append(entry.head)
+            if stack[-1] is None:
+                raise ConfigurationError(f"profile {profile!r} has no head that could be rolled back")
+            before = None if stack[-2] is None else self.head(stack[-2])
+            self._append(who, "rolled back", profile, before, reason)
+        return before
+
+    def switch_off(self, profile: str, who: str, reason: str = "") -> None:
+        """Let the model's own head answer."""
+        with self._held():
+            self._append(who, "switched off", profile, None, reason)
+
+    def _numbers(self, profile: str) -> list[int]:
+        matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
+        return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
+
+    def _held(self) -> Any:
+        return locked(self._folder / TRAIL)
+
+    def _append(self, who: str, act: Act, profile: str, head: SiteHead | None, reason: str) -> None:
+        _, last = self._read_trail()
+        entry = Entry(
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            who=who,
+            act=act,
+            profile=profile,
+            head=None if head is None else head.name,
+            sha256=None if head is None else head.sha256,
+            reason=reason,
+        )
+        line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
+        line["hash"] = self._hash(line)
+        try:
+            with (self._folder / TRAIL).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, sort_keys=True) + "\n")
+        except OSError as error:
+            raise ConfigurationError(f"{TRAIL}: cannot be written ({error.strerror})") from error
+        with self._lock:
+            self._look_at_s = float("-inf")
+
+    def _read_trail(self) -> tuple[list[Entry], str]:
+        """The entries and the hash of the last line."""
+        try:
+            with (self._folder / TRAIL).open("rb") as file:
+                data = file.read(MAX_TRAIL_BYTES + 1)
+        except FileNotFoundError:
+            return [], ""
+        except OSError as error:
+            raise ConfigurationError(f"{TRAIL}: cannot be read ({error.strerror})") from error
+        entries, last = [], ""
+        for number, text in enumerate(data.splitlines(), 1):
+            try:
+                line = json.loads(text)
+                said = line.pop("hash")
+                holds = line["previous"] == last and hmac.compare_digest(said, self._hash(line))
+                fields = {slot: line[slot] for slot in Entry.__slots__}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                holds = False
+            if not holds or len(data) > MAX_TRAIL_BYTES or fields["act"] not in get_args(Act):
+                raise ConfigurationError(f"{TRAIL}: line {number} is not as it was written")
+            entries.append(Entry(**fields))
+            last = said
+        return entries, last
+
+    def _hash(self, line: Mapping[str, Any]) -> str:
+        data = json.dumps(line, sort_keys=True).encode()
+        return (
+            hashlib.sha256(data) if self._key is None else hmac.new(self._key, data, hashlib.sha256)
+        ).hexdigest()
+
+    def _refresh(self) -> None:
+        try:
+            state = state_of((self._folder / TRAIL).stat())
+        except OSError:
+            state = None
+        if state == self._state:
+            return
+        self._state = state
+        try:
+            last = {entry.profile: entry for entry in self.trail() if entry.act in _SWITCHING}
+        except ConfigurationError as error:
+            _LOGGER.error("site heads: none answers: %s", error)
+            last = {}
+        active = {}
+        for profile, entry in last.items():
+            if entry.head is None:
+                continue
+            try:
+                head = self.head(entry.head)
+                if head.sha256 != entry.sha256:
+                    raise ConfigurationError(f"{entry.head}: is not the head that was switched on")
+            except ConfigurationError as error:
+                _LOGGER.error("site heads: profile %s is answered by the model's own: %s", profile, error)
+                continue
+            active[profile] = head
+        self._active = active
+
+
+def foreign(head: SiteHead, profile: str) -> SiteHead:
+    """Another site's head for a profile of this one, as its first version: nothing is known of it here, so
+    that it takes a reason to switch it on."""
+    why = f"was learnt elsewhere, as {head.name}: nothing tells yet how it fares on this site's cells"
+    return replace(head, name=f"{profile}.1", decision="not better", summary={**head.summary, "why": why})

@@ -1,0 +1,91 @@
+"""``wbc adapt`` as a person uses it, with the committed model: a painted camera that mixes up its colours is
+learnt, switched on, named by every result, and rolled back."""
+
+import json
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.commands.cli import app
+from orchestrator.domain import DISCLAIMER
+from orchestrator.model_contract import CLASS_NAMES
+
+SPECIMENS = ("S-1", "S-2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _model(project_root):
+    if not any((project_root / "model_repository" / "wbc").glob("[0-9]*/saved_model.pb")):
+        pytest.skip("no model: model_repository/wbc holds no version")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, synthetic_cell):
+    """A folder with labelled cells of a microscope that gives blue for red, and one for heads."""
+    place = tmp_path_factory.mktemp("site")
+    (place / "heads").mkdir()
+    for number, specimen in enumerate(SPECIMENS):
+        for name in CLASS_NAMES:
+            folder = place / "labelled" / specimen / name
+            folder.mkdir(parents=True)
+            for seed in range(3):
+                rgb = synthetic_cell(name, seed=10 + 3 * number + seed)
+                cv2.imwrite(str(folder / f"{seed}.png"), rgb)  # OpenCV takes it for BGR
+    return place
+
+
+def wbc(site, *arguments):
+    environment = {"COLUMNS": "120", "WBC_HEADS_DIR": str(site / "heads")}
+    return CliRunner().invoke(app, [str(one) for one in arguments], env=environment)
+
+
+def analysed(site):
+    image = site / "labelled" / "S-1" / "Monocyte" / "0.png"
+    result = wbc(site, "analyse", image, "--profile", "painted", "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_new_microscope_is_learnt_switched_on_and_rolled_back(site):
+    before = analysed(site)
+    assert before["head"] is None
+
+    learnt = wbc(site, "adapt", "--profile", "painted", site / "labelled")
+
+    assert learnt.exit_code == 0, learnt.output
+    assert "30 cells, specimens left out (2)" in learnt.stdout
+    assert "painted.1:" in learnt.stdout
+    assert DISCLAIMER in learnt.stdout
+    assert analysed(site)["head"] is None  # it stays off
+
+    reason = ("--reason", "painted cells, and nobody is hurt")
+    assert wbc(site, "adapt", "--profile", "painted", "--activate", *reason).exit_code == 0
+
+    adapted = analysed(site)
+    name, _, sha256 = adapted["head"].partition(":")
+    assert name == "painted.1"
+    assert json.loads((site / "heads" / "painted.1.head").read_text())["sha256"] == sha256
+    assert adapted["probabilities"] != before["probabilities"]
+    assert adapted["probabilities"]["Monocyte"] > before["probabilities"]["Monocyte"]
+    assert adapted["profile_sha256"] != before["profile_sha256"]  # no audit of the one holds for the other
+
+    back = wbc(site, "adapt", "--profile", "painted", "--roll-back", "--reason", "the end of the test")
+
+    assert back.exit_code == 0, back.output
+    after = analysed(site)
+    assert after["head"] is None
+    assert after["probabilities"] == before["probabilities"]
+    shown = wbc(site, "adapt", "--profile", "painted").stdout
+    assert "switched on" in shown
+    assert "the end of the test" in shown
+
+
+def test_suggestions_name_images_and_learn_nothing(site):
+    kept = sorted((site / "heads").iterdir())
+
+    result = wbc(site, "adapt", "--profile", "painted", "--suggest", 5, site / "labelled" / "S-1")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count(".png") == 5
+    assert sorted((site / "heads").iterdir()) == kept

@@ -1,0 +1,161 @@
+"""A head's file, and who switched on which head: what is kept holds, and what was changed counts as none."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from orchestrator.domain import ModelIdentity
+from orchestrator.errors import ConfigurationError
+from orchestrator.site_head.head_file import head_bytes, made, parsed, read_head, write_head
+from orchestrator.site_head.registry import TRAIL, HeadRegistry, foreign
+
+MODEL = ModelIdentity("wbc", 7, "ab" * 32)
+KEY = b"a key of sixteen bytes"
+
+
+def a_head(profile="my-scope", decision="recommended", weight=0.5):
+    return made(
+        name=f"{profile}.1",
+        model=MODEL,
+        recipe_sha256="cd" * 32,
+        delta=np.full((4, 5), weight, np.float32),
+        temperature=1.1,
+        review_threshold=0.7,
+        max_energy=-1.0,
+        features=None,
+        made_at=datetime(2026, 11, 30, tzinfo=UTC),
+        made_by="anna",
+        decision=decision,
+        summary={"why": "on specimens left out it is better"},
+    )
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return HeadRegistry(tmp_path, clock=iter(range(10**6)).__next__)
+
+
+def test_a_file_gives_back_the_very_head(tmp_path):
+    head = a_head()
+    write_head(tmp_path / "my-scope.1.head", head, KEY)
+
+    read = read_head(tmp_path / "my-scope.1.head", KEY)
+
+    assert read.sha256 == head.sha256
+    assert read.delta.tobytes() == head.delta.tobytes()
+    assert read.label == f"my-scope.1:{head.sha256}"
+
+
+def changed(**fields):
+    file = json.loads(head_bytes(a_head(), KEY))
+    file["content"] |= fields
+    return json.dumps(file).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x80\x04\x95", "not JSON"),
+        (b"[]", "no site head"),
+        (b"x" * 2**19, "bytes"),
+        (changed(temperature=2.0), "digest"),
+        (changed(temperature="nan"), "temperature"),
+        (changed(rows=9), "digest"),
+        (changed(rows=2**30), "rows"),
+        (changed(name="../../etc.1"), "name"),
+        (changed(code="import os"), "code"),
+        (changed(format="wbc-site-head/2"), "expected wbc-site-head/1"),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_written_is_refused(data, why):
+    with pytest.raises(ConfigurationError, match=why):
+        parsed(data, None)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf, 1e9])
+def test_numbers_out_of_bounds_are_refused(weight):
+    with pytest.raises(ConfigurationError, match="numbers up to"):
+        a_head(weight=weight)
+
+
+def test_with_a_key_only_what_it_signed_counts():
+    unsigned, of_another = head_bytes(a_head()), head_bytes(a_head(), b"another key of the site")
+
+    for data in (unsigned, of_another):
+        parsed(data, None)
+        with pytest.raises(ConfigurationError, match="WBC_HEADS_KEY"):
+            parsed(data, KEY)
+
+
+def test_a_new_head_stays_off_until_it_is_switched_on(registry):
+    kept = registry.add(a_head(), "anna")
+
+    assert registry.active("my-scope") is None
+    registry.switch_on(kept.name, "berk")
+    assert registry.active("my-scope").sha256 == kept.sha256
+    assert [(e.who, e.act, e.head) for e in registry.trail("my-scope")] == [
+        ("anna", "made", "my-scope.1"),
+        ("berk", "switched on", "my-scope.1"),
+    ]
+
+
+def test_versions_are_numbered_and_rolled_back_one_by_one(registry):
+    first, second = registry.add(a_head(), "anna"), registry.add(a_head(weight=0.25), "anna")
+    assert [head.name for head in registry.versions("my-scope")] == ["my-scope.1", "my-scope.2"]
+    registry.switch_on(first.name, "anna")
+    registry.switch_on(second.name, "anna")
+
+    assert registry.roll_back("my-scope", "anna", "new stain lot").name == "my-scope.1"
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert registry.roll_back("my-scope", "anna") is None
+    assert registry.active("my-scope") is None
+    with pytest.raises(ConfigurationError, match="no head that could be rolled back"):
+        registry.roll_back("my-scope", "anna")
+
+
+def test_what_was_not_shown_to_be_better_takes_a_reason(registry):
+    kept = registry.add(a_head(decision="not better"), "anna")
+
+    with pytest.raises(ConfigurationError, match="give a reason"):
+        registry.switch_on(kept.name, "anna", "ok")
+
+    registry.switch_on(kept.name, "anna", "we tried it on fifty slides")
+    assert registry.active("my-scope").name == kept.name
+
+
+def test_too_few_cells_stay_off_whatever_the_reason(registry):
+    kept = registry.add(a_head(decision="too few"), "anna")
+
+    with pytest.raises(ConfigurationError, match="stays off"):
+        registry.switch_on(kept.name, "anna", "we tried it on fifty slides")
+
+
+def test_another_sites_head_takes_a_reason(registry):
+    kept = registry.add(foreign(a_head("their-scope"), "my-scope"), "anna", act="imported")
+
+    assert kept.profile == "my-scope"
+    with pytest.raises(ConfigurationError, match=r"learnt elsewhere, as their-scope\.1"):
+        registry.switch_on(kept.name, "anna")
+
+
+def test_a_trail_that_was_changed_switches_everything_off(registry, tmp_path):
+    registry.switch_on(registry.add(a_head(), "anna").name, "anna")
+    assert registry.active("my-scope") is not None
+    path = tmp_path / TRAIL
+
+    path.write_text(path.read_text().replace("anna", "berk"))
+
+    assert registry.active("my-scope") is None
+    with pytest.raises(ConfigurationError, match="line 1 is not as it was written"):
+        registry.trail()
+
+
+def test_another_file_under_the_name_of_the_active_head_does_not_answer(registry, tmp_path):
+    kept = registry.add(a_head(), "anna")
+    registry.switch_on(kept.name, "anna")
+
+    write_head(tmp_path / "my-scope.1.head", a_head(weight=0.75))
+
+    assert HeadRegistry(tmp_path).active("my-scope") is None
