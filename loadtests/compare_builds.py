@@ -167,7 +167,9 @@ async def orchestrators(
                 if not number:
                     await load.at_once(2, 1.0)
                 cost[which].append((await stretch(load, peer, CLIENTS)).cpu_ms)
-    return Figure("asking a model server, light", "processor ms a request", *map(tuple, cost), 0.4)
+    return Figure(
+        "asking a model server, light", "processor ms a request", tuple(cost[0]), tuple(cost[1]), 0.4
+    )
 
 
 def newest_model(folder: Path) -> Path:

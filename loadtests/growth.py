@@ -58,7 +58,7 @@ class Growth:
 
 def scalability(n: np.ndarray, a: float, s: float, k: float) -> np.ndarray:
     """Answers a second by n at once (Gunther, The Practical Performance Analyst, 1993)."""
-    return a * n / (1 + s * (n - 1) + k * n * (n - 1))
+    return np.asarray(a * n / (1 + s * (n - 1) + k * n * (n - 1)))
 
 
 def fitted_scalability(what: str, x_name: str, x: Sequence[float], y: Sequence[float]) -> Growth:
@@ -98,7 +98,7 @@ def on_cores(number: int) -> Iterator[None]:
 
 def framed(cell: ImageFile, megapixels: float) -> ImageFile:
     """The cell in the middle of an empty field of so many pixels; as it is where it has more."""
-    rgb = cv2.imdecode(np.frombuffer(cell.data, np.uint8), cv2.IMREAD_COLOR)
+    rgb = np.asarray(cv2.imdecode(np.frombuffer(cell.data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     side = max(round((megapixels * 1e6) ** 0.5), *rgb.shape[:2])
     field = np.full((side, side, 3), BACKGROUND, np.uint8)
     top, left = ((side - length) // 2 for length in rgb.shape[:2])

@@ -120,7 +120,7 @@ def result(name: str, number: int) -> CellResult:
 
 async def made(url: str) -> Ids:
     """Fill the store: one specimen that is signed last, one cancelled, one open."""
-    store = SqlStore(Database(url), keep_images=True, retention=timedelta(days=3650))
+    store = SqlStore(Database(url), keep_images="always", retention=timedelta(days=3650))
     await store.start()
     try:
         return await _filled(store)
@@ -394,7 +394,7 @@ async def _past_the_guards(connection: AsyncConnection, *, is_sqlite: bool) -> N
 
 
 async def _said(url: str, ask: Callable[[SqlStore], Awaitable[str | None]]) -> str | None:
-    store = SqlStore(Database(url), keep_images=True)
+    store = SqlStore(Database(url), keep_images="always")
     try:
         return await ask(store)
     except WbcError as error:

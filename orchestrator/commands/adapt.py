@@ -246,7 +246,7 @@ async def _signed_cells(ids: Sequence[str], settings: Settings) -> list[tuple[by
                 if payload is None:
                     raise ConfigurationError(
                         f"--signed {differential_id}: its images were not kept; set "
-                        "WBC_STORE__KEEP_IMAGES=true before the next specimen"
+                        "WBC_STORE__KEEP_IMAGES=always before the next specimen"
                     )
                 index = CLASS_NAMES.index(cell.decision.label)
                 group = specimen.order.specimen_id

@@ -151,7 +151,7 @@ async def test_what_was_forged_is_neither_decided_nor_taken_back_nor_cancelled_o
 async def test_an_image_that_was_exchanged_together_with_its_digest_is_not_given_out(
     url: str, ids: tamper.Ids
 ) -> None:
-    async with service(SqlStore(Database(url), keep_images=True)) as client:
+    async with service(SqlStore(Database(url), keep_images="always")) as client:
         place = f"/v1/differentials/{ids.signed}"
         cells = [cell["id"] for cell in (await client.get(place)).json()["cells"]]
         other = hashlib.sha256(b"forged").hexdigest()

@@ -59,7 +59,7 @@ def test_selected_cells_are_moved_by_one_key_and_taken_back_by_one(page: Page, c
 
 
 def test_a_tile_is_dragged_to_another_class(page: Page, cells: list[Path]) -> None:
-    page.set_viewport_size({"width": 1280, "height": 1800})  # a drag begins where the pointer is, not the tile
+    page.set_viewport_size({"width": 1280, "height": 1800})  # a drag begins where the pointer is
     ids = opened(page, cells[:4], "G-drag")
     seen(page, ids[0])
     target = group(page, "Monocyte")
