@@ -1,0 +1,207 @@
+"""The steps on the pixels of a whole field; each is one hop to a worker, as those of
+:mod:`orchestrator.image_steps` are."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+import cv2
+import numpy as np
+
+from orchestrator.domain import (
+    Box,
+    CellOutlines,
+    Float32Array,
+    Focus,
+    Morphometry,
+    Overlay,
+    ReviewReason,
+    UInt8Array,
+)
+from orchestrator.errors import FieldTooSmall
+from orchestrator.image_steps import RenderOptions
+from orchestrator.observability.stages import stage
+from orchestrator.vision import heatmap, quality
+from orchestrator.vision.crop import Window
+from orchestrator.vision.decode import DecodeLimits, decode
+from orchestrator.vision.field_cells import MIN_RED_CELL_PX, NucleiOfCell, search_field
+from orchestrator.vision.foreground import CellMasks
+from orchestrator.vision.outlines import mask_outlines
+from orchestrator.vision.preprocessing import Recipe, preprocess
+from orchestrator.vision.tta import TtaMode
+
+CUT_BY_FRAME: Final = ReviewReason(
+    "cut_by_frame", "The edge of the field cuts this cell: look at a field in which it lies whole."
+)
+CLUMP: Final = ReviewReason(
+    "clump", "Several white cells may lie on each other here, and are counted as one: count them by eye."
+)
+
+OF_ONE_CELL: Final = frozenset({"several_cells"})
+"""Reasons for a review that a field answers by itself."""
+
+SAME_CELL: Final = 0.65
+"""Share of the smaller outline that two may have in common; with more they are the same cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedFieldCell:
+    """One cell of a field: its box and outlines in pixels of the field, and what the model sees of it.
+
+    ``masks`` are those of ``crop``, the window as it is, uint8 ``[224, 224, 3]``; both None where nothing is
+    to be drawn.
+    """
+
+    box: Box
+    outlines: CellOutlines
+    pixels: UInt8Array
+    morphometry: Morphometry
+    quality: tuple[ReviewReason, ...]
+    is_cut: bool
+    is_clump: bool
+    masks: CellMasks | None = None
+    crop: UInt8Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedField:
+    """``image_size`` is (height, width); ``red_cell_px`` the diameter of its red cells, None where nothing
+    tells; ``image_sha256`` is that of the payload, hex."""
+
+    image_size: tuple[int, int]
+    red_cell_px: float | None
+    image_sha256: str
+    cells: tuple[PreparedFieldCell, ...]
+
+
+def prepare_field(
+    payload: bytes,
+    recipe: Recipe,
+    limits: DecodeLimits,
+    usual: quality.QualityLimits = quality.GENERAL_LIMITS,
+    red_cell_px: float | None = None,
+    keep_crops: bool = False,
+) -> PreparedField:
+    """Before the network: bytes to all that may be a white cell, each as the model sees it.
+
+    Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed, and where its red
+    cells are too small for a white one to be told.
+    """
+    with stage("decode"):
+        rgb = decode(payload, limits).rgb
+    with stage("search"):
+        searched = search_field(rgb, red_cell_px)
+    if searched.red_cell_px is not None and searched.red_cell_px < MIN_RED_CELL_PX:
+        raise FieldTooSmall(
+            f"The red cells of this field are about {searched.red_cell_px:.0f} pixels wide; at least "
+            f"{MIN_RED_CELL_PX:.0f} are needed to tell white cells apart. Use a higher magnification."
+        )
+    with stage("preprocess"):
+        cells = [prepare_cell(rgb, one, recipe, usual, keep_crops=keep_crops) for one in searched.cells]
+    height, width = rgb.shape[:2]
+    return PreparedField(
+        (height, width),
+        searched.red_cell_px,
+        sha256(payload).hexdigest(),
+        tuple(without_doubles([cell for cell in cells if cell is not None])),
+    )
+
+
+def prepare_cell(
+    rgb: UInt8Array,
+    nuclei: NucleiOfCell,
+    recipe: Recipe,
+    usual: quality.QualityLimits = quality.GENERAL_LIMITS,
+    *,
+    keep_crops: bool = False,
+) -> PreparedFieldCell | None:
+    """One cell by the very steps of a single one, in its part of the field; None where it has no outline."""
+    part = rgb[nuclei.rows, nuclei.columns]
+    cell = preprocess(part, recipe, nuclei.mask)
+    if cell.cell is None:
+        return None
+    top, left = float(nuclei.rows.start), float(nuclei.columns.start)
+    window = Window(cell.window.top + top, cell.window.left + left, cell.window.height, cell.window.width)
+    outlines = mask_outlines(cell.masks, window)
+    corners = [corner for polygon in outlines.cell for corner in polygon]
+    if not corners:
+        return None
+    rows, columns = zip(*corners, strict=True)
+    height, width = rgb.shape[:2]
+    near = 0.02 * cell.cell.size
+    is_cut = nuclei.is_cut or (
+        min(*rows, *columns) < near or max(rows) > height - near or max(columns) > width - near
+    )
+    reasons = [
+        reason
+        for reason in quality.assess_located(part, cell.cell, usual)
+        if reason.code not in OF_ONE_CELL
+    ]
+    reasons += [CUT_BY_FRAME] * is_cut + [CLUMP] * nuclei.is_clump
+    return PreparedFieldCell(
+        Box(
+            max(0.0, min(rows)),
+            max(0.0, min(columns)),
+            min(float(height), max(rows)),
+            min(float(width), max(columns)),
+        ),
+        outlines,
+        cell.pixels,
+        cell.morphometry,
+        tuple(reasons),
+        is_cut,
+        nuclei.is_clump,
+        cell.masks if keep_crops else None,
+        cell.crop if keep_crops else None,
+    )
+
+
+def without_doubles(cells: list[PreparedFieldCell]) -> list[PreparedFieldCell]:
+    """The cells, of each that was found twice only the larger; in their order."""
+    largest_first = sorted(range(len(cells)), key=lambda index: -cells[index].box.area)
+    kept: list[int] = []
+    for index in largest_first:
+        box = cells[index].box
+        if all(box.common(cells[other].box) < SAME_CELL * box.area for other in kept):
+            kept.append(index)
+    return [cells[index] for index in sorted(kept)]
+
+
+def explain_cell(
+    cell: PreparedFieldCell, cams: Float32Array, mode: TtaMode, drawing: RenderOptions
+) -> tuple[Focus, Overlay]:
+    """After the network: class activation maps of the views, float32 ``[N, h, w]``, to where the heat lies
+    and its picture over the cell's crop."""
+    if cell.masks is None or cell.crop is None:
+        raise ValueError("expected a cell that was prepared with its crop, received one without")
+    side = cell.crop.shape[0]
+    whole = Window(0.0, 0.0, float(side), float(side))
+    with stage("explain"):
+        focus = heatmap.assemble(cams, mode, cell.masks, whole, cell.crop.shape)
+        overlay = heatmap.draw_overlay(cell.crop, focus.heatmap, drawing.colour_map, drawing.format)
+    return Focus(focus.focus_ratio, focus.shares), overlay
+
+
+def annotate(
+    payload: bytes, limits: DecodeLimits, boxes: tuple[tuple[Box, str, bool], ...], image_format: str
+) -> bytes:
+    """The field with boxes and their labels drawn on it, as PNG or JPEG; doubtful ones are dashed."""
+    rgb = decode(payload, limits).rgb.copy()
+    height, width = rgb.shape[:2]
+    thick = max(1, round(max(height, width) / 600))
+    for box, label, is_doubtful in boxes:
+        colour = _DOUBTFUL if is_doubtful else _SURE
+        corners = (round(box.left), round(box.top)), (round(box.right), round(box.bottom))
+        cv2.rectangle(rgb, *corners, colour, thick)
+        scale = 0.35 * thick + 0.15
+        (_, text_height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        above = corners[0][1] - 2 * thick
+        place = (corners[0][0], above if above > text_height else corners[1][1] + text_height + 2 * thick)
+        cv2.putText(rgb, label, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+    suffix = ".png" if image_format == "png" else ".jpg"
+    _, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return np.asarray(data, np.uint8).tobytes()
+
+
+_SURE: Final = (0, 110, 0)
+_DOUBTFUL: Final = (170, 60, 0)
