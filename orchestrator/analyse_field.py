@@ -13,7 +13,7 @@ from orchestrator import field_steps, routing
 from orchestrator.analyse import Services
 from orchestrator.device_state import device_state, with_device_reason
 from orchestrator.domain import CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
-from orchestrator.field_steps import PreparedField, PreparedFieldCell
+from orchestrator.field_steps import PreparedField
 from orchestrator.image_steps import RenderOptions
 from orchestrator.model_contract import MAX_BATCH_SIZE
 from orchestrator.observability.metrics import record_field, record_finding, record_views
@@ -22,6 +22,7 @@ from orchestrator.profiles import Profile
 from orchestrator.views import stacked
 from orchestrator.vision import tta
 from orchestrator.vision.decode import DecodeLimits
+from orchestrator.vision.field_crops import PreparedFieldCell
 from orchestrator.vision.tta import TtaMode
 
 
@@ -158,7 +159,7 @@ async def _as_found(
     # Audits sample by image; of a field each cell is one.
     cell_sha256 = sha256(f"{prepared.image_sha256}{cell.box}".encode()).hexdigest()
     finding = with_device_reason(finding, state, profile, prediction.model, cell_sha256, services.audits)
-    is_identified = is_white_cell(finding, profile)
+    is_identified = routing.is_white_cell(finding, profile.routing)
     record_views(profile.tta, len(prediction.main_out))
     if is_identified:
         record_finding(
@@ -180,7 +181,3 @@ async def _as_found(
         overlay,
     )
 
-
-def is_white_cell(finding: Finding, profile: Profile) -> bool:
-    """Whether what was found counts as a white cell: the network does not say that it is none."""
-    return finding.not_wbc <= profile.routing.max_not_wbc

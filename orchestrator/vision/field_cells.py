@@ -13,7 +13,7 @@ back, and on painted ones.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array, UInt8Array
 from orchestrator.vision.histogram import percentiles
-from orchestrator.vision.red_cells import circle_diameters
+from orchestrator.vision.red_cells import round_things
+
+T = TypeVar("T", np.uint8, np.bool_)
 
 WORKING_RED_CELL_PX: Final = 24
 """Fields are searched where a red cell has this diameter."""
@@ -35,6 +37,7 @@ SEARCH_SIDE: Final = 480
 SCALE_REACH: Final = 5.0
 SCALE_SPAN: Final = (0.7, 1.4)
 MIN_CIRCLES: Final = 3
+WHITE_STAIN: Final = 0.35
 NUCLEUS_TO_RED: Final = 1.4
 _RED_TO_NUCLEUS: Final = (0.5, 0.7, 1.0, 1.4, 2.0)
 _RED_CELLS_ACROSS: Final = (4, 5.6, 8, 11, 16, 22)
@@ -54,16 +57,18 @@ LIGHT_PERCENTILE: Final = 85.0
 _SAMPLES: Final = 20
 """Light is the brightest seventh of each square of so many red cells, and smooth in between."""
 
-PEAK_OF_RED: Final = 0.9
+PEAK_OF_RED: Final = 1.0
 PEAK_OF_USUAL: Final = 3.0
+MIN_STAIN: Final = 0.95
 PEAK_OF_BEST: Final = 0.2
 MIN_PEAK: Final = 0.04
-"""Least stain of a nucleus in densities (green) of the field's red cells, in the usual local maximum of the
-field's stain, in the strongest nucleus of the field, and in itself: some ten levels of a bright sensor.
+"""Least stain of a nucleus in densities (green) of the field's red cells: at its middle, in the usual local maximum of the
+field's stain, its median in red cells, in that of the strongest nucleus, and in itself: some ten levels of a
+bright sensor.
 
 Of 128 boxed cells of Chula and BCCD the least have 1.3 of the first and 4.3 of the second."""
 
-EDGE_OF_PEAK: Final = 0.45
+EDGE_OF_PEAK: Final = 0.6
 """Where a nucleus ends, from no stain to that of its middle."""
 
 MAX_NUCLEI: Final = 2.1
@@ -75,10 +80,10 @@ WHOLE_NUCLEUS: Final = 0.6
 LOBE_GAP: Final = 0.6
 """Gap between lobes of one cell, at most, in red cells."""
 
-MIN_NUCLEI: Final = 0.22
+MIN_NUCLEI: Final = 0.4
 """Area of all nuclei of a cell, at least, in areas of a red cell; platelets are smaller."""
 
-MIN_CUT_NUCLEI: Final = 0.1
+MIN_CUT_NUCLEI: Final = 0.15
 """The same of one that the frame cuts."""
 
 NECK: Final = 0.75
@@ -179,24 +184,38 @@ def _scale_of(rgb: UInt8Array) -> float | None:
     else:
         row, column, nucleus = blob
         guesses = [factor * nucleus for factor in _RED_TO_NUCLEUS]
+    near_white = stain > WHITE_STAIN * float(stain[round(row), round(column)]) if blob else stain > np.inf
     best, diameter = 0.0, None
     for guess in guesses:
-        near = _around(luma, row, column, SCALE_REACH * guess)
-        found = circle_diameters(near, guess, SCALE_SPAN)
+        found, pixels = _red_diameters(luma, near_white, (row, column), guess)
         if len(found) < MIN_CIRCLES:
             continue
         median = float(np.median(found))
-        covered = sum(one**2 for one in found) / near.size * math.sqrt(median)
+        covered = sum(one**2 for one in found) / pixels * math.sqrt(median)
         if covered > best:
             best, diameter = covered, median
     if diameter is not None:
-        near = _around(luma, row, column, SCALE_REACH * diameter)
-        found = circle_diameters(near, diameter, SCALE_SPAN)
+        found, _ = _red_diameters(luma, near_white, (row, column), diameter)
         return (float(np.median(found)) if len(found) >= MIN_CIRCLES else diameter) / shrink
     return None if blob is None else nucleus / NUCLEUS_TO_RED / shrink
 
 
-def _around(image: UInt8Array, row: float, column: float, reach: float) -> UInt8Array:
+def _red_diameters(
+    luma: UInt8Array, is_white: NDArray[np.bool_], place: tuple[float, float], guess: float
+) -> tuple[list[float], int]:
+    """Diameters of what is round around a place and not stained as a nucleus; and the pixels looked at."""
+    near = _around(luma, *place, SCALE_REACH * guess)
+    white = _around(is_white, *place, SCALE_REACH * guess).view(np.uint8)
+    share = cv2.blur(white.astype(np.float32), (max(1, round(0.5 * guess)),) * 2)
+    height, width = near.shape
+    return [
+        diameter
+        for x, y, diameter in round_things(near, guess, SCALE_SPAN)
+        if share[min(round(y), height - 1), min(round(x), width - 1)] < 0.3
+    ], near.size
+
+
+def _around(image: NDArray[T], row: float, column: float, reach: float) -> NDArray[T]:
     top, left = (max(0, math.floor(middle - reach)) for middle in (row, column))
     return image[top : math.ceil(row + reach), left : math.ceil(column + reach)]
 
@@ -308,7 +327,7 @@ def _search_tile(rgb: UInt8Array, tile: _Tile, red_cell_px: float) -> list[_Grou
     groups = []
     for members in _grouped(pieces):
         group = _as_group(members, stain, red, tile, pixel, rgb.shape)
-        if group is not None:
+        if group is not None and group.stain >= MIN_STAIN:
             groups.append(group)
     return groups
 
