@@ -180,4 +180,3 @@ async def _as_found(
         focus,
         overlay,
     )
-

@@ -8,7 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from orchestrator.domain import Box, Float32Array, Focus, Overlay
+from orchestrator.domain import DISCLAIMER, Box, FieldAnalysis, Float32Array, Focus, Overlay
 from orchestrator.errors import FieldTooSmall
 from orchestrator.image_steps import RenderOptions
 from orchestrator.observability.stages import stage
@@ -19,6 +19,7 @@ from orchestrator.vision.field_cells import MIN_RED_CELL_PX, search_field
 from orchestrator.vision.field_crops import PreparedFieldCell, prepare_cell, without_doubles
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.tta import TtaMode
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedField:
@@ -79,10 +80,22 @@ def explain_cell(
     return Focus(focus.focus_ratio, focus.shares), overlay
 
 
+def labels_of(field: FieldAnalysis) -> tuple[tuple[Box, str, bool], ...]:
+    """Box and label of all that was found, and whether it is doubtful, as :func:`annotate` draws them."""
+    return tuple(
+        (
+            cell.box,
+            f"{cell.finding.class_name} {cell.finding.confidence:.0%}" if cell.is_identified else "?",
+            not cell.is_identified or cell.finding.needs_review,
+        )
+        for cell in field.found
+    )
+
+
 def annotate(
     payload: bytes, limits: DecodeLimits, boxes: tuple[tuple[Box, str, bool], ...], image_format: str
 ) -> bytes:
-    """The field with boxes and their labels drawn on it, as PNG or JPEG; doubtful ones are dashed."""
+    """The field with boxes and their labels drawn on it, as PNG or JPEG; doubtful ones in another colour."""
     rgb = decode(payload, limits).rgb.copy()
     height, width = rgb.shape[:2]
     thick = max(1, round(max(height, width) / 600))
@@ -95,6 +108,10 @@ def annotate(
         above = corners[0][1] - 2 * thick
         place = (corners[0][0], above if above > text_height else corners[1][1] + text_height + 2 * thick)
         cv2.putText(rgb, label, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+    cv2.putText(
+        rgb, DISCLAIMER, (4 * thick, height - 4 * thick), cv2.FONT_HERSHEY_SIMPLEX, 0.3 * thick + 0.1,
+        _SURE, thick, cv2.LINE_AA,
+    )  # fmt: skip
     suffix = ".png" if image_format == "png" else ".jpg"
     _, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     return np.asarray(data, np.uint8).tobytes()

@@ -97,9 +97,7 @@ def painted_fields(per_device: int, *, seed: int = 42) -> Iterator[Field]:
             random = np.random.default_rng((seed, number, len(device)))
             is_empty = number >= per_device
             names = () if is_empty else tuple(random.choice(CLASS_NAMES, int(random.integers(2, 9))))
-            painted = paint_field(
-                look(random), random, names, touching=number % 3 == 1, cut=number % 3 == 2
-            )
+            painted = paint_field(look(random), random, names, touching=number % 3 == 1, cut=number % 3 == 2)
             boxes = tuple(_box(*map(float, cell.box)) for cell in painted.cells)
             kind = f"painted {device}"
             yield Field(kind, lambda rgb=painted.rgb: rgb, boxes)  # type: ignore[misc]

@@ -151,7 +151,10 @@ def _red_cells(canvas: Canvas, look: Look, random: Generator, crowding: float) -
 
 def _laid(field: Float32Array, small: Float32Array, place: Point) -> Float32Array:
     """``field`` with ``small`` added around a place in micrometres, as far as it lies in the field."""
-    top, left = (round(float(middle) * PX_PER_UM - side / 2) for middle, side in zip(place, small.shape[:2]))
+    top, left = (
+        round(float(middle) * PX_PER_UM - side / 2)
+        for middle, side in zip(place, small.shape[:2], strict=True)
+    )
     rows = slice(max(0, top), max(0, min(field.shape[0], top + small.shape[0])))
     columns = slice(max(0, left), max(0, min(field.shape[1], left + small.shape[1])))
     field[rows, columns] += small[

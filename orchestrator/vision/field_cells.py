@@ -62,9 +62,9 @@ PEAK_OF_USUAL: Final = 3.0
 MIN_STAIN: Final = 0.95
 PEAK_OF_BEST: Final = 0.2
 MIN_PEAK: Final = 0.04
-"""Least stain of a nucleus in densities (green) of the field's red cells: at its middle, in the usual local maximum of the
-field's stain, its median in red cells, in that of the strongest nucleus, and in itself: some ten levels of a
-bright sensor.
+"""Least stain of a nucleus in densities (green) of the field's red cells: at its middle, in the usual local
+maximum of the field's stain, its median in red cells, in that of the strongest nucleus, and in itself: some
+ten levels of a bright sensor.
 
 Of 128 boxed cells of Chula and BCCD the least have 1.3 of the first and 4.3 of the second."""
 
@@ -163,9 +163,11 @@ def _scale_tiles(rgb: UInt8Array) -> Iterator[UInt8Array]:
         for r in range(rows)
         for c in range(columns)
     ]
+
     def stain(tile: UInt8Array) -> float:
         thumb = cv2.resize(tile, (96, 96), interpolation=cv2.INTER_AREA)
         return float(np.percentile(_densities(thumb, 32)[:, :, 1], 99))
+
     yield from sorted(tiles, key=stain, reverse=True)[:3]
 
 
@@ -393,7 +395,8 @@ def _nuclei(stain: Float32Array, least: float) -> list[_Nucleus]:
         left, top, width, height = cv2.boundingRect(own)
         found.append(
             _Nucleus(
-                rows.start + top, columns.start + left,
+                rows.start + top,
+                columns.start + left,
                 np.ascontiguousarray(own[top : top + height, left : left + width]),
             )
         )
@@ -474,6 +477,7 @@ def _belongs(members: list[_Nucleus], other: _Nucleus, hulls: dict[int, NDArray[
 
 def _gap(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
     """Between two hulls, at least: from the corners of each to the other."""
+
     def from_corners(corners: NDArray[np.int32], hull: NDArray[np.int32]) -> float:
         points = corners.astype(np.float32).tolist()
         return min(-cv2.pointPolygonTest(hull, (x, y), True) for x, y in points)

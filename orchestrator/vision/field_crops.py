@@ -1,4 +1,4 @@
-"""What of a field goes to the network: each cell cut out by the steps of a single one, with its box and outlines."""
+"""What of a field goes to the network: each cell by the steps of a single one, with its box and outlines."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -70,9 +70,7 @@ def prepare_cell(
         min(*rows, *columns) < near or max(rows) > height - near or max(columns) > width - near
     )
     reasons = [
-        reason
-        for reason in quality.assess_located(part, cell.cell, usual)
-        if reason.code not in OF_ONE_CELL
+        reason for reason in quality.assess_located(part, cell.cell, usual) if reason.code not in OF_ONE_CELL
     ]
     reasons += [CUT_BY_FRAME] * is_cut + [CLUMP] * nuclei.is_clump
     return PreparedFieldCell(

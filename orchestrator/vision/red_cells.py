@@ -122,7 +122,7 @@ def _diameters(
 def round_things(
     luma: UInt8Array, expected: float, span: tuple[float, float]
 ) -> list[tuple[float, float, float]]:
-    """x, y and diameter in pixels of what is round in ``luma``, uint8 ``[H, W]``, and about ``expected`` wide.
+    """x, y and diameter in pixels of what is round in ``luma``, uint8 ``[H, W]``, about as ``expected``.
 
     ``span`` is the least and the greatest, in that diameter. Coarser than what is told of one white cell, and
     four times as fast.
