@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.stats import binomtest
 
-from orchestrator.common.binomial_interval import clopper_pearson
 from orchestrator.domain import DISCLAIMER, Box, CellViews, Prediction, UInt8Array, ViewBatch
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import paint_field
@@ -241,10 +241,11 @@ def _average_precision(judged: Sequence[_Judged]) -> float:
 
 
 def _interval(successes: int, trials: int) -> tuple[float, float, float]:
+    """The share and its exact interval (Clopper and Pearson 1934)."""
     if trials == 0:
         return 0.0, 0.0, 1.0
-    low, high = clopper_pearson(successes, trials)
-    return successes / trials, low, high
+    exact = binomtest(successes, trials).proportion_ci(0.95, method="exact")
+    return successes / trials, float(exact.low), float(exact.high)
 
 
 def _touches(box: Box, shape: tuple[int, int]) -> bool:

@@ -38,6 +38,7 @@ SCALE_REACH: Final = 5.0
 SCALE_SPAN: Final = (0.7, 1.4)
 MIN_CIRCLES: Final = 3
 WHITE_STAIN: Final = 0.35
+SURE_COVER: Final = 0.02
 NUCLEUS_TO_RED: Final = 1.4
 _RED_TO_NUCLEUS: Final = (0.5, 0.7, 1.0, 1.4, 2.0)
 _RED_CELLS_ACROSS: Final = (4, 5.6, 8, 11, 16, 22)
@@ -177,27 +178,29 @@ def _scale_of(rgb: UInt8Array) -> float | None:
     luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
     low, high = percentiles(luma, 1, 99)[0]
     luma = np.clip((luma - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
-    side = max(luma.shape)
+    side, middle = max(luma.shape), (luma.shape[0] / 2, luma.shape[1] / 2)
     stain, _ = _nuclear_stain(_densities(small, side / 6))
     blob = _strongest_blob(stain)
-    if blob is None:
-        row, column = luma.shape[0] / 2, luma.shape[1] / 2
-        guesses = [side / share for share in _RED_CELLS_ACROSS]
-    else:
+    is_white, anywhere = stain > np.inf, [(middle, side / share) for share in _RED_CELLS_ACROSS]
+    near: list[tuple[tuple[float, float], float]] = []
+    if blob is not None:
         row, column, nucleus = blob
-        guesses = [factor * nucleus for factor in _RED_TO_NUCLEUS]
-    near_white = stain > WHITE_STAIN * float(stain[round(row), round(column)]) if blob else stain > np.inf
-    best, diameter = 0.0, None
-    for guess in guesses:
-        found, pixels = _red_diameters(luma, near_white, (row, column), guess)
-        if len(found) < MIN_CIRCLES:
-            continue
-        median = float(np.median(found))
-        covered = sum(one**2 for one in found) / pixels * math.sqrt(median)
-        if covered > best:
-            best, diameter = covered, median
+        is_white = stain > WHITE_STAIN * float(stain[round(row), round(column)])
+        near = [((row, column), factor * nucleus) for factor in _RED_TO_NUCLEUS]
+    best, diameter, place = 0.0, None, middle
+    for guesses in (near, anywhere):
+        for around, guess in guesses:
+            found, pixels = _red_diameters(luma, is_white, around, guess)
+            if len(found) < MIN_CIRCLES:
+                continue
+            median = float(np.median(found))
+            covered = sum(one**2 for one in found) / pixels * math.sqrt(median / side)
+            if covered > best:
+                best, diameter, place = covered, median, around
+        if best > SURE_COVER:
+            break
     if diameter is not None:
-        found, _ = _red_diameters(luma, near_white, (row, column), diameter)
+        found, _ = _red_diameters(luma, is_white, place, diameter)
         return (float(np.median(found)) if len(found) >= MIN_CIRCLES else diameter) / shrink
     return None if blob is None else nucleus / NUCLEUS_TO_RED / shrink
 

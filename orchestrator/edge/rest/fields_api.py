@@ -1,7 +1,7 @@
 """One whole field in, all its white cells out: ``POST /v1/fields``."""
 
 import asyncio
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Query
 from starlette.requests import Request
@@ -26,7 +26,7 @@ from orchestrator.interop import csv_tables, field_formats
 
 _FIELD: Final = "One field: JPEG, PNG, BMP, TIFF, WebP or DICOM."
 
-_OTHERS: Final = {
+_OTHERS: Final[dict[str, dict[str, Any]]] = {
     field_formats.GEOJSON_TYPE: {},
     "text/csv": {},
     "image/png": {},
