@@ -14,6 +14,9 @@ MAX_TOTAL_WBC: Final = 1000.0
 """10^9/L; the highest counts ever measured, in leukaemia, are below it."""
 
 
+MOST_RED_CELL_PX: Final = 2000.0
+
+
 ProfileName = Annotated[
     str | None,
     Field(
@@ -120,7 +123,7 @@ class FieldParameters(BaseModel):
         float | None,
         Field(
             gt=0,
-            le=2000,
+            le=MOST_RED_CELL_PX,
             allow_inf_nan=False,
             description="Diameter of the red cells in pixels, where it is known; else as the field tells.",
             examples=[61.5],
