@@ -53,8 +53,8 @@ def field(
 ) -> None:
     """Find, classify and count the white cells of whole fields.
 
-    A table in the terminal, or JSON lines; files for QuPath (GeoJSON), tables and pictures with --output. Exit
-    code 1 when a file failed; the others are done all the same.
+    A table in the terminal, or JSON lines; files for QuPath (GeoJSON), tables and pictures with --output.
+    Exit code 1 when a file failed; the others are done all the same.
     """
     if (output is None) != (not formats):
         raise typer.BadParameter("--output and --format go together")

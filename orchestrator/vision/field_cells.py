@@ -84,7 +84,7 @@ LOBE_GAP: Final = 0.6
 MIN_NUCLEI: Final = 0.4
 """Area of all nuclei of a cell, at least, in areas of a red cell; platelets are smaller."""
 
-MIN_CUT_NUCLEI: Final = 0.15
+MIN_CUT_NUCLEI: Final = 0.3
 """The same of one that the frame cuts."""
 
 NECK: Final = 0.75
@@ -166,7 +166,7 @@ def _scale_tiles(rgb: UInt8Array) -> Iterator[UInt8Array]:
     ]
 
     def stain(tile: UInt8Array) -> float:
-        thumb = cv2.resize(tile, (96, 96), interpolation=cv2.INTER_AREA)
+        thumb = np.asarray(cv2.resize(tile, (96, 96), interpolation=cv2.INTER_AREA), np.uint8)
         return float(np.percentile(_densities(thumb, 32)[:, :, 1], 99))
 
     yield from sorted(tiles, key=stain, reverse=True)[:3]
@@ -201,7 +201,7 @@ def _scale_of(rgb: UInt8Array) -> float | None:
             break
     if diameter is not None:
         found, _ = _red_diameters(luma, is_white, place, diameter)
-        return (float(np.median(found)) if len(found) >= MIN_CIRCLES else diameter) / shrink
+        return float(np.median(found) if len(found) >= MIN_CIRCLES else diameter) / shrink
     return None if blob is None else nucleus / NUCLEUS_TO_RED / shrink
 
 
@@ -263,8 +263,8 @@ def _densities(rgb: UInt8Array, square_px: float) -> Float32Array:
     squares = squares.reshape(rows, _SAMPLES, columns, _SAMPLES, 3).swapaxes(1, 2)
     samples = np.sort(squares.reshape(rows, columns, _SAMPLES**2, 3), axis=2)
     light = samples[:, :, int(LIGHT_PERCENTILE / 100 * _SAMPLES**2)].astype(np.float32)
-    light = cv2.GaussianBlur(light, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
-    smooth = cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
+    blurred = cv2.GaussianBlur(light, (3, 3), 0, borderType=cv2.BORDER_REPLICATE)
+    smooth = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
     seen = cv2.GaussianBlur(rgb, (0, 0), 1.0).astype(np.float32)
     return np.asarray(np.maximum(cv2.log((smooth + 1) / (seen + 1)), 0), np.float32)
 
