@@ -69,6 +69,11 @@ ten levels of a bright sensor.
 
 Of 128 boxed cells of Chula and BCCD the least have 1.3 of the first and 4.3 of the second."""
 
+MANY: Final = 6
+PALE: Final = 1.5
+"""Where so many are found whose median stain is less than this, in red cells, the scale or the light was taken
+wrongly, and what has less is left out."""
+
 EDGE_OF_PEAK: Final = 0.6
 """Where a nucleus ends, from no stain to that of its middle."""
 
@@ -139,7 +144,10 @@ def search_field(rgb: UInt8Array, red_cell_px: float | None = None) -> SearchedF
         groups = _search_tile(rgb, tile, red_cell_px)
         best = max([best, *(group.stain for group in groups)])
         found += groups
-    cells = [_as_cell(group, rgb.shape) for group in found if group.stain >= PEAK_OF_BEST * best]
+    least = PEAK_OF_BEST * best
+    if len(found) >= MANY and np.median([group.stain for group in found]) < PALE:
+        least = max(least, PALE)  # what is as common as red cells, and hardly stained more, is red cells
+    cells = [_as_cell(group, rgb.shape) for group in found if group.stain >= least]
     return SearchedField(red_cell_px, tuple(sorted(cells, key=lambda c: (c.rows.start, c.columns.start))))
 
 

@@ -38,7 +38,9 @@ def field() -> bytes:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(build_app(Settings(), build_services(Settings(), FakeModelServer()))) as client:
+    async with client_of(
+        build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
+    ) as client:
         yield client
 
 
@@ -135,7 +137,9 @@ async def test_a_field_may_be_larger_than_the_image_of_a_cell_and_has_a_limit_of
     pixels = 758 * 758
     for most, status in ((pixels, 200), (pixels - 1, 413)):
         settings = Settings(images=ImageSettings(max_pixels=10_000, max_field_pixels=most))
-        async with client_of(build_app(settings, build_services(settings, FakeModelServer()))) as client:
+        async with client_of(
+            build_app(settings, build_services(settings, model_server=FakeModelServer()))
+        ) as client:
             assert (await asked(client, field)).status_code == status
 
 
