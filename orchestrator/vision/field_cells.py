@@ -71,7 +71,7 @@ Of 128 boxed cells of Chula and BCCD the least have 1.3 of the first and 4.3 of 
 
 MANY: Final = 6
 PALE: Final = 1.5
-"""Where so many are found whose median stain is less than this, in red cells, the scale or the light was taken
+"""Where so many are found whose median stain is less than this, in red cells, scale or light were taken
 wrongly, and what has less is left out."""
 
 EDGE_OF_PEAK: Final = 0.6

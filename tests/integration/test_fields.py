@@ -117,7 +117,7 @@ async def test_the_annotated_picture_has_the_fields_size_and_boxes(
 
 
 async def test_heat_comes_where_it_is_asked_for(client: httpx2.AsyncClient, field: bytes) -> None:
-    without, with_heat = ((await asked(client, field, heatmap=asks)).json() for asks in (False, True))
+    without, with_heat = [(await asked(client, field, heatmap=asks)).json() for asks in (False, True)]
 
     assert all(cell["heatmap"] is None for cell in found(without))
     assert all(cell["heatmap"]["media_type"] == "image/jpeg" for cell in found(with_heat))
