@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -24,6 +24,8 @@ from orchestrator.interop import field_formats
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.vision.tta import TtaMode
+
+FORMATS: Final = ("geojson", "csv", "png", "jpeg")
 
 _out = Console(emoji=False)
 _err = Console(stderr=True, emoji=False)
@@ -47,7 +49,7 @@ def field(
         Path | None, typer.Option(help="A folder for a file of each field in the formats of --format.")
     ] = None,
     formats: Annotated[
-        list[Literal["geojson", "csv", "png", "jpeg"]] | None,
+        list[str] | None,
         typer.Option("--format", help="With --output; repeatable: geojson, csv, png or jpeg."),
     ] = None,
 ) -> None:
@@ -58,6 +60,8 @@ def field(
     """
     if (output is None) != (not formats):
         raise typer.BadParameter("--output and --format go together")
+    if wrong := set(formats or ()) - set(FORMATS):
+        raise typer.BadParameter(f"expected {', '.join(FORMATS)}, received {', '.join(sorted(wrong))}")
     services = build_services(load_settings())
     profile_of(services, profile)
     paths = image_files(images)
