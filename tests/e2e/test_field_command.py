@@ -20,8 +20,15 @@ async def test_the_command_finds_what_the_service_finds(tmp_path: Path, project_
     random = np.random.default_rng(4)
     image = image_file(paint_field(scanner(random), random, ("Neutrophil", "Lymphocyte")).rgb)
     (tmp_path / "field.png").write_bytes(image)
-    command = [sys.executable, "-m", "orchestrator", "field", str(tmp_path / "field.png"), "--json"]
-    command += ["--output", str(tmp_path / "out"), "--format", "geojson"]
+    command = [sys.executable, "-c", "from orchestrator.commands.cli import main; main()", "field"]
+    command += [
+        str(tmp_path / "field.png"),
+        "--json",
+        "--output",
+        str(tmp_path / "out"),
+        "--format",
+        "geojson",
+    ]
 
     run = subprocess.run(command, cwd=project_root, capture_output=True, text=True, timeout=120, check=True)
     async with client_of(build_app(Settings(), build_services(Settings()))) as client:
