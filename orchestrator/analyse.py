@@ -46,7 +46,7 @@ from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.routing import AveragedPrediction
 from orchestrator.site_head.head_file import SiteHead
 from orchestrator.vision import tta
-from orchestrator.vision.decode import DecodeLimits
+from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
 from orchestrator.vision.tta import TtaMode
 
 NO_WHITE_CELL: Final = frozenset({"no_cell", "uncertain_cell", "not_wbc"})
@@ -86,6 +86,7 @@ class Services:
     default_profile: str
     default_language: Language
     decode_limits: DecodeLimits
+    field_limits: DecodeLimits = FIELD_LIMITS
     images: ImageWorkers = field(default_factory=ImageThreads)
     writers: tuple[WriterIdentity, ...] = ()
     local_writer: ReportWriter = field(default_factory=RuleBasedWriter)

@@ -296,6 +296,32 @@ class CellOutlines:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the original image, its edges between pixels."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @property
+    def area(self) -> float:
+        """In pixels."""
+        return (self.bottom - self.top) * (self.right - self.left)
+
+    def common(self, other: "Box") -> float:
+        """Area of what both hold."""
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        width = min(self.right, other.right) - max(self.left, other.left)
+        return max(0.0, height) * max(0.0, width)
+
+    def overlap(self, other: "Box") -> float:
+        """Intersection over union, in [0, 1]."""
+        common = self.common(other)
+        return common / max(self.area + other.area - common, 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRequest:
     """The facts, and the only facts, that a report writer may use."""
 
@@ -369,3 +395,56 @@ class Analysis:
     def focus_ratio(self) -> float | None:
         """Of its heatmap; None without one."""
         return None if self.focus is None else self.focus.focus_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCell:
+    """One cell of a field. ``is_identified`` is False of what may be no white cell: it is offered to a person
+    and not counted. ``focus`` and ``overlay`` (over the cell's crop) are there where heat was asked for.
+    """
+
+    box: Box
+    outlines: CellOutlines
+    finding: Finding
+    views: int
+    is_cut: bool
+    is_clump: bool
+    is_identified: bool
+    focus: Focus | None = None
+    overlay: Overlay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAnalysis:
+    """The whole answer about one field; ``found`` are its cells and what may be some, from top to bottom.
+
+    ``red_cell_px`` is the diameter of its red cells in pixels, None where nothing tells. ``model`` is None
+    where nothing was found: no network was asked.
+    """
+
+    request_id: str
+    model: ModelIdentity | None
+    profile: str
+    profile_sha256: str | None
+    device_state: DeviceState
+    image_size: tuple[int, int]
+    red_cell_px: float | None
+    found: tuple[FieldCell, ...]
+    timings_ms: Mapping[str, float]
+    disclaimer: str = DISCLAIMER
+
+    @property
+    def cells(self) -> tuple[FieldCell, ...]:
+        """White cells, which count."""
+        return tuple(cell for cell in self.found if cell.is_identified)
+
+    @property
+    def unidentified(self) -> tuple[FieldCell, ...]:
+        """What a person may know to be a white cell; not counted."""
+        return tuple(cell for cell in self.found if not cell.is_identified)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Cells of each class, in the order of ``CLASS_NAMES``."""
+        classes = [cell.finding.class_index for cell in self.cells]
+        return tuple(classes.count(index) for index in range(len(CLASS_NAMES)))

@@ -114,6 +114,18 @@ class ImageTooLarge(InvalidImage):
     )
 
 
+class FieldTooSmall(InvalidImage):
+    """The cells of a field are too small in pixels for their classes to be told."""
+
+    kind = ProblemType(
+        "field-too-small",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The cells of this field are too small",
+        "The red cells of this field are about 8 pixels wide; at least 12 are needed to tell white cells "
+        "apart. Use a higher magnification.",
+    )
+
+
 class MalformedUpload(WbcError):
     """The body is not a form with one file in the field ``file``, or with files where several are taken."""
 

@@ -254,6 +254,11 @@ def route(
     )
 
 
+def is_white_cell(finding: Finding, policy: RoutingPolicy) -> bool:
+    """Whether what was found in a field counts as a white cell: the network does not say that it is none."""
+    return finding.not_wbc <= policy.max_not_wbc
+
+
 def is_clear(finding: Finding, margin: float) -> bool:
     """Whether the answer for one view is enough: its two best classes lie at least ``margin`` apart, and the
     model gives no reason for doubt that others may take back (:data:`DOUBTS`)."""

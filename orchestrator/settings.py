@@ -128,6 +128,10 @@ class ImageSettings(_Section):
 
     max_bytes: int = Field(default=10 * 2**20, ge=1, description="Of the file: 10 MiB.")
     max_pixels: int = Field(default=25_000_000, ge=1, description="Width times height.")
+    max_field_bytes: int = Field(
+        default=64 * 2**20, ge=1, description="Of the file of a whole field: 64 MiB."
+    )
+    max_field_pixels: int = Field(default=100_000_000, ge=1, description="Of a whole field.")
     processes: int | None = Field(
         default=None,
         ge=0,

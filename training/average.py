@@ -13,6 +13,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+import training.layers  # noqa: F401  a run's classifier has layers of its own, which loading must know
 from orchestrator.errors import ConfigurationError
 from training.run_folder import RunFolder, write_json
 

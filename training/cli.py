@@ -17,6 +17,7 @@ from training.commands.compare_backbones import compare_backbones
 from training.commands.evaluate import evaluate
 from training.commands.export import export
 from training.commands.features import features
+from training.commands.fields_quality import fields_quality
 from training.commands.focus_agreement import focus_agreement
 from training.commands.masks import masks
 from training.commands.profile import profile
@@ -40,6 +41,7 @@ for command in (
     adaptive_margin,
     focus_agreement,
     features,
+    fields_quality,
 ):
     app.command()(command)
 _console = Console(stderr=True)

@@ -62,6 +62,7 @@ def build_services(
         )
     try:
         limits = DecodeLimits(settings.images.max_bytes, settings.images.max_pixels)
+        field_limits = DecodeLimits(settings.images.max_field_bytes, settings.images.max_field_pixels)
     except ValueError as error:
         raise ConfigurationError(f"WBC_IMAGES: {error}") from error
     writers = build_report_writers(settings)
@@ -74,6 +75,7 @@ def build_services(
         default_profile=settings.profile,
         default_language=settings.language,
         decode_limits=limits,
+        field_limits=field_limits,
         images=build_image_workers(settings),
         writers=writers.identities,
         local_writer=writers.single[-1],

@@ -23,6 +23,7 @@ from orchestrator.commands.check import check
 from orchestrator.commands.dicom import dicom_app
 from orchestrator.commands.differential import count_files, document_of, print_differential
 from orchestrator.commands.export import SpreadsheetOption, export
+from orchestrator.commands.field import field
 from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.keys import keys_app
@@ -183,6 +184,7 @@ def differential_of_files(
 
 
 app.command(name="adapt")(adapt_command)
+app.command()(field)
 app.command()(check)
 app.command()(report)
 app.command()(export)

@@ -40,7 +40,8 @@ def _base64(data: Any) -> Any:
     return base64.b64encode(data).decode("ascii") if isinstance(data, bytes) else data
 
 
-def _size(size: Any) -> Any:
+def size_of(size: Any) -> Any:
+    """Height and width by their names."""
     return dict(zip(("height", "width"), size, strict=True)) if isinstance(size, tuple) else size
 
 
@@ -186,7 +187,7 @@ class AnalysisResult(Document):
     head: HeadUsed = None
     device_state: DeviceStateWord = "unknown"
     looks_like: LooksLike = None
-    image: Annotated[Image, BeforeValidator(_size)] = Field(validation_alias="image_size")
+    image: Annotated[Image, BeforeValidator(size_of)] = Field(validation_alias="image_size")
     views: Views
     decision: Decision = Field(validation_alias="finding")
     review: Review = Field(validation_alias="finding")

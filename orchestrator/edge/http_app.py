@@ -44,6 +44,7 @@ from orchestrator.edge.request_frame import Deadlines
 from orchestrator.edge.rest.analyses_api import analysis_routes
 from orchestrator.edge.rest.device_audits_api import device_audit_routes
 from orchestrator.edge.rest.differentials_api import differential_routes, without_store
+from orchestrator.edge.rest.fields_api import field_routes
 from orchestrator.edge.rest.interop_api import interop_routes
 from orchestrator.edge.web import docs_page, web_page
 from orchestrator.interop.dicom_process import ReportProcess
@@ -190,7 +191,7 @@ class _Application(FastAPI):
 
 def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimits) -> int:
     """What all bodies may take together: as many largest images as analyses, and the orders being read."""
-    image_bytes = services.decode_limits.max_bytes + FORM_OVERHEAD_BYTES
+    image_bytes = max(services.decode_limits.max_bytes, services.field_limits.max_bytes) + FORM_OVERHEAD_BYTES
     return admission.places * image_bytes + orders.max_orders * orders.max_total_bytes
 
 
@@ -234,6 +235,7 @@ def create_app(
     unavailable = (errors.ModelServerUnavailable,)
     endpoints = [
         *analysis_routes(services, admission, deadlines),
+        *field_routes(services, admission, deadlines),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
         *_specimen_endpoints(specimens, services, order_limits, site, reports),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),

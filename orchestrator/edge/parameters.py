@@ -5,12 +5,16 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.domain import Language, WriterKind
+from orchestrator.interop.csv_tables import Spreadsheet
 from orchestrator.specimen import IDENTIFIER
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
 MAX_TOTAL_WBC: Final = 1000.0
 """10^9/L; the highest counts ever measured, in leukaemia, are below it."""
+
+
+MOST_RED_CELL_PX: Final = 2000.0
 
 
 ProfileName = Annotated[
@@ -92,6 +96,39 @@ class AnalysisParameters(BaseModel):
             "`report_writers` of `/v1/model`. `rule-based`: the service itself, so that nothing is sent on."
         ),
     ] = "configured"
+
+
+class FieldParameters(BaseModel):
+    """What may be chosen at ``POST /v1/fields``, in the query or in the form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: ProfileName = None
+    tta: Tta = None
+    format: Annotated[
+        Literal["json", "geojson", "csv", "png", "jpeg"],
+        Field(
+            description="`geojson`: outlines as QuPath reads them; `csv`: a row for each cell; `png`, "
+            "`jpeg`: the field with boxes and classes drawn on it."
+        ),
+    ] = "json"
+    spreadsheet: Annotated[
+        Spreadsheet | None,
+        Field(description="Write the CSV for a spreadsheet of this decimal separator: `point` or `comma`."),
+    ] = None
+    heatmap: Annotated[bool, Field(description="Explain each cell by a heatmap over its crop.")] = False
+    heatmap_format: Annotated[OverlayFormat, Field(description="File format of the heatmaps.")] = "jpeg"
+    colour_map: Colours = "viridis"
+    red_cell_px: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=MOST_RED_CELL_PX,
+            allow_inf_nan=False,
+            description="Diameter of the red cells in pixels, where it is known; else as the field tells.",
+            examples=[61.5],
+        ),
+    ] = None
 
 
 SpecimenName = Annotated[

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.analyse_field import FieldOptions, analyse_field
 from orchestrator.common.deadline import deadline, remaining_s
-from orchestrator.domain import Analysis
+from orchestrator.domain import Analysis, FieldAnalysis
 from orchestrator.edge.admission import Admission
 from orchestrator.errors import DeadlineExceeded
 from orchestrator.observability.request_context import current_request_id
@@ -42,11 +43,13 @@ class RequestFrame:
         time_s: float,
         read: Callable[[], Awaitable[Sent]],
         images_of: Callable[[Sent], Sequence[bytes]] = lambda _: (),
+        max_pixels: int | None = None,
     ) -> AsyncIterator[Sent]:
         """What ``read`` gives, within ``time_s`` seconds from now and with a place among those under way.
 
         The place last: whoever sends slowly would hold it from all others, with nothing to do in it. The
-        images that what was sent holds (``images_of``) take more places the larger they are together.
+        images that what was sent holds (``images_of``) take more places the larger they are together;
+        one of more than ``max_pixels`` (None: as of a cell) will be refused and takes no more than one.
 
         Raises:
             Overloaded: there is no place; also before anything is read.
@@ -56,18 +59,24 @@ class RequestFrame:
             self._admission.refuse_if_full()
             sent = await read()
             images = images_of(sent)
-            pixels = await asyncio.to_thread(self._pixels, images) if images else 0
+            pixels = await asyncio.to_thread(self._pixels, images, max_pixels) if images else 0
             async with self._admission.admitted(pixels), within_deadline():
                 yield sent
 
-    def _pixels(self, images: Sequence[bytes]) -> int:
+    def _pixels(self, images: Sequence[bytes], max_pixels: int | None) -> int:
         """As their headers say; 0 of one that will be refused."""
-        most = self._services.decode_limits.max_pixels
+        most = max_pixels or self._services.decode_limits.max_pixels
         return sum(pixels for pixels in map(pixels_of, images) if pixels <= most)
 
     async def analysed(self, image: bytes, options: AnalysisOptions) -> Analysis:
         """The analysis of one image of this request; raises as :func:`~orchestrator.analyse.analyse`."""
         return await analyse(image, self._services, options, current_request_id())
+
+    async def field_analysed(self, image: bytes, options: FieldOptions) -> FieldAnalysis:
+        """The analysis of one field of this request; raises as
+        :func:`~orchestrator.analyse_field.analyse_field`."""
+        limits = self._services.field_limits
+        return await analyse_field(image, self._services, limits, options, current_request_id())
 
 
 @asynccontextmanager

@@ -201,6 +201,18 @@ PODS = Gauge(
     ["dependency", "state"],
 )
 
+FIELD_CELLS = Histogram(
+    "wbc_field_cells", "White cells of an analysed field.", buckets=(0, 1, 2, 3, 5, 10, 20, 50, 100, 200, 500)
+)
+FIELD_UNIDENTIFIED = Counter(
+    "wbc_field_unidentified", "What was found in fields and may be no white cell; not counted."
+)
+FIELD_SECONDS = Histogram(
+    "wbc_field_seconds",
+    "Seconds that a field takes from its bytes to the classes of its cells.",
+    buckets=(0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6),
+)
+
 
 def exemplar() -> dict[str, str] | None:
     """Which request a sample is of: its trace where it has one, else its name; None outside of one."""
@@ -233,6 +245,13 @@ def record_finding(
     CONFIDENCE.labels(profile).observe(confidence, exemplar())
     if focus_ratio is not None:
         FOCUS_RATIO.labels(profile).observe(focus_ratio, exemplar())
+
+
+def record_field(cells: int, unidentified: int, seconds: float) -> None:
+    """Count one answered field, what was found in it and what may be no white cell, and how long it took."""
+    FIELD_CELLS.observe(cells, exemplar())
+    FIELD_UNIDENTIFIED.inc(unidentified, exemplar())
+    FIELD_SECONDS.observe(seconds, exemplar())
 
 
 def request_ended(endpoint: str, outcome: str, seconds: float) -> None:

@@ -43,7 +43,7 @@ def red_cells(
         if any(np.linalg.norm(place - other) < nearest for other in placed):
             continue
         placed.append(place)
-        thickness += _red_cell(canvas, place, diameter, pallor, random)
+        thickness += red_cell(canvas, place, diameter, pallor, random)
     return np.asarray(thickness[:, :, np.newaxis] * look.red_cell, np.float32)
 
 
@@ -80,7 +80,8 @@ def specks(canvas: Canvas, look: Look, random: Generator, *, count: int) -> Dens
     return np.asarray(softened(cover, 0.1, canvas)[:, :, np.newaxis] * look.nucleus, np.float32)
 
 
-def _red_cell(canvas: Canvas, place: Point, diameter_um: float, pallor: float, random: Generator) -> Cover:
+def red_cell(canvas: Canvas, place: Point, diameter_um: float, pallor: float, random: Generator) -> Cover:
+    """How thick one red cell is, in that of an ordinary one's rim."""
     radius = diameter_um / 2
     body = canvas.polygon(
         outline(place, radius, random, roughness=0.03, elongation=1 + abs(random.normal(0, 0.1)))

@@ -40,8 +40,9 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
 with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
-_PILLOW_PIXEL_LIMIT: Final = 89_478_485
-"""Above this many pixels Pillow itself warns of a decompression bomb (a quarter of a GiB of RGB)."""
+MOST_PIXELS: Final = 100_000_000
+"""More take over 1 GiB while they are decoded. Pillow warns of a decompression bomb from 89 million on, but
+only in ``Image.open``."""
 
 _DECODERS: Final[dict[str, type[ImageFile]]] = {
     "image/jpeg": JpegImageFile,
@@ -76,8 +77,12 @@ class DecodeLimits:
     def __post_init__(self) -> None:
         if self.max_bytes < 1:
             raise ValueError(f"max_bytes is {self.max_bytes}; expected at least 1.")
-        if not 1 <= self.max_pixels <= _PILLOW_PIXEL_LIMIT:
-            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {_PILLOW_PIXEL_LIMIT}.")
+        if not 1 <= self.max_pixels <= MOST_PIXELS:
+            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {MOST_PIXELS}.")
+
+
+FIELD_LIMITS: Final = DecodeLimits(64 * 2**20, MOST_PIXELS)
+"""Of a whole field."""
 
 
 def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:

@@ -56,12 +56,13 @@ class FoundCell:
     cell: UInt8Array
 
 
-def find_cell(rgb: UInt8Array) -> FoundCell | None:
+def find_cell(rgb: UInt8Array, nuclei: UInt8Array | None = None) -> FoundCell | None:
     """The cell of :func:`~orchestrator.vision.crop.locate_cell` with its masks; None where it locates none.
 
     ``rgb`` is uint8 ``[H, W, 3]``. Where no outline can be the cell's, a disc of the cell's size is its mask.
+    ``nuclei`` are those of the cell that is meant (:func:`~orchestrator.vision.crop.trace_cell`).
     """
-    traced = trace_cell(rgb)
+    traced = trace_cell(rgb, nuclei)
     if traced is None:
         return None
     window = cell_window(traced.location, SEARCH_SCALE, rgb.shape)

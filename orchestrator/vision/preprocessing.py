@@ -65,15 +65,16 @@ class PreprocessedCell:
     morphometry: Morphometry
 
 
-def preprocess(rgb: UInt8Array, recipe: Recipe) -> PreprocessedCell:
+def preprocess(rgb: UInt8Array, recipe: Recipe, nuclei: UInt8Array | None = None) -> PreprocessedCell:
     """Locate the cell, crop, resize to 224, masks, Reinhard, MEF: in this order, as the recipe says.
 
     ``rgb`` is uint8 ``[H, W, 3]`` of any size. The masks are made here once for all that needs them;
-    those of v6 are cut from the finding.
+    those of v6 are cut from the finding. ``nuclei`` are those of the cell that is meant
+    (:func:`~orchestrator.vision.crop.trace_cell`), where there may be several.
     """
     is_found_once = recipe.mef_version == "v6"
-    found = find_cell(rgb) if is_found_once else None
-    cell = (None if found is None else found.location) if is_found_once else locate_cell(rgb)
+    found = find_cell(rgb, nuclei) if is_found_once else None
+    cell = (None if found is None else found.location) if is_found_once else locate_cell(rgb, nuclei)
     window = cell_window(cell, recipe.crop_scale, rgb.shape)
     crop = extract(rgb, window, IMAGE_SIZE)
     masks = masks_in(found, window, IMAGE_SIZE) if is_found_once else cell_masks(crop)

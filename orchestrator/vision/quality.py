@@ -175,7 +175,7 @@ def assess(
             ReviewReason(
                 "several_cells",
                 "The image shows more than one white cell: the answer is for one of them, the image counts "
-                "as one cell. Send each cell in an image of its own.",
+                "as one cell. Send the whole image to /v1/fields, or each cell in an image of its own.",
             )
         )
     if cell_size_px is not None and _sharpness(luma, cell_size_px, cell_centre) < limits.min_sharpness:

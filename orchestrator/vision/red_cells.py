@@ -36,6 +36,9 @@ ROUNDS: Final = 3
 RED_CELL_PX: Final = 56
 """Circles are looked for where a red cell has this diameter, so that the magnification does not count."""
 
+FIELD_RED_CELL_PX: Final = 28
+"""The same where a whole field is searched."""
+
 REACH: Final = 4.0
 """Red cells are looked for within so many sizes of the white cell; it bounds the work."""
 
@@ -107,23 +110,10 @@ def _diameters(
 ) -> list[float]:
     """Of the circles that lie in the frame, but for a part, and not on the white cell; in its pixels."""
     scale = RED_CELL_PX / expected
-    size = (max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale)))
-    scaled = cv2.resize(luma, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    scaled = cv2.GaussianBlur(scaled, (0, 0), _BLUR_SIGMA_PX)
+    size = _scaled_size(luma, scale)
     covered = cv2.dilate(cv2.resize(white.view(np.uint8), size, interpolation=cv2.INTER_NEAREST), _GAP)
-    least, most = (round(factor * RED_CELL_PX / 2) for factor in span)
-    circles = cv2.HoughCircles(
-        scaled,
-        cv2.HOUGH_GRADIENT_ALT,
-        dp=1.5,
-        minDist=least,
-        param1=_CANNY,
-        param2=_ROUNDNESS,
-        minRadius=least,
-        maxRadius=most,
-    )
     diameters = []
-    for x, y, radius in () if circles is None else circles[0, :, :3].tolist():
+    for x, y, radius in _circles(luma, RED_CELL_PX, expected, span, _BLUR_SIGMA_PX):
         to_edges = (x - radius, y - radius, size[0] - x - radius, size[1] - y - radius)
         if min(to_edges) >= -_BEYOND_EDGE * radius and not _is_on(covered, round(x), round(y), round(radius)):
             diameters.append(2 * radius / scale)
@@ -136,3 +126,42 @@ def _is_on(white: MatLike, x: int, y: int, radius: int) -> bool:
     around = white[top : y + radius + 1, left : x + radius + 1]
     disc = cv2.circle(np.zeros_like(around), (x - left, y - top), radius, (1,), cv2.FILLED)
     return cv2.countNonZero(cv2.bitwise_and(disc, around)) > _ON_WHITE * cv2.countNonZero(disc)
+
+
+def round_things(
+    luma: UInt8Array, expected: float, span: tuple[float, float]
+) -> list[tuple[float, float, float]]:
+    """x, y and diameter in pixels of what is round in ``luma``, uint8 ``[H, W]``, about as ``expected``.
+
+    ``span`` is the least and the greatest, in that diameter. Coarser than what is told of one white cell, and
+    four times as fast.
+    """
+    pixel = expected / FIELD_RED_CELL_PX
+    found = _circles(luma, FIELD_RED_CELL_PX, expected, span, _BLUR_SIGMA_PX / 2)
+    return [(x * pixel, y * pixel, 2 * radius * pixel) for x, y, radius in found]
+
+
+def _scaled_size(luma: UInt8Array, scale: float) -> tuple[int, int]:
+    return max(1, round(luma.shape[1] * scale)), max(1, round(luma.shape[0] * scale))
+
+
+def _circles(
+    luma: UInt8Array, size_px: int, expected: float, span: tuple[float, float], sigma_px: float
+) -> list[list[float]]:
+    """x, y and radius of circles, where ``expected`` has ``size_px``."""
+    scale = size_px / expected
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(luma, _scaled_size(luma, scale), interpolation=interpolation)
+    scaled = cv2.GaussianBlur(scaled, (0, 0), sigma_px)
+    least, most = (round(factor * size_px / 2) for factor in span)
+    circles = cv2.HoughCircles(
+        scaled,
+        cv2.HOUGH_GRADIENT_ALT,
+        dp=1.5,
+        minDist=least,
+        param1=_CANNY,
+        param2=_ROUNDNESS,
+        minRadius=least,
+        maxRadius=most,
+    )
+    return [] if circles is None else circles[0, :, :3].tolist()

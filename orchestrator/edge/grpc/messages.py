@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.analyse import AnalysisOptions, Services
+from orchestrator.analyse_field import FieldOptions
 from orchestrator.documents.analysis import AnalysisResult
+from orchestrator.documents.field import field_document
 from orchestrator.documents.model import ModelDescription
-from orchestrator.domain import Analysis, ModelIdentity
+from orchestrator.domain import Analysis, FieldAnalysis, ModelIdentity
 from orchestrator.edge.grpc.projection import fill, message_of
 from orchestrator.edge.grpc.words import COLOUR_MAPS, HEATMAP_FORMATS, HEATMAP_STYLES, LANGUAGES, TTA_MODES
-from orchestrator.errors import InvalidParameter
+from orchestrator.edge.parameters import MOST_RED_CELL_PX
+from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.image_steps import RenderOptions
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 
@@ -51,6 +54,29 @@ def analysis_message(analysis: Analysis) -> pb.Analysis:
     fill(message, {"needs_review": document.review.needed, "review_reasons": document.review.reasons})
     if analysis.overlay is not None:
         fill(message, {"heatmap": analysis.overlay})
+    return message
+
+
+def field_options_of(message: pb.FieldOptions) -> FieldOptions:
+    """What a caller chose of a field.
+
+    Raises:
+        InvalidParameter: a value is unknown, or no length.
+    """
+    red_cell_px = message.red_cell_px if message.HasField("red_cell_px") else None
+    if red_cell_px is not None and not 0 < red_cell_px <= MOST_RED_CELL_PX:
+        what = f"expected over 0 and at most {MOST_RED_CELL_PX}"
+        raise InvalidParameter(FieldProblem("red_cell_px", what))
+    return FieldOptions(message.profile or None, TTA_MODES.word(message.tta, "tta"), red_cell_px=red_cell_px)
+
+
+def field_message(analysis: FieldAnalysis) -> pb.FieldAnalysis:
+    """A field; no heatmaps."""
+    document = field_document(analysis)
+    message = message_of(document, pb.FieldAnalysis)
+    for told, cells in ((message.cells, document.cells), (message.unidentified, document.unidentified)):
+        for one, cell in zip(told, cells, strict=True):
+            fill(one, {"needs_review": cell.review.needed, "review_reasons": cell.review.reasons})
     return message
 
 

@@ -17,7 +17,14 @@ from orchestrator.edge.grpc.differentials import (
     search_of,
     summary_message,
 )
-from orchestrator.edge.grpc.messages import analysis_message, fields_of, model_description, options_of
+from orchestrator.edge.grpc.messages import (
+    analysis_message,
+    field_message,
+    field_options_of,
+    fields_of,
+    model_description,
+    options_of,
+)
 from orchestrator.edge.grpc.problems import Refusal
 from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
@@ -40,6 +47,7 @@ Asked = TypeVar("Asked")
 
 ANALYZE: Final = "grpc.Analyze"
 ANALYZE_STREAM: Final = "grpc.AnalyzeStream"
+ANALYZE_FIELD: Final = "grpc.AnalyzeField"
 """Endpoints in the metrics; a stream is counted image by image."""
 
 MAX_CORRELATION_BYTES: Final = 128
@@ -68,7 +76,7 @@ class GrpcService:
         self._leaving = leaving
         self._streams = Places(stream_limits.max_streams, "streams are open")
         self._orders = order_limits.places()
-        begin_at_zero(services.profiles, (ANALYZE, ANALYZE_STREAM))
+        begin_at_zero(services.profiles, (ANALYZE, ANALYZE_STREAM, ANALYZE_FIELD))
 
     def methods(self) -> list[Method[Any, Any]]:
         """All of them, for :meth:`~.grpc_calls.Calls.handlers`."""
@@ -82,6 +90,7 @@ class GrpcService:
                 receives_several=True,
                 sends_several=True,
             ),
+            Method("AnalyzeField", pb.AnalyzeFieldRequest, ANALYSE, self.analyze_field),
             Method(
                 "CreateDifferential",
                 pb.CreateDifferentialRequest,
@@ -112,6 +121,24 @@ class GrpcService:
         """Analyse images as they come, and answer each as soon as it is ready."""
         with self._streams.taken():
             await ImageStream(call, self._stream_limits, self._leaving).run(self._outcome)
+
+    async def analyze_field(
+        self, call: Call[pb.AnalyzeFieldRequest, pb.AnalyzeFieldResponse]
+    ) -> pb.AnalyzeFieldResponse:
+        """Find all white cells of a field; its message must not be larger than any other."""
+        with counted(ANALYZE_FIELD):
+
+            async def read() -> pb.AnalyzeFieldRequest:
+                async with within_deadline():
+                    return await call.receive_one()
+
+            most = self._services.field_limits.max_pixels
+            async with self._frame.begun(
+                self._seconds(call), read, lambda sent: [sent.image], most
+            ) as request:
+                with fields_of("options"):
+                    field = await self._frame.field_analysed(request.image, field_options_of(request.options))
+                return pb.AnalyzeFieldResponse(field=field_message(field))
 
     async def create_differential(
         self, call: Call[pb.CreateDifferentialRequest, pb.CreateDifferentialResponse]

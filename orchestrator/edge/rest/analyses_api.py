@@ -18,7 +18,7 @@ from orchestrator.edge.admission import Admission
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.languages import preferred_language
 from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, UploadLimits, Uploads, read_uploads
-from orchestrator.edge.parameters import AnalysisParameters, PredictParameters
+from orchestrator.edge.parameters import AnalysisParameters, FieldParameters, PredictParameters
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
 from orchestrator.edge.rest.forms import form_schema
 from orchestrator.edge.rest.report_stream import OPENAPI as STREAM
@@ -31,9 +31,9 @@ from orchestrator.errors import (
 )
 from orchestrator.image_steps import RenderOptions
 
-Parameters = TypeVar("Parameters", PredictParameters, AnalysisParameters)
+Parameters = TypeVar("Parameters", PredictParameters, AnalysisParameters, FieldParameters)
 
-_UPLOAD_PROBLEMS: Final = (
+UPLOAD_PROBLEMS: Final = (
     errors.UndecodableImage,
     MalformedUpload,
     UploadTimeout,
@@ -60,7 +60,7 @@ def analysis_routes(services: Services, admission: Admission, deadlines: Deadlin
             ANALYSE,
             tags=["analysis"],
             response_description="The cell's class, its heatmap and a report.",
-            refusals=_UPLOAD_PROBLEMS,
+            refusals=UPLOAD_PROBLEMS,
             openapi_extra={"requestBody": form_schema(PredictParameters, FILE_FIELD)},
         ),
         Endpoint(
@@ -71,7 +71,7 @@ def analysis_routes(services: Services, admission: Admission, deadlines: Deadlin
             tags=["analysis"],
             response_description="The analysis.",
             response_model=AnalysisResult,
-            refusals=_UPLOAD_PROBLEMS,
+            refusals=UPLOAD_PROBLEMS,
             responses={200: STREAM},
             openapi_extra={"requestBody": form_schema(AnalysisParameters, FILE_FIELD)},
         ),
@@ -99,7 +99,7 @@ class AnalysesApi:
         Compatible with the reference system: its five fields, and additional ones.
         """
         async with self._begun(request, timeout_ms) as uploads:
-            chosen = _merged(query, _only_known(uploads.fields, PredictParameters))
+            chosen = merged(query, _only_known(uploads.fields, PredictParameters))
             options = AnalysisOptions(
                 profile=chosen.profile,
                 tta=chosen.tta,
@@ -126,7 +126,7 @@ class AnalysesApi:
         when it is written (or `error`), then `done`.
         """
         async with self._begun(request, timeout_ms) as uploads:
-            chosen = _merged(query, uploads.fields)
+            chosen = merged(query, uploads.fields)
             language = chosen.language or preferred_language(request.headers.get("accept-language"))
             options = AnalysisOptions(
                 profile=chosen.profile,
@@ -160,7 +160,7 @@ def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[
     return {name: value for name, value in fields.items() if name in parameters.model_fields}
 
 
-def _merged(query: Parameters, fields: Mapping[str, str]) -> Parameters:
+def merged(query: Parameters, fields: Mapping[str, str]) -> Parameters:
     """The query's parameters, overridden by the form's; a form's empty field is one not filled in."""
     filled_in = {name: value for name, value in fields.items() if value}
     try:

@@ -404,6 +404,110 @@ class Analysis(_message.Message):
     head: str
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., head: _Optional[str] = ...) -> None: ...
 
+class FieldOptions(_message.Message):
+    __slots__ = ("profile", "tta", "red_cell_px")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    TTA_FIELD_NUMBER: _ClassVar[int]
+    RED_CELL_PX_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    tta: TestTimeAugmentation
+    red_cell_px: float
+    def __init__(self, profile: _Optional[str] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., red_cell_px: _Optional[float] = ...) -> None: ...
+
+class AnalyzeFieldRequest(_message.Message):
+    __slots__ = ("image", "options")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    options: FieldOptions
+    def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Union[FieldOptions, _Mapping]] = ...) -> None: ...
+
+class AnalyzeFieldResponse(_message.Message):
+    __slots__ = ("field",)
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    field: FieldAnalysis
+    def __init__(self, field: _Optional[_Union[FieldAnalysis, _Mapping]] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("top", "left", "bottom", "right")
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    top: float
+    left: float
+    bottom: float
+    right: float
+    def __init__(self, top: _Optional[float] = ..., left: _Optional[float] = ..., bottom: _Optional[float] = ..., right: _Optional[float] = ...) -> None: ...
+
+class FieldCell(_message.Message):
+    __slots__ = ("box", "outlines", "decision", "needs_review", "review_reasons", "probabilities", "not_wbc", "views", "is_cut", "is_clump")
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    OUTLINES_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_REVIEW_FIELD_NUMBER: _ClassVar[int]
+    REVIEW_REASONS_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    NOT_WBC_FIELD_NUMBER: _ClassVar[int]
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
+    IS_CLUMP_FIELD_NUMBER: _ClassVar[int]
+    box: Box
+    outlines: Outlines
+    decision: Decision
+    needs_review: bool
+    review_reasons: _containers.RepeatedCompositeFieldContainer[Reason]
+    probabilities: _containers.RepeatedCompositeFieldContainer[ClassProbability]
+    not_wbc: float
+    views: int
+    is_cut: bool
+    is_clump: bool
+    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., not_wbc: _Optional[float] = ..., views: _Optional[int] = ..., is_cut: _Optional[bool] = ..., is_clump: _Optional[bool] = ...) -> None: ...
+
+class FieldAnalysis(_message.Message):
+    __slots__ = ("request_id", "model", "profile", "profile_sha256", "device_state", "image", "red_cell_px", "counts", "cells", "unidentified", "message", "timings_ms", "disclaimer")
+    class CountsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class TimingsMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    RED_CELL_PX_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    UNIDENTIFIED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    model: Model
+    profile: str
+    profile_sha256: str
+    device_state: DeviceState
+    image: ImageSize
+    red_cell_px: float
+    counts: _containers.ScalarMap[str, int]
+    cells: _containers.RepeatedCompositeFieldContainer[FieldCell]
+    unidentified: _containers.RepeatedCompositeFieldContainer[FieldCell]
+    message: str
+    timings_ms: _containers.ScalarMap[str, float]
+    disclaimer: str
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., red_cell_px: _Optional[float] = ..., counts: _Optional[_Mapping[str, int]] = ..., cells: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., unidentified: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., message: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+
 class SpecimenOrder(_message.Message):
     __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images")
     SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]

@@ -45,6 +45,11 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamResponse.FromString,
                 _registered_method=True)
+        self.AnalyzeField = channel.unary_unary(
+                '/wbc.v1.Analyzer/AnalyzeField',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldResponse.FromString,
+                _registered_method=True)
         self.CreateDifferential = channel.stream_unary(
                 '/wbc.v1.Analyzer/CreateDifferential',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.CreateDifferentialRequest.SerializeToString,
@@ -97,6 +102,13 @@ class AnalyzerServicer:
         """Analyses many images. Answers come as they are ready, in any order. The service works on a bounded number of
         them at a time and reads no further until an answer has left; an image that cannot be analysed is answered
         with an error of its own and ends nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnalyzeField(self, request, context):
+        """Finds and classifies every white cell of one whole field; a field without any is an answer, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +176,11 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.AnalyzeStream,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamResponse.SerializeToString,
+            ),
+            'AnalyzeField': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnalyzeField,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldResponse.SerializeToString,
             ),
             'CreateDifferential': grpc.stream_unary_rpc_method_handler(
                     servicer.CreateDifferential,
@@ -256,6 +273,33 @@ class Analyzer:
             '/wbc.v1.Analyzer/AnalyzeStream',
             wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.AnalyzeStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyzeField(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/AnalyzeField',
+            wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.AnalyzeFieldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,116 @@
+"""One whole field in, all its white cells out: ``POST /v1/fields``."""
+
+import asyncio
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator import errors, field_steps
+from orchestrator.analyse import Services
+from orchestrator.analyse_field import FieldOptions
+from orchestrator.common.deadline import remaining_s
+from orchestrator.documents.field import FieldResult, field_document
+from orchestrator.domain import FieldAnalysis
+from orchestrator.edge.access.needs import ANALYSE
+from orchestrator.edge.admission import Admission
+from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
+from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.parameters import FieldParameters
+from orchestrator.edge.request_frame import Deadlines, RequestFrame
+from orchestrator.edge.rest.analyses_api import UPLOAD_PROBLEMS, merged
+from orchestrator.edge.rest.forms import form_schema
+from orchestrator.image_steps import RenderOptions
+from orchestrator.interop import csv_tables, field_formats
+
+_FIELD: Final = "One field: JPEG, PNG, BMP, TIFF, WebP or DICOM."
+
+_OTHERS: Final[dict[str, dict[str, Any]]] = {
+    field_formats.GEOJSON_TYPE: {},
+    "text/csv": {},
+    "image/png": {},
+    "image/jpeg": {},
+}
+
+
+def field_routes(services: Services, admission: Admission, deadlines: Deadlines) -> list[Endpoint]:
+    """The routes of fields."""
+    api = FieldsApi(services, admission, deadlines)
+    return [
+        Endpoint(
+            "POST",
+            "/v1/fields",
+            api.fields,
+            ANALYSE,
+            tags=["analysis"],
+            response_description="All white cells of the field.",
+            response_model=FieldResult,
+            refusals=(*UPLOAD_PROBLEMS, errors.FieldTooSmall),
+            responses={200: {"content": _OTHERS}},
+            openapi_extra={"requestBody": form_schema(FieldParameters, FILE_FIELD, _FIELD)},
+        )
+    ]
+
+
+class FieldsApi:
+    """The endpoint, bound to the services that it speaks to."""
+
+    def __init__(self, services: Services, admission: Admission, deadlines: Deadlines) -> None:
+        self._services = services
+        self._frame = RequestFrame(services, admission)
+        self._deadlines = deadlines
+        max_bytes = services.field_limits.max_bytes
+        self._limits = UploadLimits(max_bytes, max_bytes)
+
+    async def fields(
+        self,
+        request: Request,
+        query: Annotated[FieldParameters, Query()],
+        timeout_ms: TimeoutMs = None,
+    ) -> FieldResult | Response:
+        """Find and classify every white cell of a field.
+
+        Each with its box, outlines, class, probabilities and reasons for a review. A field without a white
+        cell is answered, too: `cells` is empty and `message` says so. `unidentified` is what may be no white
+        cell; it is not counted. Every parameter may stand in the query or in the form.
+        """
+
+        async def read() -> Uploads:
+            left_s = max(0.0, remaining_s() or 0.0)
+            return await read_uploads(request, self._limits, min(UPLOAD_TIMEOUT_S, left_s))
+
+        async with self._frame.begun(
+            self._deadlines.seconds(timeout_ms),
+            read,
+            lambda uploads: uploads.files,
+            self._services.field_limits.max_pixels,
+        ) as uploads:
+            chosen = merged(query, uploads.fields)
+            options = FieldOptions(
+                profile=chosen.profile,
+                tta=chosen.tta,
+                heatmap=chosen.heatmap,
+                red_cell_px=chosen.red_cell_px,
+                drawing=RenderOptions(chosen.colour_map, chosen.heatmap_format),
+            )
+            field = await self._frame.field_analysed(uploads.files[0], options)
+            if chosen.format in ("png", "jpeg"):
+                return await self._picture(uploads.files[0], field, chosen.format)
+        if chosen.format == "geojson":
+            text = await asyncio.to_thread(field_formats.geojson, field)
+            return Response(text, media_type=field_formats.GEOJSON_TYPE)
+        if chosen.format == "csv":
+            text = await asyncio.to_thread(field_formats.csv_of, field, chosen.spreadsheet)
+            return Response(text, headers={"Content-Type": csv_tables.MEDIA_TYPE})
+        return field_document(field)
+
+    async def _picture(self, payload: bytes, field: FieldAnalysis, image_format: str) -> Response:
+        data = await self._services.images.run(
+            field_steps.annotate,
+            payload,
+            self._services.field_limits,
+            field_steps.labels_of(field),
+            image_format,
+        )
+        return Response(data, media_type=f"image/{image_format}")

@@ -1,0 +1,171 @@
+"""Whole fields over HTTP and gRPC: the same finds, in every format, and what is refused."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import cv2
+import httpx2
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.domain import DISCLAIMER
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.painting.fields import paint_field
+from orchestrator.painting.looks import scanner
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.settings import ImageSettings, Settings
+from tests.fakes.model_server import FakeModelServer
+from tests.grpc_edge import grpc_edge
+from tests.http_edge import client_of
+from tests.synthetic_cells import image_file
+
+NAMES = ("Neutrophil", "Lymphocyte", "Monocyte")
+
+
+def field_file(names: tuple[str, ...] = NAMES) -> bytes:
+    random = np.random.default_rng(4)
+    return image_file(paint_field(scanner(random), random, names).rgb)
+
+
+@pytest.fixture(scope="module")
+def field() -> bytes:
+    return field_file()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(
+        build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
+    ) as client:
+        yield client
+
+
+async def asked(client: httpx2.AsyncClient, image: bytes, **parameters: Any) -> httpx2.Response:
+    return await client.post("/v1/fields", files={"file": ("f.png", image)}, params=parameters)
+
+
+def found(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*document["cells"], *document["unidentified"]]
+
+
+async def test_every_white_cell_of_a_field_is_told_once_with_its_box_and_outline(
+    client: httpx2.AsyncClient, field: bytes
+) -> None:
+    response = await asked(client, field)
+
+    document = response.json()
+    assert response.status_code == 200
+    assert len(found(document)) == len(NAMES)
+    assert sum(document["counts"].values()) == len(document["cells"])
+    assert document["disclaimer"] == DISCLAIMER
+    for cell in found(document):
+        box = cell["box"]
+        rows = [row for polygon in cell["outlines"]["cell"] for row, _ in polygon]
+        assert box["top"] == max(0, min(rows))
+        assert sum(cell["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+        assert "several_cells" not in {reason["code"] for reason in cell["review"]["reasons"]}
+
+
+async def test_a_field_without_white_cells_is_an_answer_that_says_so(client: httpx2.AsyncClient) -> None:
+    response = await asked(client, field_file(()))
+
+    document = response.json()
+    assert response.status_code == 200
+    assert document["cells"] == []
+    assert document["model"] is None
+    assert document["message"] == "No white cell was found in this field."
+
+
+async def test_geojson_has_closed_polygons_with_classes(client: httpx2.AsyncClient, field: bytes) -> None:
+    response = await asked(client, field, format="geojson")
+
+    document = response.json()
+    assert response.headers["content-type"] == "application/geo+json"
+    assert len(document["features"]) == len(NAMES)
+    assert document["disclaimer"] == DISCLAIMER
+    for feature in document["features"]:
+        (ring,) = feature["geometry"]["coordinates"]
+        assert ring[0] == ring[-1]
+        assert feature["properties"]["classification"]["name"] in (*CLASS_NAMES, "Unidentified")
+
+
+async def test_csv_has_a_row_for_each_find(client: httpx2.AsyncClient, field: bytes) -> None:
+    response = await asked(client, field, format="csv")
+
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    assert [row["number"] for row in rows] == ["1", "2", "3"]
+    assert {row["disclaimer"] for row in rows} == {DISCLAIMER}
+
+
+@pytest.mark.parametrize("image_format", ["png", "jpeg"])
+async def test_the_annotated_picture_has_the_fields_size_and_boxes(
+    client: httpx2.AsyncClient, field: bytes, image_format: str
+) -> None:
+    response = await asked(client, field, format=image_format)
+
+    plain = cv2.imdecode(np.frombuffer(field, np.uint8), cv2.IMREAD_COLOR)
+    drawn = cv2.imdecode(np.frombuffer(response.content, np.uint8), cv2.IMREAD_COLOR)
+    assert response.headers["content-type"] == f"image/{image_format}"
+    assert plain is not None
+    assert drawn is not None
+    assert drawn.shape == plain.shape
+    assert (np.abs(drawn.astype(int) - plain).max(axis=2) > 60).sum() > 500
+
+
+async def test_heat_comes_where_it_is_asked_for(client: httpx2.AsyncClient, field: bytes) -> None:
+    without, with_heat = [(await asked(client, field, heatmap=asks)).json() for asks in (False, True)]
+
+    assert all(cell["heatmap"] is None for cell in found(without))
+    assert all(cell["heatmap"]["media_type"] == "image/jpeg" for cell in found(with_heat))
+
+
+async def test_too_small_a_scale_is_refused_in_words(client: httpx2.AsyncClient, field: bytes) -> None:
+    response = await asked(client, field, red_cell_px=7)
+
+    assert response.status_code == 422
+    assert response.json()["type"].endswith("field-too-small")
+    assert "about 7 pixels wide; at least 12" in response.json()["detail"]
+
+
+async def test_a_field_may_be_larger_than_the_image_of_a_cell_and_has_a_limit_of_its_own(
+    field: bytes,
+) -> None:
+    pixels = 758 * 758
+    for most, status in ((pixels, 200), (pixels - 1, 413)):
+        settings = Settings(images=ImageSettings(max_pixels=10_000, max_field_pixels=most))
+        async with client_of(
+            build_app(settings, build_services(settings, model_server=FakeModelServer()))
+        ) as client:
+            assert (await asked(client, field)).status_code == status
+
+
+async def test_fields_are_measured(client: httpx2.AsyncClient, field: bytes) -> None:
+    def fields() -> float:
+        return REGISTRY.get_sample_value("wbc_field_cells_count") or 0.0
+
+    before = fields()
+    await asked(client, field)
+
+    assert fields() == before + 1
+
+
+async def test_grpc_answers_as_http_does(client: httpx2.AsyncClient, field: bytes) -> None:
+    document = (await asked(client, field)).json()
+
+    async with grpc_edge(FakeModelServer()) as edge:
+        answer = (await edge.stub.AnalyzeField(pb.AnalyzeFieldRequest(image=field))).field
+
+    assert dict(answer.counts) == document["counts"]
+    assert answer.red_cell_px == document["red_cell_px"]
+    assert answer.disclaimer == DISCLAIMER
+    for told, cells in ((answer.cells, document["cells"]), (answer.unidentified, document["unidentified"])):
+        assert len(told) == len(cells)
+        for one, cell in zip(told, cells, strict=True):
+            assert {edge: getattr(one.box, edge) for edge in cell["box"]} == cell["box"]
+            assert [r.code for r in one.review_reasons] == [r["code"] for r in cell["review"]["reasons"]]
+            assert one.decision.confidence == cell["decision"]["confidence"]
+            assert len(one.outlines.cell) == len(cell["outlines"]["cell"])
