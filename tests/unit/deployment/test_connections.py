@@ -164,7 +164,7 @@ class TestNetworkPolicies:
         deny = named(overlays[name], "NetworkPolicy", "default-deny")["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
-    @pytest.mark.parametrize("name", set(GUARDED) & set(SERVED))
+    @pytest.mark.parametrize("name", sorted(set(GUARDED) & set(SERVED)))
     def test_only_the_orchestrator_reaches_the_model_server(
         self, overlays: dict[str, list[Manifest]], name: str
     ) -> None:

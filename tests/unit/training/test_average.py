@@ -1,12 +1,15 @@
 """The mean of runs that began alike."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 from orchestrator.errors import ConfigurationError
+from tests.fakes.tiny_training import tiny_classifier
 from training.average import average_runs
 
 
@@ -51,3 +54,23 @@ def test_a_run_is_not_written_over(tmp_path):
 
     with pytest.raises(ConfigurationError, match="holds a run already"):
         average_runs(runs, runs[0])
+
+
+def test_the_command_knows_the_layers_of_a_classifier_that_it_has_not_built(tmp_path):
+    runs = [run(tmp_path / "a", 1.0), run(tmp_path / "b", 4.0, data_seed=7)]
+    for folder in runs:
+        tiny_classifier().save(folder / "best.keras")
+
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "average",
+        *map(str, runs),
+        "--output",
+        str(tmp_path / "mean"),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "mean" / "best.keras").is_file()
