@@ -178,7 +178,7 @@ def test_nothing_that_changes_or_holds_results_is_open(tmp_path, kept):
     assert not [path for _, path in opened if path.startswith("/v1")]
     uploads = {path for (_, path), need in needs.items() if need.bounds_body}
     assert uploads == {
-        "/predict", "/v1/analyses", "/v1/differentials", "/v2/models/{model_name}/infer",
+        "/predict", "/v1/analyses", "/v1/fields", "/v1/differentials", "/v2/models/{model_name}/infer",
         "/v2/models/{model_name}/versions/{model_version}/infer",
     }  # fmt: skip
 

@@ -633,7 +633,8 @@ async def test_the_openapi_document_describes_every_operation(client):
     assert document["info"]["version"] == __version__
     elsewhere = ("/v1/differentials", "/v2")  # described, and tested, with their own
     assert {path for path in document["paths"] if not path.startswith(elsewhere)} == {
-        "/predict", "/v1/analyses", "/v1/model", "/livez", "/readyz", "/metrics", "/v1/device-audits",
+        "/predict", "/v1/analyses", "/v1/fields", "/v1/model", "/livez", "/readyz", "/metrics",
+        "/v1/device-audits",
         "/v1/device-audits/{audit_name}", "/v1/device-audits/{audit_name}/verdict",
         "/v1/device-audits/{audit_name}/cells/{image_sha256}/image",
         "/v1/device-audits/{audit_name}/cells/{image_sha256}/label",
