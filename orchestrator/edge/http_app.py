@@ -190,8 +190,8 @@ class _Application(FastAPI):
 
 
 def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimits) -> int:
-    """What all bodies may take together: as many largest images as analyses, one of them a whole field, and the
-    orders being read."""
+    """What all bodies may take together: as many largest images as analyses, one of them a whole field, and
+    the orders being read."""
     image_bytes, field_bytes = services.decode_limits.max_bytes, services.field_limits.max_bytes
     images = (admission.places - 1) * image_bytes + max(image_bytes, field_bytes)
     return images + admission.places * FORM_OVERHEAD_BYTES + orders.max_orders * orders.max_total_bytes

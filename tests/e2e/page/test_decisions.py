@@ -140,8 +140,7 @@ def test_a_decision_that_is_refused_is_named_and_taken_back_and_the_others_stay(
     expect(page.locator("#refused")).to_contain_text("It is locked.")
     assert said(kept_document(page)) == {ids[1]: "Eosinophil"}
     expect(page.locator(f".review-list .tile[data-cell='{ids[0]}']")).to_be_visible()
-    page.locator(f".review-list .tile[data-cell='{ids[0]}'] a").click()
-    page.keyboard.press("1")
+    decided(page, ids[0], "1")
     expect(page.locator("#refused")).to_be_empty()
     assert said(kept_document(page)) == {ids[0]: "Basophil", ids[1]: "Eosinophil"}
 
