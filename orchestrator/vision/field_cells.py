@@ -209,7 +209,7 @@ def _scale_of(rgb: UInt8Array) -> float | None:
             break
     if diameter is not None:
         found, _ = _red_diameters(luma, is_white, place, diameter)
-        return (float(np.median(found)) if len(found) >= MIN_CIRCLES else diameter) / shrink
+        return float((np.median(found) if len(found) >= MIN_CIRCLES else diameter) / shrink)
     return None if blob is None else float(blob[2]) / NUCLEUS_TO_RED / shrink
 
 
