@@ -76,6 +76,13 @@ def test_the_examples_of_analyses_are_answered(examples):
     assert analysis["report"]["language"] == "tr"
 
 
+def test_the_example_of_fields_is_answered(examples):
+    answered = run(examples["fields"])
+
+    assert answered["cells"]
+    assert answered["disclaimer"] == DISCLAIMER
+
+
 def test_the_examples_of_open_inference_are_answered(examples):
     asked, by_version = run(examples["v2_infer"]), run(examples["v2_version_infer"])
 

@@ -195,6 +195,7 @@ def ask(url: str) -> None:
             headers = {"X-Request-ID": f"asked-{number}"}
             path = ("/predict", "/v1/analyses")[number % 2]
             assert client.post(path, files={"file": cell}, headers=headers).status_code == 200
+        assert client.post("/v1/fields", files={"file": cell}, headers=headers).status_code == 200
         assert client.post("/predict", files={"file": b"no image"}).status_code == 415
 
 

@@ -25,6 +25,7 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
         "analyses": (
             f"{_CURL} -F file=@{_IMAGE} -F language=tr -F heatmap_format=jpeg \\\n  {at('/v1/analyses')}"
         ),
+        "fields": f"{_CURL} -F file=@{_IMAGE} {at('/v1/fields')}",
         "order_differential": (
             f"{_CURL} -F specimen_id=S-2026-00417 -F files=@{_IMAGE} -F files=@{_CELL} \\\n"
             f"  {at('/v1/differentials')}"
