@@ -4,6 +4,7 @@ import asyncio
 import csv
 import getpass
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,7 +44,8 @@ BAR: Final = 40
 MAX_TABLE_BYTES: Final = 2**22
 
 _BY_LOWER: Final = {name.lower(): index for index, name in enumerate(CLASS_NAMES)}
-_out = Console(emoji=False)
+# In a file or a pipe nothing is cut off for want of width.
+_out = Console(emoji=False, width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True, emoji=False)
 
 
