@@ -36,7 +36,7 @@ SEARCH_SIDE: Final = 480
 
 SCALE_REACH: Final = 5.0
 SCALE_SPAN: Final = (0.7, 1.4)
-MIN_CIRCLES: Final = 3
+MIN_CIRCLES: Final = 2
 WHITE_STAIN: Final = 0.35
 SURE_COVER: Final = 0.02
 NUCLEUS_TO_RED: Final = 1.4
@@ -68,11 +68,6 @@ maximum of the field's stain, its median in red cells, in that of the strongest 
 ten levels of a bright sensor.
 
 Of 128 boxed cells of Chula and BCCD the least have 1.3 of the first and 4.3 of the second."""
-
-MANY: Final = 6
-PALE: Final = 1.5
-"""Where so many are found whose median stain is less than this, in red cells, scale or light were taken
-wrongly, and what has less is left out."""
 
 EDGE_OF_PEAK: Final = 0.6
 """Where a nucleus ends, from no stain to that of its middle."""
@@ -145,8 +140,6 @@ def search_field(rgb: UInt8Array, red_cell_px: float | None = None) -> SearchedF
         best = max([best, *(group.stain for group in groups)])
         found += groups
     least = PEAK_OF_BEST * best
-    if len(found) >= MANY and np.median([group.stain for group in found]) < PALE:
-        least = max(least, PALE)  # what is as common as red cells, and hardly stained more, is red cells
     cells = [_as_cell(group, rgb.shape) for group in found if group.stain >= least]
     return SearchedField(red_cell_px, tuple(sorted(cells, key=lambda c: (c.rows.start, c.columns.start))))
 

@@ -79,7 +79,7 @@ def test_the_examples_of_analyses_are_answered(examples):
 def test_the_example_of_fields_is_answered(examples):
     answered = run(examples["fields"])
 
-    assert answered["cells"]
+    assert [cell["decision"]["class"] for cell in answered["cells"]] == ["Eosinophil"]
     assert answered["disclaimer"] == DISCLAIMER
 
 
