@@ -17,8 +17,8 @@ GEOJSON_TYPE: Final = "application/geo+json"
 UNIDENTIFIED: Final = "Unidentified"
 
 _COLOURS: Final = ([68, 119, 170], [238, 102, 119], [34, 136, 51], [204, 187, 68], [102, 204, 238])
-_GREY: Final = [140, 140, 140]
 """By class; a palette that people who see few colours tell apart (Tol 2021, bright)."""
+_GREY: Final = [140, 140, 140]
 
 COLUMNS: Final = (
     "number", "class", "confidence", *(f"p_{name.lower()}" for name in CLASS_NAMES), "not_wbc",
