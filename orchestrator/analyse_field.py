@@ -21,7 +21,6 @@ from orchestrator.observability.stages import milliseconds, recorded_stages, sta
 from orchestrator.profiles import Profile
 from orchestrator.views import stacked
 from orchestrator.vision import tta
-from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.field_crops import PreparedFieldCell
 from orchestrator.vision.tta import TtaMode
 
@@ -43,13 +42,10 @@ class FieldOptions:
 async def analyse_field(
     payload: bytes,
     services: Services,
-    limits: DecodeLimits,
     options: FieldOptions = FieldOptions(),
     request_id: str = "",
 ) -> FieldAnalysis:
     """Find and classify every white cell of a field; none is an answer, too.
-
-    ``limits`` are those of a field, which may be larger than the image of a cell.
 
     Raises:
         InvalidImage: the payload cannot be analysed.
@@ -64,7 +60,7 @@ async def analyse_field(
             field_steps.prepare_field,
             payload,
             profile.recipe,
-            limits,
+            services.field_limits,
             profile.quality,
             options.red_cell_px,
             options.heatmap,

@@ -102,7 +102,7 @@ async def _analyse_all(
             for number, path in enumerate(paths, start=1):
                 try:
                     payload = await asyncio.to_thread(path.read_bytes)
-                    found = await analyse_field(payload, services, services.field_limits, options)
+                    found = await analyse_field(payload, services, options)
                     for kind in formats if output is not None else ():
                         name = f"{number:03d}_{path.path.stem}.{kind}"
                         data = await _file_of(payload, found, services, kind)
