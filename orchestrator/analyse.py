@@ -278,18 +278,31 @@ _Ask = Callable[[Question], Awaitable[Prediction]]
 async def _answered(
     ask: _Ask, question: CellViews, profile: Profile, services: Services
 ) -> tuple[Profile, Prediction]:
-    """The answer by the profile's head where the model that answers is the one that it was learnt on; else by
-    the model's own, and the profile without the head."""
+    async def answers(profile: Profile) -> list[Prediction]:
+        return [await ask(replace(question, head=profile.delta))]
+
+    profile, (prediction,) = await answered_by_head(answers, profile, services)
+    return profile, prediction
+
+
+async def answered_by_head(
+    ask: Callable[[Profile], Awaitable[list[Prediction]]], profile: Profile, services: Services
+) -> tuple[Profile, list[Prediction]]:
+    """The answers by the profile's head where the model that answers is the one that it was learnt on; else
+    by the model's own, and the profile without the head. ``ask`` asks with the head of the profile that it is
+    given."""
     head = profile.head
     if head is not None:
         model = await services.model_server.identity()
         if head.belongs_to(model):
-            prediction = await ask(replace(question, head=head.delta))
-            if head.belongs_to(model := prediction.model):
-                return profile, prediction
+            predictions = await ask(profile)
+            others = [one.model for one in predictions if not head.belongs_to(one.model)]
+            if not others:
+                return profile, predictions
+            model = others[0]
         _tell_of_another_model(head, model)
         profile = replace(services.profiles[profile.name], tta=profile.tta)
-    return profile, await ask(question)
+    return profile, await ask(profile)
 
 
 @lru_cache(maxsize=64)  # once, and not at each image

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from orchestrator import field_steps, routing
-from orchestrator.analyse import Services
+from orchestrator.analyse import Services, answered_by_head
 from orchestrator.device_state import device_state, with_device_reason
 from orchestrator.domain import CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
 from orchestrator.field_steps import PreparedField
@@ -21,7 +21,6 @@ from orchestrator.observability.stages import milliseconds, recorded_stages, sta
 from orchestrator.profiles import Profile
 from orchestrator.views import stacked
 from orchestrator.vision import tta
-from orchestrator.vision.decode import DecodeLimits
 from orchestrator.vision.field_crops import PreparedFieldCell
 from orchestrator.vision.tta import TtaMode
 
@@ -43,13 +42,10 @@ class FieldOptions:
 async def analyse_field(
     payload: bytes,
     services: Services,
-    limits: DecodeLimits,
     options: FieldOptions = FieldOptions(),
     request_id: str = "",
 ) -> FieldAnalysis:
     """Find and classify every white cell of a field; none is an answer, too.
-
-    ``limits`` are those of a field, which may be larger than the image of a cell.
 
     Raises:
         InvalidImage: the payload cannot be analysed.
@@ -64,12 +60,16 @@ async def analyse_field(
             field_steps.prepare_field,
             payload,
             profile.recipe,
-            limits,
+            services.field_limits,
             profile.quality,
             options.red_cell_px,
             options.heatmap,
         )
-        predictions = await _predictions(prepared.cells, services, profile, explain=options.heatmap)
+
+        async def ask(profile: Profile) -> list[Prediction]:
+            return await _predictions(prepared.cells, services, profile, explain=options.heatmap)
+
+        profile, predictions = await answered_by_head(ask, profile, services)
         cells = [
             await _as_found(cell, prediction, services, profile, prepared, options)
             for cell, prediction in zip(prepared.cells, predictions, strict=True)
@@ -86,6 +86,7 @@ async def analyse_field(
         model=model,
         profile=profile.name,
         profile_sha256=profile.sha256,
+        head=None if model is None or profile.head is None else profile.head.label,
         device_state="unknown" if model is None else device_state(profile, model, services.audits),
         image_size=prepared.image_size,
         red_cell_px=prepared.red_cell_px,
@@ -118,7 +119,9 @@ async def _predictions(
 
     with stage("predict"):
         codes = tta.FIRST_CODES[profile.tta]
-        answers = await batched([CellViews(cell.pixels, codes, cell.morphometry) for cell in cells])
+        answers = await batched(
+            [CellViews(cell.pixels, codes, cell.morphometry, profile.delta) for cell in cells]
+        )
         if profile.tta != "adaptive":
             return answers
         doubtful = [
@@ -127,7 +130,10 @@ async def _predictions(
             if not routing.is_clear(_routed(cell, answer, profile), profile.adaptive_margin)
         ]
         others = await batched(
-            [CellViews(cells[i].pixels, tta.OTHER_CODES, cells[i].morphometry) for i in doubtful]
+            [
+                CellViews(cells[i].pixels, tta.OTHER_CODES, cells[i].morphometry, profile.delta)
+                for i in doubtful
+            ]
         )
         for index, other in zip(doubtful, others, strict=True):
             if other.model == answers[index].model:  # else one model's single view stands

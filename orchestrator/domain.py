@@ -431,6 +431,8 @@ class FieldAnalysis:
     red_cell_px: float | None
     found: tuple[FieldCell, ...]
     timings_ms: Mapping[str, float]
+    head: str | None = None
+    """The site's head that answered, ``NAME:SHA256``; None where the model's own did."""
     disclaimer: str = DISCLAIMER
 
     @property

@@ -106,11 +106,15 @@ def heads_of(settings: Settings) -> HeadRegistry:
         raise ConfigurationError(
             "WBC_HEADS_DIR: name the folder in which the heads of this site are kept; the service reads it"
         )
-    key = None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
     try:
-        return HeadRegistry(settings.heads_dir, key)
+        return HeadRegistry(settings.heads_dir, key_of_heads(settings))
     except ConfigurationError as error:
         raise ConfigurationError(f"WBC_HEADS_DIR: {error}") from error
+
+
+def key_of_heads(settings: Settings) -> bytes | None:
+    """What the site signs its heads with; None where it does not."""
+    return None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
 
 
 def profile_of(services: Services, name: str | None) -> Profile:

@@ -18,10 +18,10 @@ from rich.table import Table
 
 from orchestrator.adaptation import LabelledCell, SeenCell, adapt, examples_of, look, refusal
 from orchestrator.analyse import Services
-from orchestrator.bootstrap.services import build_services, heads_of, profile_of
+from orchestrator.bootstrap.services import build_services, heads_of, key_of_heads, profile_of
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
-from orchestrator.commands.terminal_text import shown
+from orchestrator.commands.terminal_text import print_failed, reason_of, shown
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError, WbcError
 from orchestrator.model_contract import CLASS_NAMES
@@ -29,7 +29,7 @@ from orchestrator.profiles import Profile
 from orchestrator.settings import Settings, load_settings
 from orchestrator.site_head.choosing import suggest
 from orchestrator.site_head.examples import MIN_CELLS
-from orchestrator.site_head.head_file import SiteHead, head_bytes, read_head
+from orchestrator.site_head.head_file import SiteHead, read_head, write_head
 from orchestrator.site_head.learning import applied
 from orchestrator.site_head.registry import HeadRegistry, foreign
 from orchestrator.site_head.trust import Comparison, Trust
@@ -159,7 +159,9 @@ def adapt_command(
         _print_versions(registry, chosen.name)
     if export is not None:
         head = _version(registry, chosen.name, version)
-        _write(export, head_bytes(head, _key(settings)))
+        if export.exists():
+            raise ConfigurationError(f"{export}: is there already; name another file")
+        write_head(export, head, key_of_heads(settings))
         _out.print(f"{head.name} written to {shown(str(export))}", highlight=False, soft_wrap=True)
     _out.print(DISCLAIMER)
 
@@ -196,7 +198,7 @@ def _learn(
     head = registry.add(made.head, who)
     print_trust(made.trust, head.name)
     for why in failed:
-        _err.print(f"[bold red]failed:[/] {shown(why)}", highlight=False, soft_wrap=True)
+        print_failed(_err, why)
     return head, bool(failed)
 
 
@@ -225,7 +227,7 @@ async def _look(file: ImageFile, services: Services, profile: Profile, failed: l
     try:
         return await look(await asyncio.to_thread(file.read_bytes), services, profile)
     except (WbcError, OSError) as error:
-        failed.append(f"{file}: {(error.strerror if isinstance(error, OSError) else None) or error}")
+        failed.append(f"{file}: {reason_of(error)}")
         return None
 
 
@@ -358,7 +360,7 @@ def _suggest(
         table.add_row(shown(str(there[place][0])), CLASS_NAMES[int(logits[place].argmax())])
     _out.print(table)
     for why in failed:
-        _err.print(f"[bold red]failed:[/] {shown(why)}", highlight=False, soft_wrap=True)
+        print_failed(_err, why)
     if failed:
         raise typer.Exit(1)
 
@@ -468,16 +470,3 @@ def _cells(what: str, ids: Sequence[str]) -> None:
         more = f", and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
         listed = ", ".join(shown(one) for one in ids[:SHOWN])
         _out.print(f"{what}: {listed}{more}", highlight=False, soft_wrap=True)
-
-
-def _key(settings: Settings) -> bytes | None:
-    return None if settings.heads_key is None else settings.heads_key.get_secret_value().encode()
-
-
-def _write(path: Path, data: bytes) -> None:
-    if path.exists():
-        raise ConfigurationError(f"{path}: is there already; name another file")
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from error

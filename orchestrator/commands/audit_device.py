@@ -18,7 +18,7 @@ from rich.table import Table
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.services import build_services, profile_of
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
-from orchestrator.commands.terminal_text import shown
+from orchestrator.commands.terminal_text import print_failed, shown
 from orchestrator.common.whole_file import write_whole
 from orchestrator.device_audits.audit import (
     LABELS,
@@ -179,8 +179,7 @@ def add(
     _print_progress(adding.audit)
     _out.print(DISCLAIMER)
     for path, why in adding.refused:
-        told = shown(f"{path}: {why}")
-        _err.print(f"[bold red]failed:[/] {told}", highlight=False, soft_wrap=True)
+        print_failed(_err, f"{path}: {why}")
     if adding.refused:
         raise typer.Exit(1)
 

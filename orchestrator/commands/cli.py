@@ -25,17 +25,17 @@ from orchestrator.commands.differential import count_files, document_of, print_d
 from orchestrator.commands.export import SpreadsheetOption, export
 from orchestrator.commands.field import field
 from orchestrator.commands.identifiers import printable
-from orchestrator.commands.image_files import ImageFile, image_files, progress_of
+from orchestrator.commands.image_files import ImageFile, image_files, make_folder, progress_of
 from orchestrator.commands.keys import keys_app
 from orchestrator.commands.report import report
 from orchestrator.commands.samples import samples
 from orchestrator.commands.store import audit_app, store_app
-from orchestrator.commands.terminal_text import shown
+from orchestrator.commands.terminal_text import print_failed, reason_of, shown
 from orchestrator.device_state import device_sentences
 from orchestrator.documents.analysis import analysis_document
 from orchestrator.domain import DISCLAIMER, Analysis, Language
 from orchestrator.emulator.command import app as emulate_app
-from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.errors import WbcError
 from orchestrator.interop.csv_tables import Spreadsheet, class_table, table
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
@@ -112,12 +112,7 @@ def analyse_files(
     profile_of(services, profile)
     paths = image_files(images)
     if heatmap_dir is not None:
-        try:
-            heatmap_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"--heatmap-dir: cannot make {heatmap_dir} ({error.strerror})"
-            ) from error
+        make_folder(heatmap_dir, "--heatmap-dir")
     options = AnalysisOptions(profile=profile, tta=tta, language=chosen_language)
     outcomes = asyncio.run(_analyse_all(paths, services, options, heatmap_dir))
 
@@ -129,8 +124,7 @@ def analyse_files(
         _print_table(outcomes, with_report)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        told = shown(f"{outcome.path}: {outcome.error}")
-        _err.print(f"[bold red]failed:[/] {told}", highlight=False, soft_wrap=True)
+        print_failed(_err, f"{outcome.path}: {outcome.error}")
     if failed:
         raise typer.Exit(1)
 
@@ -223,7 +217,7 @@ async def _analyse_all(
                             await asyncio.to_thread(target.write_bytes, analysis.overlay.data)
                         return _Outcome(path, analysis)
                     except (WbcError, OSError) as error:
-                        return _Outcome(path, error=_one_line(error))
+                        return _Outcome(path, error=reason_of(error))
                     finally:
                         advance()
 
@@ -295,12 +289,6 @@ def _csv_row(outcome: _Outcome) -> list[str | float | None]:
         None,
         DISCLAIMER,
     ]
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

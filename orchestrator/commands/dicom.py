@@ -18,7 +18,7 @@ from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.services import build_services, profile_of
 from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files
-from orchestrator.commands.terminal_text import shown
+from orchestrator.commands.terminal_text import print_failed, shown
 from orchestrator.device_state import device_sentences
 from orchestrator.domain import DISCLAIMER, Analysis
 from orchestrator.errors import ConfigurationError, WbcError
@@ -246,7 +246,7 @@ def _print(done: list[_Done], outcomes: list[Outcome], *, is_sent: bool) -> None
     table = Table("file", "class", "confidence", "review", "objects", *(["stored"] if is_sent else []))
     for result in done:
         if result.analysis is None:
-            _err.print(f"[bold red]failed:[/] {result.path}: {result.error}", highlight=False, soft_wrap=True)
+            print_failed(_err, f"{result.path}: {result.error}")
             continue
         finding, made = result.analysis.finding, result.objects
         cells = [

@@ -15,11 +15,11 @@ from orchestrator import field_steps
 from orchestrator.analyse import Services
 from orchestrator.analyse_field import FieldOptions, analyse_field
 from orchestrator.bootstrap.services import build_services, profile_of
-from orchestrator.commands.image_files import ImageFile, image_files, progress_of
-from orchestrator.commands.terminal_text import shown
+from orchestrator.commands.image_files import ImageFile, image_files, make_folder, progress_of
+from orchestrator.commands.terminal_text import print_failed, reason_of, shown
 from orchestrator.documents.field import NO_CELL, field_document
 from orchestrator.domain import DISCLAIMER, FieldAnalysis
-from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.errors import WbcError
 from orchestrator.interop import field_formats
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
@@ -67,10 +67,7 @@ def field(
     paths = image_files(images)
     options = FieldOptions(profile=profile, tta=tta, red_cell_px=red_cell_px)
     if output is not None:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"--output: cannot make {output} ({error.strerror})") from error
+        make_folder(output, "--output")
     outcomes = asyncio.run(_analyse_all(paths, services, options, output, formats or ()))
     if as_json:
         for outcome in outcomes:
@@ -79,8 +76,7 @@ def field(
         _print_table(outcomes)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        told = shown(f"{outcome.path}: {outcome.error}")
-        _err.print(f"[bold red]failed:[/] {told}", highlight=False, soft_wrap=True)
+        print_failed(_err, f"{outcome.path}: {outcome.error}")
     if failed:
         raise typer.Exit(1)
 
@@ -106,15 +102,14 @@ async def _analyse_all(
             for number, path in enumerate(paths, start=1):
                 try:
                     payload = await asyncio.to_thread(path.read_bytes)
-                    found = await analyse_field(payload, services, services.field_limits, options)
+                    found = await analyse_field(payload, services, options)
                     for kind in formats if output is not None else ():
                         name = f"{number:03d}_{path.path.stem}.{kind}"
                         data = await _file_of(payload, found, services, kind)
                         await asyncio.to_thread((output / name).write_bytes, data)  # type: ignore[operator]
                     outcomes.append(_Outcome(path, found))
                 except (WbcError, OSError) as error:
-                    told = (error.strerror if isinstance(error, OSError) else str(error)) or "failed"
-                    outcomes.append(_Outcome(path, error=told))
+                    outcomes.append(_Outcome(path, error=reason_of(error)))
                 advance()
     return outcomes
 

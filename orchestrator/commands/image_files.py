@@ -94,6 +94,17 @@ def _is_cell(file: ImageFile, name: str) -> bool:
         return True
 
 
+def make_folder(path: Path, option: str) -> None:
+    """The folder that ``option`` names, for files of images.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{option}: cannot make {path} ({error.strerror})") from error
+
+
 @contextmanager
 def progress_of(total: int, console: Console) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, for two or more; what it gives is called after each image."""

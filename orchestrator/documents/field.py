@@ -10,6 +10,7 @@ from orchestrator.documents.fields import (
     DeviceStateWord,
     Document,
     FocusRatio,
+    HeadUsed,
     ModelAnswered,
     NotWbc,
     Probabilities,
@@ -65,6 +66,7 @@ class FieldResult(Document):
     model: ModelAnswered | None = Field(description="Null where nothing was found, and no model asked.")
     profile: ProfileUsed
     profile_sha256: ProfileHash = None
+    head: HeadUsed = None
     device_state: DeviceStateWord = "unknown"
     image: Annotated[Image, BeforeValidator(size_of)] = Field(validation_alias="image_size")
     red_cell_px: float | None = Field(

@@ -75,8 +75,7 @@ class RequestFrame:
     async def field_analysed(self, image: bytes, options: FieldOptions) -> FieldAnalysis:
         """The analysis of one field of this request; raises as
         :func:`~orchestrator.analyse_field.analyse_field`."""
-        limits = self._services.field_limits
-        return await analyse_field(image, self._services, limits, options, current_request_id())
+        return await analyse_field(image, self._services, options, current_request_id())
 
 
 @asynccontextmanager

@@ -17,13 +17,13 @@ GEOJSON_TYPE: Final = "application/geo+json"
 UNIDENTIFIED: Final = "Unidentified"
 
 _COLOURS: Final = ([68, 119, 170], [238, 102, 119], [34, 136, 51], [204, 187, 68], [102, 204, 238])
-_GREY: Final = [140, 140, 140]
 """By class; a palette that people who see few colours tell apart (Tol 2021, bright)."""
+_GREY: Final = [140, 140, 140]
 
 COLUMNS: Final = (
     "number", "class", "confidence", *(f"p_{name.lower()}" for name in CLASS_NAMES), "not_wbc",
     "top", "left", "bottom", "right", "is_cut", "is_clump", "is_identified", "review_codes",
-    "model", "model_version", "profile", "device_state", "disclaimer",
+    "model", "model_version", "profile", "head", "device_state", "disclaimer",
 )  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def _row(number: int, cell: FieldCell, field: FieldAnalysis) -> list[Cell]:
         None if model is None else model.name,
         None if model is None else model.version,
         field.profile,
+        field.head,
         field.device_state,
         DISCLAIMER,
     ]

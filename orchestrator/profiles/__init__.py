@@ -74,7 +74,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from orchestrator.cell_features import FeatureStatistics
-from orchestrator.domain import MefVersion, RoutingMode
+from orchestrator.domain import Float32Array, MefVersion, RoutingMode
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.routing import RoutingPolicy
@@ -123,6 +123,11 @@ class Profile:
     def recipe_sha256(self) -> str:
         """Hash of how images are prepared, which a site's head belongs to; hex."""
         return _hash(asdict(self.recipe))
+
+    @property
+    def delta(self) -> Float32Array | None:
+        """What the site's head adds to the model's, float32 ``[F + 1, 5]``; None without one."""
+        return None if self.head is None else self.head.delta
 
     def with_head(self, head: SiteHead | None) -> Self:
         """The profile as it answers with a site's head; itself where None."""

@@ -106,7 +106,8 @@ def applied(features: Float32Array, logits: Logits, delta: Float32Array) -> Logi
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The main components of the standardised features: ``places`` ``[N, V, R]`` are coordinates in them."""
+    """The main components of the standardised features: ``places`` ``[N, V, R]`` are coordinates in them. Of
+    one set of examples, for several calls of :func:`cross_fit`."""
 
     places: Array
     back: Array
@@ -131,11 +132,6 @@ class Space:
     def head(self, fitted: Array) -> Float32Array:
         weights = self.back @ fitted[:-1]
         return np.concatenate([weights, [fitted[-1] - self.mean @ weights]]).astype(np.float32)
-
-
-def space_of(examples: Examples) -> Space:
-    """What :func:`cross_fit` works in; of one set of examples, for several calls."""
-    return Space.of(examples.features)
 
 
 def cross_fit(

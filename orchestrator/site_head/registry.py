@@ -27,8 +27,8 @@ MAX_TRAIL_BYTES: Final = 2**24
 MIN_REASON: Final = 10
 CHECK_EVERY_S: Final = 1.0
 
-Act = Literal["made", "imported", "switched on", "rolled back", "switched off"]
-_SWITCHING: Final = ("switched on", "rolled back", "switched off")
+Act = Literal["made", "imported", "switched on", "rolled back"]
+_SWITCHING: Final = ("switched on", "rolled back")
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -147,11 +147,6 @@ class HeadRegistry:
             before = None if stack[-2] is None else self.head(stack[-2])
             self._append(who, "rolled back", profile, before, reason)
         return before
-
-    def switch_off(self, profile: str, who: str, reason: str = "") -> None:
-        """Let the model's own head answer."""
-        with self._held():
-            self._append(who, "switched off", profile, None, reason)
 
     def _numbers(self, profile: str) -> list[int]:
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))

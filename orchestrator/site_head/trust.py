@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.site_head.examples import MIN_GROUPS, Examples, Logits, folds_of
-from orchestrator.site_head.learning import FOLDS, Learnt, applied, cross_fit, losses, space_of
+from orchestrator.site_head.learning import FOLDS, Learnt, Space, applied, cross_fit, losses
 
 DRAWS: Final = 2000
 CONFIDENCE: Final = 0.95
@@ -164,7 +164,7 @@ def decide(
 
 def _curves(examples: Examples, learnt: Learnt) -> tuple[tuple[tuple[int, float], ...], tuple[float, ...]]:
     """The curve by cells of each class, and what ten more of each class would bring."""
-    space = space_of(examples)
+    space = Space.of(examples.features)
     folds = folds_of(examples.groups, examples.labels, FOLDS)
     rank = _ranks(examples)
 

@@ -349,7 +349,7 @@ class _Nucleus:
     @property
     def area(self) -> float:
         """In areas of a red cell."""
-        return cv2.countNonZero(self.mask) / (math.pi / 4 * WORKING_RED_CELL_PX**2)
+        return cv2.countNonZero(self.mask) / _RED_AREA
 
     def contour(self) -> NDArray[np.int32]:
         """Corners of its hull in the tile, x and y."""

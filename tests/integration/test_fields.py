@@ -3,6 +3,9 @@
 import csv
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,7 +21,9 @@ from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import scanner
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import ImageSettings, Settings
-from tests.fakes.model_server import FakeModelServer
+from orchestrator.site_head.head_file import made
+from orchestrator.site_head.registry import HeadRegistry
+from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
 from tests.grpc_edge import grpc_edge
 from tests.http_edge import client_of
 from tests.synthetic_cells import image_file
@@ -169,3 +174,51 @@ async def test_grpc_answers_as_http_does(client: httpx2.AsyncClient, field: byte
             assert [r.code for r in one.review_reasons] == [r["code"] for r in cell["review"]["reasons"]]
             assert one.decision.confidence == cell["decision"]["confidence"]
             assert len(one.outlines.cell) == len(cell["outlines"]["cell"])
+
+
+@pytest.mark.parametrize(("version", "answers"), [(IDENTITY.version, True), (IDENTITY.version + 1, False)])
+async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_model_does(
+    tmp_path: Path, field: bytes, version: int, answers: bool
+) -> None:
+    recipe_sha256 = (
+        build_services(Settings(), model_server=FakeModelServer()).profile("default").recipe_sha256
+    )
+    delta = np.zeros((FEATURES + 1, len(CLASS_NAMES)), np.float32)
+    delta[-1, 0] = 100.0
+    head = made(
+        name="default.1",
+        model=replace(IDENTITY, version=version),
+        recipe_sha256=recipe_sha256,
+        delta=delta,
+        temperature=1.0,
+        review_threshold=0.7,
+        max_energy=0.0,
+        features=None,
+        made_at=datetime(2026, 11, 30, tzinfo=UTC),
+        made_by="anna",
+        decision="recommended",
+        summary={},
+    )
+    registry = HeadRegistry(tmp_path)
+    kept = registry.add(head, "anna")
+    registry.switch_on(kept.name, "anna")
+    settings = Settings(heads_dir=tmp_path)
+
+    async with client_of(
+        build_app(settings, build_services(settings, model_server=FakeModelServer()))
+    ) as client:
+        document = (await asked(client, field, tta="adaptive")).json()
+        empty = (await asked(client, field_file(()))).json()
+        rows = list(csv.DictReader(io.StringIO((await asked(client, field, format="csv")).text)))
+    async with client_of(
+        build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
+    ) as client:
+        without = (await asked(client, field, tta="adaptive")).json()
+
+    assert document["head"] == (kept.label if answers else None)
+    assert empty["head"] is None  # nobody was asked
+    assert {row["head"] for row in rows} == {kept.label if answers else ""}
+    assert (document["profile_sha256"] == without["profile_sha256"]) is not answers
+    assert {cell["decision"]["class"] for cell in found(document)} == (
+        {CLASS_NAMES[0]} if answers else {cell["decision"]["class"] for cell in found(without)}
+    )

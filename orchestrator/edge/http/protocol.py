@@ -148,7 +148,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             raise ValueError("no Host")
         host = host or b""
         if not _HOST.fullmatch(host):
-            raise ValueError("no Host")
+            raise ValueError("a Host that is no name")
         # The absolute form has the name once more, and there it is the one that counts (3.2.2).
         if self.url[:1] not in (b"/", b"*") and urlsplit(self.url).netloc.lower() != host.lower():
             raise ValueError("another name than Host")

@@ -147,13 +147,19 @@ class AnalysesApi:
         return AnalysisResult.model_validate(analysis)
 
     def _begun(self, request: Request, timeout_ms: int | None) -> AbstractAsyncContextManager[Uploads]:
-        """The request's frame, with its form."""
+        return begun(self._frame, request, self._deadlines.seconds(timeout_ms), self._limits)
 
-        async def read() -> Uploads:
-            left_s = max(0.0, remaining_s() or 0.0)
-            return await read_uploads(request, self._limits, min(UPLOAD_TIMEOUT_S, left_s))
 
-        return self._frame.begun(self._deadlines.seconds(timeout_ms), read, lambda uploads: uploads.files)
+def begun(
+    frame: RequestFrame, request: Request, time_s: float, limits: UploadLimits, max_pixels: int | None = None
+) -> AbstractAsyncContextManager[Uploads]:
+    """The request's frame, with its form; see :meth:`RequestFrame.begun`."""
+
+    async def read() -> Uploads:
+        left_s = max(0.0, remaining_s() or 0.0)
+        return await read_uploads(request, limits, min(UPLOAD_TIMEOUT_S, left_s))
+
+    return frame.begun(time_s, read, lambda uploads: uploads.files, max_pixels)
 
 
 def _only_known(fields: Mapping[str, str], parameters: type[BaseModel]) -> dict[str, str]:

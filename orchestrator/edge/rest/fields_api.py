@@ -10,16 +10,15 @@ from starlette.responses import Response
 from orchestrator import errors, field_steps
 from orchestrator.analyse import Services
 from orchestrator.analyse_field import FieldOptions
-from orchestrator.common.deadline import remaining_s
 from orchestrator.documents.field import FieldResult, field_document
 from orchestrator.domain import FieldAnalysis
 from orchestrator.edge.access.needs import ANALYSE
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
-from orchestrator.edge.http.uploads import FILE_FIELD, UPLOAD_TIMEOUT_S, UploadLimits, Uploads, read_uploads
+from orchestrator.edge.http.uploads import FILE_FIELD, UploadLimits
 from orchestrator.edge.parameters import FieldParameters
 from orchestrator.edge.request_frame import Deadlines, RequestFrame
-from orchestrator.edge.rest.analyses_api import UPLOAD_PROBLEMS, merged
+from orchestrator.edge.rest.analyses_api import UPLOAD_PROBLEMS, begun, merged
 from orchestrator.edge.rest.forms import form_schema
 from orchestrator.image_steps import RenderOptions
 from orchestrator.interop import csv_tables, field_formats
@@ -75,17 +74,8 @@ class FieldsApi:
         cell is answered, too: `cells` is empty and `message` says so. `unidentified` is what may be no white
         cell; it is not counted. Every parameter may stand in the query or in the form.
         """
-
-        async def read() -> Uploads:
-            left_s = max(0.0, remaining_s() or 0.0)
-            return await read_uploads(request, self._limits, min(UPLOAD_TIMEOUT_S, left_s))
-
-        async with self._frame.begun(
-            self._deadlines.seconds(timeout_ms),
-            read,
-            lambda uploads: uploads.files,
-            self._services.field_limits.max_pixels,
-        ) as uploads:
+        time_s, most = self._deadlines.seconds(timeout_ms), self._services.field_limits.max_pixels
+        async with begun(self._frame, request, time_s, self._limits, most) as uploads:
             chosen = merged(query, uploads.fields)
             options = FieldOptions(
                 profile=chosen.profile,

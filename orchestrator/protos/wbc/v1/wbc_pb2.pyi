@@ -465,7 +465,7 @@ class FieldCell(_message.Message):
     def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., not_wbc: _Optional[float] = ..., views: _Optional[int] = ..., is_cut: _Optional[bool] = ..., is_clump: _Optional[bool] = ...) -> None: ...
 
 class FieldAnalysis(_message.Message):
-    __slots__ = ("request_id", "model", "profile", "profile_sha256", "device_state", "image", "red_cell_px", "counts", "cells", "unidentified", "message", "timings_ms", "disclaimer")
+    __slots__ = ("request_id", "model", "profile", "profile_sha256", "device_state", "image", "red_cell_px", "counts", "cells", "unidentified", "message", "timings_ms", "disclaimer", "head")
     class CountsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -493,6 +493,7 @@ class FieldAnalysis(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: Model
     profile: str
@@ -506,7 +507,8 @@ class FieldAnalysis(_message.Message):
     message: str
     timings_ms: _containers.ScalarMap[str, float]
     disclaimer: str
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., red_cell_px: _Optional[float] = ..., counts: _Optional[_Mapping[str, int]] = ..., cells: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., unidentified: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., message: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+    head: str
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., red_cell_px: _Optional[float] = ..., counts: _Optional[_Mapping[str, int]] = ..., cells: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., unidentified: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., message: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., head: _Optional[str] = ...) -> None: ...
 
 class SpecimenOrder(_message.Message):
     __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images")
