@@ -93,10 +93,10 @@ class ImageWorkersSuite:
         await becomes(lambda: all(path.exists() for path in held))
 
         waiting.cancel()
-        end.touch()
-        await asyncio.gather(*running)
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        end.touch()  # not before it is cancelled: its turn would come
+        await asyncio.gather(*running)
 
         await workers.run(note, tmp_path / "c", "c")
         assert not (tmp_path / "b").exists()
