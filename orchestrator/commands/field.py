@@ -19,6 +19,7 @@ from orchestrator.commands.image_files import ImageFile, image_files, make_folde
 from orchestrator.commands.terminal_text import print_failed, reason_of, shown
 from orchestrator.documents.field import NO_CELL, field_document
 from orchestrator.domain import DISCLAIMER, FieldAnalysis
+from orchestrator.edge.parameters import MOST_RED_CELL_PX
 from orchestrator.errors import WbcError
 from orchestrator.interop import field_formats
 from orchestrator.model_contract import CLASS_NAMES
@@ -42,7 +43,9 @@ def field(
     ] = None,
     red_cell_px: Annotated[
         float | None,
-        typer.Option(min=1, help="Diameter of the red cells in pixels; else as the field tells."),
+        typer.Option(
+            min=1, max=MOST_RED_CELL_PX, help="Diameter of the red cells in pixels; else as the field tells."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document per line on stdout.")] = False,
     output: Annotated[
