@@ -1,6 +1,7 @@
 """A real Chromium that drives the page of the real service."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,17 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         cv2.imwrite(str(path), synthetic_cell(CLASSES[number % 5], seed=number)[:, :, ::-1])
         paths.append(path)
     return paths
+
+
+def comes_true(page: Page, expression: str) -> None:
+    """Wait until this JavaScript is true.
+
+    Playwright's own way asks for an eval where it is not true at once, which the policy of the page forbids.
+    """
+    ends = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < ends, f"never true: {expression}"
+        page.wait_for_timeout(50)
 
 
 def violations(page: Page) -> list[str]:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Response, Route, expect
 
 from orchestrator.domain import DISCLAIMER
 from tests.colour_difference import ciede2000
-from tests.e2e.page.conftest import choose, kept
+from tests.e2e.page.conftest import choose, comes_true, kept
 
 GROUPS = ".gallery .group:not([hidden]) h3"
 
@@ -147,7 +147,7 @@ def test_opacity_colours_outlines_and_zoom_change_the_picture(page: Page) -> Non
     page.click(".tile[data-id='1'] a")
     canvas, outlines = page.locator(".stage canvas"), page.locator(".stage svg:has(.outline)")
     pixels = "document.querySelector('.stage canvas').toDataURL()"
-    page.wait_for_function(f"{pixels}.length > 2000")
+    comes_true(page, f"{pixels}.length > 2000")
     before = page.evaluate(pixels)
 
     page.fill("#opacity", "25")
@@ -168,7 +168,7 @@ def opened_with_heat(page: Page) -> None:
     page.click("#samples")
     all_done(page)
     page.click(".tile[data-id='4'] a")
-    page.wait_for_function("document.querySelectorAll('.contour').length === 4")
+    comes_true(page, "document.querySelectorAll('.contour').length === 4")
 
 
 def test_heat_on_the_image_looks_like_its_legend(page: Page) -> None:

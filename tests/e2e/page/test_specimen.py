@@ -21,12 +21,19 @@ from tests.e2e.page.conftest import (
     WAIT_MS,
     analysed,
     choose,
+    comes_true,
     kept,
     order,
     tab_to,
     violations,
 )
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
+
+CURRENT_IS_SEEN = (
+    "(JSON.parse(localStorage['wbc.seen'] ?? '[]').at(-1)?.[1] ?? [])"
+    ".includes(Number(location.hash.split('/').at(-1)))"
+)
+"""That the page counts the cell on the screen as looked at."""
 
 
 def counted(page: Page) -> dict[str, int]:
@@ -373,7 +380,7 @@ def test_without_its_picture_a_cell_is_not_decided_until_the_images_are_chosen_a
     expect(page.get_by_text("4 images of 4 cells are here again")).to_be_visible()
     expect(page.locator(".review-list .tile img")).to_have_count(4)
     for left in (3, 2, 1, 0):
-        page.wait_for_function("document.querySelector('.frame img')?.complete")
+        comes_true(page, CURRENT_IS_SEEN)
         page.keyboard.press("Enter")
         expect(page.locator(".review-list .tile")).to_have_count(left)
     page.click("#sign")
@@ -496,7 +503,7 @@ def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_kee
 
         for left in (2, 1, 0):
             expect(colleague.locator("#accept")).to_be_enabled()
-            expect(colleague.locator(".frame img")).to_have_js_property("complete", True)
+            comes_true(colleague, CURRENT_IS_SEEN)
             colleague.keyboard.press("Enter")
             expect(colleague.locator(".review-list .tile")).to_have_count(left)
         image = colleague.evaluate(
@@ -509,7 +516,7 @@ def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_kee
         status = f"async () => (await fetch('{image}')).status"
         assert colleague.evaluate(status) == 200
         colleague.click("#sign")
-        expect(colleague.locator("#sign-seen")).to_contain_text("of 3 cells")
+        expect(colleague.locator("#sign-seen")).to_contain_text("3 of 3 cells")
         colleague.click("#sign-yes")
         expect(colleague.locator("#view-specimen")).to_contain_text("Signed by")
         assert colleague.evaluate(status) == 404
