@@ -138,6 +138,7 @@ class AnalysisOptions:
     report: bool = True
     writer: WriterKind = "configured"
     drawing: RenderOptions = field(default_factory=RenderOptions)
+    outlines: bool = False
     of_specimen: bool = False
     """Whether the image is judged with those of its specimen, and not with the last ones of its profile."""
 
@@ -177,8 +178,8 @@ async def analyse(
                 finding = routing.route(averaged, profile.routing, prepared.quality)
 
         explained = Explanation()
-        if options.heatmap or options.drawing.outlines:
-            cams = None if prediction.cams is None else prediction.cams[:, finding.class_index]
+        if prediction.cams is not None:
+            cams = prediction.cams[:, finding.class_index]
             explained = await services.images.run(
                 image_steps.explain, prepared, cams, profile.tta, options.drawing
             )
@@ -220,7 +221,8 @@ async def analyse(
         overlay=explained.overlay,
         report=report,
         timings_ms=milliseconds(stages),
-        outlines=explained.outlines,
+        box=prepared.box,
+        outlines=prepared.outlines if options.outlines else None,
         device_state=state,
         looks_like=looks_like,
     )

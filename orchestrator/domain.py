@@ -381,6 +381,8 @@ class Analysis:
     report: Report | None
     timings_ms: Mapping[str, float]
     outlines: CellOutlines | None = None
+    box: Box | None = None
+    """The smallest that holds the cell's outline; None where no cell was found."""
     disclaimer: str = DISCLAIMER
     profile_sha256: str | None = None
     """Of the profile as it was used, with the test-time augmentation that was asked for."""

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from orchestrator.domain import (
+    Box,
     CellOutlines,
     Float32Array,
     Focus,
@@ -23,7 +24,7 @@ from orchestrator.vision.crop import Window, place
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
-from orchestrator.vision.outlines import mask_outlines
+from orchestrator.vision.outlines import bounding_box, mask_outlines
 from orchestrator.vision.preprocessing import Recipe, preprocess
 from orchestrator.vision.tta import TtaMode
 
@@ -31,12 +32,15 @@ from orchestrator.vision.tta import TtaMode
 @dataclass(frozen=True, slots=True)
 class PreparedCell:
     """``rgb`` is the decoded image, uint8 ``[H, W, 3]``; ``masks`` are those of the ``window`` that the model
-    sees, ``pixels``, uint8 ``[224, 224, 3]``; ``image_sha256`` is that of the payload, hex.
+    sees, ``pixels``, uint8 ``[224, 224, 3]``; ``outlines`` are those of the masks; ``box`` holds the
+    cell, None where there is none; both in pixels of ``rgb``. ``image_sha256`` is that of the payload, hex.
     """
 
     rgb: UInt8Array
     masks: CellMasks
     window: Window
+    outlines: CellOutlines
+    box: Box | None
     pixels: UInt8Array
     morphometry: Morphometry
     image_sha256: str
@@ -50,15 +54,13 @@ class RenderOptions:
     colour_map: ColourMap = "viridis"
     format: OverlayFormat = "png"
     style: OverlayStyle = "overlay"
-    outlines: bool = False
 
 
 class Explanation(NamedTuple):
-    """Each None where it was not asked for."""
+    """Where the heatmap lies, and its picture; None where none was asked for."""
 
     focus: Focus | None = None
     overlay: Overlay | None = None
-    outlines: CellOutlines | None = None
 
 
 def prepare(
@@ -75,21 +77,25 @@ def prepare(
         rgb = decode(payload, limits).rgb
     with stage("preprocess"):
         cell = preprocess(rgb, recipe)
+        outlines = mask_outlines(cell.masks, cell.window)
     with stage("quality"):
         reasons = quality.assess_located(rgb, cell.cell, usual)
     return PreparedCell(
-        rgb, cell.masks, cell.window, cell.pixels, cell.morphometry, sha256(payload).hexdigest(), reasons
+        rgb,
+        cell.masks,
+        cell.window,
+        outlines,
+        bounding_box(outlines.cell, rgb.shape),
+        cell.pixels,
+        cell.morphometry,
+        sha256(payload).hexdigest(),
+        reasons,
     )
 
 
-def explain(
-    prepared: PreparedCell, cams: Float32Array | None, mode: TtaMode, drawing: RenderOptions
-) -> Explanation:
+def explain(prepared: PreparedCell, cams: Float32Array, mode: TtaMode, drawing: RenderOptions) -> Explanation:
     """After the network: class activation maps of the views, float32 ``[N, h, w]``, to a heatmap in the
-    original frame and its picture; without maps, the outlines alone."""
-    outlines = mask_outlines(prepared.masks, prepared.window) if drawing.outlines else None
-    if cams is None:
-        return Explanation(outlines=outlines)
+    original frame and its picture."""
     with stage("explain"):
         focus = heatmap.assemble(cams, mode, prepared.masks, prepared.window, prepared.rgb.shape)
         if drawing.style == "levels":
@@ -100,4 +106,4 @@ def explain(
                 cell = place(prepared.masks.cell, prepared.window, prepared.rgb.shape)
                 heat = heatmap.as_the_reference_shows(heat, cell)
             overlay = heatmap.draw_overlay(prepared.rgb, heat, drawing.colour_map, drawing.format)
-    return Explanation(Focus(focus.focus_ratio, focus.shares), overlay, outlines)
+    return Explanation(Focus(focus.focus_ratio, focus.shares), overlay)

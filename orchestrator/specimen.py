@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from orchestrator.cell_features import is_contradicted, resembled
-from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, DeviceState, ModelIdentity, RoutingMode
+from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, Box, DeviceState, ModelIdentity, RoutingMode
 from orchestrator.model_contract import CLASS_NAMES, ClassName
 
 CellLabel = Literal[ClassName, "Unidentified"]
@@ -108,6 +108,8 @@ class CellResult:
     """As in an :class:`~orchestrator.domain.Analysis`."""
     head: str | None = None
     """As in an :class:`~orchestrator.domain.Analysis`."""
+    box: Box | None = None
+    """As in an :class:`~orchestrator.domain.Analysis`; None also in what older versions kept."""
 
     @property
     def confidence(self) -> float:

@@ -12,13 +12,14 @@ from .connection import Connection, TlsFiles
 from .differentials import Cell, ClassCount, Differential, DifferentialPage, DifferentialSummary, Search
 from .errors import AnalyzerError
 from .options import AnalysisOptions, SpecimenOrder
-from .results import Analysis, Focus, Heatmap, ModelDescription, Report, StreamResult
+from .results import Analysis, Box, Focus, Heatmap, ModelDescription, Report, StreamResult
 
 __all__ = [
     "Analysis",
     "AnalysisOptions",
     "AnalyzerError",
     "AsyncClient",
+    "Box",
     "Cell",
     "ClassCount",
     "Client",

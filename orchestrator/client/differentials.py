@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ..protos.wbc.v1 import wbc_pb2 as pb
 from .reading import value_of
-from .results import Model, Reason
+from .results import Box, Model, Reason
 from .words import number
 
 OPEN_STATES = ("waiting", "running")
@@ -51,6 +51,7 @@ class CellResult:
     focus_ratio: float | None
     views: int
     image_size: tuple[int, int]
+    box: Box | None = field(metadata={"kind": Box})
     model: Model = field(metadata={"kind": Model})
     profile: str
     analysed_at: datetime

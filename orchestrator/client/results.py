@@ -65,6 +65,16 @@ class Outlines:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """The edges of a rectangle in pixels of the upright image."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A short text about a result, who wrote it, and the language model where one did. Never a diagnosis."""
 
@@ -79,7 +89,8 @@ class Analysis:
     """The whole answer about one image.
 
     ``class_name`` has the calibrated probability ``confidence``; ``margin`` is that less the second class's.
-    ``probabilities`` are of all five classes; ``image_size`` is height and width in pixels.
+    ``probabilities`` are of all five classes; ``image_size`` is height and width in pixels; ``box`` holds the
+    cell, None where none was found.
     """
 
     request_id: str
@@ -100,6 +111,7 @@ class Analysis:
     model: Model = field(metadata={"kind": Model})
     profile: str
     image_size: tuple[int, int]
+    box: Box | None = field(metadata={"kind": Box})
     views: int
     timings_ms: Mapping[str, float]
     disclaimer: str

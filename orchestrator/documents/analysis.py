@@ -8,6 +8,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 from orchestrator.documents.fields import (
     EXAMPLE_ID,
     AuxNeutrophil,
+    CellBox,
     ClassName,
     Confidence,
     DecidedBy,
@@ -188,6 +189,7 @@ class AnalysisResult(Document):
     device_state: DeviceStateWord = "unknown"
     looks_like: LooksLike = None
     image: Annotated[Image, BeforeValidator(size_of)] = Field(validation_alias="image_size")
+    box: CellBox = None
     views: Views
     decision: Decision = Field(validation_alias="finding")
     review: Review = Field(validation_alias="finding")

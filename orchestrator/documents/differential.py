@@ -7,6 +7,7 @@ from pydantic import AliasPath, Field, ValidationInfo, field_validator
 from orchestrator.documents.fields import (
     AnalysedAt,
     ByClass,
+    CellBox,
     ClassName,
     Confidence,
     DecidedBy,
@@ -132,6 +133,7 @@ class CellFinding(Document):
     focus_ratio: FocusRatio
     views: Views
     image_size: ImageSize
+    box: CellBox = None
     model: ModelAnswered
     profile: ProfileUsed
     profile_sha256: ProfileHash = None

@@ -7,6 +7,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 from orchestrator.documents.analysis import Decision, Heatmap, Image, Outlines, Review, size_of
 from orchestrator.documents.fields import (
     EXAMPLE_ID,
+    BoundingBox,
     DeviceStateWord,
     Document,
     FocusRatio,
@@ -24,19 +25,10 @@ from orchestrator.model_contract import CLASS_NAMES
 NO_CELL: Final = "No white cell was found in this field."
 
 
-class FieldBox(Document):
-    """Upper left and lower right corner in pixels of the upright field."""
-
-    top: float = Field(examples=[120.5])
-    left: float = Field(examples=[340.0])
-    bottom: float = Field(examples=[231.0])
-    right: float = Field(examples=[452.5])
-
-
 class FieldCellResult(Document):
     """One cell of a field."""
 
-    box: FieldBox
+    box: BoundingBox
     outlines: Outlines
     decision: Decision = Field(validation_alias="finding")
     review: Review = Field(validation_alias="finding")

@@ -101,6 +101,15 @@ class Model(Document):
     )
 
 
+class BoundingBox(Document):
+    """Upper left and lower right corner in pixels of the upright image."""
+
+    top: float = Field(examples=[120.5])
+    left: float = Field(examples=[340.0])
+    bottom: float = Field(examples=[231.0])
+    right: float = Field(examples=[452.5])
+
+
 ClassName = Annotated[
     str,
     Field(
@@ -206,6 +215,22 @@ ImageSize = Annotated[
         },
     ),
 ]
+CellBox = Annotated[
+    BoundingBox | None,
+    Field(
+        description="The smallest rectangle that holds the cell, in pixels of the upright image; null where "
+        "no cell was found, and in what older versions kept."
+    ),
+    Told(
+        "{pixels}",
+        left_out=_SHARES
+        | {
+            "predict": _REFERENCE,
+            "fhir": "it is a place in the image, and not the result's",
+            "dicom cell": "its heatmap, which the report refers to, shows where the cell is",
+        },
+    ),
+]
 ModelAnswered = Annotated[
     Model,
     Field(description="Which model answered."),
@@ -278,6 +303,7 @@ RESULT: Final[Mapping[str, Any]] = {
     "focus_ratio": FocusRatio,
     "views": Views,
     "image_size": ImageSize,
+    "box": CellBox,
     "model": ModelAnswered,
     "profile": ProfileUsed,
     "profile_sha256": ProfileHash,

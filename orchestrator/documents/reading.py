@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.documents.differential import CellDocument, DifferentialResult
 from orchestrator.documents.fields import Document
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import Box, ModelIdentity
 from orchestrator.errors import MalformedMessage
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
@@ -109,6 +109,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
             probabilities=_in_order(result.probabilities),
             review_codes=tuple(result.review_codes),
             model=_value(ModelIdentity, result.model),
+            box=_optional(Box, result.box),
         )
     return _value(
         SpecimenCell,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Literal
 
-from orchestrator.domain import DEVICE_UNKNOWN, ModelIdentity
+from orchestrator.domain import DEVICE_UNKNOWN, Box, ModelIdentity
 from orchestrator.interop.site import NO_CONTEXT, OrderContext, Patient
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
@@ -239,5 +239,6 @@ def _cell(differential_id: str, number: int, label: str) -> SpecimenCell:
             profile_sha256=_PROFILE_SHA256,
             not_wbc=0.31 if is_unsure else 0.01,
             device_state="known",
+            box=Box(96.0, 90.0, 262.5, 270.0),
         ),
     )

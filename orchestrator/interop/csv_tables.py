@@ -49,6 +49,10 @@ def _probability(index: int) -> Callable[[CellResult], Cell]:
     return lambda result: result.probabilities[index]
 
 
+def _edge(name: str) -> Callable[[CellResult], Cell]:
+    return lambda result: None if result.box is None else getattr(result.box, name)
+
+
 _FOUND: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
     "class": lambda result: result.class_name,
     **{f"p_{name.lower()}": _probability(index) for index, name in enumerate(CLASS_NAMES)},
@@ -58,6 +62,7 @@ _FOUND: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
     "review_codes": lambda result: " ".join(result.review_codes),
     "focus_ratio": lambda result: result.focus_ratio,
     "views": lambda result: result.views,
+    **{edge: _edge(edge) for edge in ("top", "left", "bottom", "right")},
 }
 _DECIDED: Final[Mapping[str, Callable[[CellDecision], Cell]]] = {
     "decision": lambda decision: decision.label,

@@ -85,6 +85,7 @@ def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
         decided_by=finding.decided_by,
         looks_like=analysis.looks_like,
         head=analysis.head,
+        box=analysis.box,
     )
 
 

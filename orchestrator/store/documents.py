@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import Box, ModelIdentity
 from orchestrator.specimen import CellResult
 
 
@@ -18,6 +18,7 @@ def result_document(result: CellResult) -> str:
 def result_of(document: str) -> CellResult:
     """The inverse of :func:`result_document`."""
     fields: dict[str, Any] = json.loads(document)
+    box = fields.get("box")
     return CellResult(
         **fields
         | {
@@ -25,6 +26,7 @@ def result_of(document: str) -> CellResult:
             "review_codes": tuple(fields["review_codes"]),
             "image_size": (fields["image_size"][0], fields["image_size"][1]),
             "model": ModelIdentity(**fields["model"]),
+            "box": None if box is None else Box(**box),
             "analysed_at": datetime.fromisoformat(fields["analysed_at"]),
         }
     )

@@ -8,7 +8,7 @@ from orchestrator.vision import quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.field_cells import NucleiOfCell
 from orchestrator.vision.foreground import CellMasks
-from orchestrator.vision.outlines import mask_outlines
+from orchestrator.vision.outlines import bounding_box, mask_outlines
 from orchestrator.vision.preprocessing import Recipe, preprocess
 
 CUT_BY_FRAME: Final = ReviewReason(
@@ -60,26 +60,20 @@ def prepare_cell(
     top, left = float(nuclei.rows.start), float(nuclei.columns.start)
     window = Window(cell.window.top + top, cell.window.left + left, cell.window.height, cell.window.width)
     outlines = mask_outlines(cell.masks, window)
-    corners = [corner for polygon in outlines.cell for corner in polygon]
-    if not corners:
+    box = bounding_box(outlines.cell, rgb.shape)
+    if box is None:
         return None
-    rows, columns = zip(*corners, strict=True)
     height, width = rgb.shape[:2]
     near = 0.02 * cell.cell.size
     is_cut = nuclei.is_cut or (
-        min(*rows, *columns) < near or max(rows) > height - near or max(columns) > width - near
+        min(box.top, box.left) < near or box.bottom > height - near or box.right > width - near
     )
     reasons = [
         reason for reason in quality.assess_located(part, cell.cell, usual) if reason.code not in OF_ONE_CELL
     ]
     reasons += [CUT_BY_FRAME] * is_cut + [CLUMP] * nuclei.is_clump
     return PreparedFieldCell(
-        Box(
-            max(0.0, min(rows)),
-            max(0.0, min(columns)),
-            min(float(height), max(rows)),
-            min(float(width), max(columns)),
-        ),
+        box,
         outlines,
         cell.pixels,
         cell.morphometry,

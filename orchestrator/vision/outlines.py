@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.domain import CellOutlines, Polygon
+from orchestrator.domain import Box, CellOutlines, Polygon
 from orchestrator.vision.crop import Window
 from orchestrator.vision.foreground import CellMasks
 
@@ -25,6 +25,17 @@ def mask_outlines(masks: CellMasks, window: Window) -> CellOutlines:
     return CellOutlines(
         cell=_polygons(masks.cell >= CELL_LEVEL, window), nucleus=_polygons(masks.nucleus, window)
     )
+
+
+def bounding_box(polygons: tuple[Polygon, ...], shape: tuple[int, ...]) -> Box | None:
+    """The smallest rectangle that holds all of them, as far as it lies within a frame of this shape (height,
+    width); None where there are none."""
+    corners = [corner for polygon in polygons for corner in polygon]
+    if not corners:
+        return None
+    rows, columns = zip(*corners, strict=True)
+    height, width = map(float, shape[:2])
+    return Box(max(0.0, min(rows)), max(0.0, min(columns)), min(height, max(rows)), min(width, max(columns)))
 
 
 def _polygons(mask: NDArray[np.bool_], window: Window) -> tuple[Polygon, ...]:

@@ -15,6 +15,7 @@ from orchestrator.documents.fields import RESULT, AnalysisFormat, Format, Specim
 from orchestrator.documents.reading import read_differential, write_differential
 from orchestrator.domain import (
     Analysis,
+    Box,
     Finding,
     Focus,
     FocusShares,
@@ -71,6 +72,7 @@ OTHER_ANALYSES: Mapping[str, Analysis] = {
     "focus_ratio": replace(ANALYSIS, focus=Focus(0.7, FocusShares(0.5, 0.3, 0.2))),
     "views": replace(ANALYSIS, views=1),
     "image_size": replace(ANALYSIS, image_size=(481, 640)),
+    "box": replace(ANALYSIS, box=Box(20.0, 30.0, 200.5, 230.0)),
     "model": replace(ANALYSIS, model=ModelIdentity("wbc", 4, "ab" * 32)),
     "profile": replace(ANALYSIS, profile="barcelona"),
     "profile_sha256": replace(ANALYSIS, profile_sha256="ef" * 32),
@@ -98,6 +100,7 @@ OTHER_RESULTS: Mapping[str, CellResult] = {
     "focus_ratio": replace(KEPT, focus_ratio=0.7),
     "views": replace(KEPT, views=3),
     "image_size": replace(KEPT, image_size=(481, 640)),
+    "box": replace(KEPT, box=Box(20.0, 30.0, 200.5, 230.0)),
     "model": replace(KEPT, model=replace(KEPT.model, version=99)),
     "profile": replace(KEPT, profile="barcelona"),
     "profile_sha256": replace(KEPT, profile_sha256="ef" * 32),

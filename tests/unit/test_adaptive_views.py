@@ -9,7 +9,6 @@ from prometheus_client import REGISTRY
 
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.domain import Finding, ModelIdentity, Morphometry, ReviewReason, ViewBatch, joined
-from orchestrator.image_steps import RenderOptions
 from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
 from orchestrator.profiles import load_profiles
@@ -140,12 +139,12 @@ def test_clear_is_a_wide_margin_without_a_doubt_of_the_models_own():
 
 @pytest.mark.parametrize("mode", ["none", "light", "adaptive"])
 async def test_processes_for_images_change_nothing_of_an_analysis(payload, mode):
-    drawing = RenderOptions(outlines=True)
+    options = AnalysisOptions(tta=mode, outlines=True)
     found = []
     for images in (ImageThreads(), ImageProcesses(1)):
         services = dataclasses.replace(services_of(FakeModelServer(), NEVER_CLEAR), images=images)
         async with services.running():
-            found.append(await analyse(payload, services, AnalysisOptions(tta=mode, drawing=drawing), "r"))
+            found.append(await analyse(payload, services, options, "r"))
     in_threads, in_processes = found
 
     assert in_threads.overlay == in_processes.overlay

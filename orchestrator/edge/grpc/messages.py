@@ -33,8 +33,8 @@ def options_of(message: pb.AnalysisOptions) -> AnalysisOptions:
             COLOUR_MAPS.word(message.colour_map, "colour_map") or "viridis",
             HEATMAP_FORMATS.word(message.heatmap_format, "heatmap_format") or "png",
             HEATMAP_STYLES.word(message.heatmap_style, "heatmap_style") or "overlay",
-            message.outlines,
         ),
+        outlines=message.outlines,
     )
 
 

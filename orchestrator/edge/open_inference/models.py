@@ -7,7 +7,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -184,13 +184,15 @@ _ANALYSIS: Final = dict(
         _output("profile", "BYTES", lambda of: of.profile.encode()),
         _output("profile_sha256", "BYTES", lambda of: (of.profile_sha256 or "").encode()),
         _output("head", "BYTES", lambda of: (of.head or "").encode()),
+        _output("box", "FP64", lambda of: (0.0,) * 4 if of.box is None else astuple(of.box), 4),
         _output("views", "INT32", lambda of: of.views),
         _output("focus_ratio", "FP64", lambda of: of.focus_ratio or 0.0),
         _output("heatmap", "BYTES", lambda of: of.overlay.data if of.overlay else b""),
         _output("report", "BYTES", lambda of: of.report.text.encode() if of.report else b""),
     )
 )
-"""The outputs of ``wbc_analysis``; a focus ratio of 0 and empty bytes where it was not asked for."""
+"""The outputs of ``wbc_analysis``; a focus ratio of 0 and empty bytes where it was not asked for. The
+``box`` is top, left, bottom and right in pixels of the upright image; four zeros where no cell was found."""
 
 
 def analysis_outputs(analysis: Analysis) -> Mapping[str, Any]:

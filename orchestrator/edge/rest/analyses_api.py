@@ -135,9 +135,8 @@ class AnalysesApi:
                 heatmap=chosen.heatmap,
                 report=chosen.report == "inline",
                 writer=chosen.writer,
-                drawing=RenderOptions(
-                    chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style, chosen.outlines
-                ),
+                drawing=RenderOptions(chosen.colour_map, chosen.heatmap_format, chosen.heatmap_style),
+                outlines=chosen.outlines,
             )
             analysis = await self._frame.analysed(uploads.files[0], options)
             left_s = remaining_s()

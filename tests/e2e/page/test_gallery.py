@@ -1,11 +1,17 @@
 """All cells of a specimen by class: selected, moved by key and by drag, accepted as a class, taken back."""
 
+import base64
+import math
 from pathlib import Path
 
+import cv2
+import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.page.conftest import violations
+from orchestrator.domain import UInt8Array
+from tests.e2e.page.conftest import order, violations
 from tests.e2e.page.test_decisions import kept_document, said, waiting
+from tests.synthetic_cells import synthetic_cell
 
 TILES = "#gallery .tile"
 
@@ -131,3 +137,52 @@ def test_the_gallery_is_used_by_keyboard_alone_and_breaks_no_rule_of_accessibili
     page.keyboard.press("Enter")
     expect(page.locator("#review-detail")).to_be_visible()
     expect(page.locator("#gallery")).to_be_hidden()
+
+
+def shown(page: Page, cell: str) -> UInt8Array:
+    """The picture on its tile, uint8 ``[H, W, 3]``, BGR."""
+    picture = page.locator(f"{TILES}[data-cell='{cell}'] img")
+    picture.scroll_into_view_if_needed()
+    expect(picture).not_to_have_js_property("naturalWidth", 0)
+    url = picture.evaluate(
+        """(image) => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            canvas.getContext("2d").drawImage(image, 0, 0);
+            return canvas.toDataURL("image/png");
+        }"""
+    )
+    return np.asarray(cv2.imdecode(np.frombuffer(base64.b64decode(url.split(",")[1]), np.uint8), 1), np.uint8)
+
+
+def rounded(number: float) -> int:
+    """As a browser does."""
+    return math.floor(number + 0.5)
+
+
+def test_tiles_are_cut_to_their_cells_at_one_scale_wherever_in_the_image_they_lie(
+    page: Page, tmp_path: Path
+) -> None:
+    images = [
+        synthetic_cell("Neutrophil", seed)[cut:, cut:, ::-1] for seed, cut in enumerate((0, 40, 60, 70))
+    ]
+    files = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        cv2.imwrite(str(file), image)
+
+    order(page, files, "G-scale")
+    page.keyboard.press("g")
+
+    cells = kept_document(page)["cells"]
+    boxes = [cell["result"]["box"] for cell in cells]
+    sizes = [1.25 * max(box["bottom"] - box["top"], box["right"] - box["left"]) for box in boxes]
+    usual = sorted(sizes)[2]
+    for cell, image, box, size in zip(cells, images, boxes, sizes, strict=True):
+        side = rounded(max(usual, size))
+        height, width = image.shape[:2]
+        top = rounded(min(max((box["top"] + box["bottom"] - side) / 2, 0), height - side))
+        left = rounded(min(max((box["left"] + box["right"] - side) / 2, 0), width - side))
+        picture = shown(page, cell["id"])
+        assert picture.shape == (min(side, 240), min(side, 240), 3)
+        wanted = cv2.resize(image[top : top + side, left : left + side], picture.shape[1::-1])
+        assert np.abs(picture.astype(float) - wanted).mean() < 8

@@ -389,6 +389,33 @@ def test_without_its_picture_a_cell_is_not_decided_until_the_images_are_chosen_a
     expect(page.locator("#signed")).to_contain_text("4 of 4 cells were looked at")
 
 
+def test_an_image_that_comes_late_counts_for_no_cell_but_its_own(page: Page, cells: list[Path]) -> None:
+    held: dict[str, list[Route]] = {}
+    page.add_init_script("let made = 0; URL.createObjectURL = () => `${location.origin}/late/${made++}`;")
+    page.route("**/late/*", lambda route: held.setdefault(route.request.url, []).append(route))
+    page.reload()
+    order(page, cells[:2], "S-late", profile="")
+    frame = "document.querySelector('#review-detail .frame img')"
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    late = page.evaluate(f"{frame}.src")
+    page.evaluate(f"{frame}.addEventListener('load', () => {{ document.body.dataset.came = ''; }})")
+    page.keyboard.press("j")
+    assert page.evaluate(f"{frame}.src") != late
+
+    for route in held[late]:
+        route.fulfill(path=cells[0])
+
+    comes_true(page, "'came' in document.body.dataset")
+    assert page.evaluate("localStorage['wbc.seen']") is None
+    page.unroute("**/late/*")
+    page.route("**/late/*", lambda route: route.fulfill(path=cells[0]))
+    page.keyboard.press("k")
+    comes_true(page, CURRENT_IS_SEEN)
+    page.click("#sign")
+    expect(page.locator("#sign-seen")).to_contain_text("1 of 2 cells")
+
+
 def test_a_cell_opened_from_the_gallery_is_shown_where_the_reader_is(page: Page, cells: list[Path]) -> None:
     choose(page, tta="none")  # sooner done
     order(page, [*cells, *cells[:8]], "S-27")

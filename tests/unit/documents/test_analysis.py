@@ -6,6 +6,7 @@ import pytest
 from orchestrator.documents.analysis import AnalysisResult, PredictResult, analysis_document
 from orchestrator.domain import (
     Analysis,
+    Box,
     CellOutlines,
     Finding,
     Focus,
@@ -47,6 +48,7 @@ def analysis() -> Analysis:
         overlay=Overlay(b"\x89PNG", "image/png"),
         report=Report("A neutrophil.", "azure", "en", model="gpt-4o-2024"),
         timings_ms={"decode": 1.23456},
+        box=Box(1.0, 2.0, 9.0, 8.0),
         outlines=CellOutlines(cell=(((1.0, 2.0), (9.0, 2.0), (5.0, 8.0)),), nucleus=()),
     )
 
@@ -61,6 +63,7 @@ def test_every_fact_of_an_analysis_stands_in_its_document(analysis):
         "device_state": "audited",
         "looks_like": None,
         "image": {"height": 480, "width": 640},
+        "box": {"top": 1.0, "left": 2.0, "bottom": 9.0, "right": 8.0},
         "views": 8,
         "decision": {
             "class": "Neutrophil",

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from orchestrator.domain import Box
 from orchestrator.vision.crop import Window
 from orchestrator.vision.foreground import CellMasks
-from orchestrator.vision.outlines import mask_outlines
+from orchestrator.vision.outlines import bounding_box, mask_outlines
 
 
 def masks_of(cell, nucleus):
@@ -33,3 +34,10 @@ def test_each_lobe_of_a_nucleus_has_an_outline_and_a_speck_has_none():
 
     assert len(outlines.nucleus) == 2
     assert outlines.cell == ()
+
+
+def test_the_box_holds_all_parts_of_a_cell_and_ends_with_the_frame():
+    parts = (((-5.0, 20.0), (40.5, 60.0), (10.0, 90.0)), ((50.0, 30.0), (130.0, 40.0), (60.0, 12.5)))
+
+    assert bounding_box(parts, (120, 200, 3)) == Box(0.0, 12.5, 120.0, 90.0)
+    assert bounding_box((), (120, 200, 3)) is None

@@ -126,9 +126,8 @@ export class CellPanel {
     fill(this.#sure, howSure(result));
     say(this.#failure, "");
     fill(this.#plain);
-    this.#viewer.node.hidden = !url;
     say(this.#pictureNote, url ? "" : t(imageNote));
-    if (url) this.#viewer.show(url, result, heatNote);
+    this.#viewer.show(url, result, heatNote);
     fill(this.#findings, findings(result));
     fill(this.more, reportSection(report), technicalFacts(result));
   }
@@ -140,10 +139,11 @@ export class CellPanel {
     this.#drawn = {cell: cell.id, state: cell.state, file};
     fill(this.#sure);
     say(this.#failure, cell.failure ?? "");
-    this.#viewer.node.hidden = true;
+    this.#viewer.show(null);
     say(this.#pictureNote, file === undefined ? t("imageComes") : file ? "" : t(this.#missing));
-    fill(this.#plain, file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell"), onload: () => this.#isThere(),
-      onerror: () => say(this.#pictureNote, t("pictureBroken"))}) : null);
+    fill(this.#plain, file ? el("img", {class: "plain", src: urlOf(file), alt: t("imageOfCell"),
+      onload: ({target}) => { if (target.isConnected) this.#isThere(); },
+      onerror: ({target}) => { if (target.isConnected) say(this.#pictureNote, t("pictureBroken")); }}) : null);
     fill(this.#findings);
     fill(this.more);
   }

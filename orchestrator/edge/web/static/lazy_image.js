@@ -24,15 +24,21 @@ async function load(image) {
   }
 }
 
-/** An address of a small copy of an image, or of itself where it is small, or where this browser cannot read it. */
-export async function smallAddress(blob) {
+/**
+ * An address of a small copy of an image, or of itself where it is small, or where this browser cannot read it; of the
+ * square `part` of it, `{left, top, side}` in pixels, where one is given. What lies beyond the image is left clear.
+ */
+export async function smallAddress(blob, part = null) {
   try {
-    const bitmap = await createImageBitmap(blob, {resizeWidth: WIDTH, resizeQuality: "medium"});
+    const width = part ? Math.min(WIDTH, part.side) : WIDTH;
+    const options = {resizeWidth: width, resizeQuality: "medium"};
+    const bitmap = part ? await createImageBitmap(blob, part.left, part.top, part.side, part.side, {...options, resizeHeight: width})
+      : await createImageBitmap(blob, options);
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
     bitmap.close();
-    const copy = await canvas.convertToBlob({type: "image/jpeg", quality: 0.85});
-    return URL.createObjectURL(copy.size < blob.size ? copy : blob);
+    const copy = await canvas.convertToBlob({type: part ? "image/webp" : "image/jpeg", quality: 0.85});
+    return URL.createObjectURL(part || copy.size < blob.size ? copy : blob);
   } catch {
     return URL.createObjectURL(blob);
   }

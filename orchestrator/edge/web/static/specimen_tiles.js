@@ -14,6 +14,27 @@ export function urlOf(file) {
 }
 
 const GROUPS = [...LABELS, "none"];
+/** Of a specimen's cells, by their size, the one that its tiles are made for, and how much of its surroundings they show. */
+const USUAL = 0.9;
+const AROUND = 1.25;
+
+const sizeOf = ({top, left, bottom, right}) => AROUND * Math.max(bottom - top, right - left);
+
+/** Side in pixels of what tiles show: one scale for all cells. Null while cells are still to be measured. */
+function sideOf({cells}) {
+  if (cells.some(({state}) => state === "waiting")) return null;
+  const sizes = cells.map(({result}) => result?.box).filter(Boolean).map(sizeOf).sort((a, b) => a - b);
+  return sizes[Math.floor(USUAL * (sizes.length - 1))] ?? null;
+}
+
+/** The square of an image with its cell in the middle, or at its edge; larger where the cell is. Null: the whole image. */
+function partOf({result}, usual) {
+  if (!usual || !result?.box) return null;
+  const {box, image_size: [height, width]} = result;
+  const side = Math.round(Math.max(usual, sizeOf(box)));
+  const start = (low, high, end) => Math.round(side < end ? Math.min(Math.max((low + high - side) / 2, 0), end - side) : (end - side) / 2);
+  return {left: start(box.left, box.right, width), top: start(box.top, box.bottom, height), side};
+}
 
 export class SpecimenTiles {
   #choose;
@@ -69,6 +90,7 @@ export class SpecimenTiles {
   /** Tiles are made once; after a decision only those move that it concerns. */
   show(found, isClosed) {
     const waits = new Set(found.review_list);
+    const side = sideOf(found);
     const byGroup = new Map(GROUPS.map((name) => [name, []]));
     for (const cell of found.cells) {
       let tile = this.#tiles.get(cell.id);
@@ -76,7 +98,7 @@ export class SpecimenTiles {
         tile = this.#tile(found.id, cell);
         this.#tiles.set(cell.id, tile);
       }
-      tile.show(cell);
+      tile.show(cell, side);
       if (!this.#whole.isOpen && !waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
     }
     if (this.#whole.isOpen) {
@@ -127,9 +149,9 @@ export class SpecimenTiles {
   }
 
   #tile(id, first) {
-    const picture = () => lazyImage(async () => (
-      smallAddress(this.#fileOf(first) ?? await blobOf(differentials.imageUrl(id, first.id)))));
-    let image = picture();
+    const picture = (part) => lazyImage(async () => (
+      smallAddress(this.#fileOf(first) ?? await blobOf(differentials.imageUrl(id, first.id)), part)));
+    let image = null, part = null;
     const words = el("span");
     const link = el("a", {
       href: `#/specimen/${encodeURIComponent(id)}/${first.number}`,
@@ -138,14 +160,24 @@ export class SpecimenTiles {
         if (this.#whole.isOpen && (event.ctrlKey || event.metaKey || event.shiftKey)) this.#whole.pick(first.id, event.shiftKey);
         else this.#choose(first.id);
       },
-    }, image, el("span", {class: "tile-caption"},
+    }, el("span", {class: "tile-caption"},
       el("span", {class: "tile-name"}, t("cellNumber", {number: number(first.number)})), words));
     const box = el("input", {type: "checkbox", class: "tile-pick", "aria-label": t("pick", {number: number(first.number)}),
       onclick: (event) => this.#whole.pick(first.id, event.shiftKey)});
     const node = el("li", {class: "tile", data: {cell: first.id}, ondragstart: (event) => this.#whole.dragged(first.id, event)}, link, box);
     let shown = "";
 
-    function show(cell) {
+    function draw() {
+      image?.remove();
+      image = picture(part);
+      link.prepend(image);
+    }
+    function show(cell, side) {
+      const wanted = partOf(cell, side);
+      if (!image || JSON.stringify(wanted) !== JSON.stringify(part)) {
+        part = wanted;
+        draw();
+      }
       const said = cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
       const text = cell.decision ? `${said} ✓` : said;
       if (shown === text + cell.needs_review) return;
@@ -156,9 +188,7 @@ export class SpecimenTiles {
         .filter(Boolean).join(", "));
     }
     function lookAgain() {
-      if (image.isConnected) return;
-      image = picture();
-      link.prepend(image);
+      if (!image.isConnected) draw();
     }
     return {node, link, box, show, lookAgain};
   }

@@ -89,8 +89,11 @@ export class SpecimenView {
       const asked = found.cells.find((cell) => String(cell.number) === cellNumber)?.id;
       if (asked) [this.#current, this.#isChosen] = [asked, true];
       this.#take(found);
-      this.#show();
-      if (!this.#isOpen()) this.#watch(id, signal);
+      if (this.#isOpen()) this.#goTo(this.#current);
+      else {
+        this.#show();
+        this.#watch(id, signal);
+      }
     } catch (error) {
       if (!signal.aborted) this.#failed(error);
     }

@@ -27,8 +27,9 @@ for (const kind of ["keydown", "keyup", "blur"]) {
 
 /**
  * A viewer, complete with its controls: `node`, and `show(url, result, heatNote)` for one image after another, at the
- * same zoom; without a heatmap only the image, and the message `heatNote`. `isThere()` tells of an image that can be
- * seen, `isBroken()` of one that this browser cannot show.
+ * same zoom; without a heatmap only the image, and the message `heatNote`; without a `url` nothing. `isThere()` tells
+ * that the image shown can be seen, `isBroken()` that this browser cannot show it; of one that another has replaced
+ * before it came nothing is told.
  */
 export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
   let image = null, lines = null, rings = null, levels = null, grounds = [], shown = {};
@@ -90,15 +91,24 @@ export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
   const node = el("figure", {class: "viewer"},
     frame, el("figcaption", {}, heatControls, note, el("div", {class: "controls"}, zoomButtons)));
 
-  function show(url, result, heatNote) {
+  function show(url, result = null, heatNote = null) {
+    node.hidden = !url;
+    if (!url) {
+      image = null;
+      shown = {};
+      stage.replaceChildren();
+      return;
+    }
     if (url !== shown.url) {
       // Anew: the picture of another cell must not stand here until this one has come.
-      const loaded = () => {
+      const loaded = ({target}) => {
+        if (target !== image) return;
         grounds = groundsOf(image);
         showHeat();
         isThere();
       };
-      image = el("img", {src: url, alt: t("imageOfCell"), class: "layer", onload: loaded, onerror: isBroken});
+      image = el("img", {src: url, alt: t("imageOfCell"), class: "layer", onload: loaded,
+        onerror: ({target}) => { if (target === image) isBroken(); }});
     }
     if (url !== shown.url || result !== shown.result) {
       const {height, width} = result.image;

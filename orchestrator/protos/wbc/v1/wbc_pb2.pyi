@@ -352,7 +352,7 @@ class Report(_message.Message):
     def __init__(self, text: _Optional[str] = ..., writer: _Optional[str] = ..., language: _Optional[_Union[Language, str]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Analysis(_message.Message):
-    __slots__ = ("request_id", "model", "profile", "image", "views", "decision", "needs_review", "review_reasons", "probabilities", "aux_neutrophil_probability", "energy", "focus", "heatmap", "outlines", "report", "timings_ms", "disclaimer", "profile_sha256", "not_wbc", "device_state", "head")
+    __slots__ = ("request_id", "model", "profile", "image", "views", "decision", "needs_review", "review_reasons", "probabilities", "aux_neutrophil_probability", "energy", "focus", "heatmap", "outlines", "report", "timings_ms", "disclaimer", "profile_sha256", "not_wbc", "device_state", "head", "box")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -381,6 +381,7 @@ class Analysis(_message.Message):
     NOT_WBC_FIELD_NUMBER: _ClassVar[int]
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: Model
     profile: str
@@ -402,7 +403,8 @@ class Analysis(_message.Message):
     not_wbc: float
     device_state: DeviceState
     head: str
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., head: _Optional[str] = ...) -> None: ...
+    box: Box
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., views: _Optional[int] = ..., decision: _Optional[_Union[Decision, _Mapping]] = ..., needs_review: _Optional[bool] = ..., review_reasons: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., aux_neutrophil_probability: _Optional[float] = ..., energy: _Optional[float] = ..., focus: _Optional[_Union[Focus, _Mapping]] = ..., heatmap: _Optional[_Union[Heatmap, _Mapping]] = ..., outlines: _Optional[_Union[Outlines, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., head: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
 
 class FieldOptions(_message.Message):
     __slots__ = ("profile", "tta", "red_cell_px")
@@ -681,7 +683,7 @@ class ClassCount(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., count: _Optional[int] = ..., percentage: _Optional[float] = ..., interval: _Optional[_Union[Range, _Mapping]] = ..., absolute: _Optional[float] = ..., absolute_interval: _Optional[_Union[Range, _Mapping]] = ..., reference: _Optional[_Union[Range, _Mapping]] = ..., flag: _Optional[_Union[Flag, str]] = ...) -> None: ...
 
 class CellResult(_message.Message):
-    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state", "decided_by", "head")
+    __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state", "decided_by", "head", "box")
     CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
@@ -699,6 +701,7 @@ class CellResult(_message.Message):
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
     cell_class: CellClass
     confidence: float
     margin: float
@@ -716,7 +719,8 @@ class CellResult(_message.Message):
     device_state: DeviceState
     decided_by: Routing
     head: str
-    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., decided_by: _Optional[_Union[Routing, str]] = ..., head: _Optional[str] = ...) -> None: ...
+    box: Box
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., decided_by: _Optional[_Union[Routing, str]] = ..., head: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
 
 class CellDecision(_message.Message):
     __slots__ = ("cell_class", "person", "decided_at")
