@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,7 @@ from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.uploads import FILES_FIELD, ZIP_SIGNATURE, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
-from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
+from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of, require_sizes
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
     AuditTrail,
@@ -117,7 +117,7 @@ class DifferentialsApi:
         self._specimens = specimens
         self._services = services
         self._uploads = UploadLimits(
-            max_file_bytes=services.decode_limits.max_bytes,
+            max_file_bytes=max(services.decode_limits.max_bytes, services.field_limits.max_bytes),
             max_total_bytes=limits.max_total_bytes,
             max_files=limits.max_files,
             file_field=FILES_FIELD,
@@ -145,6 +145,7 @@ class DifferentialsApi:
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
             order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
             payloads = await self._images(uploads)
+            require_sizes(payloads.sizes(), order.kind, self._services)
             del uploads  # the archive, of which each image is a copy, or nothing
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
@@ -279,7 +280,7 @@ class DifferentialsApi:
         """Who did what with this specimen, the earliest first."""
         return AuditTrail.model_validate({"entries": await self._specimens.audit(differential_id)})
 
-    async def _images(self, uploads: Uploads) -> Sequence[bytes]:
+    async def _images(self, uploads: Uploads) -> Spooled:
         """Of the form, or of the one archive in it."""
         files = cast("Spooled", uploads.files)
         if not any(is_archive(files.start(number, len(ZIP_SIGNATURE))) for number in range(len(files))):
