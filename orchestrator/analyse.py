@@ -184,7 +184,7 @@ async def analyse(
                 image_steps.explain, prepared, cams, profile.tta, options.drawing
             )
         focus = explained.focus
-        looks_like = _looks_like(averaged, finding, profile, prediction.model, services.profiles)
+        looks_like = likeness_of(averaged, finding, profile, prediction.model, services.profiles)
         recent = None if options.of_specimen else services.recent
         if recent is not None and looks_like is not None:
             recent.add(profile.name, looks_like)
@@ -228,7 +228,7 @@ async def analyse(
     )
 
 
-def _looks_like(
+def likeness_of(
     averaged: AveragedPrediction,
     finding: Finding,
     profile: Profile,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from orchestrator import field_steps, routing
-from orchestrator.analyse import Services, answered_by_head
+from orchestrator.analyse import Services, answered_by_head, likeness_of
 from orchestrator.device_state import device_state, with_device_reason
 from orchestrator.domain import CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
 from orchestrator.field_steps import PreparedField
@@ -37,6 +37,8 @@ class FieldOptions:
     heatmap: bool = False
     red_cell_px: float | None = None
     drawing: RenderOptions = field(default_factory=RenderOptions)
+    of_specimen: bool = False
+    """Whether its cells are kept as those of a specimen, each with its image."""
 
 
 async def analyse_field(
@@ -64,12 +66,15 @@ async def analyse_field(
             profile.quality,
             options.red_cell_px,
             options.heatmap,
+            options.of_specimen,
         )
 
         async def ask(profile: Profile) -> list[Prediction]:
             return await _predictions(prepared.cells, services, profile, explain=options.heatmap)
 
-        profile, predictions = await answered_by_head(ask, profile, services)
+        predictions: list[Prediction] = []
+        if prepared.cells:  # else there is nothing to ask, nor whom the head belongs to
+            profile, predictions = await answered_by_head(ask, profile, services)
         cells = [
             await _as_found(cell, prediction, services, profile, prepared, options)
             for cell, prediction in zip(prepared.cells, predictions, strict=True)
@@ -153,7 +158,8 @@ async def _as_found(
     prepared: PreparedField,
     options: FieldOptions,
 ) -> FieldCell:
-    finding = _routed(cell, prediction, profile)
+    averaged = routing.average(prediction)
+    finding = routing.route(averaged, profile.routing, cell.quality)
     focus, overlay = None, None
     if prediction.cams is not None:
         cams = prediction.cams[:, finding.class_index]
@@ -163,7 +169,8 @@ async def _as_found(
     finding = routing.with_focus_reason(finding, focus)
     state = device_state(profile, prediction.model, services.audits)
     # Audits sample by image; of a field each cell is one.
-    cell_sha256 = sha256(f"{prepared.image_sha256}{cell.box}".encode()).hexdigest()
+    named = cell.image or f"{prepared.image_sha256}{cell.box}".encode()
+    cell_sha256 = sha256(named).hexdigest()
     finding = with_device_reason(finding, state, profile, prediction.model, cell_sha256, services.audits)
     is_identified = routing.is_white_cell(finding, profile.routing)
     record_views(profile.tta, len(prediction.main_out))
@@ -185,4 +192,7 @@ async def _as_found(
         is_identified,
         focus,
         overlay,
+        likeness_of(averaged, finding, profile, prediction.model, services.profiles),
+        cell.image,
+        cell.mark,
     )

@@ -402,7 +402,8 @@ class Analysis:
 @dataclass(frozen=True, slots=True)
 class FieldCell:
     """One cell of a field. ``is_identified`` is False of what may be no white cell: it is offered to a person
-    and not counted. ``focus`` and ``overlay`` (over the cell's crop) are there where heat was asked for.
+    and not counted. ``focus`` and ``overlay`` (over the cell's crop) are there where heat was asked for,
+    ``image`` (a PNG) and ``mark`` where they are to be kept. ``looks_like`` is as in an :class:`Analysis`.
     """
 
     box: Box
@@ -414,6 +415,9 @@ class FieldCell:
     is_identified: bool
     focus: Focus | None = None
     overlay: Overlay | None = None
+    looks_like: Mapping[str, bool] | None = None
+    image: bytes | None = field(default=None, repr=False)
+    mark: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

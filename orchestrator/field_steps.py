@@ -16,9 +16,12 @@ from orchestrator.vision import heatmap, quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.field_cells import MIN_RED_CELL_PX, search_field
-from orchestrator.vision.field_crops import PreparedFieldCell, prepare_cell, without_doubles
+from orchestrator.vision.field_crops import PreparedFieldCell, prepare_cell, with_image, without_doubles
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.tta import TtaMode
+
+FIELD_RED_CELLS: Final = 9.0
+"""In their diameters, the shorter side of what is a field whatever is found in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,10 @@ def prepare_field(
     usual: quality.QualityLimits = quality.GENERAL_LIMITS,
     red_cell_px: float | None = None,
     keep_crops: bool = False,
+    keep_images: bool = False,
 ) -> PreparedField:
-    """Before the network: bytes to all that may be a white cell, each as the model sees it.
+    """Before the network: bytes to all that may be a white cell, each as the model sees it, with its image
+    where that is to be kept.
 
     Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed, and where its red
     cells are too small for a white one to be told.
@@ -55,7 +60,12 @@ def prepare_field(
             f"{MIN_RED_CELL_PX:.0f} are needed to tell white cells apart. Use a higher magnification."
         )
     with stage("preprocess"):
-        cells = [prepare_cell(rgb, one, recipe, usual, keep_crops=keep_crops) for one in searched.cells]
+        cells = []
+        for one in searched.cells:
+            cell = prepare_cell(rgb, one, recipe, usual, keep_crops=keep_crops)
+            if cell is not None and keep_images and searched.red_cell_px is not None:
+                cell = with_image(cell, rgb, one, searched.red_cell_px)
+            cells.append(cell)
     height, width = rgb.shape[:2]
     return PreparedField(
         (height, width),
@@ -63,6 +73,19 @@ def prepare_field(
         sha256(payload).hexdigest(),
         tuple(without_doubles([cell for cell in cells if cell is not None])),
     )
+
+
+def is_field(payload: bytes, limits: DecodeLimits) -> bool:
+    """Whether an image shows a whole field and not one cell: several white cells lie whole in it, or it is
+    wider than the frame of a cell ever is.
+
+    Raises :class:`~orchestrator.errors.InvalidImage` where it cannot be decoded.
+    """
+    rgb = decode(payload, limits).rgb
+    searched = search_field(rgb)
+    if searched.red_cell_px is not None and min(rgb.shape[:2]) > FIELD_RED_CELLS * searched.red_cell_px:
+        return True
+    return sum(not cell.is_cut for cell in searched.cells) > 1
 
 
 def explain_cell(

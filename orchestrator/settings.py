@@ -533,6 +533,11 @@ class DifferentialSettings(_Section):
     concurrency: int = Field(
         default=2, ge=1, description="Cells under way at a time; one while people's requests are."
     )
+    same_cells_once: bool = Field(
+        default=True,
+        description="Whether a cell that lies in several fields of a specimen is counted once, and it is "
+        "said how many were; else every find counts.",
+    )
     lease_s: float = Field(
         default=20,
         ge=1,

@@ -78,6 +78,9 @@ SpecimenState = Literal["waiting", "running", "analysed", "signed", "cancelled"]
 
 CellState = Literal["waiting", "analysed", "failed"]
 
+ImageKind = Literal["cell", "field", "auto"]
+"""What the images of an order show: one cell each, a whole field each, or what each of them tells."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellResult:
@@ -118,6 +121,27 @@ class CellResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldPlace:
+    """Where a cell lies: the ``number`` of its field in the order, and its box in pixels of that field.
+
+    ``is_identified`` is False of what may be no white cell: it counts once a person says what it is.
+    ``same_as`` is the id of the cell of an earlier field that it is once more, where the fields overlap.
+    """
+
+    number: int
+    box: Box
+    is_cut: bool
+    is_clump: bool
+    is_identified: bool
+    same_as: str | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts without a person's word."""
+        return self.is_identified and self.same_as is None
+
+
+@dataclass(frozen=True, slots=True)
 class CellDecision:
     """What a person says a cell is, one of ``CELL_LABELS``; equal to the service's class where accepted."""
 
@@ -138,11 +162,12 @@ def cell_etag(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpecimenCell:
-    """One image of a specimen, in the order in which they were sent (``number`` counts from 1).
+    """One image of a specimen, in the order in which they were sent (``number`` counts from 1); or one cell
+    of a field, with its ``place`` there, which comes after all that was sent.
 
-    ``image_sha256`` is hex, of the file as it was sent. ``failure`` is the sentence that says why an image
-    could not be analysed. File names are not kept: they may hold a patient's. ``version`` rises with every
-    change of it.
+    ``image_sha256`` is hex, of the file as it was sent, or of the PNG that was cut out of a field.
+    ``failure`` is the sentence that says why an image could not be analysed. File names are not kept: they
+    may hold a patient's. ``version`` rises with every change of it.
     """
 
     cell_id: str
@@ -153,6 +178,7 @@ class SpecimenCell:
     failure: str | None = None
     decision: CellDecision | None = None
     version: int = 0
+    place: FieldPlace | None = None
 
     @property
     def etag(self) -> str:
@@ -162,22 +188,43 @@ class SpecimenCell:
     @property
     def needs_review(self) -> bool:
         """Whether a person should decide and has not."""
-        return self.decision is None and self.result is not None and bool(self.result.review_codes)
+        if self.decision is not None or self.result is None or self.is_double:
+            return False
+        return bool(self.result.review_codes)
+
+    @property
+    def is_double(self) -> bool:
+        """Whether it is a cell of another field once more."""
+        return self.place is not None and self.place.same_as is not None
 
     @property
     def label(self) -> str | None:
         """What it counts as: a person's decision before the service's class; ``Unidentified`` where the
-        service is unsure; None where there is no result."""
+        service is unsure; None where there is no result, and of a field's what does not count by itself."""
         if self.decision is not None:
             return self.decision.label
-        if self.result is None:
+        if self.result is None or (self.place is not None and not self.place.counts):
             return None
         return UNIDENTIFIED if self.result.review_codes else self.result.class_name
 
     @property
     def is_unseen(self) -> bool:
         """Whether it counts as one of the five classes by the service's word alone."""
-        return self.decision is None and self.result is not None and not self.result.review_codes
+        return self.decision is None and self.label not in (None, UNIDENTIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenField:
+    """A field whose cells were found; ``number`` and ``image_sha256`` as of a :class:`SpecimenCell`.
+    ``image_size`` is height and width in pixels, ``red_cell_px`` the diameter of its red cells, None where
+    nothing tells. ``cells`` are the white ones found in it, also those that another field has too."""
+
+    field_id: str
+    number: int
+    image_sha256: str
+    image_size: tuple[int, int]
+    red_cell_px: float | None
+    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +238,21 @@ class Signature:
 @dataclass(frozen=True, slots=True)
 class SpecimenOrder:
     """What a caller orders. ``specimen_id`` is the laboratory's own, opaque here; ``total_wbc`` is the white
-    cell count in 10^9/L (equal to 10*3/uL), measured elsewhere; ``profile`` and ``tta`` as for one image."""
+    cell count in 10^9/L (equal to 10*3/uL), measured elsewhere; ``profile`` and ``tta`` as for one image;
+    ``kind`` is that of all images."""
 
     specimen_id: str
     total_wbc: float | None = None
     profile: str | None = None
     tta: str | None = None
+    kind: ImageKind = "cell"
 
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """An order and what became of it; ``cells`` in the order of their numbers; ``version`` rises with every
-    change of it or of a cell."""
+    """An order and what became of it; ``cells`` in the order of their numbers; ``fields`` are those images
+    whose cells were found, and are among ``cells`` until then; ``version`` rises with every change of it or
+    of a cell."""
 
     differential_id: str
     order: SpecimenOrder
@@ -212,6 +262,7 @@ class Specimen:
     cells: tuple[SpecimenCell, ...]
     signature: Signature | None = None
     version: int = 0
+    fields: tuple[SpecimenField, ...] = ()
 
     @property
     def etag(self) -> str:
@@ -371,6 +422,12 @@ class Differential:
     reference_source: str | None = None
     released_errors: ReleasedErrors | None = None
 
+    @property
+    def cells_per_field(self) -> float | None:
+        """In the mean; None where there are no fields."""
+        fields = self.specimen.fields
+        return sum(field.cells for field in fields) / len(fields) if fields else None
+
     def audit_sentences(self) -> Mapping[str, str]:
         """What is to be said of the audit behind the figures, by code."""
         said: dict[str, str] = {}
@@ -420,6 +477,11 @@ class Differential:
             say(
                 "too_few_cells",
                 f"{self.cells_counted} cells are counted; percentages are given from {self.min_cells} on.",
+            )
+        if doubles := sum(cell.is_double for cell in self.specimen.cells):
+            say(
+                "same_cells",
+                f"Fields overlap: {doubles} finds are cells of another field once more, counted once.",
             )
         if self.review_list:
             say("unreviewed", f"{len(self.review_list)} cells wait for a person's decision.")

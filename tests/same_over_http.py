@@ -18,6 +18,7 @@ RENAMED: Final = {
     "judgement": "verdict",
     "cell_id": "id",
     "differential_id": "id",
+    "field_id": "id",
 }
 
 

@@ -17,8 +17,6 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from orchestrator.domain import DISCLAIMER, Box, CellViews, Prediction, UInt8Array, ViewBatch
-from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import LOOKS
 from orchestrator.profiles import Profile
 from orchestrator.routing import average, is_white_cell, route
@@ -28,6 +26,7 @@ from orchestrator.vision.decode import decode
 from orchestrator.vision.field_cells import search_field
 from orchestrator.vision.field_crops import prepare_cell, without_doubles
 from training.datasets import table_rows
+from training.painted_fields import painted_field
 
 MIN_OVERLAP: Final = 0.5
 EDGE_PX: Final = 2.0
@@ -92,12 +91,9 @@ def real_fields(root: Path, split: str) -> list[Field]:
 def painted_fields(per_device: int, *, seed: int = 42) -> Iterator[Field]:
     """``per_device`` fields of every painted device with two to eight cells, some touching, some cut, and as
     many without any."""
-    for device, look in LOOKS.items():
+    for device in LOOKS:
         for number in range(2 * per_device):
-            random = np.random.default_rng((seed, number, len(device)))
-            is_empty = number >= per_device
-            names = () if is_empty else tuple(random.choice(CLASS_NAMES, int(random.integers(2, 9))))
-            painted = paint_field(look(random), random, names, touching=number % 3 == 1, cut=number % 3 == 2)
+            painted = painted_field(device, number, seed, is_empty=number >= per_device)
             boxes = tuple(_box(*map(float, cell.box)) for cell in painted.cells)
             kind = f"painted {device}"
             yield Field(kind, lambda rgb=painted.rgb: rgb, boxes)  # type: ignore[misc]

@@ -6,12 +6,12 @@ so that every command runs on it. The same seed paints the same images on any nu
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -23,7 +23,11 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.looks import LOOKS, Look
 from orchestrator.painting.smear import PaintedCell, paint_cell
+from training.painted_fields import FIELD_COLUMNS, FIELDS_TABLE, FieldTask, write_field
 from training.painted_negatives import NEGATIVES, paint_negative
+
+Task = TypeVar("Task")
+Painted = TypeVar("Painted")
 
 SLIDES: Final = 8
 """Slides of each device in a split, with cells of every class and a look each: enough to hold some out.
@@ -42,7 +46,8 @@ _MANIFEST_COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SynthesisPlan:
-    """How many images of which devices. Counts are of each class and device.
+    """How many images of which devices. Counts are of each class and device; of ``fields_per_device`` as many
+    hold white cells, and half as many none.
 
     Raises:
         ConfigurationError: a device is not known, a test device is trained on, or a count is negative.
@@ -54,19 +59,25 @@ class SynthesisPlan:
     unseen_device: str | None = "camera"
     negatives_per_kind: int = 10
     seed: int = 42
+    fields_per_device: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be painted."""
-        asked = [*self.devices, *([self.unseen_device] if self.unseen_device else [])]
+        asked = self.all_devices
         if not self.devices or not set(asked) <= set(LOOKS) or len(set(asked)) < len(asked):
             raise ConfigurationError(
                 f"expected different devices of {', '.join(LOOKS)}, received {', '.join(asked) or 'none'}"
             )
-        for name in ("train_per_class", "test_per_class", "negatives_per_kind", "seed"):
+        for name in ("train_per_class", "test_per_class", "negatives_per_kind", "seed", "fields_per_device"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"expected {name} of at least 0, received {getattr(self, name)}")
         if self.train_per_class == 0:
             raise ConfigurationError("expected at least one image of each class to train on, received none")
+
+    @property
+    def all_devices(self) -> list[str]:
+        """Those of all splits."""
+        return [*self.devices, *([self.unseen_device] if self.unseen_device else [])]
 
     def parts(self) -> Iterator[tuple[str, str, int]]:
         """(split, device, images of each class), in the order of the manifest."""
@@ -104,8 +115,9 @@ def synthesize(
     """Paint the data set of a plan into a new folder; return it.
 
     It holds ``<split>/<Class>/*.jpg``, ``masks/``, ``negatives/<kind>/``, ``manifest.csv`` (with boxes and
-    masks), ``attributes.csv`` (WBCAtt's names), ``contact_sheet.png`` and a ``README.md``. The folder appears
-    when everything in it is written.
+    masks), ``attributes.csv`` (WBCAtt's names), ``contact_sheet.png`` and a ``README.md``; where fields are
+    asked for, ``fields/<device>/`` with ``fields/fields.csv``. The folder appears when everything in it is
+    written.
 
     Args:
         output: a folder that does not exist yet, or is empty.
@@ -121,11 +133,15 @@ def synthesize(
     unfinished = output.with_name(f".{output.name}.{os.getpid()}.unfinished")
     unfinished.mkdir(parents=True)
     tasks = list(_tasks(unfinished, plan))
-    rows = list(_painted(tasks, workers, console))
+    rows = list(_done(_write_image, tasks, workers, console))
     cells = [row for row in rows if row is not None]
     _write_csv(unfinished / "manifest.csv", _MANIFEST_COLUMNS, [manifest for manifest, _ in cells])
     _write_csv(unfinished / "attributes.csv", tuple(cells[0][1]), [attributes for _, attributes in cells])
     _write_contact_sheet(unfinished, tasks)
+    if plan.fields_per_device:
+        root = unfinished / "fields"
+        fields = _done(write_field, list(_field_tasks(root, plan)), workers, console)
+        _write_csv(root / FIELDS_TABLE, FIELD_COLUMNS, [row for of_field in fields for row in of_field])
     (unfinished / "README.md").write_text(_readme(plan), encoding="utf-8")
     if output.exists():
         output.rmdir()
@@ -152,7 +168,7 @@ def _tasks(root: Path, plan: SynthesisPlan) -> Iterator[_Task]:
                     slide_seed=(plan.seed, part, slide) if has_slide else None,
                     slide=f"{split}-{device}-{slide + 1}" if has_slide else "",
                 )
-    devices = [*plan.devices, *([plan.unseen_device] if plan.unseen_device else [])]
+    devices = plan.all_devices
     for label, kind in enumerate(NEGATIVES):
         for number in range(plan.negatives_per_kind):
             device = devices[number % len(devices)]
@@ -160,23 +176,30 @@ def _tasks(root: Path, plan: SynthesisPlan) -> Iterator[_Task]:
             yield _Task(root, "negatives", device, kind, number, seed, None, "")
 
 
-def _painted(
-    tasks: Sequence[_Task], workers: int | None, console: Console | None
-) -> Iterator[tuple[_Row, _Row] | None]:
+def _field_tasks(root: Path, plan: SynthesisPlan) -> Iterator[FieldTask]:
+    for device in plan.all_devices:
+        split = "test" if device == plan.unseen_device else "dev"
+        for number in range(plan.fields_per_device + plan.fields_per_device // 2):
+            yield FieldTask(root, split, device, number, plan.seed, number >= plan.fields_per_device)
+
+
+def _done(
+    paint: Callable[[Task], Painted], tasks: Sequence[Task], workers: int | None, console: Console | None
+) -> Iterator[Painted]:
     workers = workers or os.cpu_count() or 1
 
-    def watched(done: Iterator[tuple[_Row, _Row] | None]) -> Iterator[tuple[_Row, _Row] | None]:
+    def watched(done: Iterator[Painted]) -> Iterator[Painted]:
         if console is None:
             yield from done
         else:
             yield from track(done, "painting", total=len(tasks), console=console)
 
     if workers == 1:
-        yield from watched(map(_write_image, tasks))
+        yield from watched(map(paint, tasks))
         return
     # Fresh processes: a fork of one that runs threads of TensorFlow may hang.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_alone) as pool:
-        yield from watched(pool.map(_write_image, tasks, chunksize=8))
+        yield from watched(pool.map(paint, tasks, chunksize=8))
 
 
 def _alone() -> None:
@@ -254,7 +277,8 @@ def _readme(plan: SynthesisPlan) -> str:
     command = (
         f"wbc-train synthesize --train-per-class {plan.train_per_class} --test-per-class "
         f"{plan.test_per_class} --devices {','.join(plan.devices)} --unseen-device "
-        f"{plan.unseen_device or 'none'} --negatives-per-kind {plan.negatives_per_kind} --seed {plan.seed}"
+        f"{plan.unseen_device or 'none'} --negatives-per-kind {plan.negatives_per_kind} --fields-per-device "
+        f"{plan.fields_per_device} --seed {plan.seed}"
     )
     return (
         "# Painted white blood cells\n\n"
@@ -263,5 +287,6 @@ def _readme(plan: SynthesisPlan) -> str:
         f"    {command}\n\n"
         "Folders: `<split>/<Class>/`, `masks/` (0 background, 128 cytoplasm, 255 nucleus), "
         "`negatives/<kind>/` (no white cell).\nTables: `manifest.csv` (device, slide, box in pixels, mask), "
-        "`attributes.csv` (WBCAtt's eleven). Look at `contact_sheet.png`.\n"
+        "`attributes.csv` (WBCAtt's eleven). Whole fields, where there are any: `fields/<device>/`, with "
+        "boxes in `fields/fields.csv` and outlines as GeoJSON. Look at `contact_sheet.png`.\n"
     )

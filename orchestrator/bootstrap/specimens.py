@@ -13,7 +13,8 @@ from orchestrator.specimens.differential import DifferentialRules, class_shares_
 from orchestrator.specimens.reference_ranges import ADULTS, load_reference_ranges
 from orchestrator.specimens.runner import SpecimenRunner
 from orchestrator.specimens.service import Specimens
-from orchestrator.store.base import Store
+from orchestrator.store.base import SameCells, Store
+from orchestrator.vision.same_cells import no_same_cells, same_cells
 
 
 def differential_rules(settings: DifferentialSettings, services: Services) -> DifferentialRules:
@@ -27,6 +28,11 @@ def differential_rules(settings: DifferentialSettings, services: Services) -> Di
         reference=ADULTS if path is None else load_reference_ranges(path),
         class_shares=class_shares_of(services.profiles, settings.training_prior),
     )
+
+
+def same_of(settings: DifferentialSettings) -> SameCells:
+    """Which cells of a field are those of earlier ones, as far as the site wants to know."""
+    return same_cells if settings.same_cells_once else no_same_cells
 
 
 def order_limits(settings: DifferentialSettings) -> OrderLimits:
@@ -56,9 +62,10 @@ def build_specimens(
         busy=lambda: admission.in_flight > 0,
         leaving=lambda: draining.begun,
         lease_s=settings.lease_s,
+        same=same_of(settings),
     )
     rules = differential_rules(settings, services)
-    return Specimens(store, runner, rules, services.decode_limits, services.audits)
+    return Specimens(store, runner, rules, services.decode_limits, services.audits, services.field_limits)
 
 
 def _isolated(services: Services) -> ImageWorkers | None:

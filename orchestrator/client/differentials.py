@@ -70,9 +70,44 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """In pixels of a field."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlace:
+    """Where a cell of a field lies. ``number`` is that of the field; ``is_identified`` is False of what may
+    be no white cell; ``same_as`` is the id of the cell of an earlier field that it is once more."""
+
+    number: int
+    box: Box = field(metadata={"kind": Box})
+    is_cut: bool
+    is_clump: bool
+    is_identified: bool
+    same_as: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenField:
+    """A field whose cells were found; ``image_size`` is height and width in pixels."""
+
+    field_id: str
+    number: int
+    image_sha256: str
+    image_size: tuple[int, int]
+    red_cell_px: float | None
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One image of a specimen. ``state`` is ``waiting``, ``analysed`` or ``failed``; ``label`` is what it
-    counts as, None where it counts nowhere."""
+    """One image of a specimen, or one cell of a field. ``state`` is ``waiting``, ``analysed`` or ``failed``;
+    ``label`` is what it counts as, None where it counts nowhere; ``place`` is None of one that came alone."""
 
     cell_id: str
     number: int
@@ -84,6 +119,7 @@ class Cell:
     result: CellResult | None = field(metadata={"kind": CellResult})
     decision: Decision | None = field(metadata={"kind": Decision})
     etag: str | None
+    place: FieldPlace | None = field(metadata={"kind": FieldPlace})
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +186,8 @@ class Differential:
     device_state: str | None
     released_errors: ReleasedErrors | None = field(metadata={"kind": ReleasedErrors})
     etag: str | None
+    fields: tuple[SpecimenField, ...] = field(metadata={"kind": SpecimenField})
+    cells_per_field: float | None
 
     @property
     def ended(self) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..protos.wbc.v1 import wbc_pb2 as pb
-from .words import ColourMap, HeatmapFormat, HeatmapStyle, Language, Tta, number
+from .words import ColourMap, HeatmapFormat, HeatmapStyle, ImageKind, Language, Tta, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,14 @@ class SpecimenOrder:
         specimen_id: the laboratory's own name of it, 1 to 64 characters.
         total_wbc: white cell count in 10^9/L, measured elsewhere; no absolute counts without it.
         profile, tta: as in :class:`AnalysisOptions`.
+        kind: what the images show: ``cell``, ``field``, or ``auto``, what each of them tells.
     """
 
     specimen_id: str
     total_wbc: float | None = None
     profile: str | None = None
     tta: Tta | None = None
+    kind: ImageKind = "cell"
 
     def message(self, idempotency_key: str, images: int) -> pb.SpecimenOrder:
         """As it travels, with the number of its images."""
@@ -70,4 +72,5 @@ class SpecimenOrder:
             tta=number(pb.TestTimeAugmentation, "TEST_TIME_AUGMENTATION", self.tta),
             idempotency_key=idempotency_key,
             images=images,
+            kind=number(pb.ImageKind, "IMAGE_KIND", self.kind),
         )

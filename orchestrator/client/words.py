@@ -9,6 +9,7 @@ ClassName = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrop
 Label = Literal["Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil", "Unidentified"]
 Language = Literal["en", "tr"]
 Tta = Literal["none", "light", "adaptive"]
+ImageKind = Literal["cell", "field", "auto"]
 ColourMap = Literal["viridis", "inferno", "cividis", "jet"]
 HeatmapFormat = Literal["png", "jpeg"]
 HeatmapStyle = Literal["overlay", "levels", "reference"]

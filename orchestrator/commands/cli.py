@@ -16,7 +16,7 @@ from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.process import serve as run_server
 from orchestrator.bootstrap.services import build_services, profile_of
-from orchestrator.bootstrap.specimens import differential_rules
+from orchestrator.bootstrap.specimens import differential_rules, same_of
 from orchestrator.commands.adapt import adapt_command
 from orchestrator.commands.audit_device import audit_device_app
 from orchestrator.commands.check import check
@@ -39,7 +39,7 @@ from orchestrator.errors import WbcError
 from orchestrator.interop.csv_tables import Spreadsheet, class_table, table
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
-from orchestrator.specimen import SpecimenOrder
+from orchestrator.specimen import ImageKind, SpecimenOrder
 from orchestrator.vision.tta import TtaMode
 
 app = typer.Typer(
@@ -150,6 +150,9 @@ def differential_of_files(
     tta: Annotated[
         TtaMode | None, typer.Option(help="Test-time augmentation; the profile's where absent.")
     ] = None,
+    kind: Annotated[
+        ImageKind, typer.Option(help="What the images show: a cell each, a field each, or what each tells.")
+    ] = "cell",
     as_json: Annotated[bool, typer.Option("--json", help="The whole result as one JSON document.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per class on stdout.")] = False,
     spreadsheet: SpreadsheetOption = None,
@@ -164,9 +167,10 @@ def differential_of_files(
     services = build_services(settings)
     profile_of(services, profile)
     paths = image_files(images)
-    order = SpecimenOrder(specimen_id, total_wbc or None, profile, tta)
+    order = SpecimenOrder(specimen_id, total_wbc or None, profile, tta, kind)
     rules = differential_rules(settings.differential, services)
-    found = asyncio.run(count_files(paths, order, services, rules, progress_of(len(paths), _err)))
+    progress, same = progress_of(len(paths), _err), same_of(settings.differential)
+    found = asyncio.run(count_files(paths, order, services, rules, progress, same))
     if as_json:
         typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
     elif as_csv:

@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,16 +14,26 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from orchestrator.analyse import Services, analyse
+from orchestrator.analyse import Services
 from orchestrator.commands.image_files import ImageFile
 from orchestrator.commands.terminal_text import shown
 from orchestrator.documents.differential import DifferentialResult
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER
 from orchestrator.edge.http_app import running
 from orchestrator.errors import WbcError
-from orchestrator.specimen import ClassCount, Differential, Range, Specimen, SpecimenCell, SpecimenOrder
+from orchestrator.specimen import (
+    ClassCount,
+    Differential,
+    Range,
+    Specimen,
+    SpecimenCell,
+    SpecimenField,
+    SpecimenOrder,
+)
 from orchestrator.specimens.differential import DifferentialRules, differential
-from orchestrator.specimens.runner import cell_options, result_of
+from orchestrator.specimens.runner import cell_options, outcome_of
+from orchestrator.store.base import FoundField, SameCells
+from orchestrator.vision.same_cells import same_cells
 
 CONCURRENCY: Final = 4
 SHOWN_REVIEWS: Final = 20
@@ -36,8 +47,10 @@ async def count_files(
     services: Services,
     rules: DifferentialRules,
     progress: Progress,
+    same: SameCells = same_cells,
 ) -> Differential:
-    """Analyse the files, a few at a time, as the cells of one specimen, in the order given.
+    """Analyse the files, a few at a time, as the cells of one specimen, in the order given; ``same`` says
+    which cells of a field are those of earlier ones.
 
     A file that cannot be read or analysed is a failed cell.
     """
@@ -46,43 +59,94 @@ async def count_files(
     async with running(services):
         with progress as advance:
 
-            async def one(number: int, path: ImageFile) -> SpecimenCell:
+            async def one(number: int, path: ImageFile) -> tuple[SpecimenCell, FoundField | None]:
                 async with limit:
                     try:
-                        return await _cell(number, path, order, services)
+                        return await _image(number, path, order, services)
                     finally:
                         advance()
 
-            cells = await asyncio.gather(*(one(n, path) for n, path in enumerate(paths, start=1)))
-    specimen = Specimen(uuid.uuid4().hex, order, "analysed", "local", created_at, tuple(cells))
+            images = await asyncio.gather(*(one(n, path) for n, path in enumerate(paths, start=1)))
+    specimen = Specimen(uuid.uuid4().hex, order, "analysed", "local", created_at, ())
+    specimen = await asyncio.to_thread(_with_images, specimen, images, same)
     released_errors = services.audits.released_errors(specimen.cells)
     return differential(specimen, rules, datetime.now(UTC), released_errors)
 
 
-async def _cell(number: int, path: ImageFile, order: SpecimenOrder, services: Services) -> SpecimenCell:
+async def _image(
+    number: int, path: ImageFile, order: SpecimenOrder, services: Services
+) -> tuple[SpecimenCell, FoundField | None]:
+    """What a file shows, as a cell that waits where it is a field."""
     cell_id, image_sha256 = uuid.uuid4().hex, ""
     try:
         payload = await asyncio.to_thread(path.read_bytes)
         image_sha256 = hashlib.sha256(payload).hexdigest()
-        analysis = await analyse(payload, services, cell_options(order))
+        outcome = await outcome_of(payload, services, cell_options(order), order.kind)
     except (WbcError, OSError) as error:
         why = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-        return SpecimenCell(cell_id, number, image_sha256, "failed", failure=why)
-    result = result_of(analysis, datetime.now(UTC))
-    return SpecimenCell(cell_id, number, image_sha256, "analysed", result)
+        return SpecimenCell(cell_id, number, image_sha256, "failed", failure=why), None
+    if isinstance(outcome, FoundField):
+        return SpecimenCell(cell_id, number, image_sha256, "waiting"), outcome
+    return SpecimenCell(cell_id, number, image_sha256, "analysed", outcome), None
+
+
+def _with_images(
+    specimen: Specimen, images: Sequence[tuple[SpecimenCell, FoundField | None]], same: SameCells
+) -> Specimen:
+    """The specimen with what its images show: fields, and the cells of each after all that came."""
+    cells = [cell for cell, found in images if found is None]
+    fields = list[SpecimenField]()
+    marked = list[tuple[str, bytes]]()
+    number = len(images)
+    for image, found in images:
+        if found is None:
+            continue
+        fields.append(
+            SpecimenField(
+                image.cell_id,
+                image.number,
+                image.image_sha256,
+                found.image_size,
+                found.red_cell_px,
+                found.white_cells,
+            )
+        )
+        doubles = same([cell.mark for cell in found.cells], [mark for _, mark in marked])
+        known = tuple(marked)
+        for cell, double in zip(found.cells, doubles, strict=True):
+            number += 1
+            same_as = None if double is None else known[double][0]
+            place = replace(cell.place, number=image.number, same_as=same_as)
+            image_sha256 = hashlib.sha256(cell.image).hexdigest()
+            cells.append(
+                SpecimenCell(uuid.uuid4().hex, number, image_sha256, "analysed", cell.result, place=place)
+            )
+            if same_as is None:
+                marked.append((cells[-1].cell_id, cell.mark))
+    return replace(specimen, cells=tuple(cells), fields=tuple(fields))
+
+
+def _path_of(cell: SpecimenCell, paths: Sequence[ImageFile]) -> ImageFile:
+    """Of the file in which it is."""
+    return paths[(cell.number if cell.place is None else cell.place.number) - 1]
 
 
 def document_of(of: Differential, paths: Sequence[ImageFile]) -> dict[str, Any]:
     """As ``GET /v1/differentials/{id}`` answers, each cell with its file."""
     document = DifferentialResult.of(of).model_dump(mode="json", by_alias=True)
-    for cell, path in zip(document["cells"], paths, strict=True):
-        cell["file"] = str(path)
+    for told, cell in zip(document["cells"], of.specimen.cells, strict=True):
+        told["file"] = str(_path_of(cell, paths))
+    for told in document["fields"]:
+        told["file"] = str(paths[told["number"] - 1])
     return document
 
 
 def print_differential(of: Differential, paths: Sequence[ImageFile], out: Console) -> None:
     """Two tables for a person: the classes, and the cells to look at; then what limits the figures."""
     out.print(_classes(of))
+    if of.cells_per_field is not None:
+        fields = len(of.specimen.fields)
+        out.print(f"- {of.cells_per_field:.1f} white cells a field, of {fields} fields.", highlight=False)
     if of.review_list:
         out.print(_reviews(of, paths))
     if of.cells_failed:
@@ -147,7 +211,7 @@ def _reviews(of: Differential, paths: Sequence[ImageFile]) -> Table:
         if (result := cell.result) is not None:
             table.add_row(
                 str(cell.number),
-                shown(paths[cell.number - 1].name),
+                shown(_path_of(cell, paths).name),
                 result.class_name,
                 f"{result.confidence:.1%}",
                 f"{result.margin:.2f}",
@@ -160,7 +224,7 @@ def _failures(of: Differential, paths: Sequence[ImageFile]) -> Table:
     table = Table("no.", _file_column(), "why it could not be analysed", box=box.SIMPLE)
     for cell in of.specimen.cells:
         if cell.failure is not None:
-            table.add_row(str(cell.number), shown(paths[cell.number - 1].name), shown(cell.failure))
+            table.add_row(str(cell.number), shown(_path_of(cell, paths).name), shown(cell.failure))
     return table
 
 

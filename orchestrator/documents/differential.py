@@ -6,6 +6,7 @@ from pydantic import AliasPath, Field, ValidationInfo, field_validator
 
 from orchestrator.documents.fields import (
     AnalysedAt,
+    BoundingBox,
     ByClass,
     CellBox,
     ClassName,
@@ -32,7 +33,7 @@ from orchestrator.documents.fields import (
 )
 from orchestrator.domain import DISCLAIMER, DeviceState
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS, CellState, Differential, SpecimenState
+from orchestrator.specimen import CELL_LABELS, CellState, Differential, ImageKind, SpecimenState
 
 EXAMPLE_ID: Final = "0d6f9a3e5b7c4e0f8a1b2c3d4e5f6a7b"
 EXAMPLE_CELL: Final = "7b1c6d5e4f3a4b2c9d8e7f6a5b4c3d2e"
@@ -83,7 +84,7 @@ class LabelCount(Document):
 class CellCounts(Document):
     """The cells of a specimen by where they stand."""
 
-    total: int = Field(ge=1, examples=[100])
+    total: int = Field(ge=0, examples=[100])
     counted: int = Field(ge=0, examples=[100])
     waiting: int = Field(ge=0, examples=[0])
     failed: int = Field(ge=0, examples=[0], description="Images that could not be analysed.")
@@ -151,16 +152,58 @@ class CellDecisionDocument(Document):
     decided_at: Time
 
 
+class PlaceDocument(Document):
+    """Where a cell of a field lies."""
+
+    number: int = Field(ge=1, examples=[1], description="Of its field in the order.")
+    box: BoundingBox
+    is_cut: bool = Field(examples=[False], description="Whether the frame of the field cuts it.")
+    is_clump: bool = Field(
+        examples=[False], description="Whether several cells may lie on each other here, counted as one."
+    )
+    is_identified: bool = Field(
+        examples=[True],
+        description="False of what may be no white cell: it counts once a person says what it is.",
+    )
+    same_as: CellId | None = Field(
+        default=None,
+        examples=[None],
+        description="The cell of an earlier field that it is once more, where fields overlap; not counted.",
+    )
+
+
+class FieldDocument(Document):
+    """A field whose cells were found."""
+
+    id: CellId = Field(validation_alias="field_id")
+    number: int = Field(ge=1, examples=[1])
+    image_sha256: str = Field(examples=["0" * 64], description="Of the file as it was sent.")
+    image_size: tuple[int, int] = Field(examples=[(675, 1080)], description="Height and width in pixels.")
+    red_cell_px: float | None = Field(
+        examples=[61.5], description="Diameter of its red cells in pixels; null where nothing tells."
+    )
+    cells: int = Field(
+        ge=0,
+        examples=[3],
+        description="White cells that the service found in it, also those that another field has too.",
+    )
+
+
 class CellDocument(Document):
-    """One image of a specimen; ``number`` is its place in the order, from 1."""
+    """One image of a specimen, or one cell of a field; ``number`` is its place in the order, from 1."""
 
     id: CellId = Field(validation_alias="cell_id")
     number: int = Field(ge=1, examples=[1])
-    image_sha256: str = Field(examples=["0" * 64], description="Of the file as it was sent.")
+    image_sha256: str = Field(
+        examples=["0" * 64], description="Of the file as it was sent, or of the PNG cut out of a field."
+    )
     state: CellState
     label: Label | None = Field(description="What it counts as: the decision, else the class if it is sure.")
     needs_review: bool
     failure: str | None = Field(examples=[None], description="Why the image could not be analysed.")
+    place: PlaceDocument | None = Field(
+        default=None, description="Where it lies, of a cell of a field; null of a cell that came alone."
+    )
     result: CellFinding | None
     decision: CellDecisionDocument | None
     etag: str | None = Field(
@@ -194,12 +237,26 @@ class DifferentialResult(Document):
         examples=[None],
         description="As ordered; the profile's where null.",
     )
+    kind: ImageKind = Field(
+        default="cell",
+        validation_alias=AliasPath("specimen", "order", "kind"),
+        examples=["cell"],
+        description="What the images show, as ordered.",
+    )
     created_at: Time = Field(validation_alias=AliasPath("specimen", "created_at"))
     created_by: str = Field(validation_alias=AliasPath("specimen", "created_by"), examples=["local"])
     progress: CellCounts
     counts: list[LabelCount] = Field(description="The five classes, then Unidentified.")
     min_cells: int = Field(examples=[100], description="Below it there are no percentages.")
     reference_source: str | None = Field(description="Where the reference ranges come from.")
+    fields: list[FieldDocument] = Field(
+        default=[],
+        validation_alias=AliasPath("specimen", "fields"),
+        description="Those of the images whose cells were found.",
+    )
+    cells_per_field: float | None = Field(
+        default=None, examples=[None], description="In the mean; null where there are no fields."
+    )
     label_shift: ByClass | None = Field(
         examples=[dict(zip(CLASS_NAMES, (0.004, 0.031, 0.305, 0.06, 0.6), strict=True))],
         description="Shares of the five classes estimated from all cells' probabilities (EM, Saerens et al. "
@@ -254,7 +311,7 @@ class DifferentialSummary(Document):
     specimen_id: str = Field(examples=["S-2026-00417"])
     state: State
     created_at: Time
-    cells: int = Field(ge=1, examples=[100])
+    cells: int = Field(ge=0, examples=[100])
     waiting: int = Field(ge=0, examples=[0])
     failed: int = Field(ge=0, examples=[0])
     unreviewed: int = Field(ge=0, examples=[7])

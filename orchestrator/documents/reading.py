@@ -21,11 +21,13 @@ from orchestrator.specimen import (
     CellResult,
     ClassCount,
     Differential,
+    FieldPlace,
     Range,
     ReleasedErrors,
     Signature,
     Specimen,
     SpecimenCell,
+    SpecimenField,
     SpecimenOrder,
 )
 
@@ -74,6 +76,7 @@ def read_differential(data: bytes) -> Differential:
             cells=tuple(_cell(cell) for cell in document.cells),
             signature=_optional(Signature, document.signature),
             version=_version(document.etag),
+            fields=tuple(_value(SpecimenField, field, field_id=field.id) for field in document.fields),
         ),
         counts=tuple(
             _value(
@@ -96,7 +99,7 @@ def read_differential(data: bytes) -> Differential:
 
 
 def _cell(document: CellDocument) -> SpecimenCell:
-    result, decision = document.result, document.decision
+    result, decision, place = document.result, document.decision, document.place
     if decision is not None and decision.label not in CELL_LABELS:
         raise MalformedMessage("This is no differential: a decision has an unknown label.")
     found = None
@@ -117,6 +120,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
         cell_id=document.id,
         result=found,
         decision=_optional(CellDecision, decision),
+        place=None if place is None else _value(FieldPlace, place, box=_value(Box, place.box)),
         version=_version(document.etag),
     )
 

@@ -1,6 +1,6 @@
 """Orders of differentials: what one may bring and say, whichever edge it came through."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
 from orchestrator.edge.parameters import OrderParameters
-from orchestrator.errors import InvalidParameter
-from orchestrator.specimen import SpecimenOrder
+from orchestrator.errors import ImageTooLarge, InvalidParameter
+from orchestrator.specimen import ImageKind, SpecimenOrder
 
 IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]{1,255}$"
 
@@ -42,4 +42,17 @@ def order_of(said: Mapping[str, Any], services: Services) -> SpecimenOrder:
     except ValidationError as error:
         raise InvalidParameter.from_validation(error.errors(include_url=False)) from error
     services.profile(chosen.profile)
-    return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta)
+    return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta, chosen.kind)
+
+
+def max_image_bytes(kind: ImageKind, services: Services) -> int:
+    """Of one image of an order of this kind."""
+    return (services.decode_limits if kind == "cell" else services.field_limits).max_bytes
+
+
+def require_sizes(sizes: Sequence[int], kind: ImageKind, services: Services) -> None:
+    """Raises :class:`~orchestrator.errors.ImageTooLarge` where an image has more bytes than one of its kind
+    may have."""
+    max_bytes = max_image_bytes(kind, services)
+    if max(sizes, default=0) > max_bytes:
+        raise ImageTooLarge(f"An image is too large; at most {max_bytes} bytes are accepted.")

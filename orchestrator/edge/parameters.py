@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.domain import Language, WriterKind
 from orchestrator.interop.csv_tables import Spreadsheet
-from orchestrator.specimen import IDENTIFIER
+from orchestrator.specimen import IDENTIFIER, ImageKind
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
@@ -172,3 +172,10 @@ class OrderParameters(BaseModel):
     total_wbc: TotalWbc = None
     profile: ProfileName = None
     tta: Tta = None
+    kind: Annotated[
+        ImageKind,
+        Field(
+            description="What the images show: one `cell` each, a whole `field` each, whose white cells are "
+            "counted, or (`auto`) a field where several white cells lie in it or it is wide, and else a cell."
+        ),
+    ] = "cell"

@@ -19,7 +19,15 @@ from orchestrator.interop import coding
 from orchestrator.interop.reporting import phase, reported
 from orchestrator.interop.site import DEFAULT_SITE, Site
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CellDecision, CellResult, ClassCount, Differential, Range, SpecimenCell
+from orchestrator.specimen import (
+    CellDecision,
+    CellResult,
+    ClassCount,
+    Differential,
+    FieldPlace,
+    Range,
+    SpecimenCell,
+)
 
 Value = TypeVar("Value")
 
@@ -50,7 +58,7 @@ def _probability(index: int) -> Callable[[CellResult], Cell]:
 
 
 def _edge(name: str) -> Callable[[CellResult], Cell]:
-    return lambda result: None if result.box is None else getattr(result.box, name)
+    return lambda result: None if result.box is None else round(float(getattr(result.box, name)), 1)
 
 
 _FOUND: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
@@ -69,6 +77,10 @@ _DECIDED: Final[Mapping[str, Callable[[CellDecision], Cell]]] = {
     "decided_by": lambda decision: decision.person,
     "decided_at": lambda decision: _time(decision.decided_at),
 }
+_PLACED: Final[Mapping[str, Callable[[FieldPlace], Cell]]] = {
+    "field": lambda place: place.number,
+    "same_as": lambda place: place.same_as,
+}
 _MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
     "model": lambda result: result.model.name,
     "model_version": lambda result: result.model.version,
@@ -84,7 +96,7 @@ _MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
 
 CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
-    *_FOUND, *_DECIDED, "failure", "image_sha256", *_MADE, "disclaimer",
+    *_FOUND, *_DECIDED, "failure", "image_sha256", *_MADE, *_PLACED, "disclaimer",
 )  # fmt: skip
 
 
@@ -97,7 +109,8 @@ def class_table(
 
 
 def cell_table(differential: Differential, spreadsheet: Spreadsheet | None = None) -> str:
-    """One row for each image of the specimen, analysed or not, in the order in which they came."""
+    """One row for each cell of the specimen, analysed or not, in the order in which they came; boxes in
+    pixels of their field."""
     rows = (_cell_row(differential, cell) for cell in differential.specimen.cells)
     return table(CELL_COLUMNS, rows, spreadsheet)
 
@@ -167,6 +180,7 @@ def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
         cell.failure,
         cell.image_sha256,
         *_columns(cell.result, _MADE),
+        *_columns(cell.place, _PLACED),
         differential.disclaimer,
     ]
 

@@ -6,6 +6,7 @@ GeoJSON: RFC 7946, in pixels instead of degrees, x before y; properties as QuPat
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from orchestrator.domain import DISCLAIMER, FieldAnalysis, FieldCell
@@ -28,10 +29,15 @@ COLUMNS: Final = (
 
 
 def geojson(field: FieldAnalysis) -> str:
-    """All that was found, as a FeatureCollection of polygons."""
+    """All that was found, as a FeatureCollection of polygons, which says what found it (RFC 7946, 6.1)."""
     document = {
         "type": "FeatureCollection",
         "features": [_feature(number, cell) for number, cell in _numbered(field)],
+        "model": None if field.model is None else asdict(field.model),
+        "profile": field.profile,
+        "profile_sha256": field.profile_sha256,
+        "head": field.head,
+        "device_state": field.device_state,
         "disclaimer": DISCLAIMER,
     }
     return json.dumps(document, ensure_ascii=False)

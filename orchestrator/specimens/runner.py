@@ -23,16 +23,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, get_args
 
-from orchestrator import errors
+from orchestrator import errors, field_steps
 from orchestrator.analyse import AnalysisOptions, Services, analyse
+from orchestrator.analyse_field import FieldOptions, analyse_field
 from orchestrator.common.deadline import deadline
-from orchestrator.domain import Analysis
+from orchestrator.domain import Analysis, FieldAnalysis, FieldCell, ModelIdentity
 from orchestrator.image_steps import RenderOptions
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMENS, SPECIMENS_UNDER_WAY
 from orchestrator.observability.request_context import set_request_id
-from orchestrator.specimen import CellResult, SpecimenOrder
-from orchestrator.store.base import LeasedCell, Recorded, Store
+from orchestrator.specimen import CellResult, FieldPlace, ImageKind, SpecimenOrder
+from orchestrator.store.base import FoundCell, FoundField, LeasedCell, Recorded, SameCells, Store
+from orchestrator.vision.same_cells import same_cells
 from orchestrator.vision.tta import TtaMode
 
 MAX_SPECIMENS: Final = 4
@@ -40,6 +42,7 @@ MAX_SPECIMENS: Final = 4
 one."""
 
 CELL_TIMEOUT_S: Final = 60.0
+FIELD_TIMEOUT_S: Final = 600.0
 MAX_ATTEMPTS: Final = 3
 """On an image with which the model server fails; a server that is not there, or busy, is waited for."""
 
@@ -66,27 +69,74 @@ _logger = logging.getLogger(__name__)
 
 def result_of(analysis: Analysis, analysed_at: datetime) -> CellResult:
     """What is kept of an analysis."""
-    finding = analysis.finding
+    return _result(analysis, analysis, analysis.model, analysis.focus_ratio, analysed_at)
+
+
+def found_of(analysis: FieldAnalysis, analysed_at: datetime) -> FoundField:
+    """What is kept of a field that was analysed as one of a specimen.
+
+    Raises ``ValueError`` where it was analysed as another.
+    """
+    return FoundField(
+        analysis.image_size,
+        analysis.red_cell_px,
+        tuple(_found_cell(analysis, cell, analysed_at) for cell in analysis.found),
+    )
+
+
+def _found_cell(analysis: FieldAnalysis, cell: FieldCell, analysed_at: datetime) -> FoundCell:
+    if cell.image is None or cell.mark is None or analysis.model is None:
+        raise ValueError("expected a field that was analysed as one of a specimen")
+    focus_ratio = None if cell.focus is None else cell.focus.focus_ratio
+    result = _result(analysis, cell, analysis.model, focus_ratio, analysed_at)
+    place = FieldPlace(0, cell.box, cell.is_cut, cell.is_clump, cell.is_identified)
+    return FoundCell(cell.image, result, place, cell.mark)
+
+
+def _result(
+    analysis: Analysis | FieldAnalysis,
+    cell: Analysis | FieldCell,
+    model: ModelIdentity,
+    focus_ratio: float | None,
+    analysed_at: datetime,
+) -> CellResult:
+    finding = cell.finding
     return CellResult(
         class_name=finding.class_name,
         probabilities=finding.probabilities,
         margin=finding.margin,
         energy=finding.energy,
         review_codes=tuple(reason.code for reason in finding.review_reasons),
-        focus_ratio=analysis.focus_ratio,
-        views=analysis.views,
+        focus_ratio=focus_ratio,
+        views=cell.views,
         image_size=analysis.image_size,
-        model=analysis.model,
+        model=model,
         profile=analysis.profile,
         analysed_at=analysed_at,
         profile_sha256=analysis.profile_sha256,
         not_wbc=finding.not_wbc,
         device_state=analysis.device_state,
         decided_by=finding.decided_by,
-        looks_like=analysis.looks_like,
+        looks_like=cell.looks_like,
         head=analysis.head,
-        box=analysis.box,
+        box=cell.box,
     )
+
+
+async def outcome_of(
+    payload: bytes, services: Services, options: AnalysisOptions, kind: ImageKind
+) -> CellResult | FoundField:
+    """What is kept of an image of an order of this kind; raises as :func:`~orchestrator.analyse.analyse` and
+    :func:`~orchestrator.analyse_field.analyse_field`."""
+    is_field = kind == "field"
+    if kind == "auto":
+        is_field = await services.images.run(field_steps.is_field, payload, services.field_limits)
+    if not is_field:
+        return result_of(await analyse(payload, services, options), datetime.now(UTC))
+    of_field = FieldOptions(
+        options.profile, options.tta, heatmap=options.heatmap, drawing=options.drawing, of_specimen=True
+    )
+    return found_of(await analyse_field(payload, services, of_field), datetime.now(UTC))
 
 
 def cell_options(order: SpecimenOrder) -> AnalysisOptions:
@@ -122,6 +172,7 @@ class SpecimenRunner:
         leaving: whether this process is about to stop; then no cell is begun.
         first_pause_s: how long the first wait for a busy model server or store is; later ones are longer.
         lease_s: how long a cell stays with a process that does not renew its lease.
+        same: which cells of a field are those of earlier ones.
     """
 
     def __init__(
@@ -135,6 +186,7 @@ class SpecimenRunner:
         leaving: Callable[[], bool] = lambda: False,
         first_pause_s: float = FIRST_PAUSE_S,
         lease_s: float = LEASE_S,
+        same: SameCells = same_cells,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency: expected at least 1, received {concurrency}")
@@ -147,6 +199,7 @@ class SpecimenRunner:
         self._leaving = leaving
         self._first_pause_s = first_pause_s
         self._lease_s = lease_s
+        self._same = same
         self._looking: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
         self._cells_under_way = 0
@@ -262,7 +315,8 @@ class SpecimenRunner:
 
     async def _analyse_all(self, differential_id: str) -> None:
         """Analyse cells of a specimen as long as there are some that nobody else has."""
-        options = cell_options((await self._store.get(differential_id)).order)
+        order = (await self._store.get(differential_id)).order
+        options = cell_options(order)
 
         async def place() -> None:
             pause_s = self._first_pause_s
@@ -278,7 +332,7 @@ class SpecimenRunner:
                         return
                     try:
                         async with self._suspects if cell.attempts else nullcontext():
-                            await self._while_held(differential_id, cell, options)
+                            await self._while_held(differential_id, cell, options, order.kind)
                         pause_s = self._first_pause_s
                         continue
                     except _TryLater as later:
@@ -307,9 +361,11 @@ class SpecimenRunner:
             finally:
                 self._cells_under_way -= 1
 
-    async def _while_held(self, differential_id: str, cell: LeasedCell, options: AnalysisOptions) -> None:
+    async def _while_held(
+        self, differential_id: str, cell: LeasedCell, options: AnalysisOptions, kind: ImageKind
+    ) -> None:
         """Analyse a cell, and break that off where its lease was lost: somebody else analyses it."""
-        work = asyncio.create_task(self._analyse(differential_id, cell, options), name="cell")
+        work = asyncio.create_task(self._analyse(differential_id, cell, options, kind), name="cell")
         renewing = asyncio.create_task(self._renewed(cell), name="lease")
         renewing.add_done_callback(lambda _: work.cancel())
         try:
@@ -330,14 +386,16 @@ class SpecimenRunner:
                 if not await self._store.renew(cell.cell_id, cell.token, self._lease_s):
                     return
 
-    async def _analyse(self, differential_id: str, cell: LeasedCell, options: AnalysisOptions) -> None:
+    async def _analyse(
+        self, differential_id: str, cell: LeasedCell, options: AnalysisOptions, kind: ImageKind
+    ) -> None:
         """One cell, until there is a result or a reason why there is none, or it is given back.
 
         Raises ``_TryLater`` where what it needs is busy or away."""
         set_request_id(str(uuid.uuid4()))  # of this analysis in logs, traces and exemplars; names nobody
-        outcome: CellResult | str | None = None
+        outcome: CellResult | FoundField | str | None = None
         try:
-            outcome = await self._outcome(cell, options)
+            outcome = await self._outcome(cell, options, kind)
         finally:
             if outcome is None:  # whatever ended it, this process lives
                 with suppress(errors.StoreError):  # where it does not answer the lease ends by itself
@@ -346,19 +404,27 @@ class SpecimenRunner:
             return
         recorded = await self._recorded(differential_id, cell, outcome)
         if recorded:
-            SPECIMEN_CELLS.labels("analysed" if isinstance(outcome, CellResult) else "failed").inc()
+            SPECIMEN_CELLS.labels("failed" if isinstance(outcome, str) else "analysed").inc(
+                len(outcome.cells) if isinstance(outcome, FoundField) else 1
+            )
         if recorded is Recorded.LAST:
             SPECIMENS.labels("analysed").inc()
         self._lost.pop(cell.cell_id, None)
         self.notify(differential_id)
 
-    async def _recorded(self, differential_id: str, cell: LeasedCell, outcome: CellResult | str) -> Recorded:
+    async def _recorded(
+        self, differential_id: str, cell: LeasedCell, outcome: CellResult | FoundField | str
+    ) -> Recorded:
         """What the store did with it, which is asked again where it does not answer: the work is done."""
         pause_s = self._first_pause_s
         while True:
             try:
                 if isinstance(outcome, CellResult):
                     return await self._store.record_result(differential_id, cell.cell_id, outcome, cell.token)
+                if isinstance(outcome, FoundField):
+                    return await self._store.record_field(
+                        differential_id, cell.cell_id, outcome, self._same, cell.token
+                    )
                 return await self._store.record_failure(differential_id, cell.cell_id, outcome, cell.token)
             except errors.StoreUnavailable as error:
                 if self.leaving:
@@ -367,7 +433,9 @@ class SpecimenRunner:
             await self._pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _outcome(self, cell: LeasedCell, options: AnalysisOptions) -> CellResult | str | None:
+    async def _outcome(
+        self, cell: LeasedCell, options: AnalysisOptions, kind: ImageKind
+    ) -> CellResult | FoundField | str | None:
         """The result, or the sentence that says why there is none; None where this process leaves."""
         if not cell.is_as_sent:
             return "The image in the store is not the one that was sent; it was changed past the service."
@@ -379,10 +447,10 @@ class SpecimenRunner:
         attempts = 0
         while not self.leaving:
             try:
-                with deadline(CELL_TIMEOUT_S):
-                    async with asyncio.timeout(CELL_TIMEOUT_S):
-                        analysis = await analyse(cell.payload, services, options)
-                return result_of(analysis, datetime.now(UTC))
+                time_s = CELL_TIMEOUT_S if kind == "cell" else FIELD_TIMEOUT_S
+                with deadline(time_s):
+                    async with asyncio.timeout(time_s):
+                        return await outcome_of(cell.payload, services, options, kind)
             except errors.InvalidImage as error:
                 return str(error)
             except errors.ImageWorkersLost as error:

@@ -18,6 +18,7 @@ from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
     Differential,
+    ImageKind,
     Specimen,
     SpecimenOrder,
     SpecimenSearch,
@@ -28,7 +29,7 @@ from orchestrator.specimens.differential import DifferentialRules, differential
 from orchestrator.specimens.runner import SpecimenRunner
 from orchestrator.store.base import EVERYTHING, AuditEntry, Seen, Store
 from orchestrator.vision.containers import read_container
-from orchestrator.vision.decode import DecodeLimits
+from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
 
 OPEN_STATES: Final[tuple[SpecimenState, ...]] = ("waiting", "running")
 """While cells are still to be analysed."""
@@ -77,8 +78,8 @@ class Progress:
 
 
 class Specimens:
-    """The use cases, bound to a store, a runner, the site's rules, the limits of an image and the audits of
-    its microscopes, which hear what people decide about sampled cells.
+    """The use cases, bound to a store, a runner, the site's rules, the limits of an image, the audits of its
+    microscopes, which hear what people decide about sampled cells, and the limits of a field.
 
     All methods raise :class:`~orchestrator.errors.StoreUnavailable` where the store does not answer, and
     those with an id :class:`~orchestrator.errors.UnknownDifferential`.
@@ -91,11 +92,13 @@ class Specimens:
         rules: DifferentialRules,
         image_limits: DecodeLimits,
         audits: DeviceAudits = NO_AUDITS,
+        field_limits: DecodeLimits = FIELD_LIMITS,
     ) -> None:
         self._store = store
         self._runner = runner
         self._rules = rules
         self._image_limits = image_limits
+        self._field_limits = field_limits
         self._audits = audits
         self._keeping: set[asyncio.Task[tuple[Specimen, bool]]] = set()
 
@@ -242,7 +245,7 @@ class Specimens:
     async def _keep(
         self, order: SpecimenOrder, payloads: Sequence[bytes], actor: str, idempotency_key: str | None
     ) -> tuple[Specimen, bool]:
-        refused = await asyncio.to_thread(self._refused, payloads)
+        refused = await asyncio.to_thread(self._refused, payloads, order.kind)
         specimen, created = await self._store.create(order, payloads, actor, idempotency_key, refused)
         SPECIMENS.labels("ordered" if created else "repeated").inc()
         if created:
@@ -251,12 +254,13 @@ class Specimens:
             self._runner.submit(specimen.differential_id)
         return specimen, created
 
-    def _refused(self, payloads: Sequence[bytes]) -> dict[int, str]:
+    def _refused(self, payloads: Sequence[bytes], kind: ImageKind) -> dict[int, str]:
         """By the number of the cell, why an image cannot be analysed, as far as its header tells."""
+        limits = self._image_limits if kind == "cell" else self._field_limits
         refused: dict[int, str] = {}
         for number, payload in enumerate(payloads, start=1):
             try:
-                read_container(payload, self._image_limits.max_pixels)
+                read_container(payload, limits.max_pixels)
             except errors.InvalidImage as error:
                 refused[number] = str(error)
         return refused

@@ -1,13 +1,20 @@
 """The port of the store."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from orchestrator.specimen import CellResult, Specimen, SpecimenOrder, SpecimenSearch, SpecimenSummary
+from orchestrator.specimen import (
+    CellResult,
+    FieldPlace,
+    Specimen,
+    SpecimenOrder,
+    SpecimenSearch,
+    SpecimenSummary,
+)
 
 Actor = str
 """The person or key that acts, never a secret."""
@@ -73,6 +80,35 @@ class LeasedCell(NamedTuple):
     is_as_sent: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class FoundCell:
+    """A cell of a field: its image, a PNG; what was found in it; where it lies, of a field whose number the
+    store knows; and the mark by which it is known again in another field."""
+
+    image: bytes
+    result: CellResult
+    place: FieldPlace
+    mark: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundField:
+    """A field that was searched, as a :class:`~orchestrator.specimen.SpecimenField`, and its cells."""
+
+    image_size: tuple[int, int]
+    red_cell_px: float | None
+    cells: tuple[FoundCell, ...]
+
+    @property
+    def white_cells(self) -> int:
+        """How many of them are white cells without a person's word."""
+        return sum(cell.place.is_identified for cell in self.cells)
+
+
+SameCells = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[int | None]]
+"""By the marks of a field's cells and of those of earlier fields: which of the latter each is."""
+
+
 class Recorded(IntEnum):
     """What the transaction of a result did with it: ``LAST`` where no cell waits after it, which of all
     processes one hears."""
@@ -89,6 +125,10 @@ class Store(Protocol):
     holds, for so many seconds by the database's own clock, and counts the attempt before it is made;
     ``renew`` says whether the cell is still its caller's; ``withdraw`` gives a cell back whose attempt ended
     without a result and without harm. ``unfinished`` are the specimens with a cell that can be claimed.
+
+    ``record_field`` adds the cells of a field. Which of them are cells of earlier fields says the function
+    that it is given, within the transaction, so that of two fields one is always the earlier. Marks go when
+    no cell waits any more.
 
     ``create`` keeps those images as failed cells that are ``refused``, by their numbers, with the reason.
 
@@ -134,6 +174,9 @@ class Store(Protocol):
     ) -> Recorded: ...
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
+    ) -> Recorded: ...
+    async def record_field(
+        self, differential_id: str, cell_id: str, found: FoundField, same: SameCells, token: int | None = None
     ) -> Recorded: ...
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None

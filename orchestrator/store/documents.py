@@ -6,18 +6,34 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.domain import Box, ModelIdentity
-from orchestrator.specimen import CellResult
+from orchestrator.specimen import CellResult, FieldPlace
+from orchestrator.store.base import FoundField
 
 
-def result_document(result: CellResult) -> str:
+def result_document(result: CellResult, place: FieldPlace | None = None) -> str:
     """Doubles are written so that they read back as themselves."""
     document = asdict(result) | {"analysed_at": result.analysed_at.isoformat()}
+    if place is not None:
+        document["place"] = asdict(place)
     return json.dumps(document, sort_keys=True, allow_nan=False)
+
+
+def field_document(found: FoundField) -> str:
+    """What is kept of a field beside its cells."""
+    document = {"image_size": found.image_size, "red_cell_px": found.red_cell_px, "cells": found.white_cells}
+    return json.dumps(document, sort_keys=True, allow_nan=False)
+
+
+def place_of(document: str) -> FieldPlace | None:
+    """Where the cell of a :func:`result_document` lies in a field; None where it came alone."""
+    place: dict[str, Any] | None = json.loads(document).get("place")
+    return None if place is None else FieldPlace(**place | {"box": Box(**place["box"])})
 
 
 def result_of(document: str) -> CellResult:
     """The inverse of :func:`result_document`."""
     fields: dict[str, Any] = json.loads(document)
+    fields.pop("place", None)
     box = fields.get("box")
     return CellResult(
         **fields

@@ -6,9 +6,17 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from orchestrator.specimen import CellDecision, Signature, Specimen, SpecimenCell, SpecimenOrder
+from orchestrator.specimen import (
+    CellDecision,
+    Signature,
+    Specimen,
+    SpecimenCell,
+    SpecimenField,
+    SpecimenOrder,
+)
 from orchestrator.store.base import AuditEntry
-from orchestrator.store.documents import result_of
+from orchestrator.store.documents import place_of, result_of
+from orchestrator.store.tables import SEARCHED
 from orchestrator.store.trail_replay import Kept
 
 
@@ -17,11 +25,12 @@ def specimen_of(kept: Kept) -> Specimen:
     row = kept.row
     return Specimen(
         differential_id=row.differential_id,
-        order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta),
+        order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta, row.kind or "cell"),
         state=row.state,
         created_by=row.created_by,
         created_at=datetime.fromisoformat(row.created_at),
-        cells=tuple(cell_of(cell) for cell in kept.cells),
+        cells=tuple(cell_of(cell) for cell in kept.cells if cell.state != SEARCHED),
+        fields=tuple(field_of(cell) for cell in kept.cells if cell.state == SEARCHED),
         signature=signature_of(row),
         version=row.version,
     )
@@ -47,7 +56,15 @@ def cell_of(row: Row[Any]) -> SpecimenCell:
         if row.label is None
         else CellDecision(row.label, row.decided_by, datetime.fromisoformat(row.decided_at)),
         version=row.version,
+        place=None if row.found_in is None else place_of(row.result),
     )
+
+
+def field_of(row: Row[Any]) -> SpecimenField:
+    """A field whose cells have rows of their own."""
+    said = json.loads(row.result)
+    size = (said["image_size"][0], said["image_size"][1])
+    return SpecimenField(row.cell_id, row.number, row.image_sha256, size, said["red_cell_px"], said["cells"])
 
 
 def entry_of(row: Row[Any]) -> AuditEntry:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import (
@@ -30,6 +30,7 @@ from orchestrator.errors import (
 from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
     CellResult,
+    FieldPlace,
     Specimen,
     SpecimenOrder,
     SpecimenSearch,
@@ -44,16 +45,18 @@ from orchestrator.store.base import (
     Actor,
     AuditEntry,
     AuditVerdict,
+    FoundField,
     KeepImages,
     LeasedCell,
     Recorded,
+    SameCells,
     Seen,
 )
 from orchestrator.store.database import Database
-from orchestrator.store.documents import result_document
+from orchestrator.store.documents import field_document, result_document
 from orchestrator.store.encryption import Cipher
 from orchestrator.store.rows import entry_of, signature_of, specimen_of
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SPECIMENS
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SEARCHED, SPECIMENS
 from orchestrator.store.trail_replay import (
     Kept,
     cell_digest,
@@ -76,8 +79,8 @@ a person must say that it is right."""
 
 _logger = logging.getLogger(__name__)
 
-_LISTED: Final = tuple(column for column in CELLS.c if column.name != "payload")
-_ORDERED: Final = (CELLS.c.cell_id, CELLS.c.number, CELLS.c.image_sha256)
+_LISTED: Final = tuple(column for column in CELLS.c if column.name not in ("payload", "mark"))
+_ORDERED: Final = (CELLS.c.cell_id, CELLS.c.number, CELLS.c.image_sha256, CELLS.c.found_in)
 
 
 class SqlStore:
@@ -130,7 +133,8 @@ class SqlStore:
         # Each is read from the disk, and only when its turn comes: all together may be more than the memory.
         hashes = await asyncio.to_thread(lambda: [_sha256(payload) for payload in payloads])
         total_wbc = None if order.total_wbc is None else float(order.total_wbc)  # as it is read back
-        fingerprint = order_fingerprint(order.specimen_id, total_wbc, order.profile, order.tta, hashes)
+        kind = None if order.kind == "cell" else order.kind
+        fingerprint = order_fingerprint(order.specimen_id, total_wbc, order.profile, order.tta, kind, hashes)
         now, differential_id = _now(), uuid.uuid4().hex
         async with self._writing() as connection:
             if idempotency_key is not None:
@@ -149,6 +153,7 @@ class SqlStore:
                     total_wbc=total_wbc,
                     profile=order.profile,
                     tta=order.tta,
+                    kind=kind,
                     state="waiting" if len(refused) < len(payloads) else "analysed",
                     created_by=actor,
                     created_at=now.isoformat(),
@@ -286,18 +291,57 @@ class SqlStore:
     async def record_result(
         self, differential_id: str, cell_id: str, result: CellResult, token: int | None = None
     ) -> Recorded:
-        document = result_document(result)
-        details = {
-            "class": result.class_name,
-            "result": text_digest(document),
-            "model": result.model.sha256 or f"{result.model.name} {result.model.version}",
-        }
-        values = {
-            "state": "analysed",
-            "result": document,
-            "needs_review": int(bool(result.review_codes)),
-        }
+        values, details = _analysed(result)
         return await self._record(differential_id, cell_id, "analysed", values, details, token)
+
+    async def record_field(
+        self, differential_id: str, cell_id: str, found: FoundField, same: SameCells, token: int | None = None
+    ) -> Recorded:
+        document = field_document(found)
+        # Decided outside of the lock of the trail: other writers wait for it.
+        images = [self._cipher.encrypted(cell.image) for cell in found.cells]
+
+        async def with_cells(connection: AsyncConnection) -> Mapping[str, str]:
+            of_it = CELLS.c.differential_id == differential_id
+            number = await connection.scalar(select(CELLS.c.number).where(CELLS.c.cell_id == cell_id)) or 0
+            last = await connection.scalar(select(func.max(CELLS.c.number)).where(of_it)) or 0
+            earlier = list(
+                await connection.execute(
+                    select(CELLS.c.cell_id, CELLS.c.mark).where(of_it, CELLS.c.mark.is_not(None))
+                )
+            )
+            known = [self._cipher.decrypted(row.mark) for row in earlier]
+            doubles = await asyncio.to_thread(same, [cell.mark for cell in found.cells], known)
+            rows, told = [], []
+            for index, (cell, double) in enumerate(zip(found.cells, doubles, strict=True)):
+                is_same = None if double is None else earlier[double].cell_id
+                values, details = _analysed(cell.result, replace(cell.place, number=number, same_as=is_same))
+                rows.append(
+                    {
+                        "cell_id": uuid.uuid4().hex,
+                        "differential_id": differential_id,
+                        "number": last + index + 1,
+                        "image_sha256": _sha256(cell.image),
+                        "found_in": number,
+                        "payload": None if self._keep_images == "never" else images[index],
+                        # A cell that is one once more is not looked for again.
+                        "mark": None if is_same else self._cipher.encrypted(cell.mark),
+                        **values,
+                    }
+                )
+                told.append((rows[-1]["cell_id"], details))
+            if rows:
+                await connection.execute(insert(CELLS), rows)
+                await statements.note_all(connection, _now(), SERVICE, "analysed", differential_id, told)
+            kept = await self._kept(connection, differential_id, _ORDERED)
+            return {
+                "cells": str(len(rows)),
+                "result": text_digest(document),
+                "digest": kept.found_digest(number),
+            }
+
+        values = {"state": SEARCHED, "result": document}
+        return await self._record(differential_id, cell_id, SEARCHED, values, with_cells, token)
 
     async def record_failure(
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
@@ -370,7 +414,8 @@ class SqlStore:
                 )
             ).one()
             kept = await self._kept(connection, differential_id, _ORDERED)
-            trail = await self._trail(connection, differential_id, AUDIT.c.action == "ordered")
+            images = AUDIT.c.action.in_(("ordered", SEARCHED))
+            trail = await self._trail(connection, differential_id, images)
             for what in chain(_changed_rows(trail), order_differences(kept, trail)):
                 raise _altered(differential_id, what)
         # One that waits is held for its analysis, which is no reason to show it.
@@ -525,7 +570,7 @@ class SqlStore:
         """Of a specimen that is closed: nobody will analyse or review it."""
         if self._keep_images != "always":
             of_it = CELLS.c.differential_id == differential_id
-            await connection.execute(update(CELLS).where(of_it).values(payload=None))
+            await connection.execute(update(CELLS).where(of_it).values(payload=None, mark=None))
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -539,9 +584,10 @@ class SqlStore:
         cell_id: str,
         action: str,
         values: Mapping[str, Any],
-        details: Mapping[str, str],
+        details: Mapping[str, str] | Callable[[AsyncConnection], Awaitable[Mapping[str, str]]],
         token: int | None,
     ) -> Recorded:
+        """``details`` may do more within the transaction, and say what stands of it in the trail."""
         kept = {"payload": None} if self._keep_images == "never" else {}
         held = (CELLS.c.state == "waiting",) if token is None else statements.held_by(token)
         async with self._writing() as connection:
@@ -555,10 +601,15 @@ class SqlStore:
             )
             if changed.rowcount != 1:
                 return Recorded.REFUSED
+            if not isinstance(details, Mapping):
+                details = await details(connection)
             left = await statements.has_waiting(connection, differential_id)
             await statements.set_specimen(
                 connection, differential_id, {"state": "running" if left else "analysed"}
             )
+            if not left:
+                of_it = CELLS.c.differential_id == differential_id
+                await connection.execute(update(CELLS).where(of_it).values(mark=None))
             await statements.note(connection, _now(), SERVICE, action, differential_id, cell_id, details)
             return Recorded.TAKEN if left else Recorded.LAST
 
@@ -689,6 +740,15 @@ class SqlStore:
                 await connection.execute(
                     update(SPECIMENS).where(SPECIMENS.c.place == place).values(name_key=key)
                 )
+
+
+def _analysed(result: CellResult, place: FieldPlace | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns of an analysed cell, and what the trail says of it."""
+    document = result_document(result, place)
+    is_asked = bool(result.review_codes) and (place is None or place.same_as is None)
+    values = {"state": "analysed", "result": document, "needs_review": int(is_asked)}
+    model = result.model.sha256 or f"{result.model.name} {result.model.version}"
+    return values, {"class": result.class_name, "result": text_digest(document), "model": model}
 
 
 def _sha256(payload: bytes) -> str:

@@ -15,7 +15,7 @@ from orchestrator.errors import ChangedMeanwhile, SpecimenClosed, UnknownCell, U
 from orchestrator.specimen import cell_etag, differential_etag
 from orchestrator.store.audit_chain import GENESIS, chained
 from orchestrator.store.base import Seen
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SPECIMENS
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SEARCHED, SPECIMENS
 
 FINAL: Final = ("signed", "cancelled")
 """States in which nothing of a specimen changes any more."""
@@ -54,7 +54,7 @@ async def cell_counts(connection: AsyncConnection, ids: Sequence[str]) -> Mappin
             number(CELLS.c.state == "failed"),
             number((CELLS.c.needs_review == 1) & CELLS.c.label.is_(None)),
         )
-        .where(CELLS.c.differential_id.in_(ids))
+        .where(CELLS.c.differential_id.in_(ids), CELLS.c.state != SEARCHED)
         .group_by(CELLS.c.differential_id)
     )
     return defaultdict(CellCounts, {row[0]: CellCounts(*row[1:]) for row in rows})

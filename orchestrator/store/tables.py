@@ -22,6 +22,9 @@ from sqlalchemy import (
 
 METADATA: Final = MetaData()
 
+SEARCHED: Final = "searched"
+"""State of the row of a field once its cells, which have rows of their own, are found."""
+
 SPECIMENS: Final = Table(
     "specimens",
     METADATA,
@@ -38,6 +41,7 @@ SPECIMENS: Final = Table(
     Column("signed_at", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("name_key", String(64), index=True),  # of specimen_id, to be found by; NULL until it is known
+    Column("kind", String(8)),  # of its images; NULL where each is a cell
 )
 """``place`` is the order in which they came; ``version`` rises with every change."""
 
@@ -67,6 +71,8 @@ CELLS: Final = Table(
     ),  # seconds since 1970 by the database's clock; NULL where nobody works on it
     Column("version", Integer, nullable=False, server_default="0"),
     Column("needs_review", Integer, nullable=False, server_default="0"),  # whether its result asks for one
+    Column("found_in", Integer),  # number of the field; NULL of what was sent
+    Column("mark", LargeBinary),  # of a field's cell, encrypted, as long as others wait
     UniqueConstraint("differential_id", "number", name="uq_cells_number"),
     # All that a list counts, so that no row is read for it: results and images lie in the rows.
     Index("ix_cells_summary", "differential_id", "state", "needs_review", "label"),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from orchestrator.store.base import AuditEntry
+from orchestrator.store.tables import SEARCHED
 
 CLOSING: Final = {"signed": "signed", "cancelled": "cancelled"}
 """Actions that end a specimen, and the state that each leaves."""
@@ -30,11 +31,20 @@ class Kept:
     keys: Sequence[tuple[str, str, str]]
     """Actor, idempotency key, fingerprint."""
 
+    @property
+    def ordered(self) -> Sequence[Row[Any]]:
+        """Of the cells those that were sent."""
+        return [cell for cell in self.cells if cell.found_in is None]
+
+    def found_digest(self, number: int) -> str:
+        """Of what was found in the field of this number."""
+        return _digest([_image(cell) for cell in self.cells if cell.found_in == number])
+
     def order_digest(self) -> str:
         """Of what was ordered."""
         row = self.row
-        cells = [[cell.cell_id, cell.number, cell.image_sha256] for cell in self.cells]
-        order = [row.differential_id, self.specimen_id, row.total_wbc, row.profile, row.tta]
+        cells = [_image(cell) for cell in self.ordered]
+        order = [row.differential_id, self.specimen_id, row.total_wbc, row.profile, row.tta, *_kind(row.kind)]
         return _digest([*order, row.created_by, row.created_at, cells, list(self.keys)])
 
     def closing_digest(self) -> str:
@@ -55,10 +65,15 @@ def text_digest(text: str) -> str:
 
 
 def order_fingerprint(
-    specimen_id: str, total_wbc: float | None, profile: str | None, tta: str | None, hashes: Sequence[str]
+    specimen_id: str,
+    total_wbc: float | None,
+    profile: str | None,
+    tta: str | None,
+    kind: str | None,
+    hashes: Sequence[str],
 ) -> str:
-    """Of an order and its images, whoever orders them and when."""
-    asked = [specimen_id, total_wbc, profile, tta, list(hashes)]
+    """Of an order and its images, whoever orders them and when; ``kind`` is None where each is a cell."""
+    asked = [specimen_id, total_wbc, profile, tta, list(hashes), *_kind(kind)]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -81,14 +96,15 @@ def differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
 
 
 def order_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
-    """The same of what was ordered and the images that came with it; of its cells no more is looked at."""
+    """The same of what was ordered, the images that came with it and those that were found in them; of its
+    cells no more is looked at."""
     ordered = next((entry for entry in trail if entry.action == "ordered"), None)
     if ordered is None:
         yield "no row of the trail tells of its order"
         return
     row, place = kept.row, f"row {ordered.sequence}"
-    hashes = [cell.image_sha256 for cell in kept.cells]
-    asked = order_fingerprint(kept.specimen_id, row.total_wbc, row.profile, row.tta, hashes)
+    hashes = [cell.image_sha256 for cell in kept.ordered]
+    asked = order_fingerprint(kept.specimen_id, row.total_wbc, row.profile, row.tta, row.kind, hashes)
     if asked != ordered.details.get("order"):
         yield f"what was ordered, or its images, are not those of {place}"
     elif (row.created_by, row.created_at) != (ordered.actor, ordered.at.isoformat()):
@@ -97,10 +113,17 @@ def order_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
         yield f"the key of its order belongs to another than that of {place}"
     elif "digest" in ordered.details and ordered.details["digest"] != kept.order_digest():
         yield f"the ids of its cells, or the key of its order, are not those of {place}"
+    numbers = {cell.cell_id: cell.number for cell in kept.ordered}
+    searched = {numbers.get(entry.cell_id or ""): entry for entry in trail if entry.action == SEARCHED}
+    for number, entry in searched.items():
+        if number is not None and entry.details.get("digest") != kept.found_digest(number):
+            yield f"the cells of field {number} are not those of row {entry.sequence}"
+    if any(cell.found_in is not None and cell.found_in not in searched for cell in kept.cells):
+        yield "it has cells of a field of which no row of the trail tells"
 
 
 def _cell_differences(cell: Row[Any], trail: Sequence[AuditEntry]) -> Iterator[str]:
-    recorded = next((entry for entry in trail if entry.action in ("analysed", "failed")), None)
+    recorded = next((entry for entry in trail if entry.action in ("analysed", "failed", SEARCHED)), None)
     decided = next((entry for entry in reversed(trail) if entry.action in ("decided", "undecided")), None)
     if cell.state != ("waiting" if recorded is None else recorded.action):
         yield f"its state is {cell.state}, which no row of the trail says"
@@ -110,7 +133,7 @@ def _cell_differences(cell: Row[Any], trail: Sequence[AuditEntry]) -> Iterator[s
     if result != said.get("result"):
         yield "its result is not the one that was recorded"
     failure = None if cell.failure is None else text_digest(cell.failure)
-    words_are_known = recorded is None or recorded.action == "analysed" or "failure" in said
+    words_are_known = recorded is None or recorded.action != "failed" or "failure" in said
     if failure != said.get("failure") and words_are_known:
         yield "the reason why it failed is not the one that was recorded"
     found = (cell.label, cell.decided_by, cell.decided_at)
@@ -151,6 +174,15 @@ def _cell_parts(cell: Row[Any]) -> list[Any]:
     result = None if cell.result is None else text_digest(cell.result)
     decision = [cell.label, cell.decided_by, cell.decided_at]
     return [cell.cell_id, cell.number, cell.image_sha256, cell.state, result, cell.failure, *decision]
+
+
+def _image(cell: Row[Any]) -> list[Any]:
+    return [cell.cell_id, cell.number, cell.image_sha256]
+
+
+def _kind(kind: str | None) -> list[str]:
+    """Nothing of an order as those before there were others."""
+    return [] if kind is None else [kind]
 
 
 def _digest(parts: Sequence[Any]) -> str:

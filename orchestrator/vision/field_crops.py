@@ -1,7 +1,9 @@
 """What of a field goes to the network: each cell by the steps of a single one, with its box and outlines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
+
+import numpy as np
 
 from orchestrator.domain import Box, CellOutlines, Morphometry, ReviewReason, UInt8Array
 from orchestrator.vision import quality
@@ -9,7 +11,9 @@ from orchestrator.vision.crop import Window
 from orchestrator.vision.field_cells import NucleiOfCell
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.outlines import bounding_box, mask_outlines
+from orchestrator.vision.png import write_png
 from orchestrator.vision.preprocessing import Recipe, preprocess
+from orchestrator.vision.same_cells import mark_of
 
 CUT_BY_FRAME: Final = ReviewReason(
     "cut_by_frame", "The edge of the field cuts this cell: look at a field in which it lies whole."
@@ -30,7 +34,8 @@ class PreparedFieldCell:
     """One cell of a field: its box and outlines in pixels of the field, and what the model sees of it.
 
     ``masks`` are those of ``crop``, the window as it is, uint8 ``[224, 224, 3]``; both None where nothing is
-    to be drawn.
+    to be drawn. ``image`` is the part of the field around it, a PNG, and ``mark`` what it is known again by
+    (:mod:`orchestrator.vision.same_cells`), both None where it is not to be kept.
     """
 
     box: Box
@@ -42,6 +47,8 @@ class PreparedFieldCell:
     is_clump: bool
     masks: CellMasks | None = None
     crop: UInt8Array | None = None
+    image: bytes | None = None
+    mark: bytes | None = None
 
 
 def prepare_cell(
@@ -83,6 +90,14 @@ def prepare_cell(
         cell.masks if keep_crops else None,
         cell.crop if keep_crops else None,
     )
+
+
+def with_image(
+    cell: PreparedFieldCell, rgb: UInt8Array, nuclei: NucleiOfCell, red_cell_px: float
+) -> PreparedFieldCell:
+    """The cell with what is kept of it; ``red_cell_px`` is the diameter of its field's red cells."""
+    image = write_png(np.ascontiguousarray(rgb[nuclei.rows, nuclei.columns]))
+    return replace(cell, image=image, mark=mark_of(rgb, cell.box, red_cell_px))
 
 
 def without_doubles(cells: list[PreparedFieldCell]) -> list[PreparedFieldCell]:

@@ -1,13 +1,14 @@
 """What every store does: a test module makes a class of ``StoreSuite`` and gives the fixture ``store``."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import Box, ModelIdentity
 from orchestrator.errors import (
     ChangedMeanwhile,
     IdempotencyConflict,
@@ -16,8 +17,8 @@ from orchestrator.errors import (
     UnknownCell,
     UnknownDifferential,
 )
-from orchestrator.specimen import CellResult, SpecimenOrder, SpecimenSearch
-from orchestrator.store.base import Recorded, Store
+from orchestrator.specimen import CellResult, FieldPlace, SpecimenOrder, SpecimenSearch
+from orchestrator.store.base import FoundCell, FoundField, Recorded, Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
 RESULT = CellResult(
@@ -34,6 +35,15 @@ RESULT = CellResult(
     analysed_at=datetime(2026, 3, 2, 9, 41, 12, 345678, UTC),
     device_state="audited",
 )
+
+FIELDS = replace(ORDER, kind="field")
+BOX = Box(1.5, 20.0, 31.25, 52.0)
+
+
+def found_field(*marks: bytes, is_identified: bool = True) -> FoundField:
+    """A field with a cell for each mark, which is its image, too."""
+    place = FieldPlace(0, BOX, is_cut=False, is_clump=False, is_identified=is_identified)
+    return FoundField((600, 800), 61.5, tuple(FoundCell(mark, RESULT, place, mark) for mark in marks))
 
 
 class StoreSuite:
@@ -79,6 +89,62 @@ class StoreSuite:
         )
 
         assert sorted(recorded) == [Recorded.REFUSED] * 4 + [Recorded.LAST]
+
+    async def test_the_cells_of_a_field_take_its_place_and_count_once_where_fields_overlap(
+        self, store: Store
+    ) -> None:
+        ordered, _ = await store.create(FIELDS, [b"one", b"two"], "nurse")
+        first, second = (cell.cell_id for cell in ordered.cells)
+        told: list[list[bytes]] = []
+
+        def same(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | None]:
+            told.append(list(known))
+            return [known.index(mark) if mark in known else None for mark in marks]
+
+        taken = await store.record_field(
+            ordered.differential_id, first, found_field(b"a", b"b", is_identified=False), same
+        )
+        assert taken is Recorded.TAKEN
+        assert not await store.record_field(ordered.differential_id, first, found_field(b"late"), same)
+        last = await store.record_field(ordered.differential_id, second, found_field(b"b", b"c"), same)
+        assert last is Recorded.LAST
+
+        specimen = await store.checked(ordered.differential_id)
+        assert told == [[], [b"a", b"b"]]
+        assert specimen.order == FIELDS
+        assert specimen.state == "analysed"
+        assert [(field.number, field.cells) for field in specimen.fields] == [(1, 0), (2, 2)]
+        assert [cell.number for cell in specimen.cells] == [3, 4, 5, 6]
+        assert [cell.place.number for cell in specimen.cells if cell.place] == [1, 1, 2, 2]
+        assert {cell.place.box for cell in specimen.cells if cell.place} == {BOX}
+        double = specimen.cells[2]
+        assert double.place is not None
+        assert double.place.same_as == specimen.cells[1].cell_id
+        assert double.label is None
+        assert not double.needs_review
+        assert [cell.needs_review for cell in specimen.cells] == [True, True, False, True]
+        (summary,), _ = await store.page(10)
+        assert (summary.cells, summary.waiting, summary.unreviewed) == (4, 0, 3)
+        decided = await store.decide(ordered.differential_id, double.cell_id, "Monocyte", "anna")
+        assert decided.cells[2].label == "Monocyte"
+        await store.sign(ordered.differential_id, "anna")
+        assert (await store.verify()).ok
+
+    async def test_a_field_without_cells_is_no_cell(self, store: Store) -> None:
+        ordered, _ = await store.create(FIELDS, [b"one"], "nurse")
+
+        last = await store.record_field(
+            ordered.differential_id,
+            ordered.cells[0].cell_id,
+            found_field(),
+            lambda marks, _: [None] * len(marks),
+        )
+
+        specimen = await store.checked(ordered.differential_id)
+        assert last is Recorded.LAST
+        assert (specimen.cells, len(specimen.fields), specimen.state) == ((), 1, "analysed")
+        (summary,), _ = await store.page(10)
+        assert summary.cells == 0
 
     async def test_the_same_order_under_the_same_key_is_one_order(self, store: Store) -> None:
         first, _ = await store.create(ORDER, [b"one"], "nurse", "key-1")

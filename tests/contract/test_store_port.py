@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import text, update
+from sqlalchemy import delete, select, text, update
 
-from orchestrator.errors import ConfigurationError, StoreUnavailable, UnknownDifferential
+from orchestrator.errors import ConfigurationError, RecordAltered, StoreUnavailable, UnknownDifferential
 from orchestrator.store.base import KeepImages, Store
 from orchestrator.store.database import Database
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
 from orchestrator.store.tables import CELLS
-from tests.contract.store_suite import ORDER, RESULT, StoreSuite
+from tests.contract.store_suite import FIELDS, ORDER, RESULT, StoreSuite, found_field
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
 
@@ -455,3 +455,45 @@ async def test_results_recorded_while_nobody_waits_are_read_as_one_state(sql_sto
             assert (seen.state == "analysed") == (waiting == 0)
 
     await asyncio.gather(record(), read())
+
+
+@pytest.mark.parametrize(
+    "change", [{"found_in": 2}, {"image_sha256": "0" * 64}, {"number": 17}, {"result": None}, None]
+)
+async def test_a_cell_of_a_field_that_was_changed_or_removed_past_the_service_is_noticed(sql_store, change):
+    ordered, _ = await sql_store.create(FIELDS, [b"one", b"two"], "nurse")
+    for cell in ordered.cells:
+        await sql_store.record_field(
+            ordered.differential_id, cell.cell_id, found_field(b"a"), lambda marks, _: [None] * len(marks)
+        )
+    found = (await sql_store.checked(ordered.differential_id)).cells[0]
+    async with sql_store._database.writing() as connection:
+        of_it = CELLS.c.cell_id == found.cell_id
+        await connection.execute(
+            delete(CELLS).where(of_it) if change is None else update(CELLS).where(of_it).values(**change)
+        )
+
+    with pytest.raises(RecordAltered):
+        await sql_store.sign(ordered.differential_id, "anna")
+    assert not (await sql_store.verify()).ok
+
+
+async def test_the_marks_of_cells_go_with_the_last_field_and_their_images_stay_where_images_are_kept(url):
+    store = SqlStore(Database(url), Cipher([new_key()]), keep_images="until_signed")
+    await store.start()
+    try:
+        ordered, _ = await store.create(FIELDS, [b"one", b"two"], "nurse")
+        marks = []
+        for cell in ordered.cells:
+            await store.record_field(
+                ordered.differential_id, cell.cell_id, found_field(b"a"), lambda marks, _: [None] * len(marks)
+            )
+            async with store._database.reading() as connection:
+                marks.append(list(await connection.scalars(select(CELLS.c.mark))))
+        found = (await store.get(ordered.differential_id)).cells[0]
+        assert sum(mark is not None for mark in marks[0]) == 1
+        assert b"a" not in marks[0]  # encrypted
+        assert set(marks[1]) == {None}
+        assert await store.image(ordered.differential_id, found.cell_id) == b"a"
+    finally:
+        await store.close()

@@ -24,6 +24,7 @@ from orchestrator.specimen import (
     Signature,
     Specimen,
     SpecimenCell,
+    SpecimenField,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenState,
@@ -34,8 +35,10 @@ from orchestrator.store.base import (
     NOTHING,
     AuditEntry,
     AuditVerdict,
+    FoundField,
     LeasedCell,
     Recorded,
+    SameCells,
     Seen,
 )
 
@@ -54,6 +57,7 @@ class MemoryStore:
         self._leases: dict[str, float] = {}  # by the id of a cell, when its lease ends
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._trail: list[AuditEntry] = []
+        self._marks: dict[str, list[tuple[str, bytes]]] = {}
 
     async def start(self) -> None:
         pass
@@ -166,6 +170,44 @@ class MemoryStore:
         self, differential_id: str, cell_id: str, why: str, token: int | None = None
     ) -> Recorded:
         return await self._record(differential_id, cell_id, None, why, token)
+
+    async def record_field(
+        self, differential_id: str, cell_id: str, found: FoundField, same: SameCells, token: int | None = None
+    ) -> Recorded:
+        specimen = await self.get(differential_id)
+        if any(field.field_id == cell_id for field in specimen.fields):
+            return Recorded.REFUSED
+        field = _cell(specimen, cell_id)
+        taken = await self._record(differential_id, cell_id, None, None, token)
+        if taken is Recorded.REFUSED:
+            return taken
+        known = self._marks.setdefault(differential_id, [])
+        doubles = same([cell.mark for cell in found.cells], [mark for _, mark in known])
+        numbers = [one.number for one in specimen.cells] + [one.number for one in specimen.fields]
+        earlier, last = tuple(known), max(numbers)
+        cells = [c for c in specimen.cells if c.cell_id != cell_id]
+        for index, (cell, double) in enumerate(zip(found.cells, doubles, strict=True)):
+            same_as = None if double is None else earlier[double][0]
+            place = replace(cell.place, number=field.number, same_as=same_as)
+            cut_out = hashlib.sha256(cell.image).hexdigest()
+            number = last + index + 1
+            new = SpecimenCell(uuid.uuid4().hex, number, cut_out, "analysed", cell.result, place=place)
+            self._payloads[new.cell_id] = cell.image
+            cells.append(new)
+            if same_as is None:
+                known.append((new.cell_id, cell.mark))
+        searched = SpecimenField(
+            cell_id,
+            field.number,
+            field.image_sha256,
+            found.image_size,
+            found.red_cell_px,
+            found.white_cells,
+        )
+        fields = tuple(sorted((*specimen.fields, searched), key=lambda one: one.number))
+        state = self._specimens[differential_id].state
+        self._put(replace(specimen, cells=tuple(cells), fields=fields, state=state))
+        return taken
 
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None

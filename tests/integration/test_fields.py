@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.bootstrap.services import build_app, build_services
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import scanner
@@ -27,6 +27,17 @@ from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
 from tests.grpc_edge import grpc_edge
 from tests.http_edge import client_of
 from tests.synthetic_cells import image_file
+
+
+class AskedWhoItIs(FakeModelServer):
+    """Counts how often it is asked which model it has."""
+
+    asked = 0
+
+    async def identity(self) -> ModelIdentity:
+        self.asked += 1
+        return await super().identity()
+
 
 NAMES = ("Neutrophil", "Lymphocyte", "Monocyte")
 
@@ -92,6 +103,10 @@ async def test_geojson_has_closed_polygons_with_classes(client: httpx2.AsyncClie
     assert response.headers["content-type"] == "application/geo+json"
     assert len(document["features"]) == len(NAMES)
     assert document["disclaimer"] == DISCLAIMER
+    by = (await asked(client, field)).json()
+    for name in ("model", "profile", "profile_sha256", "head", "device_state"):
+        assert document[name] == by[name]
+    assert document["model"]["name"] == IDENTITY.name
     for feature in document["features"]:
         (ring,) = feature["geometry"]["coordinates"]
         assert ring[0] == ring[-1]
@@ -203,12 +218,13 @@ async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_mod
     kept = registry.add(head, "anna")
     registry.switch_on(kept.name, "anna")
     settings = Settings(heads_dir=tmp_path)
+    server = AskedWhoItIs()
 
-    async with client_of(
-        build_app(settings, build_services(settings, model_server=FakeModelServer()))
-    ) as client:
+    async with client_of(build_app(settings, build_services(settings, model_server=server))) as client:
         document = (await asked(client, field, tta="adaptive")).json()
+        before = server.asked
         empty = (await asked(client, field_file(()))).json()
+        assert server.asked == before
         rows = list(csv.DictReader(io.StringIO((await asked(client, field, format="csv")).text)))
     async with client_of(
         build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))

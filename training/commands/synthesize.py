@@ -24,13 +24,20 @@ def synthesize(
     negatives_per_kind: Annotated[
         int, typer.Option(min=0, help="Images without a white cell, of each kind.")
     ] = 10,
+    fields_per_device: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Whole fields with white cells, of each device, and half as many without any."
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed paints the same images.")] = 42,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a processor by default.")] = None,
 ) -> None:
     """Paint a data set of white blood cells, to run every command without real images.
 
     Five classes by their morphology among red cells and platelets, as several devices would show them, with
-    masks, boxes, attributes and images that hold no white cell. Then, for example:
+    masks, boxes, attributes and images that hold no white cell; and whole fields, crowded, touching or cut,
+    with boxes and outlines. Then, for example:
 
     wbc-train train --data-root data/synthetic --crop-scale 1.4 --backbone Compact --backbone-weights none
 
@@ -47,6 +54,7 @@ def synthesize(
         None if unseen_device == "none" else unseen_device,
         negatives_per_kind,
         seed,
+        fields_per_device,
     )
     folder = paint(output, plan, workers=workers, console=console)
     console.print(f"written to {folder}; look at {folder / CONTACT_SHEET}", soft_wrap=True)

@@ -10,7 +10,7 @@ from orchestrator.documents.differential import DifferentialResult, Differential
 from orchestrator.edge import orders
 from orchestrator.edge.grpc.messages import fields_of
 from orchestrator.edge.grpc.projection import fill, message_of
-from orchestrator.edge.grpc.words import LABELS, SPECIMEN_STATES, TTA_MODES
+from orchestrator.edge.grpc.words import IMAGE_KINDS, LABELS, SPECIMEN_STATES, TTA_MODES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.specimen import Differential, SpecimenOrder, SpecimenSearch, SpecimenSummary
@@ -34,6 +34,7 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
             "total_wbc": message.total_wbc if message.HasField("total_wbc") else None,
             "profile": message.profile or None,
             "tta": TTA_MODES.word(message.tta, "tta"),
+            "kind": IMAGE_KINDS.word(message.kind, "kind") or "cell",
         }
         order = orders.order_of(said, services)
         try:

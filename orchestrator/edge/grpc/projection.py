@@ -21,6 +21,7 @@ NAMES: Final = {
     "judgement": ("verdict",),
     "cell_id": ("id",),
     "differential_id": ("id",),
+    "field_id": ("id",),
     "classes": ("class_names",),
     "is_default": ("default",),
     "image": ("image_size",),

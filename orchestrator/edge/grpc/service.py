@@ -28,12 +28,11 @@ from orchestrator.edge.grpc.messages import (
 from orchestrator.edge.grpc.problems import Refusal
 from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
-from orchestrator.edge.orders import OrderLimits
+from orchestrator.edge.orders import OrderLimits, require_sizes
 from orchestrator.edge.request_frame import Deadlines, RequestFrame, within, within_deadline
 from orchestrator.edge.spool import Growing, Spool, Spooled
 from orchestrator.errors import (
     FieldProblem,
-    ImageTooLarge,
     InvalidParameter,
     MalformedUpload,
     StoreOff,
@@ -41,6 +40,7 @@ from orchestrator.errors import (
 )
 from orchestrator.observability.tracing import span
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.specimen import ImageKind
 from orchestrator.specimens.service import Specimens
 
 Asked = TypeVar("Asked")
@@ -153,7 +153,7 @@ class GrpcService:
                 if first.WhichOneof("part") != "order":
                     raise MalformedUpload("The first message must be the order.")
                 order, key = order_of(first.order, self._services)
-                images = await self._images(call, first.order.images)
+                images = await self._images(call, first.order.images, order.kind)
             differential, created = await specimens.order(order, images, call.principal.name, key)
         return pb.CreateDifferentialResponse(
             differential=differential_message(differential, cells=False), created=created
@@ -264,11 +264,12 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, error=refused)
         return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, analysis=analysis)
 
-    async def _images(self, call: Call[pb.CreateDifferentialRequest, Any], announced: int) -> Sequence[bytes]:
+    async def _images(
+        self, call: Call[pb.CreateDifferentialRequest, Any], announced: int, kind: ImageKind
+    ) -> Sequence[bytes]:
         """Exactly as many as were announced: a caller who goes away may seem to have sent all of them."""
         limits, spool = self._order_limits, Spool()
         images, total = list[Growing](), 0
-        max_bytes = self._services.decode_limits.max_bytes
         if announced > limits.max_files:
             raise UploadTooLarge(f"There are more than {limits.max_files} images.")
         while (part := await call.receive()) is not None:
@@ -276,8 +277,7 @@ class GrpcService:
                 raise MalformedUpload("After the order every message must be an image.")
             if len(images) == announced:
                 raise MalformedUpload(f"There are more than the {announced} images that were announced.")
-            if len(part.image) > max_bytes:
-                raise ImageTooLarge(f"An image is too large; at most {max_bytes} bytes are accepted.")
+            require_sizes([len(part.image)], kind, self._services)
             total += len(part.image)
             if total > limits.max_total_bytes:
                 raise UploadTooLarge(

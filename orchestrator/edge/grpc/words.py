@@ -6,7 +6,7 @@ from typing import Any, Final, Generic, TypeVar, get_args
 from orchestrator.domain import Language
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import CELL_LABELS, SpecimenState
+from orchestrator.specimen import CELL_LABELS, ImageKind, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
@@ -34,6 +34,7 @@ class EnumCodec(Generic[W]):
 
 LANGUAGES: Final = EnumCodec[Language](pb.Language, "LANGUAGE", get_args(Language))
 TTA_MODES: Final = EnumCodec[TtaMode](pb.TestTimeAugmentation, "TEST_TIME_AUGMENTATION", get_args(TtaMode))
+IMAGE_KINDS: Final = EnumCodec[ImageKind](pb.ImageKind, "IMAGE_KIND", get_args(ImageKind))
 SPECIMEN_STATES: Final = EnumCodec[SpecimenState](pb.SpecimenState, "SPECIMEN_STATE", get_args(SpecimenState))
 LABELS: Final = EnumCodec[str](pb.CellClass, "CELL_CLASS", CELL_LABELS)
 COLOUR_MAPS: Final = EnumCodec[ColourMap](pb.ColourMap, "COLOUR_MAP", get_args(ColourMap))

@@ -8,7 +8,6 @@ are read whose memory is bounded whatever the data says. Names are dropped, as t
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
 from typing import BinaryIO, Final
 
 from orchestrator.edge.http.uploads import ZIP_SIGNATURE, UploadLimits
@@ -39,7 +38,7 @@ def is_archive(start: bytes) -> bool:
     return start.startswith((ZIP_SIGNATURE, _EMPTY))
 
 
-def unpack(archive: BinaryIO, limits: UploadLimits) -> Sequence[bytes]:
+def unpack(archive: BinaryIO, limits: UploadLimits) -> Spooled:
     """The images in the archive, in its order; folders, and what is no cell by
     :mod:`orchestrator.vision.image_names`, are left out.
 

@@ -50,6 +50,7 @@ def order_form() -> dict[str, Any]:
         "type": "array",
         "minItems": 1,
         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-        "description": "One cell each: JPEG, PNG, BMP, TIFF, WebP or DICOM; or one zip archive of them.",
+        "description": "One cell each, or by `kind` one field: JPEG, PNG, BMP, TIFF, WebP or DICOM; or one "
+        "zip archive of them.",
     }
     return form

@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final, cast
@@ -26,7 +27,7 @@ from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.uploads import FILES_FIELD, ZIP_SIGNATURE, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
-from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, order_of
+from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, max_image_bytes, order_of, require_sizes
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
     AuditTrail,
@@ -44,7 +45,7 @@ from orchestrator.errors import (
     UploadTimeout,
     UploadTooLarge,
 )
-from orchestrator.specimen import Differential, SpecimenSearch, SpecimenState
+from orchestrator.specimen import Differential, ImageKind, SpecimenSearch, SpecimenState
 from orchestrator.specimens.service import Progress, Specimens
 
 PATH: Final = "/v1/differentials"
@@ -117,7 +118,7 @@ class DifferentialsApi:
         self._specimens = specimens
         self._services = services
         self._uploads = UploadLimits(
-            max_file_bytes=services.decode_limits.max_bytes,
+            max_file_bytes=max(services.decode_limits.max_bytes, services.field_limits.max_bytes),
             max_total_bytes=limits.max_total_bytes,
             max_files=limits.max_files,
             file_field=FILES_FIELD,
@@ -144,7 +145,8 @@ class DifferentialsApi:
         with self._orders.taken():
             uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
             order = order_of({name: value for name, value in uploads.fields.items() if value}, self._services)
-            payloads = await self._images(uploads)
+            payloads = await self._images(uploads, order.kind)
+            require_sizes(payloads.sizes(), order.kind, self._services)
             del uploads  # the archive, of which each image is a copy, or nothing
             differential, created = await self._specimens.order(
                 order, payloads, acting_person(request), idempotency_key
@@ -279,14 +281,15 @@ class DifferentialsApi:
         """Who did what with this specimen, the earliest first."""
         return AuditTrail.model_validate({"entries": await self._specimens.audit(differential_id)})
 
-    async def _images(self, uploads: Uploads) -> Sequence[bytes]:
+    async def _images(self, uploads: Uploads, kind: ImageKind) -> Spooled:
         """Of the form, or of the one archive in it."""
         files = cast("Spooled", uploads.files)
         if not any(is_archive(files.start(number, len(ZIP_SIGNATURE))) for number in range(len(files))):
             return files
         if len(files) > 1:
             raise MalformedUpload("Send either images or one zip archive of them, not both.")
-        return await asyncio.to_thread(unpack, files.opened(0), self._uploads)
+        limits = replace(self._uploads, max_file_bytes=max_image_bytes(kind, self._services))
+        return await asyncio.to_thread(unpack, files.opened(0), limits)
 
     async def _events(self, differential_id: str, longest_s: float) -> AsyncGenerator[bytes]:
         self._streams += 1

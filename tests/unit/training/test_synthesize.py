@@ -1,4 +1,5 @@
 import csv
+import json
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from training.cli import app
 from training.datasets import read_split, validation_split
+from training.field_quality import real_fields
 from training.negatives import real_negatives
 from training.painted_negatives import NEGATIVES
 from training.synthesize import SynthesisPlan, synthesize
@@ -151,3 +153,24 @@ def test_the_command_paints_and_says_where(tmp_path):
     assert result.exit_code == 0, result.output
     assert "contact_sheet.png" in result.output
     assert len(read_split(tmp_path / "new", "Train")) == 5
+
+
+def test_whole_fields_come_with_boxes_and_outlines_that_agree_and_some_are_cut_or_empty(tmp_path):
+    plan = SynthesisPlan(1, 0, ("scanner",), "camera", 0, seed=3, fields_per_device=3)
+    root = synthesize(tmp_path / "data", plan, workers=1) / "fields"
+
+    table = rows(root / "fields.csv")
+    with_cells = [row for row in table if row["x0"]]
+    assert {row["split"]: row["device"] for row in table} == {"dev": "scanner", "test": "camera"}
+    assert {row["is_cut"] for row in with_cells} == {"true", "false"}
+    for split in ("dev", "test"):
+        fields = real_fields(root, split)
+        assert [bool(field.boxes) for field in fields] == [True, True, True, False]
+        assert sum(len(field.boxes) for field in fields) == sum(row["split"] == split for row in with_cells)
+    for row in with_cells:
+        image = cv2.imread(str(root / row["path"]))
+        assert image.shape[:2] == (int(row["height"]), int(row["width"]))
+        outlines = json.loads((root / row["outlines"]).read_text(encoding="utf-8"))
+        rings = [np.array(feature["geometry"]["coordinates"][0]) for feature in outlines["features"]]
+        boxes = [[*ring.min(axis=0).astype(int), *(ring.max(axis=0) + 0.5).astype(int)] for ring in rings]
+        assert [int(row[key]) for key in ("x0", "y0", "x1", "y1")] in boxes

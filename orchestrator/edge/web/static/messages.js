@@ -85,7 +85,7 @@ const ENGLISH = {
   cellNumber: "Cell {number}", reclassified: "{label} (was {before})", acceptedAs: "Accepted: {label}",
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
-  act_ordered: "requested", act_analysed: "analysed", act_failed: "failed", act_decided: "decided", act_undecided: "took back",
+  act_ordered: "requested", act_analysed: "analysed", act_failed: "failed", act_searched: "searched a field", act_decided: "decided", act_undecided: "took back",
   act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
   audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
     "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
@@ -212,7 +212,7 @@ const TURKISH = {
   cellNumber: "Hücre {number}", reclassified: "{label} (önce: {before})", acceptedAs: "Kabul edildi: {label}",
   reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirme {at} / {count}", undone: "Hücre {number}: geri alındı",
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
-  act_ordered: "istedi", act_analysed: "inceledi", act_failed: "inceleyemedi", act_decided: "karar verdi", act_undecided: "geri aldı",
+  act_ordered: "istedi", act_analysed: "inceledi", act_failed: "inceleyemedi", act_searched: "bir alanı taradı", act_decided: "karar verdi", act_undecided: "geri aldı",
   act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
   audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
     "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
@@ -272,6 +272,8 @@ const REASONS_TR = {
   no_cell: "Beyaz hücre bulunamadı: tek bir hücreyi ortalayıp yeniden gönderin.",
   uncertain_cell: "Bakılan şey bir beyaz hücre gibi öne çıkmıyor: beyaz hücre olup olmadığına bakın.",
   several_cells: "Görüntüde birden çok beyaz hücre var: yanıt yalnızca birine aittir ve görüntü tek hücre sayılır. Her hücreyi ayrı bir görüntüyle gönderin.",
+  cut_by_frame: "Alanın kenarı bu hücreyi kesiyor: bütünüyle göründüğü bir alana bakın.",
+  clump: "Burada birden çok beyaz hücre üst üste olabilir ve bir tane sayılır: gözle sayın.",
   not_wbc: "Görülen, beş sınıftan hiçbirine girmeyebilir: trombosit, ezilmiş ya da olgunlaşmamış hücre, eritroblast veya boş alan mı, bakın.",
   blurred: "Görüntü bulanık: mikroskobu netleyip yeniden çekin.",
   overexposed: "Görüntü fazla ışık almış: ışığı ya da pozlama süresini azaltın.",
@@ -296,6 +298,7 @@ const STATEMENTS_TR = {
     + "yanlıştı. Bir kişi öteki hücrelere de baksın.",
   classifier_error: "Aralıklar, sayma hatasının yanında, bu mikroskobun denetiminin sınırladığı kadarıyla sınıflandırıcının "
     + "hatasını da taşır.",
+  same_cells: "Alanlar örtüşüyor: birden çok alanda bulunan hücreler bir kez sayıldı.",
   several_models: "{models} model yanıt verdi: sürüm arada değişti.",
   no_total: "Toplam lökosit sayısı verilmedi; bu yüzden mutlak sayı yok.", unsigned: "Bu formülü kimse imzalamadı.",
   five_classes: "Beş sınıf ayırt edilir; blastlar, çomaklar, olgunlaşmamış granülositler ve başka hücreler tanınmaz ve beş "
@@ -307,6 +310,7 @@ const REASONS_EN = {
   too_small: "The image or the cell is too small.", no_cell: "No white cell was found.",
   uncertain_cell: "It is not certain that this is a white cell.",
   several_cells: "The image shows more than one white cell; the answer is for one of them.",
+  cut_by_frame: "The edge of the field cuts this cell.", clump: "Several white cells may lie on each other here.",
   not_wbc: "What is shown may be none of the five classes.", blurred: "The image is blurred.",
   overexposed: "The image is overexposed.", underexposed: "The image is underexposed.",
   out_of_distribution: "The image is unlike those that the model was trained on.",

@@ -23,13 +23,16 @@ const sizeOf = ({top, left, bottom, right}) => AROUND * Math.max(bottom - top, r
 /** Side in pixels of what tiles show: one scale for all cells. Null while cells are still to be measured. */
 function sideOf({cells}) {
   if (cells.some(({state}) => state === "waiting")) return null;
-  const sizes = cells.map(({result}) => result?.box).filter(Boolean).map(sizeOf).sort((a, b) => a - b);
+  const sizes = cells.filter(({place}) => !place).map(({result}) => result?.box).filter(Boolean).map(sizeOf).sort((a, b) => a - b);
   return sizes[Math.floor(USUAL * (sizes.length - 1))] ?? null;
 }
 
-/** The square of an image with its cell in the middle, or at its edge; larger where the cell is. Null: the whole image. */
-function partOf({result}, usual) {
-  if (!usual || !result?.box) return null;
+/**
+ * The square of an image with its cell in the middle, or at its edge; larger where the cell is. Null: the whole image, as
+ * of a cell that was cut out of a field.
+ */
+function partOf({result, place}, usual) {
+  if (!usual || !result?.box || place) return null;
   const {box, image_size: [height, width]} = result;
   const side = Math.round(Math.max(usual, sizeOf(box)));
   const start = (low, high, end) => Math.round(side < end ? Math.min(Math.max((low + high - side) / 2, 0), end - side) : (end - side) / 2);

@@ -99,6 +99,13 @@ class Flag(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FLAG_UNSPECIFIED: _ClassVar[Flag]
     FLAG_LOW: _ClassVar[Flag]
     FLAG_HIGH: _ClassVar[Flag]
+
+class ImageKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMAGE_KIND_UNSPECIFIED: _ClassVar[ImageKind]
+    IMAGE_KIND_CELL: _ClassVar[ImageKind]
+    IMAGE_KIND_FIELD: _ClassVar[ImageKind]
+    IMAGE_KIND_AUTO: _ClassVar[ImageKind]
 CELL_CLASS_UNSPECIFIED: CellClass
 CELL_CLASS_BASOPHIL: CellClass
 CELL_CLASS_EOSINOPHIL: CellClass
@@ -152,6 +159,10 @@ CELL_STATE_FAILED: CellState
 FLAG_UNSPECIFIED: Flag
 FLAG_LOW: Flag
 FLAG_HIGH: Flag
+IMAGE_KIND_UNSPECIFIED: ImageKind
+IMAGE_KIND_CELL: ImageKind
+IMAGE_KIND_FIELD: ImageKind
+IMAGE_KIND_AUTO: ImageKind
 
 class AnalysisOptions(_message.Message):
     __slots__ = ("profile", "tta", "language", "heatmap", "heatmap_format", "heatmap_style", "colour_map", "report", "outlines")
@@ -513,20 +524,22 @@ class FieldAnalysis(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., profile_sha256: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., red_cell_px: _Optional[float] = ..., counts: _Optional[_Mapping[str, int]] = ..., cells: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., unidentified: _Optional[_Iterable[_Union[FieldCell, _Mapping]]] = ..., message: _Optional[str] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., disclaimer: _Optional[str] = ..., head: _Optional[str] = ...) -> None: ...
 
 class SpecimenOrder(_message.Message):
-    __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images")
+    __slots__ = ("specimen_id", "total_wbc", "profile", "tta", "idempotency_key", "images", "kind")
     SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
     TOTAL_WBC_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     TTA_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     specimen_id: str
     total_wbc: float
     profile: str
     tta: TestTimeAugmentation
     idempotency_key: str
     images: int
-    def __init__(self, specimen_id: _Optional[str] = ..., total_wbc: _Optional[float] = ..., profile: _Optional[str] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., idempotency_key: _Optional[str] = ..., images: _Optional[int] = ...) -> None: ...
+    kind: ImageKind
+    def __init__(self, specimen_id: _Optional[str] = ..., total_wbc: _Optional[float] = ..., profile: _Optional[str] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., idempotency_key: _Optional[str] = ..., images: _Optional[int] = ..., kind: _Optional[_Union[ImageKind, str]] = ...) -> None: ...
 
 class CreateDifferentialRequest(_message.Message):
     __slots__ = ("order", "image")
@@ -733,7 +746,7 @@ class CellDecision(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., person: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Cell(_message.Message):
-    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision", "etag")
+    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision", "etag", "place")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -744,6 +757,7 @@ class Cell(_message.Message):
     RESULT_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     number: int
     image_sha256: str
@@ -754,7 +768,40 @@ class Cell(_message.Message):
     result: CellResult
     decision: CellDecision
     etag: str
-    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    place: FieldPlace
+    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ..., place: _Optional[_Union[FieldPlace, _Mapping]] = ...) -> None: ...
+
+class FieldPlace(_message.Message):
+    __slots__ = ("number", "box", "is_cut", "is_clump", "is_identified", "same_as")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
+    IS_CLUMP_FIELD_NUMBER: _ClassVar[int]
+    IS_IDENTIFIED_FIELD_NUMBER: _ClassVar[int]
+    SAME_AS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    box: Box
+    is_cut: bool
+    is_clump: bool
+    is_identified: bool
+    same_as: str
+    def __init__(self, number: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., is_cut: _Optional[bool] = ..., is_clump: _Optional[bool] = ..., is_identified: _Optional[bool] = ..., same_as: _Optional[str] = ...) -> None: ...
+
+class SpecimenField(_message.Message):
+    __slots__ = ("field_id", "number", "image_sha256", "image", "red_cell_px", "cells")
+    FIELD_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    RED_CELL_PX_FIELD_NUMBER: _ClassVar[int]
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    field_id: str
+    number: int
+    image_sha256: str
+    image: ImageSize
+    red_cell_px: float
+    cells: int
+    def __init__(self, field_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., red_cell_px: _Optional[float] = ..., cells: _Optional[int] = ...) -> None: ...
 
 class CellCounts(_message.Message):
     __slots__ = ("total", "counted", "waiting", "failed", "unreviewed")
@@ -787,7 +834,7 @@ class ReleasedErrors(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag", "fields", "cells_per_field")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -809,6 +856,8 @@ class Differential(_message.Message):
     DEVICE_STATE_FIELD_NUMBER: _ClassVar[int]
     RELEASED_ERRORS_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    CELLS_PER_FIELD_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -830,7 +879,9 @@ class Differential(_message.Message):
     device_state: DeviceState
     released_errors: ReleasedErrors
     etag: str
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    fields: _containers.RepeatedCompositeFieldContainer[SpecimenField]
+    cells_per_field: float
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[SpecimenField, _Mapping]]] = ..., cells_per_field: _Optional[float] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
