@@ -69,7 +69,9 @@ async def analyse_field(
         async def ask(profile: Profile) -> list[Prediction]:
             return await _predictions(prepared.cells, services, profile, explain=options.heatmap)
 
-        profile, predictions = await answered_by_head(ask, profile, services)
+        predictions: list[Prediction] = []
+        if prepared.cells:  # else there is nothing to ask, not even who answers
+            profile, predictions = await answered_by_head(ask, profile, services)
         cells = [
             await _as_found(cell, prediction, services, profile, prepared, options)
             for cell, prediction in zip(prepared.cells, predictions, strict=True)

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.bootstrap.services import build_app, build_services
-from orchestrator.domain import DISCLAIMER
+from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import scanner
@@ -176,6 +176,16 @@ async def test_grpc_answers_as_http_does(client: httpx2.AsyncClient, field: byte
             assert len(one.outlines.cell) == len(cell["outlines"]["cell"])
 
 
+class NamedModelServer(FakeModelServer):
+    """Counts how often it is asked who it is."""
+
+    named = 0
+
+    async def identity(self) -> ModelIdentity:
+        self.named += 1
+        return await super().identity()
+
+
 @pytest.mark.parametrize(("version", "answers"), [(IDENTITY.version, True), (IDENTITY.version + 1, False)])
 async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_model_does(
     tmp_path: Path, field: bytes, version: int, answers: bool
@@ -204,11 +214,12 @@ async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_mod
     registry.switch_on(kept.name, "anna")
     settings = Settings(heads_dir=tmp_path)
 
-    async with client_of(
-        build_app(settings, build_services(settings, model_server=FakeModelServer()))
-    ) as client:
+    server = NamedModelServer()
+    async with client_of(build_app(settings, build_services(settings, model_server=server))) as client:
         document = (await asked(client, field, tta="adaptive")).json()
+        before = server.named
         empty = (await asked(client, field_file(()))).json()
+        assert server.named == before
         rows = list(csv.DictReader(io.StringIO((await asked(client, field, format="csv")).text)))
     async with client_of(
         build_app(Settings(), build_services(Settings(), model_server=FakeModelServer()))
