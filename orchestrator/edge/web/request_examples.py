@@ -39,7 +39,7 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
         "sign_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/sign')}",
         "learn_adaptation": (
             "d=$(mktemp -d)\n"
-            "for n in 1 2; do wbc samples $d/S-$n --cells 25 --seed $n >&2; done\n"
+            "for n in 1 2; do wbc samples $d/S-$n --cells 15 --seed $n >&2; done\n"
             f'cd $d && {_CURL} $(for f in */*/*; do echo "-F ${{f%/*}}=@$f"; done) \\\n  {at(adaptations)}'
         ),
         "suggest_cells": (
