@@ -47,9 +47,11 @@ run: $(RUN)/.installed ## Start the service on PORT (8000)
 	@# Pictures stay for the review, encrypted: where there is no database yet, by a key beside it.
 	@test -n "$$WBC_STORE__URL" -o -e data/wbc.db -o -e data/store.key \
 		|| { mkdir -p data && (umask 077 && $(RUN)/bin/wbc store key > data/store.key); }
+	@test -n "$$WBC_HEADS_DIR" || mkdir -p data/heads
 	@WBC_EMBEDDED__CACHE_DIR="$${WBC_EMBEDDED__CACHE_DIR:-$(RUN)/cache}" \
 		WBC_STORE__ENCRYPTION_KEY="$${WBC_STORE__ENCRYPTION_KEY:-$$(test -n "$$WBC_STORE__URL" || cat data/store.key 2>/dev/null)}" \
 		WBC_STORE__URL="$${WBC_STORE__URL:-sqlite:///data/wbc.db}" \
+		WBC_HEADS_DIR="$${WBC_HEADS_DIR:-data/heads}" \
 		exec $(RUN)/bin/wbc serve --port $(PORT) $(ARGS)
 
 .PHONY: test

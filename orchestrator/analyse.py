@@ -118,7 +118,7 @@ class Services:
             raise UnknownProfile(self.profiles) from None
         head = self.heads.active(profile.name)
         if head is not None and head.recipe_sha256 != profile.recipe_sha256:
-            _LOGGER.error("site head %s is of images prepared otherwise: not used", head.name)
+            _tell_of_other_images(head)
             return profile
         return profile.with_head(head)
 
@@ -308,6 +308,11 @@ async def answered_by_head(
 
 
 @lru_cache(maxsize=64)  # once, and not at each image
+def _tell_of_other_images(head: SiteHead) -> None:
+    _LOGGER.error("site head %s is of images prepared otherwise: not used", head.name)
+
+
+@lru_cache(maxsize=64)
 def _tell_of_another_model(head: SiteHead, model: ModelIdentity) -> None:
     _LOGGER.error(
         "site head %s was learnt on version %d of model %s, and version %d of %s answers: the model's own "

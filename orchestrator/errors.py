@@ -503,6 +503,43 @@ class AuditRefused(WbcError):
     )
 
 
+class UnknownHead(WbcError):
+    """The profile has no head of this number."""
+
+    kind = ProblemType(
+        "unknown-head",
+        HTTPStatus.NOT_FOUND,
+        "There is no such head",
+        "The profile has no head of this number.",
+    )
+
+
+class AdaptationRefused(WbcError):
+    """A head cannot be learnt from this, or not be switched on or rolled back."""
+
+    kind = ProblemType(
+        "adaptation-refused",
+        HTTPStatus.CONFLICT,
+        "The head cannot be learnt, or switched",
+        "my-scope.1 stays off: not better than before with 95 % confidence; give a reason of at least 10 "
+        "characters to switch it on all the same",
+    )
+
+
+class HeadsOff(WbcError):
+    """The service keeps no heads of its site."""
+
+    kind = ProblemType(
+        "heads-off",
+        HTTPStatus.NOT_IMPLEMENTED,
+        "This service keeps no heads",
+        "Learning a microscope needs a folder for its heads: set WBC_HEADS_DIR.",
+    )
+
+    def __init__(self) -> None:
+        super().__init__(self.kind.example)
+
+
 class ReportWriterError(WbcError):
     """A report writer could not write; the next one speaks."""
 

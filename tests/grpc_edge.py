@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from orchestrator.analyse import Services
-from orchestrator.bootstrap.services import build_services
+from orchestrator.bootstrap.services import build_adaptations, build_services
 from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
@@ -64,6 +64,7 @@ async def grpc_edge(
         draining=draining,
         access=access or AccessRules(),
         specimens=specimens,
+        adaptations=build_adaptations(services),
         order_limits=order_limits,
         others=(inference_service(services, admission, deadlines, draining),),
     )

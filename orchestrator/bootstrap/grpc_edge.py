@@ -1,5 +1,6 @@
 """Assembles the gRPC edge from the settings; imported only where there is one."""
 
+from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.specimens import order_limits
 from orchestrator.edge.access.rules import AccessRules
@@ -21,6 +22,7 @@ def build_grpc_server(
     draining: Draining,
     access: AccessRules,
     specimens: Specimens | None = None,
+    adaptations: Adaptations | None = None,
 ) -> GrpcServer:
     """The server, on the running event loop, with its port taken. Raises as :class:`GrpcServer`."""
     deadlines = Deadlines(settings.deadline.default_s, settings.deadline.longest_s)
@@ -32,6 +34,7 @@ def build_grpc_server(
         draining=draining,
         access=access,
         specimens=specimens,
+        adaptations=adaptations,
         order_limits=order_limits(settings.differential),
         others=(inference_service(services, admission, deadlines, draining),),
     )

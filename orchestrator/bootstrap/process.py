@@ -23,7 +23,7 @@ import uvicorn
 from orchestrator import __version__
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.security import build_access, check_address, tls_context
-from orchestrator.bootstrap.services import build_admission, build_app, build_services
+from orchestrator.bootstrap.services import build_adaptations, build_admission, build_app, build_services
 from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.bootstrap.store import build_store
 from orchestrator.domain import DISCLAIMER
@@ -79,7 +79,13 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
         server = _Server(
             uvicorn.Config(
                 build_app(
-                    settings, services, draining, admission=admission, specimens=specimens, access=access
+                    settings,
+                    services,
+                    draining,
+                    admission=admission,
+                    store=store,
+                    specimens=specimens,
+                    access=access,
                 ),
                 http=cast(
                     type[asyncio.Protocol],
@@ -111,7 +117,14 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
             from orchestrator.bootstrap.grpc_edge import build_grpc_server  # imports gRPC: time and memory
 
             build_grpc = partial(
-                build_grpc_server, settings, services, admission, draining, access, specimens
+                build_grpc_server,
+                settings,
+                services,
+                admission,
+                draining,
+                access,
+                specimens,
+                build_adaptations(services, store),
             )
         loop_factory = loops_with_handshakes_of(security.header_timeout_s)
         # A Ctrl-C while the model is loaded is as normal an end as one later.

@@ -7,6 +7,7 @@ from typing import Final
 import cv2
 from fastapi import FastAPI
 
+from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import NoHeads, Services
 from orchestrator.bootstrap.interop import site_of
 from orchestrator.bootstrap.model_servers import build_model_server
@@ -128,6 +129,12 @@ def profile_of(services: Services, name: str | None) -> Profile:
         raise ConfigurationError(f"no profile {name!r}; there are {', '.join(error.known)}") from error
 
 
+def build_adaptations(services: Services, store: Store | None = None) -> Adaptations | None:
+    """What a site does with its heads; None where it keeps none."""
+    heads = services.heads
+    return Adaptations(services, heads, store) if isinstance(heads, HeadRegistry) else None
+
+
 def build_image_workers(settings: Settings) -> ImageWorkers:
     """Where the steps on pixels run.
 
@@ -176,4 +183,5 @@ def build_app(
         order_limits=order_limits(settings.differential),
         site=site_of(settings.interop),
         audits_folder=settings.audits_dir,
+        adaptations=build_adaptations(services, store),
     )

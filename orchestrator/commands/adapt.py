@@ -5,36 +5,32 @@ import csv
 import getpass
 import io
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.adaptation import LabelledCell, SeenCell, adapt, examples_of, look, refusal
+from orchestrator.adaptation.cells import FailedImage, LabelledImage
+from orchestrator.adaptation.service import Adaptations, HeadsOfProfile, Learning, Suggestion
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.services import build_services, heads_of, key_of_heads, profile_of
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.terminal_text import print_failed, reason_of, shown
 from orchestrator.domain import DISCLAIMER
-from orchestrator.errors import ConfigurationError, WbcError
+from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.profiles import Profile
-from orchestrator.settings import Settings, load_settings
-from orchestrator.site_head.choosing import suggest
+from orchestrator.settings import load_settings
 from orchestrator.site_head.examples import MIN_CELLS
 from orchestrator.site_head.head_file import SiteHead, read_head, write_head
-from orchestrator.site_head.learning import applied
-from orchestrator.site_head.registry import HeadRegistry, foreign
 from orchestrator.site_head.trust import Comparison, Trust
+from orchestrator.store.base import Store
 
-CONCURRENCY: Final = 4
 SHOWN: Final = 10
 """Names in a list of cells."""
 
@@ -49,13 +45,8 @@ _out = Console(emoji=False, width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True, emoji=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """An image file with its class and what must stay together; the image alone where nobody says."""
-
-    file: ImageFile
-    class_index: int
-    group: str | None
+def _image_of(file: ImageFile, class_index: int | None, group: str | None) -> LabelledImage:
+    return LabelledImage(partial(asyncio.to_thread, file.read_bytes), class_index, group, str(file))
 
 
 def adapt_command(
@@ -131,34 +122,35 @@ def adapt_command(
         raise ConfigurationError("--profile: name the microscope's profile; `wbc check` lists them")
     settings = load_settings()
     services = build_services(settings)
-    chosen = services.profiles[profile_of(services, profile).name]
+    chosen = profile_of(services, profile).name
+    store = build_store(settings.store) if signed else None
+    adaptations = Adaptations(services, heads_of(settings), store)
     if suggest_count is not None:
-        _suggest(images or [], labelled or [], suggest_count, services, chosen)
+        _suggest(images or [], labelled or [], suggest_count, adaptations, services, chosen)
         return
-    registry = heads_of(settings)
     who = getpass.getuser()
     if roll_back:
-        before = registry.roll_back(chosen.name, who, reason)
+        before = asyncio.run(adaptations.roll_back(chosen, who, reason))
         answers = "the model's own head" if before is None else before.name
-        _out.print(f"profile {chosen.name}: {answers} answers from now on", highlight=False)
+        _out.print(f"profile {chosen}: {answers} answers from now on", highlight=False)
     elif import_from is not None:
-        _import(import_from, registry, chosen, services, who, reason)
+        _import(import_from, adaptations, services, chosen, who, reason)
     elif images or signed:
-        head, failed = _learn(
-            images or [], signed or [], holdout or [], services, chosen, settings, registry, who
+        learning = _learn(
+            images or [], signed or [], holdout or [], adaptations, services, store, chosen, who
         )
         if activate:
-            _switch_on(registry, head.name, who, reason)
+            _switch_on(adaptations, chosen, learning.head.number, who, reason)
         _out.print(DISCLAIMER)
-        if failed:
+        if learning.failed:
             raise typer.Exit(1)
         return
     elif activate:
-        _switch_on(registry, _version(registry, chosen.name, version).name, who, reason)
+        _switch_on(adaptations, chosen, version, who, reason)
     elif export is None:
-        _print_versions(registry, chosen.name)
+        _print_versions(asyncio.run(adaptations.heads(chosen)))
     if export is not None:
-        head = _version(registry, chosen.name, version)
+        head = adaptations.head(chosen, version)
         if export.exists():
             raise ConfigurationError(f"{export}: is there already; name another file")
         write_head(export, head, key_of_heads(settings))
@@ -170,102 +162,50 @@ def _learn(
     images: Sequence[Path],
     signed: Sequence[str],
     holdout: Sequence[Path],
+    adaptations: Adaptations,
     services: Services,
-    profile: Profile,
-    settings: Settings,
-    registry: HeadRegistry,
+    store: Store | None,
+    profile: str,
     who: str,
-) -> tuple[SiteHead, bool]:
-    files, held = labelled_files(images) if images else [], labelled_files(holdout) if holdout else []
+) -> Learning:
+    files = labelled_files(images) if images else []
+    held = labelled_files(holdout) if holdout else []
 
-    async def run() -> tuple[list[LabelledCell], list[LabelledCell], list[str]]:
-        kept = await _signed_cells(signed, settings) if signed else []
-        total = len(files) + len(held) + len(kept)
-        async with services.running():
-            with progress_of(total, _err) as advance:
-                failed: list[str] = []
-                learnt = await _look_at_all(files, services, profile, advance, failed)
-                for payload, class_index, group, name in kept:
-                    learnt.append(
-                        LabelledCell(await look(payload, services, profile), class_index, group, name)
-                    )
-                    advance()
-                out = await _look_at_all(held, services, profile, advance, failed)
-        return learnt, out, failed
+    async def run() -> Learning:
+        async with services.running(), _opened(store):
+            known = [*files, *await adaptations.signed(signed)]
+            with progress_of(len(known) + len(held), _err) as advance:
+                return await adaptations.learn(profile, who, known, held, looked=advance)
 
-    cells, hold_out, failed = asyncio.run(run())
-    made = adapt(cells, profile, who=who, now=datetime.now(UTC), hold_out=hold_out)
-    head = registry.add(made.head, who)
-    print_trust(made.trust, head.name)
-    for why in failed:
-        print_failed(_err, why)
-    return head, bool(failed)
+    learning = asyncio.run(run())
+    print_trust(learning.trust, learning.head.name)
+    _print_failed(learning.failed)
+    return learning
 
 
-async def _look_at_all(
-    files: Sequence[Labelled],
-    services: Services,
-    profile: Profile,
-    advance: Callable[[], None],
-    failed: list[str],
-) -> list[LabelledCell]:
-    limit = asyncio.Semaphore(CONCURRENCY)
-
-    async def one(of: Labelled) -> LabelledCell | None:
-        async with limit:
-            seen = await _look(of.file, services, profile, failed)
-            advance()
-            if seen is None:
-                return None
-            return LabelledCell(seen, of.class_index, of.group or f"image {seen.image_sha256}", str(of.file))
-
-    found = await asyncio.gather(*(one(of) for of in files))
-    return [cell for cell in found if cell is not None]
-
-
-async def _look(file: ImageFile, services: Services, profile: Profile, failed: list[str]) -> SeenCell | None:
-    try:
-        return await look(await asyncio.to_thread(file.read_bytes), services, profile)
-    except (WbcError, OSError) as error:
-        failed.append(f"{file}: {reason_of(error)}")
-        return None
-
-
-async def _signed_cells(ids: Sequence[str], settings: Settings) -> list[tuple[bytes, int, str, str]]:
-    """Image, class, specimen and name of what people decided in signed differentials."""
-    store = build_store(settings.store)
+@asynccontextmanager
+async def _opened(store: Store | None) -> AsyncIterator[None]:
     if store is None:
-        raise ConfigurationError("WBC_STORE__URL: expected the store's address, received none")
-    found = []
+        yield
+        return
     await store.open()
     try:
-        for differential_id in ids:
-            specimen = await store.checked(differential_id)
-            if specimen.state != "signed":
-                raise ConfigurationError(f"--signed {differential_id}: is not signed")
-            for cell in specimen.cells:
-                if cell.decision is None or cell.decision.label not in CLASS_NAMES:
-                    continue  # the service's own word teaches it nothing
-                payload = await store.image(differential_id, cell.cell_id)
-                if payload is None:
-                    raise ConfigurationError(
-                        f"--signed {differential_id}: its images were not kept; set "
-                        "WBC_STORE__KEEP_IMAGES=always before the next specimen"
-                    )
-                index = CLASS_NAMES.index(cell.decision.label)
-                group = specimen.order.specimen_id
-                found.append((payload, index, group, f"{differential_id} cell {cell.number}"))
+        yield
     finally:
         await store.close()
-    return found
 
 
-def labelled_files(given: Sequence[Path]) -> list[Labelled]:
+def _print_failed(failed: Sequence[FailedImage]) -> None:
+    for one in failed:
+        print_failed(_err, f"{one.name}: {reason_of(one.error)}")
+
+
+def labelled_files(given: Sequence[Path]) -> list[LabelledImage]:
     """The labelled images of folders and tables.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where there is none, or a label is unknown.
     """
-    found: list[Labelled] = []
+    found: list[LabelledImage] = []
     for path in given:
         found += _of_table(path) if path.suffix.lower() == ".csv" else _of_folder(path)
     if not found:
@@ -276,7 +216,7 @@ def labelled_files(given: Sequence[Path]) -> list[Labelled]:
     return found
 
 
-def _of_folder(folder: Path) -> list[Labelled]:
+def _of_folder(folder: Path) -> list[LabelledImage]:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: expected a folder of folders named for classes, or a .csv table")
     found = []
@@ -287,11 +227,11 @@ def _of_folder(folder: Path) -> list[Labelled]:
                 f"{file}: lies in {parent.name!r}, which is no class; expected a folder named one of "
                 f"{', '.join(CLASS_NAMES)}"
             )
-        found.append(Labelled(file, class_index, str(parent.parent.resolve())))
+        found.append(_image_of(file, class_index, str(parent.parent.resolve())))
     return found
 
 
-def _of_table(path: Path) -> list[Labelled]:
+def _of_table(path: Path) -> list[LabelledImage]:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_TABLE_BYTES + 1)
@@ -318,73 +258,54 @@ def _of_table(path: Path) -> list[Labelled]:
             )
         specimen = (row.get("specimen") or "").strip()
         image = path.parent / (row["file"] or "").strip()
-        found.append(Labelled(ImageFile(image), class_index, specimen or None))
+        found.append(_image_of(ImageFile(image), class_index, specimen or None))
     return found
 
 
 def _suggest(
-    images: Sequence[Path], labelled: Sequence[Path], wanted: int, services: Services, profile: Profile
+    images: Sequence[Path],
+    labelled: Sequence[Path],
+    wanted: int,
+    adaptations: Adaptations,
+    services: Services,
+    profile: str,
 ) -> None:
-    files = image_files(images)
     known = labelled_files(labelled) if labelled else []
-    head = services.profile(profile.name).head
+    files = [*(_image_of(file, None, None) for file in image_files(images)), *known]
 
-    async def run() -> tuple[list[SeenCell | None], list[LabelledCell], list[str]]:
-        failed: list[str] = []
+    async def run() -> tuple[tuple[Suggestion, ...], tuple[FailedImage, ...]]:
         async with services.running():
-            with progress_of(len(files) + len(known), _err) as advance:
-                seen = []
-                for file in files:
-                    seen.append(await _look(file, services, profile, failed))
-                    advance()
-                return seen, await _look_at_all(known, services, profile, advance, failed), failed
+            with progress_of(len(files), _err) as advance:
+                return await adaptations.suggest(profile, files, wanted, looked=advance)
 
-    seen, have, failed = asyncio.run(run())
-    there = [(file, cell) for file, cell in zip(files, seen, strict=True) if cell is not None]
-    if not there:
-        raise ConfigurationError(f"no image could be looked at: {failed[0]}")
-    features = np.stack([cell.features.mean(axis=0) for _, cell in there])
-    logits = np.stack([cell.logits.mean(axis=0) for _, cell in there]).astype(np.float64)
-    if head is not None and head.belongs_to(there[0][1].model):
-        logits = applied(features, logits, head.delta)
-    taught = examples_of(have)[0] if have else None
-    chosen = suggest(
-        features,
-        logits,
-        wanted,
-        labelled=None if taught is None else taught.mean_features,
-        counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
-    )
+    chosen, failed = asyncio.run(run())
     table = Table("label next", "looks like", caption=DISCLAIMER)
-    for place in chosen:
-        table.add_row(shown(str(there[place][0])), CLASS_NAMES[int(logits[place].argmax())])
+    for one in chosen:
+        table.add_row(shown(files[one.place].name), CLASS_NAMES[one.class_index])
     _out.print(table)
-    for why in failed:
-        print_failed(_err, why)
+    _print_failed(failed)
     if failed:
         raise typer.Exit(1)
 
 
 def _import(
-    path: Path, registry: HeadRegistry, profile: Profile, services: Services, who: str, reason: str
+    path: Path, adaptations: Adaptations, services: Services, profile: str, who: str, reason: str
 ) -> None:
-    async def identity() -> str | None:
-        async with services.running():
-            return refusal(head, profile, await services.model_server.identity())
-
     given = read_head(path)
-    head = foreign(given, profile.name)
-    if (why := asyncio.run(identity())) is not None:
-        raise ConfigurationError(f"{path}: {why}")
-    kept = registry.add(head, who, reason or f"was {given.name} elsewhere", "imported")
+
+    async def run() -> SiteHead:
+        async with services.running():
+            return await adaptations.keep_foreign(profile, given, who, reason)
+
+    kept = asyncio.run(run())
     _out.print(
         f"{kept.name} kept; it is off. Another site's figures are not yours: --activate wants a --reason.",
         highlight=False,
     )
 
 
-def _switch_on(registry: HeadRegistry, name: str, who: str, reason: str) -> None:
-    head = registry.switch_on(name, who, reason)
+def _switch_on(adaptations: Adaptations, profile: str, number: int | None, who: str, reason: str) -> None:
+    head = asyncio.run(adaptations.switch_on(profile, number, who, reason))
     _out.print(
         f"[bold]{head.name} answers for profile {head.profile} from now on[/]; back with --roll-back. An "
         "audit of this profile holds no more: begin a new one.",
@@ -392,20 +313,10 @@ def _switch_on(registry: HeadRegistry, name: str, who: str, reason: str) -> None
     )
 
 
-def _version(registry: HeadRegistry, profile: str, number: int | None) -> SiteHead:
-    if number is not None:
-        return registry.head(f"{profile}.{number}")
-    versions = registry.versions(profile)
-    if not versions:
-        raise ConfigurationError(f"profile {profile!r} has no head yet; learn one from labelled images")
-    return versions[-1]
-
-
-def _print_versions(registry: HeadRegistry, profile: str) -> None:
-    active = registry.active(profile)
-    answers = "the model's own head" if active is None else active.name
-    _out.print(f"profile {profile}: {answers} answers", highlight=False)
-    if not (trail := registry.trail(profile)):
+def _print_versions(heads: HeadsOfProfile) -> None:
+    answers = "the model's own head" if heads.active is None else heads.active.name
+    _out.print(f"profile {heads.profile}: {answers} answers", highlight=False)
+    if not heads.trail:
         _out.print(
             f"No head yet. Label {MIN_CELLS} to 10 cells of each class, of two specimens or more, and give "
             "them to this command.",
@@ -413,7 +324,7 @@ def _print_versions(registry: HeadRegistry, profile: str) -> None:
         )
         return
     table = Table("when", "who", "what", "head", "reason")
-    for entry in trail:
+    for entry in heads.trail:
         table.add_row(
             entry.at, shown(entry.who), entry.act, entry.head or "the model's own", shown(entry.reason)
         )

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from orchestrator import __version__, errors
+from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import Services
 from orchestrator.documents.model import Health, ModelDescription
 from orchestrator.domain import DISCLAIMER
@@ -41,6 +42,7 @@ from orchestrator.edge.open_inference.schemas import InferenceError
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.readiness import require_readiness
 from orchestrator.edge.request_frame import Deadlines
+from orchestrator.edge.rest.adaptations_api import adaptation_routes, without_heads
 from orchestrator.edge.rest.analyses_api import analysis_routes
 from orchestrator.edge.rest.device_audits_api import device_audit_routes
 from orchestrator.edge.rest.differentials_api import differential_routes, without_store
@@ -194,7 +196,8 @@ def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimi
     the orders being read."""
     image_bytes, field_bytes = services.decode_limits.max_bytes, services.field_limits.max_bytes
     images = (admission.places - 1) * image_bytes + max(image_bytes, field_bytes)
-    return images + admission.places * FORM_OVERHEAD_BYTES + orders.max_orders * orders.max_total_bytes
+    many = (orders.max_orders + 1) * orders.max_total_bytes  # the one is a microscope that is learnt
+    return images + admission.places * FORM_OVERHEAD_BYTES + many
 
 
 def _specimen_endpoints(
@@ -217,6 +220,15 @@ def _specimen_endpoints(
     return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
 
 
+def _adaptation_endpoints(
+    adaptations: Adaptations | None, services: Services, limits: OrderLimits
+) -> list[Endpoint]:
+    """All that is done with a site's heads; where none are kept, each says how that is changed."""
+    kept = cast("Adaptations", adaptations)  # as above
+    endpoints = adaptation_routes(kept, services, limits)
+    return endpoints if adaptations is not None else [without_heads(endpoint) for endpoint in endpoints]
+
+
 def create_app(
     services: Services,
     *,
@@ -228,6 +240,7 @@ def create_app(
     order_limits: OrderLimits = OrderLimits(),
     site: Site = DEFAULT_SITE,
     audits_folder: Path | None = None,
+    adaptations: Adaptations | None = None,
 ) -> FastAPI:
     """The application: all that it answers, goes through and turns errors into."""
     draining, access = draining or Draining(), access or AccessRules()
@@ -240,6 +253,7 @@ def create_app(
         *field_routes(services, admission, deadlines),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
         *_specimen_endpoints(specimens, services, order_limits, site, reports),
+        *_adaptation_endpoints(adaptations, services, order_limits),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),
         Endpoint("GET", "/livez", api.livez, PROBE, tags=["operation"], response_model=Health),

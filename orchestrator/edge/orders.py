@@ -1,5 +1,6 @@
 """Orders of differentials: what one may bring and say, whichever edge it came through."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,7 +11,14 @@ from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
 from orchestrator.edge.parameters import OrderParameters
 from orchestrator.errors import ImageTooLarge, InvalidParameter
-from orchestrator.specimen import ImageKind, SpecimenOrder
+from orchestrator.specimen import IDENTIFIER, ImageKind, SpecimenOrder
+
+SPECIMEN_NAME: Final = re.compile(rf"(?=.{{1,64}}\Z){IDENTIFIER}")
+DEFAULT_WANTED: Final = 20
+"""Cells to label next, where nobody says how many."""
+
+MAX_REASON: Final = 1000
+"""Characters of why a head is switched on or rolled back."""
 
 IDEMPOTENCY_KEY: Final = r"^[\x21-\x7e]{1,255}$"
 
@@ -29,6 +37,10 @@ class OrderLimits:
     def places(self) -> Places:
         """Of the orders of one edge."""
         return Places(self.max_orders, "orders are being received")
+
+    def adaptations(self) -> Places:
+        """Of the microscopes that are learnt at one edge: each takes a core for a while."""
+        return Places(1, "microscope is being learnt")
 
 
 def order_of(said: Mapping[str, Any], services: Services) -> SpecimenOrder:

@@ -3,10 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from orchestrator.domain import ModelIdentity, Prediction, Question
-from orchestrator.errors import ModelServerError, Overloaded
+from orchestrator.errors import ContractViolation, ModelServerError, Overloaded
 from orchestrator.model_server.base import ModelServer, check_question
 from orchestrator.model_server.failover import within_share
 from orchestrator.model_server.pair import close_both, start_both
@@ -84,7 +85,7 @@ class CanaryModelServer:
         if is_on_trial(self._request_name(), self._share):
             try:
                 with within_share(_TIME_SHARE):
-                    answer = await canary(question)
+                    answer = await _with_or_without_head(question, canary)
             except (ModelServerError, Overloaded) as error:
                 _LOGGER.debug("the canary failed, the stable model server is asked: %s", error)
                 arm = "fallback"
@@ -94,6 +95,19 @@ class CanaryModelServer:
         answer = await stable(question)
         CANARY_REQUESTS.labels(arm).inc()
         return answer
+
+
+async def _with_or_without_head(
+    question: Question, canary: Callable[[Question], Awaitable[Prediction]]
+) -> Prediction:
+    """A head of a site is of one model's features; where another one has more or fewer it is asked without,
+    and whoever asked sees by the identity that the head did not answer."""
+    try:
+        return await canary(question)
+    except ContractViolation:
+        if question.head is None:
+            raise
+        return await canary(replace(question, head=None))
 
 
 def is_on_trial(name: str, share: float) -> bool:

@@ -63,6 +63,11 @@ class SiteHead:
         return self.name.rpartition(".")[0]
 
     @property
+    def number(self) -> int:
+        """Of the version."""
+        return int(self.name.rpartition(".")[2])
+
+    @property
     def label(self) -> str:
         """How results name it: ``NAME:SHA256``."""
         return f"{self.name}:{self.sha256}"
@@ -146,7 +151,7 @@ def write_head(path: Path, head: SiteHead, key: bytes | None = None) -> None:
     try:
         write_whole(path, head_bytes(head, key).decode(), _READABLE_BY_THE_SERVICE)
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written ({error.strerror})") from error
+        raise ConfigurationError(f"{path.name}: cannot be written ({error.strerror})") from error
 
 
 def read_head(path: Path, key: bytes | None = None) -> SiteHead:
@@ -159,11 +164,11 @@ def read_head(path: Path, key: bytes | None = None) -> SiteHead:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigurationError(f"{path.name}: cannot be read ({error.strerror})") from error
     try:
         return parsed(data, key)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path.name}: {error}") from error
 
 
 def parsed(data: bytes, key: bytes | None) -> SiteHead:

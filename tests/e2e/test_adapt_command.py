@@ -89,3 +89,25 @@ def test_suggestions_name_images_and_learn_nothing(site):
     assert result.exit_code == 0, result.output
     assert result.stdout.count(".png") == 5
     assert sorted((site / "heads").iterdir()) == kept
+
+
+def test_a_head_goes_from_one_site_to_another_and_takes_a_reason_there(site, tmp_path):
+    assert wbc(site, "adapt", "--profile", "painted", site / "labelled").exit_code == 0
+    file = tmp_path / "passed-on.head"
+
+    exported = wbc(site, "adapt", "--profile", "painted", "--export", file)
+    again = wbc(site, "adapt", "--profile", "painted", "--export", file)
+
+    assert exported.exit_code == 0, exported.output
+    assert "is there already" in str(again.exception)
+    other = tmp_path / "other"
+    (other / "heads").mkdir(parents=True)
+    imported = wbc(other, "adapt", "--profile", "painted", "--import", file)
+    assert imported.exit_code == 0, imported.output
+    assert "painted.1 kept; it is off" in imported.stdout
+    mine, theirs = (json.loads(one.read_text())["content"] for one in (file, other / "heads/painted.1.head"))
+    assert (theirs["delta"], theirs["made_by"]) == (mine["delta"], mine["made_by"])
+    refused = wbc(other, "adapt", "--profile", "painted", "--activate")
+    assert "was learnt elsewhere" in str(refused.exception)
+    reason = ("--reason", "the same scanner, seen on ten slides")
+    assert wbc(other, "adapt", "--profile", "painted", "--activate", *reason).exit_code == 0

@@ -3,10 +3,13 @@
 import html
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -20,8 +23,9 @@ PATIENCE_S = 60
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    database = tmp_path_factory.mktemp("store") / "wbc.db"
-    with running_service(environment={"WBC_STORE__URL": f"sqlite:///{database}"}) as service:
+    folder = tmp_path_factory.mktemp("store")
+    environment = {"WBC_STORE__URL": f"sqlite:///{folder}/wbc.db", "WBC_HEADS_DIR": str(folder)}
+    with running_service(environment=environment) as service:
         yield service
 
 
@@ -44,7 +48,14 @@ def run(command, **ids):
     for example, found in ids.items():
         command = command.replace({"differential": EXAMPLE_ID, "cell": EXAMPLE_CELL}[example], found)
     done = subprocess.run(
-        command, shell=True, cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command,
+        shell=True,
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)
@@ -89,6 +100,14 @@ def test_the_examples_of_open_inference_are_answered(examples):
     assert asked["outputs"][0]["data"] == ["Eosinophil"]
     assert [output["name"] for output in asked["outputs"]] == ["class", "probabilities"]
     assert by_version["outputs"][0] == asked["outputs"][0]
+
+
+def test_the_examples_of_a_new_microscope_are_answered(examples):
+    assert len(run(examples["suggest_cells"])["cells"]) == 1
+    learnt = run(examples["learn_adaptation"])
+    assert learnt["head"]["name"] == "painted.1"
+    assert run(examples["activate_adaptation"])["active"] == "painted.1"
+    assert run(examples["roll_back_adaptation"])["active"] is None
 
 
 def test_the_examples_of_differentials_are_answered(service, examples):

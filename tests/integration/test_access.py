@@ -180,6 +180,7 @@ def test_nothing_that_changes_or_holds_results_is_open(tmp_path, kept):
     assert uploads == {
         "/predict", "/v1/analyses", "/v1/fields", "/v1/differentials", "/v2/models/{model_name}/infer",
         "/v2/models/{model_name}/versions/{model_version}/infer",
+        "/v1/profiles/{profile}/adaptations", "/v1/profiles/{profile}/adaptations/suggestions",
     }  # fmt: skip
 
 

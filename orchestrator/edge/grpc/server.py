@@ -8,6 +8,7 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import Services
 from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
@@ -81,6 +82,7 @@ class GrpcServer:
         draining: Draining,
         access: AccessRules,
         specimens: Specimens | None = None,
+        adaptations: Adaptations | None = None,
         order_limits: OrderLimits | None = None,
         others: Sequence[Service] = (),
     ) -> None:
@@ -90,6 +92,7 @@ class GrpcServer:
             admission,
             deadlines,
             specimens=specimens,
+            adaptations=adaptations,
             order_limits=order_limits or OrderLimits(),
             stream_limits=options.streams,
             leaving=self._leaving,

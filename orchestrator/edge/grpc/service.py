@@ -1,14 +1,16 @@
 """The gRPC edge: the methods of ``wbc.v1.Analyzer``, bound to the services that they speak to."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
+from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import Services
 from orchestrator.common.deadline import deadline
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.access.needs import ANALYSE, ORDER, READ, REVIEW, SIGN
 from orchestrator.edge.admission import Admission, Places, counted
+from orchestrator.edge.grpc.adaptations import AdaptationCalls
 from orchestrator.edge.grpc.calls import Call, Method
 from orchestrator.edge.grpc.differentials import (
     differential_message,
@@ -26,21 +28,19 @@ from orchestrator.edge.grpc.messages import (
     options_of,
 )
 from orchestrator.edge.grpc.problems import Refusal
+from orchestrator.edge.grpc.received_images import received_images
 from orchestrator.edge.grpc.stream import ImageStream, StreamCall, StreamLimits
 from orchestrator.edge.metric_series import begin_at_zero
-from orchestrator.edge.orders import OrderLimits, require_sizes
+from orchestrator.edge.orders import OrderLimits, max_image_bytes
 from orchestrator.edge.request_frame import Deadlines, RequestFrame, within, within_deadline
-from orchestrator.edge.spool import Growing, Spool, Spooled
 from orchestrator.errors import (
     FieldProblem,
     InvalidParameter,
     MalformedUpload,
     StoreOff,
-    UploadTooLarge,
 )
 from orchestrator.observability.tracing import span
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import ImageKind
 from orchestrator.specimens.service import Specimens
 
 Asked = TypeVar("Asked")
@@ -54,7 +54,8 @@ MAX_CORRELATION_BYTES: Final = 128
 
 
 class GrpcService:
-    """The methods. ``specimens`` is None where nothing is kept; ``leaving`` says that this process stops."""
+    """The methods. ``specimens`` is None where nothing is kept, ``adaptations`` where no heads are;
+    ``leaving`` says that this process stops."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class GrpcService:
         deadlines: Deadlines,
         *,
         specimens: Specimens | None,
+        adaptations: Adaptations | None,
         order_limits: OrderLimits,
         stream_limits: StreamLimits,
         leaving: asyncio.Event,
@@ -76,6 +78,8 @@ class GrpcService:
         self._leaving = leaving
         self._streams = Places(stream_limits.max_streams, "streams are open")
         self._orders = order_limits.places()
+        max_bytes = services.decode_limits.max_bytes
+        self._adaptations = AdaptationCalls(adaptations, deadlines, order_limits, max_bytes)
         begin_at_zero(services.profiles, (ANALYZE, ANALYZE_STREAM, ANALYZE_FIELD))
 
     def methods(self) -> list[Method[Any, Any]]:
@@ -103,6 +107,7 @@ class GrpcService:
             Method("DecideCell", pb.DecideCellRequest, REVIEW, self.decide_cell),
             Method("UndecideCell", pb.UndecideCellRequest, REVIEW, self.undecide_cell),
             Method("SignDifferential", pb.SignDifferentialRequest, SIGN, self.sign_differential),
+            *self._adaptations.methods(),
             Method("GetModel", pb.GetModelRequest, READ, self.get_model),
         ]
 
@@ -153,7 +158,9 @@ class GrpcService:
                 if first.WhichOneof("part") != "order":
                     raise MalformedUpload("The first message must be the order.")
                 order, key = order_of(first.order, self._services)
-                images = await self._images(call, first.order.images, order.kind)
+                images = await received_images(
+                    call, first.order.images, limits, max_image_bytes(order.kind, self._services), _image_of
+                )
             differential, created = await specimens.order(order, images, call.principal.name, key)
         return pb.CreateDifferentialResponse(
             differential=differential_message(differential, cells=False), created=created
@@ -264,35 +271,14 @@ class GrpcService:
             return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, error=refused)
         return pb.AnalyzeStreamResponse(correlation_id=request.correlation_id, analysis=analysis)
 
-    async def _images(
-        self, call: Call[pb.CreateDifferentialRequest, Any], announced: int, kind: ImageKind
-    ) -> Sequence[bytes]:
-        """Exactly as many as were announced: a caller who goes away may seem to have sent all of them."""
-        limits, spool = self._order_limits, Spool()
-        images, total = list[Growing](), 0
-        if announced > limits.max_files:
-            raise UploadTooLarge(f"There are more than {limits.max_files} images.")
-        while (part := await call.receive()) is not None:
-            if part.WhichOneof("part") != "image":
-                raise MalformedUpload("After the order every message must be an image.")
-            if len(images) == announced:
-                raise MalformedUpload(f"There are more than the {announced} images that were announced.")
-            require_sizes([len(part.image)], kind, self._services)
-            total += len(part.image)
-            if total > limits.max_total_bytes:
-                raise UploadTooLarge(
-                    f"The images together are too large; at most {limits.max_total_bytes} bytes are accepted."
-                )
-            images.append(Growing(spool))
-            await asyncio.to_thread(images[-1].write, part.image)
-        if len(images) < announced:
-            raise MalformedUpload(f"{announced} images were announced, and {len(images)} came.")
-        return Spooled(images)
-
     def _kept(self) -> Specimens:
         if self._specimens is None:
             raise StoreOff("Differentials need a store: set WBC_STORE__URL.")
         return self._specimens
+
+
+def _image_of(part: pb.CreateDifferentialRequest) -> bytes:
+    return part.image
 
 
 def _seen(etag: str) -> Collection[str] | None:

@@ -6,6 +6,7 @@ which may name a patient, is dropped.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, cast
@@ -47,10 +48,12 @@ UPLOAD_TIMEOUT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The bytes of the files in the order in which they came, and the text fields, each once."""
+    """The bytes of the files in the order in which they came, the fields that they came in, and the text
+    fields, each once."""
 
     files: Sequence[bytes] = field(repr=False)
     fields: Mapping[str, str]
+    file_fields: Sequence[str] = field(repr=False, default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,9 @@ class UploadLimits:
     """What a form may hold: at most ``max_files`` files in the field ``file_field``, each of at most
     ``max_file_bytes``, together ``max_total_bytes``. With ``archives`` a file that begins as a zip does may
     be as large as all together; what is in it is for others to limit. Beyond ``memory_bytes`` (0: without
-    end) the files are on the disk, and ``Uploads.files`` reads each when it is asked for."""
+    end) the files are on the disk, and ``Uploads.files`` reads each when it is asked for. Where the
+    name of a field says something of its files, ``field_names`` are those there are, and ``file_field``
+    tells how one looks."""
 
     max_file_bytes: int
     max_total_bytes: int
@@ -66,6 +71,13 @@ class UploadLimits:
     file_field: str = FILE_FIELD
     archives: bool = False
     memory_bytes: int = 0
+    field_names: re.Pattern[str] | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether files may be in the field of this name."""
+        if self.field_names is None:
+            return name == self.file_field
+        return self.field_names.fullmatch(name) is not None
 
     @property
     def max_body_bytes(self) -> int:
@@ -210,11 +222,13 @@ def _form_options(content_type: str | None, file_field: str) -> Mapping[bytes, b
 
 def _uploads(form: FormData, limits: UploadLimits) -> Uploads:
     parts: list[Growing] = []
+    names: list[str] = []
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name != limits.file_field:
+            if not limits.takes(name):
                 raise MalformedUpload(f"The file must be in the field {limits.file_field!r}.")
+            names.append(name)
             parts.append(cast("Growing", value.file))
         elif name in fields:
             raise MalformedUpload("A text field occurs twice.")
@@ -229,4 +243,4 @@ def _uploads(form: FormData, limits: UploadLimits) -> Uploads:
             raise limits.file_too_large()
     if sum(files.sizes()) > limits.max_total_bytes:
         raise limits.body_too_large()
-    return Uploads(files if limits.memory_bytes else tuple(files), fields)
+    return Uploads(files if limits.memory_bytes else tuple(files), fields, names)

@@ -18,6 +18,7 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
     def at(path: str) -> str:
         return shlex.quote(f"{address}{path}")
 
+    adaptations = "/v1/profiles/painted/adaptations"
     differential = f"/v1/differentials/{EXAMPLE_ID}"
     version = 1 if model_version is None else model_version
     return {
@@ -36,6 +37,21 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
             f"  {at(f'{differential}/cells/{EXAMPLE_CELL}/decision')}"
         ),
         "sign_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/sign')}",
+        "learn_adaptation": (
+            "d=$(mktemp -d)\n"
+            "for n in 1 2; do wbc samples $d/S-$n --cells 15 --seed $n >&2; done\n"
+            f'cd $d && {_CURL} $(for f in */*/*; do echo "-F ${{f%/*}}=@$f"; done) \\\n  {at(adaptations)}'
+        ),
+        "suggest_cells": (
+            f"{_CURL} -F files=@{_IMAGE} -F files=@{_CELL} -F wanted=1 \\\n"
+            f"  {at(f'{adaptations}/suggestions')}"
+        ),
+        "activate_adaptation": (
+            f"{_CURL} {_JSON} \\\n"
+            '  -d \'{"reason": "painted cells, to try it"}\' \\\n'
+            f"  {at(f'{adaptations}/1/activation')}"
+        ),
+        "roll_back_adaptation": (f"{_CURL} {_JSON} -d '{{}}' \\\n  {at(f'{adaptations}/roll-back')}"),
         "v2_infer": (
             'printf \'{"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["%s"]}],\n'
             '  "outputs": [{"name": "class"}, {"name": "probabilities"}]}\' \\\n'

@@ -1,5 +1,7 @@
 """What ``wbc adapt`` reads as labelled images, and what it refuses."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def test_a_table_tells_file_label_and_specimen(tmp_path):
 
     found = labelled_files([table])
 
-    assert [(one.file.path.name, one.class_index, one.group) for one in found] == [
+    assert [(Path(one.name).name, one.class_index, one.group) for one in found] == [
         ("a.png", CLASS_NAMES.index("Monocyte"), "S-1"),
         ("c.png", CLASS_NAMES.index("Eosinophil"), None),
     ]

@@ -1,13 +1,16 @@
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from orchestrator.domain import ViewBatch
+from orchestrator.domain import ModelIdentity, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable, Overloaded
+from orchestrator.model_contract import MODEL_NAME, NUM_CLASSES
 from orchestrator.model_server.canary import CanaryModelServer, is_on_trial
+from tests.fakes.model_server import FEATURES, FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 
 VIEWS = ViewBatch(np.zeros((1, 224, 224, 3), np.uint8), np.ones(1, np.float32))
@@ -69,6 +72,16 @@ async def test_where_the_canary_fails_the_stable_one_answers(error):
     before = asked("fallback")
     assert (await trial.server.explain(VIEWS)).model.version == 1
     assert asked("fallback") == before + 1
+
+
+async def test_a_canary_of_other_features_than_a_site_s_head_is_asked_without_it():
+    canary = FakeModelServer(ModelIdentity(MODEL_NAME, 2, None))
+    trial = Canary(ScriptedModelServer(1), canary, share=1, name="lab-42")
+    await trial.server.start()
+    head = np.ones((len(VIEWS), FEATURES + 5, NUM_CLASSES), np.float32)
+    answer = await trial.server.classify(replace(VIEWS, head=head))
+    assert answer.model.version == 2
+    assert np.array_equal(answer.logits, (await canary.classify(VIEWS)).logits)
 
 
 async def test_what_the_caller_did_wrong_is_asked_nobody():

@@ -1,6 +1,7 @@
 // The page: makes its parts, knows which view the address asks for, and watches the service.
 
 import {el, fill} from "./dom.js";
+import {AdaptView} from "./adapt_view.js";
 import {isReady, model} from "./api.js";
 import {CellsView} from "./cells_view.js";
 import {DeviceAuditsView} from "./device_audits_view.js";
@@ -14,7 +15,7 @@ import {SettingsView} from "./settings_view.js";
 import {SpecimenView} from "./specimen_view.js";
 
 const WATCH_MS = 10_000;
-const VIEWS = ["cells", "specimen", "history", "audits", "settings"];
+const VIEWS = ["cells", "specimen", "history", "adapt", "audits", "settings"];
 
 let service = null;
 
@@ -25,9 +26,13 @@ const views = {
   cells: new CellsView(sections.cells, queue, (files) => {
     views.specimen.order(files);
     location.hash = "#/specimen";
+  }, (files) => {
+    views.adapt.take(files);
+    location.hash = "#/adapt";
   }),
   specimen: new SpecimenView(sections.specimen),
   history: new HistoryView(sections.history),
+  adapt: new AdaptView(sections.adapt),
   audits: new DeviceAuditsView(sections.audits),
   settings: new SettingsView(sections.settings, () => service),
 };
@@ -133,7 +138,7 @@ window.addEventListener("drop", async (event) => {
 });
 // The images are in this page alone.
 window.addEventListener("beforeunload", (event) => {
-  if (queue.items.length || views.specimen.holdsSomething()) event.preventDefault();
+  if (queue.items.length || views.specimen.holdsSomething() || views.adapt.holdsSomething()) event.preventDefault();
 });
 window.addEventListener("paste", (event) => {
   const files = [...(event.clipboardData?.files || [])];
@@ -142,7 +147,7 @@ window.addEventListener("paste", (event) => {
 
 function takeAnywhere(files) {
   const [view] = address();
-  if (view === "specimen" && views.specimen.taken) views.specimen.taken(files);
+  if (["specimen", "adapt"].includes(view) && views[view].taken) views[view].taken(files);
   else {
     if (view !== "cells") location.hash = "#/cells";
     views.cells.taken(files);

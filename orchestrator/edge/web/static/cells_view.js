@@ -39,11 +39,13 @@ export class CellsView {
   #allTold = true;
 
   #order;
+  #teach;
 
-  /** `order(files)` begins an order of a specimen. */
-  constructor(place, queue, order) {
+  /** `order(files)` begins an order of a specimen, `teach(files)` the labelling of its cells. */
+  constructor(place, queue, order, teach) {
     this.#place = place;
     this.#order = order;
+    this.#teach = teach;
     this.#queue = queue;
     queue.addEventListener("change", (event) => this.#changed(event.detail));
     setInterval(() => { if (queue.busyUntil > Date.now() - 1500) this.#showProgress(); }, 500);
@@ -202,10 +204,16 @@ export class CellsView {
       return;
     }
     const done = this.#results();
-    if (!place.querySelector(".overview")) fill(place, overview(() => this.#order(ofOneKind(this.#queue.items))));
+    if (!place.querySelector(".overview")) {
+      fill(place, overview(() => this.#order(ofOneKind(this.#queue.items)), () => this.#teach(ofOneKind(this.#queue.items))));
+    }
     const own = ofOneKind(this.#queue.items);
     place.querySelector("#order-these").textContent = t("orderThese", {count: number(own.length)});
-    fill(place.querySelector(".device"), deviceNote(deviceOf(done)));
+    const device = deviceOf(done);
+    fill(place.querySelector(".device"), deviceNote(device));
+    const teach = place.querySelector("#label-these");
+    teach.textContent = t("labelThese", {count: number(own.length)});
+    teach.hidden = !["unknown", "profiled"].includes(device.state) || Boolean(own[0].profile);
     for (const row of place.querySelectorAll(".overview tbody tr")) {
       const found = done.filter((result) => result.decision.class === row.dataset.class);
       row.querySelector(".count").textContent = number(found.length);
@@ -230,7 +238,7 @@ function ofOneKind(items) {
   return own.length ? own : files;
 }
 
-function overview(order) {
+function overview(order, teach) {
   return el("article", {class: "detail overview"},
     el("h3", {}, t("overview")),
     el("p", {class: "note"}, t("chooseCell")),
@@ -245,7 +253,8 @@ function overview(order) {
         el("td", {class: "bar-cell", "aria-hidden": "true"},
           el("span", {class: "bar-track"}, el("span", {class: `bar-fill ${name.toLowerCase()}`}))))))),
     el("p", {class: "note"}, t("noDifferential")),
-    el("p", {}, el("button", {type: "button", id: "order-these", onclick: order})));
+    el("p", {}, el("button", {type: "button", id: "order-these", onclick: order})),
+    el("p", {}, el("button", {type: "button", id: "label-these", hidden: true, onclick: teach})));
 }
 
 /** The report about an image, asked for once in each language. */

@@ -42,7 +42,7 @@ export function deviceNote({state, contradicted, resembled: offered}) {
     contradicted ? t("device_contradicted", {profile: contradicted}) : t(`device_${state}`),
     state === "profiled" ? "" : offered ? t("device_offered", {profile: offered}) : t("device_choose"),
   ];
-  return el("p", {class: "note device-note", data: {state}}, words.filter(Boolean).join(" "));
+  return el("p", {class: "note device-note", data: {state}}, words.filter(Boolean).join(" "), " ", el("a", {href: "#/adapt"}, t("teachIt")));
 }
 
 /** Reasons, or limitations, that are of a cell or a count and not of its microscope. */

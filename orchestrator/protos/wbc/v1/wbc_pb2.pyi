@@ -962,3 +962,245 @@ class ReportWriter(_message.Message):
     model: str
     sends_to: str
     def __init__(self, name: _Optional[str] = ..., model: _Optional[str] = ..., sends_to: _Optional[str] = ...) -> None: ...
+
+class LabelledImage(_message.Message):
+    __slots__ = ("image", "label", "specimen", "hold_out")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SPECIMEN_FIELD_NUMBER: _ClassVar[int]
+    HOLD_OUT_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    label: CellClass
+    specimen: str
+    hold_out: bool
+    def __init__(self, image: _Optional[bytes] = ..., label: _Optional[_Union[CellClass, str]] = ..., specimen: _Optional[str] = ..., hold_out: _Optional[bool] = ...) -> None: ...
+
+class Adaptation(_message.Message):
+    __slots__ = ("profile", "images", "signed", "hold_out")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    HOLD_OUT_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    images: int
+    signed: _containers.RepeatedScalarFieldContainer[str]
+    hold_out: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., signed: _Optional[_Iterable[str]] = ..., hold_out: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LearnAdaptationRequest(_message.Message):
+    __slots__ = ("adaptation", "image")
+    ADAPTATION_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    adaptation: Adaptation
+    image: LabelledImage
+    def __init__(self, adaptation: _Optional[_Union[Adaptation, _Mapping]] = ..., image: _Optional[_Union[LabelledImage, _Mapping]] = ...) -> None: ...
+
+class LearnAdaptationResponse(_message.Message):
+    __slots__ = ("head", "wrong", "likely_label_errors", "failed", "disclaimer")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    WRONG_FIELD_NUMBER: _ClassVar[int]
+    LIKELY_LABEL_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    head: SiteHead
+    wrong: _containers.RepeatedScalarFieldContainer[str]
+    likely_label_errors: _containers.RepeatedScalarFieldContainer[str]
+    failed: _containers.RepeatedCompositeFieldContainer[FailedCell]
+    disclaimer: str
+    def __init__(self, head: _Optional[_Union[SiteHead, _Mapping]] = ..., wrong: _Optional[_Iterable[str]] = ..., likely_label_errors: _Optional[_Iterable[str]] = ..., failed: _Optional[_Iterable[_Union[FailedCell, _Mapping]]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+
+class FailedCell(_message.Message):
+    __slots__ = ("name", "problem", "detail")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    problem: str
+    detail: str
+    def __init__(self, name: _Optional[str] = ..., problem: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class Suggestion(_message.Message):
+    __slots__ = ("profile", "images", "wanted")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    images: int
+    wanted: int
+    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., wanted: _Optional[int] = ...) -> None: ...
+
+class SuggestCellsRequest(_message.Message):
+    __slots__ = ("suggestion", "image")
+    SUGGESTION_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    suggestion: Suggestion
+    image: LabelledImage
+    def __init__(self, suggestion: _Optional[_Union[Suggestion, _Mapping]] = ..., image: _Optional[_Union[LabelledImage, _Mapping]] = ...) -> None: ...
+
+class SuggestCellsResponse(_message.Message):
+    __slots__ = ("cells", "failed", "disclaimer")
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    cells: _containers.RepeatedCompositeFieldContainer[SuggestedCell]
+    failed: _containers.RepeatedCompositeFieldContainer[FailedCell]
+    disclaimer: str
+    def __init__(self, cells: _Optional[_Iterable[_Union[SuggestedCell, _Mapping]]] = ..., failed: _Optional[_Iterable[_Union[FailedCell, _Mapping]]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+
+class SuggestedCell(_message.Message):
+    __slots__ = ("image", "looks_like")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_LIKE_FIELD_NUMBER: _ClassVar[int]
+    image: int
+    looks_like: CellClass
+    def __init__(self, image: _Optional[int] = ..., looks_like: _Optional[_Union[CellClass, str]] = ...) -> None: ...
+
+class ListAdaptationsRequest(_message.Message):
+    __slots__ = ("profile",)
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    def __init__(self, profile: _Optional[str] = ...) -> None: ...
+
+class ListAdaptationsResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
+class ActivateAdaptationRequest(_message.Message):
+    __slots__ = ("profile", "number", "reason")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    number: int
+    reason: str
+    def __init__(self, profile: _Optional[str] = ..., number: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ActivateAdaptationResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
+class RollBackAdaptationRequest(_message.Message):
+    __slots__ = ("profile", "reason")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    reason: str
+    def __init__(self, profile: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RollBackAdaptationResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
+class SiteHeads(_message.Message):
+    __slots__ = ("profile", "active", "versions", "trail", "disclaimer")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    TRAIL_FIELD_NUMBER: _ClassVar[int]
+    DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    active: str
+    versions: _containers.RepeatedCompositeFieldContainer[SiteHead]
+    trail: _containers.RepeatedCompositeFieldContainer[HeadAct]
+    disclaimer: str
+    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+
+class SiteHead(_message.Message):
+    __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MADE_AT_FIELD_NUMBER: _ClassVar[int]
+    MADE_BY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    IS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    number: int
+    sha256: str
+    model: Model
+    made_at: _timestamp_pb2.Timestamp
+    made_by: str
+    decision: str
+    why: str
+    is_active: bool
+    trust: HeadTrust
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., sha256: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., made_by: _Optional[str] = ..., decision: _Optional[str] = ..., why: _Optional[str] = ..., is_active: _Optional[bool] = ..., trust: _Optional[_Union[HeadTrust, _Mapping]] = ...) -> None: ...
+
+class HeadTrust(_message.Message):
+    __slots__ = ("counts", "kept", "left_out", "hold_out", "curve", "ten_more")
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    HOLD_OUT_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    TEN_MORE_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    kept: _containers.RepeatedScalarFieldContainer[str]
+    left_out: HeadComparison
+    hold_out: HeadComparison
+    curve: _containers.RepeatedCompositeFieldContainer[CurvePoint]
+    ten_more: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, counts: _Optional[_Iterable[int]] = ..., kept: _Optional[_Iterable[str]] = ..., left_out: _Optional[_Union[HeadComparison, _Mapping]] = ..., hold_out: _Optional[_Union[HeadComparison, _Mapping]] = ..., curve: _Optional[_Iterable[_Union[CurvePoint, _Mapping]]] = ..., ten_more: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class HeadComparison(_message.Message):
+    __slots__ = ("cells", "groups", "before", "after", "after_interval", "gain", "gain_interval", "recalls")
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    GAIN_FIELD_NUMBER: _ClassVar[int]
+    GAIN_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    RECALLS_FIELD_NUMBER: _ClassVar[int]
+    cells: int
+    groups: int
+    before: float
+    after: float
+    after_interval: _containers.RepeatedScalarFieldContainer[float]
+    gain: float
+    gain_interval: _containers.RepeatedScalarFieldContainer[float]
+    recalls: _containers.RepeatedCompositeFieldContainer[ClassRecall]
+    def __init__(self, cells: _Optional[int] = ..., groups: _Optional[int] = ..., before: _Optional[float] = ..., after: _Optional[float] = ..., after_interval: _Optional[_Iterable[float]] = ..., gain: _Optional[float] = ..., gain_interval: _Optional[_Iterable[float]] = ..., recalls: _Optional[_Iterable[_Union[ClassRecall, _Mapping]]] = ...) -> None: ...
+
+class ClassRecall(_message.Message):
+    __slots__ = ("cell_class", "before", "after")
+    CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    cell_class: CellClass
+    before: float
+    after: float
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., before: _Optional[float] = ..., after: _Optional[float] = ...) -> None: ...
+
+class CurvePoint(_message.Message):
+    __slots__ = ("cells", "balanced_accuracy")
+    CELLS_FIELD_NUMBER: _ClassVar[int]
+    BALANCED_ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    cells: int
+    balanced_accuracy: float
+    def __init__(self, cells: _Optional[int] = ..., balanced_accuracy: _Optional[float] = ...) -> None: ...
+
+class HeadAct(_message.Message):
+    __slots__ = ("at", "who", "act", "head", "sha256", "reason")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    ACT_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    at: _timestamp_pb2.Timestamp
+    who: str
+    act: str
+    head: str
+    sha256: str
+    reason: str
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., act: _Optional[str] = ..., head: _Optional[str] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...

@@ -80,6 +80,31 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.FromString,
                 _registered_method=True)
+        self.LearnAdaptation = channel.stream_unary(
+                '/wbc.v1.Analyzer/LearnAdaptation',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.LearnAdaptationRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.LearnAdaptationResponse.FromString,
+                _registered_method=True)
+        self.SuggestCells = channel.stream_unary(
+                '/wbc.v1.Analyzer/SuggestCells',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.SuggestCellsRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.SuggestCellsResponse.FromString,
+                _registered_method=True)
+        self.ListAdaptations = channel.unary_unary(
+                '/wbc.v1.Analyzer/ListAdaptations',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.ListAdaptationsRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.ListAdaptationsResponse.FromString,
+                _registered_method=True)
+        self.ActivateAdaptation = channel.unary_unary(
+                '/wbc.v1.Analyzer/ActivateAdaptation',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
+                _registered_method=True)
+        self.RollBackAdaptation = channel.unary_unary(
+                '/wbc.v1.Analyzer/RollBackAdaptation',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/wbc.v1.Analyzer/GetModel',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.GetModelRequest.SerializeToString,
@@ -157,6 +182,43 @@ class AnalyzerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LearnAdaptation(self, request_iterator, context):
+        """Learns a microscope's own head from labelled images, and judges it on specimens left out: first what is learnt,
+        then one image a message. The head stays off until ActivateAdaptation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuggestCells(self, request_iterator, context):
+        """Says which cells to label next; nothing is learnt, and nothing is kept. Messages as of LearnAdaptation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAdaptations(self, request, context):
+        """Gives the heads of a microscope, the one that answers, and who did what.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateAdaptation(self, request, context):
+        """Lets a head answer for its microscope. FAILED_PRECONDITION (ADAPTATION_REFUSED) where it takes a reason, or too
+        few cells tell anything.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackAdaptation(self, request, context):
+        """Lets the head answer that did so before the one that does, or the model's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """Describes the model that answers, and the device profiles.
         """
@@ -211,6 +273,31 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.SignDifferential,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.SerializeToString,
+            ),
+            'LearnAdaptation': grpc.stream_unary_rpc_method_handler(
+                    servicer.LearnAdaptation,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.LearnAdaptationRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.LearnAdaptationResponse.SerializeToString,
+            ),
+            'SuggestCells': grpc.stream_unary_rpc_method_handler(
+                    servicer.SuggestCells,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.SuggestCellsRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.SuggestCellsResponse.SerializeToString,
+            ),
+            'ListAdaptations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAdaptations,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.ListAdaptationsRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.ListAdaptationsResponse.SerializeToString,
+            ),
+            'ActivateAdaptation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateAdaptation,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.SerializeToString,
+            ),
+            'RollBackAdaptation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackAdaptation,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -462,6 +549,141 @@ class Analyzer:
             '/wbc.v1.Analyzer/SignDifferential',
             wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.SignDifferentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LearnAdaptation(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/wbc.v1.Analyzer/LearnAdaptation',
+            wbc_dot_v1_dot_wbc__pb2.LearnAdaptationRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.LearnAdaptationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuggestCells(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/wbc.v1.Analyzer/SuggestCells',
+            wbc_dot_v1_dot_wbc__pb2.SuggestCellsRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.SuggestCellsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAdaptations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/ListAdaptations',
+            wbc_dot_v1_dot_wbc__pb2.ListAdaptationsRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.ListAdaptationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateAdaptation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/ActivateAdaptation',
+            wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackAdaptation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/RollBackAdaptation',
+            wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,6 +1,5 @@
-"""From labelled images of one microscope to a head of its profile that a person may switch on."""
+"""From labelled cells to a head and what the trust view says of it."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from orchestrator import image_steps
-from orchestrator.analyse import Services
+from orchestrator.adaptation.cells import LabelledCell
 from orchestrator.cell_features import MIN_FITTED, FeatureStatistics, device_statistics, projection
-from orchestrator.domain import CellViews, Float32Array, ModelIdentity
+from orchestrator.domain import ModelIdentity
 from orchestrator.errors import ConfigurationError
 from orchestrator.profiles import Profile
 from orchestrator.routing import energy
@@ -19,32 +17,9 @@ from orchestrator.site_head.examples import Examples
 from orchestrator.site_head.head_file import SiteHead, made, summary_of
 from orchestrator.site_head.learning import Learnt, applied, learn
 from orchestrator.site_head.trust import Trust, judge
-from orchestrator.vision import tta
 
 USUAL_ENERGIES: Final = 0.97
 """Of the labelled cells, under the energy from which on a cell is marked for review."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCell:
-    """One cell as ``model`` sees its eight views, without any site's head: ``features`` float32 ``[8, F]``,
-    ``logits`` float32 ``[8, 5]``; ``image_sha256`` is hex, of the file."""
-
-    features: Float32Array
-    logits: Float32Array
-    image_sha256: str
-    model: ModelIdentity
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledCell:
-    """A cell, its class (of ``CLASS_NAMES``), what must stay together (specimen, else slide, else the image),
-    and its name for a person."""
-
-    seen: SeenCell
-    class_index: int
-    group: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +32,10 @@ class Adaptation:
     learnt: Learnt
 
 
-async def look(payload: bytes, services: Services, profile: Profile) -> SeenCell:
-    """One image as the model sees it.
-
-    Raises as :func:`orchestrator.analyse.analyse`.
-    """
-    prepared = await services.images.run(
-        image_steps.prepare, payload, profile.recipe, services.decode_limits, profile.quality
-    )
-    question = CellViews(prepared.pixels, tta.CODES["light"], prepared.morphometry)
-    prediction = await services.model_server.classify(question)
-    return SeenCell(
-        prediction.features, prediction.logits, hashlib.sha256(payload).hexdigest(), prediction.model
-    )
-
-
 def examples_of(cells: Sequence[LabelledCell]) -> tuple[Examples, ModelIdentity]:
     """Labelled cells for the learner, and the model that saw them; an image that came twice counts once.
+
+    The same cells give the same examples, in whatever order they came and whatever their groups are called.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where there is none, one image has two labels, or
     two models saw them.
@@ -85,7 +47,10 @@ def examples_of(cells: Sequence[LabelledCell]) -> tuple[Examples, ModelIdentity]
             raise ConfigurationError(
                 f"{cell.name} is the same image as {other.name}, with another label: decide on one"
             )
-    kept = list(by_image.values())
+    kept = [by_image[sha256] for sha256 in sorted(by_image)]
+    first_of: dict[str, str] = {}
+    for cell in kept:
+        first_of.setdefault(cell.group, cell.seen.image_sha256)
     models = {cell.seen.model for cell in kept}
     if len(models) != 1:
         raise ConfigurationError(
@@ -97,7 +62,7 @@ def examples_of(cells: Sequence[LabelledCell]) -> tuple[Examples, ModelIdentity]
         np.stack([cell.seen.features for cell in kept]).astype(np.float32),
         np.stack([cell.seen.logits for cell in kept]).astype(np.float64),
         np.array([cell.class_index for cell in kept], np.intp),
-        tuple(cell.group for cell in kept),
+        tuple(first_of[cell.group] for cell in kept),
         tuple(cell.name for cell in kept),
     )
     return examples, models.pop()

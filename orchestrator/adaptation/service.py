@@ -1,0 +1,203 @@
+"""What a site does with the heads of its microscopes: it learns them, switches them on, goes back.
+
+The one way to do it, for every edge and for the command.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from orchestrator.adaptation.cells import (
+    FailedImage,
+    LabelledImage,
+    SeenCell,
+    labelled,
+    look_at_all,
+    signed_images,
+)
+from orchestrator.adaptation.learning import adapt, examples_of, refusal
+from orchestrator.analyse import Services
+from orchestrator.errors import AdaptationRefused, ConfigurationError, UnknownHead
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.profiles import Profile
+from orchestrator.site_head.choosing import suggest
+from orchestrator.site_head.head_file import SiteHead
+from orchestrator.site_head.learning import applied
+from orchestrator.site_head.registry import Entry, HeadRegistry, foreign
+from orchestrator.site_head.trust import Trust
+from orchestrator.store.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What came of labelled images: the head as it was kept, what the trust view says of it, and the images
+    that nothing could be learnt from."""
+
+    head: SiteHead
+    trust: Trust
+    failed: tuple[FailedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A cell to label next: its place among the images that were given, and the class (of ``CLASS_NAMES``)
+    that it is taken for now."""
+
+    place: int
+    class_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsOfProfile:
+    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), and
+    who did what."""
+
+    profile: str
+    active: SiteHead | None
+    versions: tuple[SiteHead, ...]
+    trail: tuple[Entry, ...]
+
+
+class Adaptations:
+    """The use cases, bound to what sees cells, the site's heads, and the store of signed differentials where
+    there is one. All raise :class:`~orchestrator.errors.UnknownProfile` where there is no such profile, and
+    :class:`~orchestrator.errors.AdaptationRefused`, which says why, where something may not be done."""
+
+    def __init__(
+        self,
+        services: Services,
+        registry: HeadRegistry,
+        store: Store | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+
+    async def learn(
+        self,
+        profile: str | None,
+        who: str,
+        images: Sequence[LabelledImage],
+        hold_out: Sequence[LabelledImage] = (),
+        *,
+        looked: Callable[[], None] = lambda: None,
+    ) -> Learning:
+        """Learn a head, judge it on what it was not learnt from, and keep it as a version, which stays off.
+
+        Raises also as :func:`orchestrator.analyse.analyse`, but for what is wrong with one image.
+        """
+        chosen = self._own(profile)
+        seen = await look_at_all([*images, *hold_out], self._services, chosen, looked)
+        cells, failed = labelled(images, seen[: len(images)])
+        held, not_held = labelled(hold_out, seen[len(images) :])
+        with _refusals():
+            made = await asyncio.to_thread(adapt, cells, chosen, who=who, now=self._clock(), hold_out=held)
+            head = await asyncio.to_thread(self._registry.add, made.head, who)
+        return Learning(head, made.trust, (*failed, *not_held))
+
+    async def signed(self, ids: Sequence[str]) -> list[LabelledImage]:
+        """What people decided in signed differentials; see
+        :func:`~orchestrator.adaptation.cells.signed_images`."""
+        return await signed_images(ids, self._store)
+
+    async def suggest(
+        self,
+        profile: str | None,
+        images: Sequence[LabelledImage],
+        wanted: int,
+        *,
+        looked: Callable[[], None] = lambda: None,
+    ) -> tuple[tuple[Suggestion, ...], tuple[FailedImage, ...]]:
+        """Of the images without a label those to label next, at most ``wanted``, the first first; and the
+        images that could not be looked at. Raises as :meth:`learn`."""
+        chosen = self._own(profile)
+        seen = await look_at_all(images, self._services, chosen, looked)
+        have, failed = labelled(images, seen)
+        there = [
+            (place, cell)
+            for place, (image, cell) in enumerate(zip(images, seen, strict=True))
+            if isinstance(cell, SeenCell) and image.class_index is None
+        ]
+        if not there:
+            return (), tuple(failed)
+        features = np.stack([cell.features.mean(axis=0) for _, cell in there])
+        logits = np.stack([cell.logits.mean(axis=0) for _, cell in there]).astype(np.float64)
+        head = self._services.profile(chosen.name).head
+        if head is not None and head.belongs_to(there[0][1].model):
+            logits = applied(features, logits, head.delta)
+        with _refusals():
+            taught = examples_of(have)[0] if have else None
+        places = await asyncio.to_thread(
+            suggest,
+            features,
+            logits,
+            wanted,
+            labelled=None if taught is None else taught.mean_features,
+            counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
+        )
+        found = tuple(Suggestion(there[at][0], int(logits[at].argmax())) for at in places)
+        return found, tuple(failed)
+
+    async def heads(self, profile: str | None) -> HeadsOfProfile:
+        """The heads of a profile."""
+        name = self._own(profile).name
+
+        def read() -> HeadsOfProfile:
+            registry = self._registry
+            return HeadsOfProfile(name, registry.active(name), registry.versions(name), registry.trail(name))
+
+        with _refusals():
+            return await asyncio.to_thread(read)
+
+    async def switch_on(
+        self, profile: str | None, number: int | None, who: str, reason: str = ""
+    ) -> SiteHead:
+        """Let a head answer, the newest where ``number`` is None.
+
+        Raises also :class:`~orchestrator.errors.UnknownHead`.
+        """
+        with _refusals():
+            head = await asyncio.to_thread(self.head, profile, number)
+            return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
+
+    async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
+        """Let the head answer that did so before the one that does; None: the model's own."""
+        with _refusals():
+            return await asyncio.to_thread(self._registry.roll_back, self._own(profile).name, who, reason)
+
+    async def keep_foreign(self, profile: str, given: SiteHead, who: str, reason: str = "") -> SiteHead:
+        """Keep another site's head as a version, which stays off."""
+        chosen = self._own(profile)
+        why = refusal(given, chosen, await self._services.model_server.identity())
+        if why is not None:
+            raise AdaptationRefused(why)
+        reason = reason or f"was {given.name} elsewhere"
+        with _refusals():
+            return self._registry.add(foreign(given, chosen.name), who, reason, "imported")
+
+    def head(self, profile: str | None, number: int | None = None) -> SiteHead:
+        """A version of a profile, the newest where ``number`` is None. Raises as :meth:`switch_on`."""
+        versions = self._registry.versions(self._own(profile).name)
+        for head in reversed(versions):
+            if number in (None, head.number):
+                return head
+        raise UnknownHead("The profile has no head of this number.")
+
+    def _own(self, profile: str | None) -> Profile:
+        """The profile without any head: what is learnt is learnt over the model's own."""
+        return self._services.profiles[self._services.profile(profile).name]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        raise AdaptationRefused(str(error)) from error

@@ -1,0 +1,124 @@
+"""A new microscope on the page: labelled by keyboard, learnt, judged, switched on, and rolled back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.page.conftest import CLASSES, LOOKS, WAIT_MS, choose, kept, violations
+from tests.running_service import RunningService, running_service
+from tests.synthetic_cells import synthetic_cell
+
+REASON = "painted cells, and nobody is hurt"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    heads = tmp_path_factory.mktemp("heads")
+    with running_service(environment={"WBC_HEADS_DIR": str(heads)}) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def new_microscope(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twenty-five cells, by class in turn, of a camera that gives blue for red."""
+    folder = tmp_path_factory.mktemp("new")
+    paths = []
+    for number in range(25):
+        path = folder / f"{number:02}.png"
+        cv2.imwrite(str(path), synthetic_cell(CLASSES[number % 5], seed=30 + number))  # taken for BGR
+        paths.append(path)
+    return paths
+
+
+def analysed(page: Page, path: Path) -> dict[str, Any]:
+    page.goto("/#/cells")
+    with page.expect_response("**/v1/analyses", timeout=WAIT_MS) as answer:
+        page.set_input_files("#files", str(path))
+    return dict(answer.value.json())
+
+
+def label(page: Page, first: int, total: int) -> None:
+    """All cells from this one on, by the keys of the review."""
+    for number in range(first, total):
+        expect(page.locator("#adapt-cell")).to_contain_text(f"Cell {number + 1} / {total}")
+        page.keyboard.press(str(number % 5 + 1))
+
+
+def test_a_new_microscope_is_taught_switched_on_and_rolled_back(
+    page: Page, new_microscope: list[Path]
+) -> None:
+    choose(page, language="en", theme="light", profile="default")
+    before = analysed(page, new_microscope[0])
+    assert before["head"] is None
+    expect(page.locator(".device-note a")).to_contain_text("teach the service this microscope")
+    page.click("#label-these")
+    expect(page.locator("#adapt-profile")).to_have_value("default")
+    page.set_input_files("#files", [str(path) for path in new_microscope[1:5]])
+    page.fill("#adapt-specimen", "second slide")
+    page.set_input_files("#files", [str(path) for path in new_microscope[5:]])
+    expect(page.locator("#adapt-cell")).to_contain_text("Cell 1 / 25")
+    expect(page.locator("#labels")).to_contain_text("To 5 of each class")
+    expect(page.locator("#learn")).to_be_disabled()
+    expect(page.locator(".disclaimer")).to_be_visible()
+
+    page.locator("#main").focus()
+    label(page, 0, 25)
+
+    expect(page.locator("#labels")).to_contain_text("To 10 of each class")
+    expect(page.locator("#labels")).to_contain_text("Neutrophil 5")
+    expect(page.locator("#specimens")).to_contain_text("second slide: 20 of 20 cells have a label")
+    page.click("#learn:enabled")
+    trust = page.locator("#trust")
+    expect(trust).to_contain_text("What default.1 would do", timeout=WAIT_MS)
+    expect(trust.locator(".comparison caption")).to_contain_text("95 % interval")
+    expect(trust.locator(".comparison tbody tr")).to_have_count(6)
+    expect(trust.locator(".curve tbody tr")).not_to_have_count(0)
+    expect(trust).to_contain_text("Nothing was held out")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    kept(page, "adapt_trust")
+    for language, theme in LOOKS:
+        choose(page, language=language, theme=theme)
+        page.click("nav a[data-view='adapt']")
+        expect(page.locator("#versions > li")).to_have_count(1)
+        page.click("#versions summary")
+        assert violations(page) == [], (language, theme)
+    choose(page, language="en", theme="light")
+    page.click("nav a[data-view='adapt']")
+
+    if page.locator("#reason-1").count():
+        page.click("#switch-1")
+        page.click("#switch-yes")
+        expect(page.locator("#adapt-problem")).to_contain_text("reason of at least")
+        page.fill("#reason-1", REASON)
+    page.click("#switch-1")
+    page.click("#switch-yes")
+    expect(page.locator("#answers")).to_have_text("default.1 answers for this microscope.")
+    after = analysed(page, new_microscope[0])
+    assert after["head"].startswith("default.1:")
+    assert after["probabilities"] != before["probabilities"]
+
+    page.click("nav a[data-view='adapt']")
+    page.click("#roll-back")
+    page.click("#back-yes")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    page.click("#trail summary")
+    expect(page.locator("#trail li")).to_have_count(3)
+    again = analysed(page, new_microscope[0])
+    assert (again["head"], again["probabilities"]) == (None, before["probabilities"])
+
+
+def test_the_most_useful_cells_come_first(page: Page, new_microscope: list[Path]) -> None:
+    page.goto("/#/adapt/painted")
+    page.set_input_files("#files", [str(path) for path in new_microscope[:6]])
+    sources = page.locator("#adapt-cell")
+    expect(sources).to_contain_text("Cell 1 / 6")
+    with page.expect_response("**/suggestions", timeout=WAIT_MS) as answer:
+        page.click("#suggest")
+    first = answer.value.json()["cells"][0]["image"]
+    assert 1 <= first <= 6
+    expect(page.locator("#suggest")).to_be_enabled()
+    expect(sources).to_contain_text("Cell 1 / 6")

@@ -1,0 +1,346 @@
+"""A microscope's own heads over HTTP and gRPC: learnt, judged, switched on, rolled back."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import grpc
+import httpx2
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from orchestrator.bootstrap.model_servers import build_model_server
+from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.bootstrap.store import build_store
+from orchestrator.commands.cli import app
+from orchestrator.domain import DISCLAIMER
+from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.model_server.base import ModelServer
+from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.settings import Settings, StoreSettings
+from orchestrator.site_head.head_file import read_head
+from orchestrator.site_head.registry import HeadRegistry
+from orchestrator.store.encryption import new_key
+from tests.fakes.model_server import FakeModelServer
+from tests.grpc_edge import grpc_edge
+from tests.http_edge import client_of
+from tests.integration.test_differentials_api import finished
+from tests.integration.test_http_api import assert_problem
+from tests.synthetic_cells import synthetic_cell
+
+PATH = "/v1/profiles/painted/adaptations"
+REASON = {"reason": "painted cells, and nobody is hurt"}
+SPECIMENS = ("S-1", "S-2")
+PER_SPECIMEN = 3
+
+Cell = tuple[str, str, bytes]
+"""Specimen, class, file."""
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[Cell]:
+    """Thirty, of a camera that gives blue for red."""
+    found = []
+    for number, specimen in enumerate(SPECIMENS):
+        for name in CLASS_NAMES:
+            for seed in range(PER_SPECIMEN):
+                rgb = synthetic_cell(name, seed=10 + PER_SPECIMEN * number + seed)
+                found.append((specimen, name, cv2.imencode(".png", rgb)[1].tobytes()))  # taken for BGR
+    return found
+
+
+@pytest.fixture
+def has_model(project_root: Path) -> bool:
+    return any((project_root / "model_repository" / "wbc").glob("[0-9]*/saved_model.pb"))
+
+
+@pytest.fixture
+def heads(tmp_path: Path) -> Path:
+    (tmp_path / "heads").mkdir()
+    return tmp_path / "heads"
+
+
+def form(cells: list[Cell], before: str = "") -> list[tuple[str, bytes]]:
+    return [(f"{before}{specimen}/{name}", data) for specimen, name, data in cells]
+
+
+@asynccontextmanager
+async def service(
+    heads: Path | None, model_server: ModelServer | None = None, **chosen: Any
+) -> AsyncIterator[httpx2.AsyncClient]:
+    settings = Settings(heads_dir=heads, **chosen)
+    services = build_services(settings, model_server=model_server or FakeModelServer())
+    async with client_of(build_app(settings, services, store=build_store(settings.store))) as client:
+        yield client
+
+
+async def learnt(client: httpx2.AsyncClient, cells: list[Cell]) -> dict[str, Any]:
+    answer = await client.post(PATH, files=form(cells))
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+async def head_of(client: httpx2.AsyncClient, image: bytes) -> tuple[str | None, Mapping[str, float]]:
+    answer = await client.post("/predict", files={"file": image}, data={"profile": "painted"})
+    return answer.json()["head"], answer.json()["all_probabilities"]
+
+
+async def test_a_head_is_learnt_judged_switched_on_and_rolled_back(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        found = await learnt(client, cells)
+        head, trust = found["head"], found["head"]["trust"]
+        assert (head["name"], head["number"], head["is_active"]) == ("painted.1", 1, False)
+        assert trust["counts"] == [6] * 5
+        assert trust["left_out"]["groups"] == 2
+        assert [one["class"] for one in trust["left_out"]["recalls"]] == list(CLASS_NAMES)
+        assert trust["left_out"]["after_interval"][0] <= trust["left_out"]["after"]
+        assert trust["curve"][-1] == {"cells": 6, "balanced_accuracy": trust["left_out"]["after"]}
+        assert trust["hold_out"] is None
+        assert found["disclaimer"] == DISCLAIMER
+        assert all(1 <= int(name) <= len(cells) for name in found["wrong"])
+        before = await head_of(client, cells[0][2])
+        assert before[0] is None
+
+        on = (await client.post(f"{PATH}/1/activation", json=REASON)).json()
+        assert (on["active"], on["versions"][0]["is_active"]) == ("painted.1", True)
+        named, probabilities = await head_of(client, cells[0][2])
+        assert named == f"painted.1:{head['sha256']}"
+        assert probabilities != before[1]
+
+        back = (await client.post(f"{PATH}/roll-back", json={"reason": "the end"})).json()
+        assert await head_of(client, cells[0][2]) == before
+        listed = (await client.get(PATH)).json()
+    assert back == listed
+    assert listed["active"] is None
+    acts = [(entry["act"], entry["who"], entry["reason"]) for entry in listed["trail"]]
+    assert acts == [
+        ("made", "local", ""),
+        ("switched on", "local", REASON["reason"]),
+        ("rolled back", "local", "the end"),
+    ]
+    assert listed["versions"][0]["trust"] == trust
+    assert listed["disclaimer"] == DISCLAIMER
+
+
+async def test_what_is_held_out_is_scored_and_not_learnt(cells: list[Cell], heads: Path) -> None:
+    held = [
+        ("S-3", name, cv2.imencode(".png", synthetic_cell(name, 77))[1].tobytes()) for name in CLASS_NAMES
+    ]
+    async with service(heads) as client:
+        answer = (await client.post(PATH, files=[*form(cells), *form(held, "holdout/")])).json()
+        shared = await client.post(PATH, files=[*form(cells), *form(cells[:1], "holdout/")])
+    assert answer["head"]["trust"]["hold_out"]["cells"] == 5
+    assert answer["head"]["trust"]["left_out"]["cells"] == 30
+    assert_problem(shared, 409, "adaptation-refused")
+    assert "31 is among the cells to learn from, as 1" in shared.json()["detail"]
+
+
+async def test_an_image_that_is_none_is_named_and_fails_nothing_else(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        found = await learnt(client, [*cells, ("S-2", "Neutrophil", b"no image")])
+    assert [(one["name"], one["problem"]) for one in found["failed"]] == [("31", "unsupported-image")]
+    assert found["head"]["trust"]["counts"] == [6] * 5
+
+
+async def test_a_head_that_is_not_better_takes_a_reason_and_one_of_one_specimen_stays_off(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        found = await learnt(client, [("S-1", name, data) for _, name, data in cells])
+        assert found["head"]["decision"] == "too few"
+        refused = await client.post(f"{PATH}/1/activation", json=REASON)
+        assert_problem(refused, 409, "adaptation-refused")
+        assert "of one specimen" in refused.json()["detail"]
+        assert_problem(await client.post(f"{PATH}/7/activation", json=REASON), 404, "unknown-head")
+        assert_problem(await client.post(f"{PATH}/roll-back", json={}), 409, "adaptation-refused")
+        assert (await client.get(PATH)).json()["active"] is None
+
+
+async def test_unlabelled_cells_are_suggested_and_nothing_is_kept(cells: list[Cell], heads: Path) -> None:
+    unlabelled = [("files", data) for _, _, data in cells[15:]]
+    async with service(heads) as client:
+        answer = await client.post(
+            f"{PATH}/suggestions", files=[*form(cells[:15]), *unlabelled], data={"wanted": "4"}
+        )
+        wrong = await client.post(f"{PATH}/suggestions", files=unlabelled, data={"wanted": "some"})
+    numbers = [one["image"] for one in answer.json()["cells"]]
+    assert len(set(numbers)) == 4
+    assert all(number > 15 for number in numbers)  # none that has a label
+    assert_problem(wrong, 422, "invalid-parameter")
+    assert list(heads.iterdir()) == []
+
+
+async def test_what_is_no_form_of_labels_is_refused(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        assert_problem(await client.post(PATH, files=[("S-1/Blast", cells[0][2])]), 400, "malformed-upload")
+        assert_problem(
+            await client.post(PATH, files=[("S" * 65 + "/Monocyte", cells[0][2])]), 422, "invalid-parameter"
+        )
+        few = await client.post(PATH, files=form(cells[:2]))
+        assert_problem(few, 409, "adaptation-refused")
+        nowhere = await client.get("/v1/profiles/none/adaptations")
+        assert_problem(nowhere, 422, "invalid-parameter")
+
+
+async def test_without_a_folder_for_heads_it_says_which_setting() -> None:
+    async with service(None) as client:
+        refused = await client.get(PATH)
+    assert_problem(refused, 501, "heads-off")
+    assert "WBC_HEADS_DIR" in refused.json()["detail"]
+
+
+async def commanded(*arguments: str, **environment: str) -> None:
+    """``wbc adapt``, which has an event loop of its own."""
+    command = ["adapt", "--profile", "painted", *arguments]
+    result = await asyncio.to_thread(CliRunner().invoke, app, command, env=environment)
+    assert result.exit_code == 0, result.output
+
+
+async def signed(client: httpx2.AsyncClient, cells: list[Cell], specimen: str) -> str:
+    files = [("files", data) for one, _, data in cells if one == specimen]
+    ordered = await client.post(
+        "/v1/differentials", files=files, data={"specimen_id": specimen, "profile": "painted"}
+    )
+    place = f"/v1/differentials/{ordered.json()['id']}"
+    assert (await finished(client, ordered))["state"] == "analysed"
+    names = [name for one, name, _ in cells if one == specimen]
+    for cell in (await client.get(place)).json()["cells"]:
+        label = {"label": names[cell["number"] - 1]}
+        assert (await client.post(f"{place}/cells/{cell['id']}/decision", json=label)).status_code == 200
+    assert (await client.post(f"{place}/sign")).status_code == 200
+    return str(ordered.json()["id"])
+
+
+async def test_what_people_signed_teaches_as_its_images_do(
+    cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+) -> None:
+    url, key = f"sqlite:///{tmp_path}/wbc.db", new_key()
+    store = StoreSettings(
+        url=SecretStr(url),
+        keep_images="always",
+        encryption_key=SecretStr(key),
+    )
+    async with service(heads, store=store) as client:
+        ids = [await signed(client, cells, specimen) for specimen in SPECIMENS]
+        await learnt(client, cells)
+        answer = await client.post(PATH, json={"signed": ids})
+        unknown = await client.post(PATH, json={"signed": ["0"]})
+    assert answer.status_code == 201, answer.text
+    assert_problem(unknown, 404, "unknown-differential")
+    assert content(heads / "painted.1.head") == content(heads / "painted.2.head")
+    if not has_model:
+        return
+    other = {"WBC_HEADS_DIR": str(heads), "WBC_STORE__URL": url, "WBC_STORE__ENCRYPTION_KEY": key}
+    await commanded("--signed", ids[0], "--signed", ids[1], **other)
+    assert read_head(heads / "painted.3.head").summary["counts"] == [6] * 5
+
+
+async def test_a_head_that_does_not_fit_its_profile_is_told_once(
+    cells: list[Cell], heads: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        registry = HeadRegistry(heads)
+        other = replace(read_head(heads / "painted.1.head"), recipe_sha256="ab" * 32)
+        registry.switch_on(registry.add(other, "anna").name, "anna", REASON["reason"])
+        services = build_services(Settings(heads_dir=heads), model_server=FakeModelServer())
+        assert [services.profile("painted").head for _ in range(3)] == [None] * 3
+    assert [record for record in caplog.messages if "prepared otherwise" in record] == [
+        "site head painted.2 is of images prepared otherwise: not used"
+    ]
+
+
+def content(path: Path) -> dict[str, Any]:
+    """All that was learnt and found, but for who made it when as which number."""
+    said = dict(json.loads(path.read_text())["content"])
+    return {key: value for key, value in said.items() if key not in ("name", "made_at", "made_by")}
+
+
+async def test_http_grpc_and_the_command_learn_the_same_bits(
+    cells: list[Cell], tmp_path: Path, has_model: bool
+) -> None:
+    if not has_model:
+        pytest.skip("no model: model_repository/wbc holds no version")
+    folders = {name: tmp_path / name for name in ("http", "grpc", "command")}
+    for folder in folders.values():
+        folder.mkdir()
+    for number, (specimen, name, data) in enumerate(cells):
+        file = tmp_path / "labelled" / specimen / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    await commanded(str(tmp_path / "labelled"), WBC_HEADS_DIR=str(folders["command"]))
+    async with service(folders["http"], build_model_server(Settings())) as client:
+        await learnt(client, cells)
+        told = (await client.get(PATH)).json()
+    settings = Settings(heads_dir=folders["grpc"])
+    async with grpc_edge(build_model_server(settings), settings=settings) as edge:
+
+        async def messages() -> AsyncIterator[pb.LearnAdaptationRequest]:
+            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", images=len(cells)))
+            for specimen, name, data in reversed(cells):  # whatever their order
+                label = pb.CellClass.Value(f"CELL_CLASS_{name.upper()}")
+                image = pb.LabelledImage(image=data, label=label, specimen=specimen)
+                yield pb.LearnAdaptationRequest(image=image)
+
+        learning = await edge.stub.LearnAdaptation(messages())
+        listed = (await edge.stub.ListAdaptations(pb.ListAdaptationsRequest(profile="painted"))).heads
+
+    kept = {name: content(folder / "painted.1.head") for name, folder in folders.items()}
+    assert kept["http"] == kept["command"]
+    assert kept["grpc"] == kept["command"]
+    trust = told["versions"][0]["trust"]
+    assert learning.head.trust.left_out.after == trust["left_out"]["after"]
+    assert [point.balanced_accuracy for point in learning.head.trust.curve] == [
+        point["balanced_accuracy"] for point in trust["curve"]
+    ]
+    assert [one.after for one in learning.head.trust.left_out.recalls] == [
+        one["after"] for one in trust["left_out"]["recalls"]
+    ]
+    assert learning.disclaimer == listed.disclaimer == DISCLAIMER
+    assert not listed.HasField("active")
+    assert [one.sha256 for one in listed.versions] == [learning.head.sha256]
+
+
+async def test_over_grpc_a_head_is_switched_on_and_rolled_back_and_cells_are_suggested(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with grpc_edge(FakeModelServer(), settings=Settings(heads_dir=heads)) as edge:
+
+        async def images() -> AsyncIterator[pb.SuggestCellsRequest]:
+            asked = pb.Suggestion(profile="painted", images=len(cells), wanted=3)
+            yield pb.SuggestCellsRequest(suggestion=asked)
+            for _, _, data in cells:
+                yield pb.SuggestCellsRequest(image=pb.LabelledImage(image=data))
+
+        async def labelled() -> AsyncIterator[pb.LearnAdaptationRequest]:
+            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", images=len(cells)))
+            for specimen, name, data in cells:
+                label = pb.CellClass.Value(f"CELL_CLASS_{name.upper()}")
+                image = pb.LabelledImage(image=data, label=label, specimen=specimen)
+                yield pb.LearnAdaptationRequest(image=image)
+
+        assert len((await edge.stub.SuggestCells(images())).cells) == 3
+        await edge.stub.LearnAdaptation(labelled())
+        activate = pb.ActivateAdaptationRequest(profile="painted", number=1, **REASON)
+        on = (await edge.stub.ActivateAdaptation(activate)).heads
+        back = (await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))).heads
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))
+    assert (on.active, on.versions[0].is_active) == ("painted.1", True)
+    assert not back.HasField("active")
+    assert [entry.act for entry in back.trail] == ["made", "switched on", "rolled back"]
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_over_grpc_what_has_no_folder_says_so() -> None:
+    async with grpc_edge(FakeModelServer()) as edge:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await edge.stub.ListAdaptations(pb.ListAdaptationsRequest(profile="painted"))
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
