@@ -50,6 +50,7 @@ def target(
         specs = open_signature(signature)
         settings = {
             "name": model,
+            "versions": ["1"],
             "implementation": "tests.fakes.mlserver_onnx.OnnxModel",
             "parameters": {"uri": str(file), "version": "1"},
             "inputs": [told(spec) for spec in specs.inputs],
