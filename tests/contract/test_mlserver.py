@@ -83,4 +83,4 @@ def target(
 class TestMlServer(ModelServerSuite):
     @pytest.fixture
     def make_server(self, target: str) -> MakeServer:
-        return lambda: OpenInferenceModelServer(RemoteOptions(target, start_timeout_s=60.0))
+        return lambda: OpenInferenceModelServer(RemoteOptions(target, start_timeout_s=60.0, timeout_s=60.0))
