@@ -127,7 +127,7 @@ docs: $(DEV)/.installed ## Write the tables of settings and of a result's fields
 .PHONY: lock
 lock: $(DEV)/.installed ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) $(SERVED) --output-file requirements/runtime.txt
-	$(COMPILE) $(SERVED) --extra training --extra dev --constraint requirements/runtime.txt \
+	$(COMPILE) $(SERVED) --extra training --extra onnx --extra dev --constraint requirements/runtime.txt \
 		--output-file requirements/dev.txt
 	$(COMPILE) --extra training --extra gpu --constraint requirements/dev.txt \
 		--output-file requirements/training.txt

@@ -37,7 +37,8 @@ from orchestrator.model_contract import (
 )
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.failover import FailoverModelServer
-from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+from orchestrator.model_server.remote import RemoteOptions
+from orchestrator.model_server.tf_serving import TfServingModelServer
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.pixel_serving import PixelServingProcess, answer, expected_logits
@@ -251,7 +252,7 @@ async def behind_a_bad_network(
     await asyncio.to_thread(process.start)
     try:
         async with FaultProxy(process.port) as proxy:
-            options = TfServingOptions(f"127.0.0.1:{proxy.port}", timeout_s=deadline_s, breaker_open_s=0.3)
+            options = RemoteOptions(f"127.0.0.1:{proxy.port}", timeout_s=deadline_s, breaker_open_s=0.3)
             server: ModelServer = TfServingModelServer(options)
             if failover:
                 own = PixelModelServer(ModelIdentity(MODEL_NAME, OWN_VERSION, None))

@@ -57,7 +57,7 @@ Outputs; those of ``views`` have a dimension of the eight places after the first
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
@@ -173,6 +173,18 @@ SIGNATURES: Final = MappingProxyType(
         ),
     }
 )
+
+OPEN_MODELS: Final = MappingProxyType({ROWS_SIGNATURE: MODEL_NAME, VIEWS_SIGNATURE: f"{MODEL_NAME}_views"})
+"""The Open Inference Protocol knows no signatures: there, each of these is a model of its own."""
+
+
+def open_signature(name: str) -> Signature:
+    """The signature as it is asked by the Open Inference Protocol, where ``gain`` is a column: its servers
+    batch along the first dimension, and Triton leaves no tensor without another."""
+    signature = SIGNATURES[name]
+    inputs = tuple(replace(spec, shape=(None, 1)) if spec is GAIN else spec for spec in signature.inputs)
+    return Signature(inputs, signature.outputs)
+
 
 ALLOWED_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Rows per executed batch: TensorFlow Serving pads to the next one, the warm-up covers each."""

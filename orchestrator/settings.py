@@ -157,9 +157,17 @@ class EmbeddedSettings(_Section):
     )
 
 
-class TfServingSettings(_Section):
-    """A TensorFlow Serving to ask over gRPC, in place of the model server inside this process."""
+ModelProtocol = Literal["tf_serving", "open_inference"]
+"""What a model server elsewhere speaks."""
 
+
+class TfServingSettings(_Section):
+    """A TensorFlow Serving, or another server, to ask over gRPC in place of the one inside this process."""
+
+    protocol: ModelProtocol = Field(
+        default="tf_serving",
+        description="Or open_inference: Triton, OpenVINO Model Server, MLServer; without labels.",
+    )
     target: str | None = Field(
         default=None, min_length=1, description="host:port of its gRPC; the embedded one answers where unset."
     )

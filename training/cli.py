@@ -20,6 +20,7 @@ from training.commands.features import features
 from training.commands.fields_quality import fields_quality
 from training.commands.focus_agreement import focus_agreement
 from training.commands.masks import masks
+from training.commands.onnx import onnx
 from training.commands.profile import profile
 from training.commands.synthesize import synthesize
 from training.commands.train import train
@@ -35,6 +36,7 @@ for command in (
     evaluate,
     compare_backbones,
     export,
+    onnx,
     profile,
     masks,
     synthesize,
@@ -63,7 +65,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _console.print(
             f"[bold red]error:[/] {error.name} is missing: this environment serves only. Install the extra "
-            "`training`, or use .venv/dev that `make test` makes.",
+            "`training` (`onnx` beside it for `wbc-train onnx`), or use .venv/dev that `make test` makes.",
             highlight=False,
         )
         raise SystemExit(2) from error

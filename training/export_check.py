@@ -112,11 +112,11 @@ def check_export(
     expected[CAMS.name] = cams
     for name in SIGNATURES:
         if name not in (ROWS_SIGNATURE, VIEWS_SIGNATURE):
-            _check_answers(name, _answers(saved, name, feed), expected)
+            check_answers(name, _answers(saved, name, feed), expected)
 
     own = np.zeros((len(rows), feature_count(model) + 1, NUM_CLASSES), np.float32)
     unknown = np.full((len(rows), len(MEASURES)), UNKNOWN, np.float32)
-    _check_answers(
+    check_answers(
         ROWS_SIGNATURE,
         _answers(saved, ROWS_SIGNATURE, feed | {MORPHOMETRY.name: unknown, HEAD.name: own}),
         expected,
@@ -130,7 +130,7 @@ def check_export(
         MAIN_OUT.name: _softmax(logits),
         CAMS.name: autodiff_class_activation_maps(model, maps, head),
     }
-    _check_answers(
+    check_answers(
         f"{ROWS_SIGNATURE} of a site", _answers(saved, ROWS_SIGNATURE, feed | site), expected | adapted
     )
     _check_views(saved, rows, site)
@@ -150,14 +150,19 @@ def _check_views(saved: Any, images: UInt8Array, site: Mapping[str, Float32Array
         **{name: values[of] for name, values in site.items()},
     }
     expected = _answers(saved, ROWS_SIGNATURE, rows)
-    _check_answers(VIEWS_SIGNATURE, {name: value[of, place] for name, value in answers.items()}, expected)
+    check_answers(VIEWS_SIGNATURE, {name: value[of, place] for name, value in answers.items()}, expected)
     if any(value[codes < 0].any() for value in answers.values()):
         raise ContractViolation(f"{VIEWS_SIGNATURE}: expected zeros where no view is wanted, received others")
 
 
-def _check_answers(
+def check_answers(
     where: str, received: Mapping[str, Float32Array], expected: Mapping[str, Float32Array]
 ) -> None:
+    """Compare every output of ``received`` with that of ``expected``.
+
+    Raises:
+        ContractViolation: one differs by more than its tolerance; the message begins with ``where``.
+    """
     for name, value in received.items():
         size = float(np.abs(expected[name]).max())
         tolerance = {

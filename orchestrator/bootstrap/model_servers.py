@@ -58,14 +58,15 @@ def single_model_servers(settings: Settings) -> dict[str, ModelServer]:
 
 
 def one_model_server(settings: Settings, role: str = "") -> ModelServer:
-    """TensorFlow Serving where its target is set, else the model server inside this process."""
-    if settings.tf_serving.target is None:
-        if settings.tf_serving.version_label is not None:
-            raise ConfigurationError(
-                "a version_label is known to TensorFlow Serving only, and no target is set"
-            )
+    """A server elsewhere where its target is set, else the model server inside this process."""
+    chosen = settings.tf_serving
+    if chosen.version_label is not None and (chosen.target is None or chosen.protocol != "tf_serving"):
+        raise ConfigurationError(
+            "a version_label is known to TensorFlow Serving only, and no target of one is set"
+        )
+    if chosen.target is None:
         return embedded_model_server(settings, role)
-    return tf_serving_model_server(settings, settings.tf_serving.target, role)
+    return remote_model_server(settings, chosen.target, role)
 
 
 def _with_version(settings: Settings, other: CanarySettings | ShadowSettings) -> Settings:
@@ -81,16 +82,18 @@ def _with_version(settings: Settings, other: CanarySettings | ShadowSettings) ->
     return settings.model_copy(update={"tf_serving": tf_serving, "model_version": version})
 
 
-def tf_serving_model_server(settings: Settings, target: str, role: str = "") -> ModelServer:
-    """The client of the TensorFlow Serving at ``target``."""
+def remote_model_server(settings: Settings, target: str, role: str = "") -> ModelServer:
+    """The client of the servers at ``target``, by the protocol that is set."""
     # Here and below: gRPC and OpenVINO each cost memory and time, and a process needs one of them.
     from orchestrator.model_server.grpc_channel import TlsFiles
-    from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+    from orchestrator.model_server.open_inference import OpenInferenceModelServer
+    from orchestrator.model_server.remote import RemoteOptions
+    from orchestrator.model_server.tf_serving import TfServingModelServer
 
     chosen = settings.tf_serving
     version = settings.model_version if chosen.version is None else chosen.version
     files = TlsFiles(chosen.ca_file, chosen.client_certificate_file, chosen.client_key_file)
-    options = TfServingOptions(
+    options = RemoteOptions(
         target,
         version=version if chosen.version_label is None else None,
         version_label=chosen.version_label,
@@ -106,6 +109,8 @@ def tf_serving_model_server(settings: Settings, target: str, role: str = "") -> 
         breaker_open_s=chosen.breaker_open_s,
     )
     observer = TfServingMetrics(f"tf_serving_{role}" if role else "tf_serving", answers=role != "shadow")
+    if chosen.protocol == "open_inference":
+        return OpenInferenceModelServer(options, observer=observer)
     return TfServingModelServer(options, observer=observer)
 
 

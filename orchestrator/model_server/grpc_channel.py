@@ -1,4 +1,4 @@
-"""The gRPC channel to a TensorFlow Serving: its limits, and how the line is kept alive."""
+"""The gRPC channel to a model server: its limits, and how the line is kept alive."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a gRPC status of TensorFlow Serving means in this project's errors: the one place that knows.
+"""What a gRPC status of a model server means in this project's errors: the one place that knows.
 
 The words of the server stay in ``__cause__``: they may name addresses and paths, and our messages reach
 callers.
@@ -20,7 +20,9 @@ from orchestrator.errors import (
 RETRY_AFTER_S: Final = 1.0
 """When to come back to a server that has too much to do and does not say when it will have less."""
 
-_QUEUE_FULL: Final = "batch scheduling queue"
+_QUEUE_FULL: Final = ("batch scheduling queue", "Exceeds maximum queue size")
+"""Of TensorFlow Serving (shared_batch_scheduler.h) and of Triton (scheduler_utils.cc)."""
+
 _UNKNOWN_LABEL: Final = "servable version label"
 _MESSAGE_TOO_LARGE: Final = "larger than max"
 
@@ -30,7 +32,7 @@ def translated(error: grpc.aio.AioRpcError) -> WbcError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE:
         # A full queue has the code of a dead server; only its words tell them apart.
-        if _QUEUE_FULL in details:
+        if any(words in details for words in _QUEUE_FULL):
             return Overloaded("The queue of the model server is full.", RETRY_AFTER_S)
         return ModelServerUnavailable("The model server cannot be reached.")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -19,7 +19,7 @@ import grpc
 from orchestrator.common.circuit_breaker import BreakerState, CircuitBreaker, Verdict
 from orchestrator.errors import ModelServerUnavailable, WbcError
 from orchestrator.model_server.base import CircuitOpen
-from orchestrator.model_server.serving_stub import ServingStub
+from orchestrator.model_server.wire import Wire
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Pod:
 
     address: str
     channel: grpc.aio.Channel
-    stub: ServingStub
+    wire: Wire
     breaker: CircuitBreaker
     features: int | None = None
     """Of the model that it serves; None until it is asked, and after an answer that broke the contract."""
@@ -62,7 +62,7 @@ class Pods:
 
     Args:
         target: ``host:port``, ``ipv4:`` or ``ipv6:`` with addresses, or another scheme of gRPC: one pod.
-        open_line: opens the channel to one address.
+        open_line: opens the channel to one address, and says what is spoken on it.
         new_breaker: makes the breaker of one pod, which tells its states to the argument.
         probe: asks a pod one row; whoever is left alone is asked so, every ``probe_every_s``.
         observe: told the best state of all pods, how many are asked and how many are left alone.
@@ -73,7 +73,7 @@ class Pods:
         self,
         target: str,
         *,
-        open_line: Callable[[str], grpc.aio.Channel],
+        open_line: Callable[[str], tuple[grpc.aio.Channel, Wire]],
         new_breaker: Callable[[Callable[[BreakerState], None]], CircuitBreaker],
         probe: Callable[[Pod], Awaitable[None]],
         probe_every_s: float,
@@ -165,8 +165,7 @@ class Pods:
                     self._begin(self._probe_until_it_answers(pod, probing))
 
         probing = asyncio.Lock()
-        channel = self._open_line(address)
-        pod = Pod(address, channel, ServingStub(channel), self._new_breaker(changed))
+        pod = Pod(address, *self._open_line(address), self._new_breaker(changed))
         self._pods[address] = pod
         _LOGGER.info("the model server has a pod at %s", address)
 

@@ -57,20 +57,34 @@ def from_tensor(tensor: tensor_pb2.TensorProto, spec: TensorSpec, rows: int) -> 
         ContractViolation: dtype, shape or number of elements are others, or an element is no number.
         ValueError: ``spec`` is of another dtype, or leaves more than the number of rows open.
     """
+    shape = None if tensor.tensor_shape.unknown_rank else tuple(d.size for d in tensor.tensor_shape.dim)
+    dtype = dtype_name(tensor.dtype)
+    return received_array(spec, rows, dtype, shape, tensor.tensor_content, tensor.float_val)
+
+
+def received_array(
+    spec: TensorSpec,
+    rows: int,
+    dtype: str,
+    shape: tuple[int, ...] | None,
+    packed: bytes,
+    typed: Sequence[float],
+) -> Float32Array:
+    """Return the ``packed`` bytes (float32, little-endian) or, where there are none, the ``typed`` values of
+    what a reply calls ``dtype`` and ``shape``, as :func:`from_tensor` does."""
     if spec.dtype != "float32":
         raise ValueError(f"expected an output of dtype float32, received {spec.name} of {spec.dtype}")
     sizes = [size for size in spec.shape[1:] if size is not None]
     if len(sizes) != len(spec.shape) - 1:
         raise ValueError(f"expected an output of one size, received {spec.name} of {list(spec.shape)}")
     expected = (rows, *sizes)
-    received = None if tensor.tensor_shape.unknown_rank else tuple(d.size for d in tensor.tensor_shape.dim)
-    if tensor.dtype != tensor_pb2.DT_FLOAT or received != expected:
+    if dtype != "float32" or shape != expected:
         raise ContractViolation(
-            f"expected {spec.name} as float32{list(expected)}, received {described(tensor.dtype, received)}"
+            f"expected {spec.name} as float32{list(expected)}, received {described(dtype, shape)}"
         )
     # TensorFlow lets a typed field have fewer values than the shape has elements and repeats the last. No
     # server shortens an answer so, and an answer cut short would look the same.
-    elements, packed, typed = math.prod(expected), tensor.tensor_content, tensor.float_val
+    elements = math.prod(expected)
     if len(packed) + _FLOAT32.itemsize * len(typed) != _FLOAT32.itemsize * elements or (packed and typed):
         raise ContractViolation(
             f"expected {elements} elements of {spec.name}, received {len(packed)} bytes of content and "
@@ -84,9 +98,13 @@ def from_tensor(tensor: tensor_pb2.TensorProto, spec: TensorSpec, rows: int) -> 
     return values
 
 
-def described(dtype: int, shape: tuple[int | None, ...] | None) -> str:
-    """Return a dtype of the wire and a shape (None: any) in the words of the contract's messages."""
+def dtype_name(number: int) -> str:
+    """Return the contract's name of a dtype of the wire, or TensorFlow's where it has none."""
     names: dict[int, str] = {number: name for name, number in DATA_TYPES.items()}
     known = tensor_pb2.DataType.values()
-    name = names.get(dtype) or (tensor_pb2.DataType.Name(dtype) if dtype in known else f"dtype {dtype}")
-    return f"{name}{'[?]' if shape is None else list(shape)}"
+    return names.get(number) or (tensor_pb2.DataType.Name(number) if number in known else f"dtype {number}")
+
+
+def described(dtype: str, shape: Sequence[int | None] | None) -> str:
+    """Return a dtype and a shape (None: any) in the words of the contract's messages."""
+    return f"{dtype}{'[?]' if shape is None else list(shape)}"

@@ -7,6 +7,7 @@ import pytest
 from tests.export_fixture import ExportedModel, exported_model, small_exported_model
 
 if TYPE_CHECKING:
+    from tests.fakes.open_inference_server import OpenInferenceServer
     from tests.fakes.tf_serving_stand_in import StandIn
 
 __all__ = ["exported_model", "small_exported_model"]
@@ -41,3 +42,18 @@ def stand_in(_stand_in: "StandIn") -> "StandIn":
     _stand_in.seen.clear()
     _stand_in.broken_off = 0
     return _stand_in
+
+
+@pytest.fixture(scope="session")
+def _open_inference(two_versions: Path) -> "Iterator[OpenInferenceServer]":
+    from tests.fakes.open_inference_server import OpenInferenceServer
+
+    with OpenInferenceServer({number: two_versions / str(number) for number in (1, 2)}) as server:
+        yield server
+
+
+@pytest.fixture
+def open_inference(_open_inference: "OpenInferenceServer") -> "OpenInferenceServer":
+    """A server of the Open Inference Protocol that holds the versions 1 and 2, and works without faults."""
+    _open_inference.reset()
+    return _open_inference

@@ -6,12 +6,15 @@ import pytest
 
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.embedded import EmbeddedModelServer
-from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+from orchestrator.model_server.open_inference import OpenInferenceModelServer
+from orchestrator.model_server.remote import RemoteOptions
+from orchestrator.model_server.tf_serving import TfServingModelServer
 from tests.contract.model_server_suite import MakeServer, ModelServerSuite
 from tests.export_fixture import ExportedModel
 from tests.fakes.model_server import FakeModelServer
 
 if TYPE_CHECKING:
+    from tests.fakes.open_inference_server import OpenInferenceServer
     from tests.fakes.tf_serving_stand_in import StandIn
 
 
@@ -35,4 +38,12 @@ class TestTfServingModelServer(ModelServerSuite):
     @pytest.fixture
     def make_server(self, stand_in: "StandIn", tensor_content: bool) -> MakeServer:
         stand_in.tensor_content = tensor_content
-        return lambda: TfServingModelServer(TfServingOptions(stand_in.target))
+        return lambda: TfServingModelServer(RemoteOptions(stand_in.target))
+
+
+@pytest.mark.parametrize("raw", [False, True], ids=["typed fields", "raw contents"])
+class TestOpenInferenceModelServer(ModelServerSuite):
+    @pytest.fixture
+    def make_server(self, open_inference: "OpenInferenceServer", raw: bool) -> MakeServer:
+        open_inference.raw = raw
+        return lambda: OpenInferenceModelServer(RemoteOptions(open_inference.target))

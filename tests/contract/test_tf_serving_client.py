@@ -27,7 +27,8 @@ from orchestrator.errors import (
 )
 from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.grpc_channel import TlsFiles
-from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+from orchestrator.model_server.remote import RemoteOptions
+from orchestrator.model_server.tf_serving import TfServingModelServer
 from tests.contract.model_server_suite import cell_of, views_of
 from tests.waiting import LONGEST_S, becomes
 
@@ -83,7 +84,7 @@ async def connect(stand_in: "StandIn", observed: Observed) -> AsyncIterator[Conn
 
     async def connected(target: str | None = None, **options: Any) -> TfServingModelServer:
         client = TfServingModelServer(
-            TfServingOptions(target or stand_in.target, **{"start_timeout_s": 5.0, **options}),
+            RemoteOptions(target or stand_in.target, **{"start_timeout_s": 5.0, **options}),
             observer=observed,
         )
         clients.append(client)
@@ -169,7 +170,7 @@ class TestStart:
 
     async def test_after_a_start_that_failed_it_may_be_started_again(self, stand_in: "StandIn") -> None:
         client = TfServingModelServer(
-            TfServingOptions(stand_in.target, version_label="new", start_timeout_s=0.3)
+            RemoteOptions(stand_in.target, version_label="new", start_timeout_s=0.3)
         )
         with pytest.raises(ModelServerUnavailable, match="expected wbc labelled 'new'"):
             await client.start()
@@ -231,7 +232,7 @@ class TestVersions:
 
     def test_version_and_label_exclude_each_other(self) -> None:
         with pytest.raises(ValueError, match="a version or a label"):
-            TfServingModelServer(TfServingOptions("localhost:1", version=1, version_label="stable"))
+            TfServingModelServer(RemoteOptions("localhost:1", version=1, version_label="stable"))
 
 
 class TestReadiness:

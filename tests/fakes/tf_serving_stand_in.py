@@ -7,7 +7,7 @@ typed fields unless told otherwise. What goes wrong on command stands in :class:
 In a test::
 
     with StandIn(model_dir) as server:
-        client = TfServingModelServer(TfServingOptions(server.target))
+        client = TfServingModelServer(RemoteOptions(server.target))
 
 As a process, until SIGINT (SIGTERM it ignores, as the real one does)::
 

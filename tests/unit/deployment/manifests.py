@@ -34,6 +34,7 @@ COMPONENTS: Final = (
     "ingress",
     "model-init-container",
     "model-oci-volume",
+    "model-server-tls",
     "monitoring",
     "network-policies",
     "postgresql",

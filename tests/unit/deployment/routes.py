@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from tests.unit.deployment.manifests import Manifest, named, of_kind
 
 _ANNOTATION: Final = "nginx.ingress.kubernetes.io/"
+_ENVOY: Final = "type.googleapis.com/envoy.extensions"
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,82 @@ def _locations(route: Route, ports: dict[int, int]) -> str:
     )
     exact = f"location = {route.path} {what}"
     return exact if route.exact else exact + f"location {re.sub('/*$', '/', route.path)} {what}"
+
+
+def envoy_configuration(
+    routes: list[Route], grpc: dict[str, int], ports: dict[int, int], listen: int, files: tuple[Path, Path]
+) -> dict[str, Any]:
+    """A configuration of Envoy that does what these routes say, on the port ``listen`` with a certificate and
+    its key; see :func:`nginx_servers`. It bounds no body, and nor do the rules of the Gateway API."""
+    assert all(route.max_bytes is None for route in routes)
+    by_nearness = sorted(routes, key=lambda route: (route.exact, len(route.path)), reverse=True)
+    hosts = {
+        host: [_envoy_route(route) for route in by_nearness if route.host == host]
+        for host in sorted({route.host for route in routes})
+    }
+    for host, port in grpc.items():
+        hosts[host] = [{"match": {"prefix": "/"}, "route": {"cluster": str(port), "timeout": "0s"}}]
+    manager = {
+        "@type": f"{_ENVOY}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "outside",
+        "stream_idle_timeout": "0s",
+        "route_config": {
+            "virtual_hosts": [
+                {"name": host, "domains": [host, f"{host}:*"], "routes": found}
+                for host, found in hosts.items()
+            ]
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{_ENVOY}.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    certificate, key = ({"filename": str(file)} for file in files)
+    tls = {
+        "@type": f"{_ENVOY}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [{"certificate_chain": certificate, "private_key": key}],
+        },
+    }
+    chain = {
+        "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+    }
+    listener = {"name": "outside", "address": _envoy_address(listen), "filter_chains": [chain]}
+    clusters = [
+        _envoy_cluster(str(port), ports[port], http2=port in grpc.values())
+        for port in sorted({route.port for route in routes} | set(grpc.values()))
+    ]
+    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
+def _envoy_route(route: Route) -> dict[str, Any]:
+    kind = "path" if route.exact else "prefix" if route.path == "/" else "path_separated_prefix"
+    return {
+        "match": {kind: route.path if route.path == "/" else route.path.rstrip("/")},
+        "route": {"cluster": str(route.port), "timeout": f"{route.timeout_s}s"},
+    }
+
+
+def _envoy_cluster(name: str, port: int, *, http2: bool) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": _envoy_address(port)}}
+    cluster: dict[str, Any] = {
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
+    if http2:
+        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        chosen = {
+            "@type": f"type.googleapis.com/{options}",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+        cluster["typed_extension_protocol_options"] = {options: chosen}
+    return cluster
+
+
+def _envoy_address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

@@ -189,8 +189,9 @@ class TestCanary:
         wanted = {int(number) for number in re.findall(r"versions: (\d+)", "".join(configs))}
         versions = (project_root / "model_repository" / MODEL_NAME).iterdir()
         there = {int(path.name) for path in versions if path.name.isdecimal()}
-        # The newest, and the one that is on trial after it: a person exports that.
-        assert wanted == {max(there), max(there) + 1}
+        # A server with a version that is not there never becomes ready.
+        assert wanted <= there
+        assert max(there) in wanted
 
     def test_nothing_else_of_the_configuration_is_lost(self, with_component: WithComponent) -> None:
         orchestrator = named(with_component("canary"), "Deployment", "orchestrator")

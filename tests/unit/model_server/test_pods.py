@@ -12,6 +12,7 @@ from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.errors import ModelServerError, ModelServerUnavailable
 from orchestrator.model_server.base import CircuitOpen
 from orchestrator.model_server.pods import Pod, Pods, addresses_of, name_of
+from orchestrator.model_server.wire import Wire
 from tests.waiting import becomes
 
 
@@ -52,9 +53,9 @@ class Cluster:
             look_up=self._look_up,
         )
 
-    def _open(self, address: str) -> grpc.aio.Channel:
-        self.lines[address] = Line()
-        return cast(grpc.aio.Channel, self.lines[address])
+    def _open(self, address: str) -> tuple[grpc.aio.Channel, Wire]:
+        line = self.lines[address] = Line()
+        return cast(grpc.aio.Channel, line), cast(Wire, line)
 
     def _new_breaker(self, observe: Callable[[BreakerState], None]) -> CircuitBreaker:
         return CircuitBreaker(lambda: CircuitOpen("open"), min_calls=1, open_s=0.0, observe=observe)

@@ -513,7 +513,7 @@ class TestServerConfiguration:
 def serving_message(name: str) -> Any:
     """A message of TensorFlow Serving whose Python class tensorflow-serving-api leaves out.
 
-    Fields as in tensorflow_serving/config/monitoring_config.proto and
+    Fields as in monitoring_config.proto and ssl_config.proto of tensorflow_serving/config/ and in
     tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
     """
     field = descriptor_pb2.FieldDescriptorProto
@@ -537,6 +537,9 @@ def serving_message(name: str) -> Any:
     add("PrometheusConfig", [("enable", 1, field.TYPE_BOOL, None), ("path", 2, field.TYPE_STRING, None)])
     prometheus = ".wbc.test.serving.PrometheusConfig"
     add("MonitoringConfig", [("prometheus_config", 1, field.TYPE_MESSAGE, prometheus)])
+    text = ("server_key", "server_cert", "custom_ca")
+    fields = [(name, number, field.TYPE_STRING, None) for number, name in enumerate(text, 1)]
+    add("SSLConfig", [*fields, ("client_verify", 4, field.TYPE_BOOL, None)])
     int64, string = (f".google.protobuf.{kind}Value" for kind in ("Int64", "String"))
     add(
         "BatchingParameters",
