@@ -101,8 +101,8 @@ def fit_evidence(samples: Sequence[Sample], morphometry: NDArray[np.floating[Any
     to that of one of which nothing is known.
     """
     size, appearance = _parts(np.asarray(morphometry, np.float64))
-    of_size = _log_density(samples, size)
-    of_appearance = _log_density(samples, appearance, SHRINKAGE, APPEARANCE_WEIGHT)
+    of_size = log_density(samples, size)
+    of_appearance = log_density(samples, appearance, SHRINKAGE, APPEARANCE_WEIGHT)
     return MorphometricEvidence(
         NO_EVIDENCE.size if of_size is None else of_size,
         NO_EVIDENCE.appearance if of_appearance is None else of_appearance,
@@ -119,13 +119,14 @@ def _known(measures: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     return np.asarray((measures > LARGEST_UNKNOWN).all(axis=1))  # false of NaN too
 
 
-def _log_density(
+def log_density(
     samples: Sequence[Sample],
     measures: NDArray[np.floating[Any]],
     shrinkage: float = 0.0,
     weight: float = 1.0,
 ) -> Float32Array | None:
-    """``weight`` times the log density of ``measures`` in each class, as the table for their terms."""
+    """``weight`` times the log density of ``measures``, ``[N, M]``, in each class, as the table for their
+    :func:`terms`; None where of some class no device has ``FEW`` cells in which all are known."""
     images = Counter((sample.device, sample.cell) for sample in samples)
     weights = np.array([1 / images[s.device, s.cell] if s.cell else 1.0 for s in samples])
     classes = np.array([sample.class_index for sample in samples])
