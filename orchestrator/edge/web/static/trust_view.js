@@ -21,9 +21,9 @@ export function trustView({decision, why, trust}) {
 
 function comparison(title, found) {
   const row = (name, before, after) => el("tr", {}, el("th", {scope: "row"}, name), el("td", {}, percent(before, 1)), el("td", {}, percent(after, 1)));
-  const [low, high, gain, gainLow, gainHigh] = [...found.after_interval, found.gain, ...found.gain_interval].map((one) => percent(one, 1));
+  const [low, high] = found.after_interval;
   return el("table", {class: "comparison"},
-    el("caption", {}, `${title} (${number(found.cells)}; ${t("interval95", {low, high, gain, gainLow, gainHigh})})`),
+    el("caption", {}, `${title} (${number(found.cells)}; ${t("interval95", {low: percent(low, 1), high: percent(high, 1)})})`),
     el("thead", {}, el("tr", {}, ["", t("before"), t("withHead")].map((head) => (head ? el("th", {scope: "col"}, head) : el("td"))))),
     el("tbody", {}, row(t("balancedAccuracy"), found.before, found.after),
       found.recalls.map((one) => row(className(one.class), one.before, one.after))));
