@@ -70,16 +70,6 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """In pixels of a field."""
-
-    top: float
-    left: float
-    bottom: float
-    right: float
-
-
-@dataclass(frozen=True, slots=True)
 class FieldPlace:
     """Where a cell of a field lies. ``number`` is that of the field; ``is_identified`` is False of what may
     be no white cell; ``same_as`` is the id of the cell of an earlier field that it is once more."""

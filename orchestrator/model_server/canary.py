@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
 
 from orchestrator.domain import ModelIdentity, Prediction, Question
@@ -23,8 +22,8 @@ class CanaryModelServer:
     """Asks ``canary`` for a share of the requests, ``stable`` for the rest; see :class:`~.base.ModelServer`.
 
     The name of a request decides, so that all questions of one request, and the same request sent again, go
-    the same way. Where the canary fails the stable one answers: a caller never pays for the trial. The
-    identity in an answer says who gave it.
+    the same way. Where the canary fails, or a site's head is of other features than its own, the stable one
+    answers: a caller never pays for the trial. The identity in an answer says who gave it.
 
     Args:
         stable: answers for most; this one is what :meth:`ready` and :meth:`identity` speak of.
@@ -85,8 +84,8 @@ class CanaryModelServer:
         if is_on_trial(self._request_name(), self._share):
             try:
                 with within_share(_TIME_SHARE):
-                    answer = await _with_or_without_head(question, canary)
-            except (ModelServerError, Overloaded) as error:
+                    answer = await canary(question)
+            except (ContractViolation, ModelServerError, Overloaded) as error:
                 _LOGGER.debug("the canary failed, the stable model server is asked: %s", error)
                 arm = "fallback"
             else:
@@ -95,19 +94,6 @@ class CanaryModelServer:
         answer = await stable(question)
         CANARY_REQUESTS.labels(arm).inc()
         return answer
-
-
-async def _with_or_without_head(
-    question: Question, canary: Callable[[Question], Awaitable[Prediction]]
-) -> Prediction:
-    """A head of a site is of one model's features; where another one has more or fewer it is asked without,
-    and whoever asked sees by the identity that the head did not answer."""
-    try:
-        return await canary(question)
-    except ContractViolation:
-        if question.head is None:
-            raise
-        return await canary(replace(question, head=None))
 
 
 def is_on_trial(name: str, share: float) -> bool:
