@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from datetime import datetime
 from typing import Any
 
@@ -27,22 +28,34 @@ def field_document(found: FoundField) -> str:
 def place_of(document: str) -> FieldPlace | None:
     """Where the cell of a :func:`result_document` lies in a field; None where it came alone."""
     place: dict[str, Any] | None = json.loads(document).get("place")
-    return None if place is None else FieldPlace(**place | {"box": Box(**place["box"])})
+    return None if place is None else FieldPlace(**_known(FieldPlace, place) | {"box": _box(place["box"])})
 
 
 def result_of(document: str) -> CellResult:
-    """The inverse of :func:`result_document`."""
+    """The inverse of :func:`result_document`.
+
+    A replica of a newer version may have kept more, while an upgrade is under way: that is left aside here,
+    and stays in the store.
+    """
     fields: dict[str, Any] = json.loads(document)
-    fields.pop("place", None)
     box = fields.get("box")
     return CellResult(
-        **fields
+        **_known(CellResult, fields)
         | {
             "probabilities": tuple(fields["probabilities"]),
             "review_codes": tuple(fields["review_codes"]),
             "image_size": (fields["image_size"][0], fields["image_size"][1]),
-            "model": ModelIdentity(**fields["model"]),
-            "box": None if box is None else Box(**box),
+            "model": ModelIdentity(**_known(ModelIdentity, fields["model"])),
+            "box": None if box is None else _box(box),
             "analysed_at": datetime.fromisoformat(fields["analysed_at"]),
         }
     )
+
+
+def _box(document: dict[str, Any]) -> Box:
+    return Box(**_known(Box, document))
+
+
+def _known(kind: type[Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Of a document what a dataclass has."""
+    return {field.name: document[field.name] for field in fields_of(kind) if field.name in document}
