@@ -10,9 +10,9 @@ Triton and OpenVINO Model Server read this layout; the second needs no ``config.
 ``ModelConfig`` of Triton (``inference``, model_config.proto) in protobuf text format.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -67,16 +67,17 @@ def export_onnx(version_dir: Path, folder: Path) -> list[Path]:
             raise FileExistsError(f"{place} is there already")
     saved = tf.saved_model.load(str(version_dir))
     features = saved.signatures[ROWS_SIGNATURE].structured_input_signature[1][HEAD.name].shape[1] - 1
-    for name, place in places.items():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".partial")
-        try:
-            _write(saved.signatures[name], open_signature(name), features, partial)
-            _check(saved, name, partial, features)
+    # Beside the folder's models: a server that watches it sees both models whole, or neither.
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".partial-", dir=folder) as partial:
+        written = {name: Path(partial) / f"{model}.onnx" for name, model in OPEN_MODELS.items()}
+        for name, path in written.items():
+            _write(saved.signatures[name], open_signature(name), features, path)
+            _check(saved, name, path, features)
+        for name, place in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written[name].replace(place)
             (place.parents[1] / "config.pbtxt").write_text(triton_config(name, features), encoding="utf-8")
-            shutil.move(partial, place)
-        finally:
-            partial.unlink(missing_ok=True)
     return list(places.values())
 
 

@@ -451,6 +451,7 @@ async def test_every_method_of_the_protos_is_answered_and_none_of_them_is_for_ev
         Admission(),
         Deadlines(),
         specimens=None,
+        adaptations=None,
         order_limits=OrderLimits(),
         stream_limits=StreamLimits(),
         leaving=asyncio.Event(),

@@ -82,4 +82,21 @@ def test_what_answers_otherwise_is_not_left_there(
     with pytest.raises(ContractViolation, match="wbc as ONNX: "):
         export_onnx(small_exported_model.version_dir, tmp_path)
 
-    assert not list(tmp_path.rglob("model.*"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_the_second_model_answers_otherwise_the_first_is_not_left_alone(
+    small_exported_model: ExportedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tf2onnx", reason="needs the extra onnx")
+
+    def check(_saved: Any, name: str, _path: Path, _features: int) -> None:
+        if name == "views":
+            raise ContractViolation("the views answer otherwise")
+
+    monkeypatch.setattr("training.onnx_export._check", check)
+
+    with pytest.raises(ContractViolation, match="the views answer otherwise"):
+        export_onnx(small_exported_model.version_dir, tmp_path)
+
+    assert not list(tmp_path.iterdir())
