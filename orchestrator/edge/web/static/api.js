@@ -2,10 +2,12 @@
 
 /** What the service refused, or could not be asked. `status` is 0 where there was no answer at all. */
 export class ServiceError extends Error {
-  constructor(status, message, retryAfterS = null) {
+  constructor(status, message, {retryAfterS = null, kind = ""} = {}) {
     super(message);
     this.status = status;
     this.retryAfterS = retryAfterS;
+    /** The last word of the problem's type, such as `field-too-small`. */
+    this.kind = kind;
   }
 
   get isTemporary() {
@@ -44,7 +46,7 @@ export async function ask(path, options = {}) {
   }
   throw new ServiceError(
     response.status, problem.detail || problem.title || response.statusText,
-    Number.isFinite(retryAfter) ? retryAfter : null,
+    {retryAfterS: Number.isFinite(retryAfter) ? retryAfter : null, kind: String(problem.type ?? "").split(":").at(-1)},
   );
 }
 
@@ -68,15 +70,19 @@ export async function analyse(file, {signal, ...options}) {
   return (await ask("v1/analyses", {method: "POST", body: form(file, {...options, report: "none"}), signal})).json();
 }
 
+/** All white cells of a field; a Blob where another `format` than JSON is asked for. */
+export async function analyseField(file, {signal, profile, tta, format = ""}) {
+  const response = await ask("v1/fields", {method: "POST", body: filled({profile, tta, format}, file), signal});
+  return format ? response.blob() : response.json();
+}
+
 function form(file, {language, profile, tta, writer, report}) {
+  return filled({language, profile, tta, heatmap_style: "levels", outlines: "true", report, writer}, file);
+}
+
+function filled(fields, file) {
   const body = new FormData();
-  body.append("language", language);
-  if (profile) body.append("profile", profile);
-  if (tta) body.append("tta", tta);
-  body.append("heatmap_style", "levels");
-  body.append("outlines", "true");
-  body.append("report", report);
-  if (writer) body.append("writer", writer);
+  for (const [name, value] of Object.entries(fields)) if (value) body.append(name, value);
   // Under a name of the page's own: what a file is called may name a patient.
   body.append("file", file, "cell");
   return body;

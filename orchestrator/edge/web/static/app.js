@@ -41,7 +41,7 @@ const kept = new Set();
 queue.addEventListener("change", () => {
   if (!settings.get("keepHistory")) return;
   for (const item of queue.items) {
-    if (item.state === "done" && !kept.has(item.id)) {
+    if (item.state === "done" && !item.isField && !kept.has(item.id)) {
       kept.add(item.id);
       keep(item);
     }

@@ -88,15 +88,16 @@ export function reportSection(report) {
   return section;
 }
 
+/** Of a cell, or of a field: of that no views are told, and no model where nothing was found. */
 export function technicalFacts(result) {
   const {model, timings_ms: timings} = result;
   return el("details", {class: "more"},
     el("summary", {}, t("facts")),
     factList([
-      [t("model"), `${model.name} ${model.version} (${model.server})`],
-      [t("modelHash"), model.sha256 ? el("code", {}, model.sha256.slice(0, 16)) : t("unknown")],
+      model ? [t("model"), `${model.name} ${model.version} (${model.server})`] : null,
+      model ? [t("modelHash"), model.sha256 ? el("code", {}, model.sha256.slice(0, 16)) : t("unknown")] : null,
       [t("profile"), result.profile],
-      [t("views_"), number(result.views)],
+      result.views ? [t("views_"), number(result.views)] : null,
       [t("imageSize"), `${result.image.width} × ${result.image.height} px`],
       result.request_id ? [t("requestId"), el("code", {}, result.request_id)] : null,
     ]),

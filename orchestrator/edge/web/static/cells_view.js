@@ -4,24 +4,29 @@ import {announce, el, fill} from "./dom.js";
 import {askFirst} from "./ask_first.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
-import {deviceNote, deviceOf, notOfDevice, resembled} from "./device.js";
+import {deviceNote, deviceOf, resembled} from "./device.js";
+import {foundText, isDoubtful, showField} from "./field_detail.js";
 import {intake} from "./intake.js";
 import {lazyImage} from "./lazy_image.js";
 import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
 import {analysisChoice, settings} from "./settings.js";
 
-const GROUPS = [...CLASSES, "waiting", "not analysed"];
+const GROUPS = [...CLASSES, "field", "waiting", "not analysed"];
+const NAMES = {field: "fields", waiting: "waiting", "not analysed": "notAnalysed"};
 const TILES_AT_ONCE = 30;
 
 function groupOf(item) {
-  if (item.state === "done") return item.result.decision.class;
+  if (item.state === "done") return item.isField ? "field" : item.result.decision.class;
   return item.state === "failed" || item.state === "cancelled" ? "not analysed" : "waiting";
 }
 
 function groupName(name) {
-  return CLASSES.includes(name) ? className(name) : t(name === "waiting" ? "waiting" : "notAnalysed");
+  return CLASSES.includes(name) ? className(name) : t(NAMES[name]);
 }
+
+/** A result is of one cell, or of a field and all its white cells. */
+const cellsOf = (result) => result.cells ?? [result];
 
 function groupSection(name) {
   const title = el("h3");
@@ -53,7 +58,7 @@ export class CellsView {
 
   /** Draw anew, in the language of now. */
   render() {
-    const intaking = intake((files) => this.#queue.add(files));
+    const intaking = intake((files) => this.#queue.add(files), {takesFields: true});
     this.taken = intaking.taken;
     const groups = new Map(GROUPS.map((name) => [name, groupSection(name)]));
     const none = el("p", {class: "empty"}, t("noCellsYet"));
@@ -186,6 +191,7 @@ export class CellsView {
     const item = this.#selectedItem();
     this.#mark();
     if (!item) this.#showOverview();
+    else if (item.state === "done" && item.isField) showField(this.#parts.detail, item);
     else if (item.state === "done") {
       const device = {...deviceOf([item.result]), resembled: resembled(this.#results().map((result) => result.looks_like))};
       showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item), device});
@@ -208,17 +214,21 @@ export class CellsView {
       fill(place, overview(() => this.#order(ofOneKind(this.#queue.items)), () => this.#teach(ofOneKind(this.#queue.items))));
     }
     const own = ofOneKind(this.#queue.items);
-    place.querySelector("#order-these").textContent = t("orderThese", {count: number(own.length)});
+    const order = place.querySelector("#order-these");
+    order.textContent = t("orderThese", {count: number(own.length)});
+    order.hidden = !own.length;
+    place.querySelector("#choose-cell").textContent = t(own.length ? "chooseCell" : "chooseField");
     const device = deviceOf(done);
     fill(place.querySelector(".device"), deviceNote(device));
     const teach = place.querySelector("#label-these");
     teach.textContent = t("labelThese", {count: number(own.length)});
-    teach.hidden = !["unknown", "profiled"].includes(device.state) || Boolean(own[0].profile);
+    teach.hidden = !["unknown", "profiled"].includes(device.state) || !own.length || Boolean(own[0].profile);
+    const cells = done.flatMap(cellsOf);
     for (const row of place.querySelectorAll(".overview tbody tr")) {
-      const found = done.filter((result) => result.decision.class === row.dataset.class);
+      const found = cells.filter(({decision}) => decision.class === row.dataset.class);
       row.querySelector(".count").textContent = number(found.length);
-      row.querySelector(".to-review").textContent = number(found.filter((result) => result.review.needed).length);
-      row.querySelector(".bar-fill").style.inlineSize = `${done.length ? (100 * found.length) / done.length : 0}%`;
+      row.querySelector(".to-review").textContent = number(found.filter(({review}) => review.needed).length);
+      row.querySelector(".bar-fill").style.inlineSize = `${cells.length ? (100 * found.length) / cells.length : 0}%`;
     }
   }
 }
@@ -231,9 +241,9 @@ function insertInOrder(list, node) {
   else list.prepend(node);
 }
 
-/** The files of the items; of samples, which make a specimen of their own, only where there is nothing else. */
+/** The files of the items that are single cells; of samples, which make a specimen of their own, only where there is nothing else. */
 function ofOneKind(items) {
-  const files = items.map((item) => item.file);
+  const files = items.filter((item) => !item.isField).map((item) => item.file);
   const own = files.filter((file) => !file.profile);
   return own.length ? own : files;
 }
@@ -241,7 +251,7 @@ function ofOneKind(items) {
 function overview(order, teach) {
   return el("article", {class: "detail overview"},
     el("h3", {}, t("overview")),
-    el("p", {class: "note"}, t("chooseCell")),
+    el("p", {class: "note", id: "choose-cell"}),
     el("div", {class: "device"}),
     el("table", {class: "bars"},
       el("thead", {}, el("tr", {},
@@ -290,14 +300,14 @@ class Tile {
     if (shows === this.#shown) return;
     this.#shown = shows;
     this.node.dataset.state = item.state;
-    const isDoubtful = item.state === "done" && notOfDevice(item.result.review.reasons).length > 0;
-    this.node.classList.toggle("review", isDoubtful);
-    const words = item.state === "done"
-      ? `${percent(item.result.decision.confidence)}${isDoubtful ? ` · ${t("review")}` : ""}`
-      : t(`state_${item.state}`);
+    const isDone = item.state === "done";
+    const toReview = isDone && cellsOf(item.result).some(isDoubtful);
+    this.node.classList.toggle("review", toReview);
+    const told = isDone && (item.isField ? foundText(item.result) : percent(item.result.decision.confidence));
+    const words = isDone ? `${told}${toReview ? ` · ${t("review")}` : ""}` : t(`state_${item.state}`);
     fill(this.#caption, el("span", {class: "tile-name"}, item.name), el("span", {}, words));
     this.#link.setAttribute("aria-label",
-      [item.name, item.state === "done" ? className(item.result.decision.class) : "", words].filter(Boolean).join(", "));
+      [item.name, isDone && !item.isField ? className(item.result.decision.class) : "", words].filter(Boolean).join(", "));
     const isOpen = item.state === "waiting" || item.state === "running";
     const canRetry = item.state === "failed" || item.state === "cancelled";
     fill(this.#actions,

@@ -56,6 +56,13 @@ function present(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
+/** Have the browser save what a Blob holds. */
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  el("a", {href: address, download: name}).click();
+  URL.revokeObjectURL(address);
+}
+
 /** Say something to a person who listens to the page. */
 export function announce(text) {
   const node = document.getElementById("announcer");

@@ -2,9 +2,10 @@
 
 import {announce, el} from "./dom.js";
 import {number, t} from "./messages.js";
+import {settings} from "./settings.js";
 import {imagesOfZip, isImage, isZip} from "./zip.js";
 
-const MAX_BYTES = 10 * 2 ** 20;
+const MAX_MIB = {cell: 10, field: 64};
 /** Of hundreds of files, so that no key press waits until all are looked into. */
 const AT_ONCE = 16;
 /** The samples are painted, and come from no microscope. */
@@ -12,10 +13,12 @@ const SAMPLE_PROFILE = "painted";
 const SAMPLES = ["basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"];
 
 /**
- * The place where files are dropped; `take(files)` gets them, zips unpacked, `takeSamples(files)` the samples. `compact`
+ * The place where files are dropped; `take(files)` gets them, zips unpacked, `takeSamples(files)` the samples. Where it
+ * `takesFields`, a person chooses what the images show, and those of whole fields have the `kind` "field". `compact`
  * makes it small; `offerSamples` says whether they are to be had.
  */
-export function intake(take, takeSamples = take, samplesName = t("trySamples")) {
+export function intake(take, {takeSamples = take, samplesName = t("trySamples"), takesFields = false} = {}) {
+  const kind = () => (takesFields ? settings.get("kind") : "cell");
   const problem = el("p", {class: "problem", role: "alert"});
   // What a file is called proves nothing: the service says of each whether it can read it.
   const files = picker({id: "files"}, (chosen) => taken(chosen));
@@ -26,17 +29,17 @@ export function intake(take, takeSamples = take, samplesName = t("trySamples")) 
     problem.textContent = "";
     const parts = [];
     for (let at = 0; at < chosen.length; at += AT_ONCE) {
-      parts.push(...await Promise.all(chosen.slice(at, at + AT_ONCE).map(unpacked)));
+      parts.push(...await Promise.all(chosen.slice(at, at + AT_ONCE).map((file) => unpacked(file, kind()))));
     }
     const images = parts.flatMap((part) => part.images);
     const tooLarge = parts.flatMap((part) => part.tooLarge);
     problem.textContent = [
       ...parts.map((part) => part.problem).filter(Boolean),
-      tooLarge.length ? t("tooLarge", {count: number(tooLarge.length), names: tooLarge.map((name) => `“${name}”`).join(", ")}) : "",
+      tooLarge.length ? t("tooLarge", {limit: number(MAX_MIB[kind()]), names: tooLarge.map((name) => `“${name}”`).join(", ")}) : "",
     ].filter(Boolean).join(" ") || (images.length ? "" : t("noImages"));
     if (images.length) {
       announce(t("filesTaken", {count: number(images.length)}));
-      take(images);
+      take(images.map((file) => Object.assign(file, {kind: kind()})));
     }
   }
 
@@ -52,13 +55,21 @@ export function intake(take, takeSamples = take, samplesName = t("trySamples")) 
   }
 
   const samples = el("button", {type: "button", id: "samples", onclick: fetchSamples}, samplesName);
+  const words = el("p", {class: "drop-words"});
+  const note = el("p", {class: "note drop-words"});
+  function dress() {
+    words.textContent = t(`drop_${kind()}`);
+    note.textContent = t("whatIsTaken", {limit: number(MAX_MIB[kind()])});
+  }
+  dress();
   const node = el("div", {class: "drop"},
-    el("p", {class: "drop-words"}, t("dropHere")),
+    takesFields ? kindChoice(dress) : null,
+    words,
     el("p", {class: "buttons"},
       files, el("label", {for: "files", class: "button primary"}, t("chooseFiles")),
       folder, el("label", {for: "folder", class: "button"}, t("chooseFolder")),
       samples),
-    el("p", {class: "note drop-words"}, t("whatIsTaken")),
+    note,
     problem);
   for (const over of ["dragenter", "dragover"]) {
     node.addEventListener(over, (event) => { event.preventDefault(); node.classList.add("over"); });
@@ -69,6 +80,14 @@ export function intake(take, takeSamples = take, samplesName = t("trySamples")) 
     compact: (isSmall) => node.classList.toggle("compact", isSmall),
     offerSamples: (isOffered) => { samples.hidden = !isOffered; },
   };
+}
+
+function kindChoice(changed) {
+  return el("div", {class: "buttons", role: "radiogroup", "aria-label": t("imagesShow")},
+    Object.keys(MAX_MIB).map((kind) => el("span", {class: "check"},
+      el("input", {type: "radio", name: "kind", id: `kind-${kind}`, checked: kind === settings.get("kind"),
+        onchange: () => { settings.change({kind}); changed(); }}),
+      el("label", {for: `kind-${kind}`}, t(`kind_${kind}`)))));
 }
 
 function picker(attributes, taken) {
@@ -83,13 +102,14 @@ function picker(attributes, taken) {
 
 /** The images among files, zips unpacked. */
 export async function imagesIn(files) {
-  return (await Promise.all(files.map(unpacked))).flatMap(({images}) => images);
+  return (await Promise.all(files.map((file) => unpacked(file, "cell")))).flatMap(({images}) => images);
 }
 
-async function unpacked(file) {
+async function unpacked(file, kind) {
+  const maxBytes = MAX_MIB[kind] * 2 ** 20;
   try {
-    if (await isZip(file)) return await imagesOfZip(file, MAX_BYTES);
-    return file.size > MAX_BYTES ? {images: [], tooLarge: [file.name]} : {images: [file], tooLarge: []};
+    if (await isZip(file)) return await imagesOfZip(file, maxBytes);
+    return file.size > maxBytes ? {images: [], tooLarge: [file.name]} : {images: [file], tooLarge: []};
   } catch {
     return {images: [], tooLarge: [], problem: t("badZip", {name: file.name})};
   }

@@ -5,16 +5,25 @@ import {settings} from "./settings.js";
 const ENGLISH = {
   skipToContent: "Skip to content", intendedUse: "Intended use", views: "Views", cells: "Cells", specimen: "Specimen", history: "History",
   settings: "Settings", documentation: "Documentation", disclaimer: "For research use only. Not for use in diagnostic procedures.",
-  dropHere: "Drop images of single white blood cells here, a folder or a zip of them; or paste one.",
+  drop_cell: "Drop images of single white blood cells here, a folder or a zip of them; or paste one.",
+  drop_field: "Drop photographed fields of smears here, a folder or a zip of them; or paste one. Every white cell in them is found.",
+  imagesShow: "What the images show", kind_cell: "cell images", kind_field: "whole fields",
   chooseFiles: "Choose files", chooseFolder: "Choose a folder", trySamples: "Try five sample images", whatIsTaken:
-    "JPEG, PNG, BMP, TIFF, WebP or DICOM, up to 10 MB each. File names stay in this browser.",
-  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.", tooLarge: "Left out, as they have more than 10 MB: {names}.",
+    "JPEG, PNG, BMP, TIFF, WebP or DICOM, up to {limit} MB each. File names stay in this browser.",
+  badZip: "“{name}” is no zip archive that can be read.", noImages: "There was no image in it.", tooLarge: "Left out, as they have more than {limit} MB: {names}.",
   filesTaken: "{count} images taken.", progress: "{done} of {total} done",
   askedAgain: "The service cannot be reached. It is asked again in {seconds}.",
   busy: "The service is busy. It is asked again in {seconds}.",
   cancelAll: "Cancel all", retryFailed: "Try {count} again", clear: "Clear", allDone: "{count} images analysed.",
   waiting: "Waiting", notAnalysed: "Not analysed", noCellsYet: "No images yet.",
   chooseCell: "Choose a cell to see its heatmap, its probabilities and its report.",
+  chooseField: "Choose a field to see its cells.", fields: "Whole fields", whiteCells: "{count} white cells found",
+  noWhiteCell: "No white cell was found in this field.", foundCells: "Cells found",
+  foundNote: "Choose one here or by its box; {next} and {previous} go to the next and previous one.",
+  imageOfField: "The field, with a box for each cell found", fieldHelp: "Field with its cells. Plus and minus zoom, arrow keys move, Escape shows all.",
+  fieldBroken: "This browser cannot show this picture; the annotated one can be had below it.",
+  isCut: "cut by the frame", isClump: "perhaps several", box_sure: "no reason of its own for review", box_doubtful: "to review", box_unidentified: "perhaps no white cell",
+  field_geojson: "GeoJSON", field_csv: "CSV", field_png: "Annotated picture",
   overview: "These images by class", toReview: "To review", noDifferential: "Single images make no differential.",
   loading: "Loading …",
   state_waiting: "waiting", state_running: "being analysed", state_failed: "failed", state_cancelled: "cancelled",
@@ -152,16 +161,25 @@ const ENGLISH = {
 const TURKISH = {
   skipToContent: "İçeriğe geç", intendedUse: "Kullanım amacı", views: "Görünümler", cells: "Hücreler", specimen: "Numune", history: "Geçmiş",
   settings: "Ayarlar", documentation: "Belgeler", disclaimer: "Yalnızca araştırma amaçlıdır. Tanı işlemlerinde kullanılamaz.",
-  dropHere: "Tek beyaz kan hücresi görüntülerini, bir klasörü ya da zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
+  drop_cell: "Tek beyaz kan hücresi görüntülerini, bir klasörü ya da zip dosyasını buraya bırakın veya bir görüntü yapıştırın.",
+  drop_field: "Yayma alanlarının fotoğraflarını, bir klasörü ya da zip dosyasını buraya bırakın veya birini yapıştırın. İçlerindeki her beyaz hücre bulunur.",
+  imagesShow: "Görüntüler ne gösteriyor", kind_cell: "hücre görüntüleri", kind_field: "bütün alanlar",
   chooseFiles: "Dosya seç", chooseFolder: "Klasör seç", trySamples: "Beş örnek görüntü dene", whatIsTaken:
-    "JPEG, PNG, BMP, TIFF, WebP ya da DICOM, her biri en çok 10 MB. Dosya adları bu tarayıcıda kalır.",
-  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.", tooLarge: "10 MB'tan büyük oldukları için alınmayanlar: {names}.",
+    "JPEG, PNG, BMP, TIFF, WebP ya da DICOM, her biri en çok {limit} MB. Dosya adları bu tarayıcıda kalır.",
+  badZip: "“{name}” okunabilen bir zip arşivi değil.", noImages: "İçinde görüntü yok.", tooLarge: "{limit} MB'tan büyük oldukları için alınmayanlar: {names}.",
   filesTaken: "{count} görüntü alındı.", progress: "{done}/{total} görüntü bitti",
   askedAgain: "Hizmete ulaşılamıyor. {seconds} sonra yeniden denenecek.",
   busy: "Hizmet meşgul. {seconds} sonra yeniden sorulacak.",
   cancelAll: "Tümünü iptal et", retryFailed: "{count} tanesini yeniden dene", clear: "Temizle",
   allDone: "{count} görüntü incelendi.", waiting: "Bekleyen", notAnalysed: "İncelenmeyen", noCellsYet: "Henüz görüntü yok.",
   chooseCell: "Isı haritasını, olasılıklarını ve raporunu görmek için bir hücre seçin.",
+  chooseField: "Hücrelerini görmek için bir alan seçin.", fields: "Bütün alanlar", whiteCells: "{count} beyaz hücre bulundu",
+  noWhiteCell: "Bu alanda beyaz hücre bulunamadı.", foundCells: "Bulunan hücreler",
+  foundNote: "Birini buradan ya da kutusundan seçin; {next} ve {previous} sonrakine ve öncekine geçer.",
+  imageOfField: "Alan, bulunan her hücrenin kutusuyla", fieldHelp: "Hücreleriyle alan. Artı ve eksi yakınlaştırır, ok tuşları kaydırır, Escape tümünü gösterir.",
+  fieldBroken: "Bu tarayıcı bu resmi gösteremiyor; işaretlenmiş olanı aşağıdan alınabilir.",
+  isCut: "kenarda kesilmiş", isClump: "belki birkaç tane", box_sure: "kendine özgü inceleme nedeni yok", box_doubtful: "gözden geçirilecek", box_unidentified: "belki beyaz hücre değil",
+  field_geojson: "GeoJSON", field_csv: "CSV", field_png: "İşaretlenmiş resim",
   overview: "Sınıflarına göre bu görüntüler", toReview: "Gözden geçirilecek", noDifferential: "Tek tek görüntülerden lökosit formülü çıkmaz.",
   loading: "Yükleniyor …",
   state_waiting: "bekliyor", state_running: "inceleniyor", state_failed: "başarısız", state_cancelled: "iptal edildi",
@@ -362,7 +380,7 @@ const REASONS_EN = {
 
 const STAGES_TR = {
   decode: "çözme", preprocess: "ön işleme", quality: "kalite", predict: "tahmin", route: "karar", explain: "açıklama",
-  report: "rapor", total: "toplam",
+  report: "rapor", search: "arama", total: "toplam",
 };
 
 const WORDS = {
@@ -372,7 +390,8 @@ const WORDS = {
 
 const ERRORS_TR = {400: "Dosya okunabilen bir görüntü değil.", 413: "Görüntü çok büyük.", 415: "Bu biçim desteklenmiyor.",
   422: "Bir seçenek geçersiz.", 500: "Model sunucusunda hata oluştu.", 401: "Giriş gerekiyor.", 409: "Bu durumda yapılamaz.",
-  412: "Bu arada değişti.", 403: "Buna yetkiniz yok."};
+  412: "Bu arada değişti.", 403: "Buna yetkiniz yok.",
+  "field-too-small": "Bu alandaki hücreler, sınıfları ayırt edilemeyecek kadar küçük: daha yüksek büyütmeyle çekin."};
 
 export const language = () => settings.get("language");
 
@@ -381,7 +400,7 @@ const ENGLISH_ONE = {
   clearQuestion: "One image and its result leave this page.", orderThese: "Request a differential of this image",
   decisionsPending: "One decision is being kept …", decisionsWait: "One decision is not kept yet:",
   signUnreviewed: "One cell still waits for review.", analyseSpecimen: "Analyse one image", sending: "One image is being sent …",
-  filesTaken: "One image taken.", allDone: "One image analysed.",
+  whiteCells: "One white cell found", filesTaken: "One image taken.", allDone: "One image analysed.",
 };
 
 /** The page's words: `t("progress", {done: 1, total: 5})`. */
@@ -482,6 +501,6 @@ export function errorText(error) {
   if (error.status === 503 || error.status === 429) {
     return error.retryAfterS ? t("busyUntil", {seconds: seconds(error.retryAfterS)}) : t("tooBusy");
   }
-  const known = language() === "tr" && ERRORS_TR[error.status];
+  const known = language() === "tr" && (ERRORS_TR[error.kind] ?? ERRORS_TR[error.status]);
   return known ? [known, error.message].filter(Boolean).join(" ") : error.message;
 }

@@ -1,6 +1,6 @@
 // Images on their way through the service: a few at a time, each of which may be cancelled and tried again.
 
-import {analyse, ServiceError} from "./api.js";
+import {analyse, analyseField, ServiceError} from "./api.js";
 
 const AT_ONCE = 4;
 const MAX_TRIES = 6;
@@ -14,12 +14,15 @@ class Item {
   tries = 0;
   abort = null;
   report = null;
+  /** What was chosen when it was sent. */
+  asked = null;
   #url = null;
 
   constructor(id, file) {
     this.id = id;
     this.file = file;
     this.name = file.name;
+    this.isField = file.kind === "field";
   }
 
   get url() {
@@ -120,7 +123,8 @@ export class Queue extends EventTarget {
     item.abort = new AbortController();
     this.#note(item);
     try {
-      const result = await analyse(item.file, {...this.#options(item.file), signal: item.abort.signal});
+      item.asked = this.#options(item.file);
+      const result = await (item.isField ? analyseField : analyse)(item.file, {...item.asked, signal: item.abort.signal});
       if (item.state === "running") Object.assign(item, {state: "done", result});
     } catch (error) {
       if (item.state === "running") this.#failed(item, error);

@@ -11,6 +11,7 @@ export const DEFAULTS = Object.freeze({
   writer: "configured",
   colourMap: "green",
   heat: "over",
+  kind: "cell",
   contours: true,
   opacity: 60,
   outlines: false,
@@ -25,6 +26,7 @@ const CHOICES = {
   palette: ["standard", "colour-blind"],
   colourMap: ["green", "viridis", "inferno", "cividis", "jet"],
   heat: ["over", "beside", "held"],
+  kind: ["cell", "field"],
   tta: ["", "none", "light", "adaptive"],
   writer: ["configured", "rule-based", "none"],
 };

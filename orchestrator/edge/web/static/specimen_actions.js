@@ -1,7 +1,7 @@
 // What is done with a whole specimen: export, print, and who did what with it.
 
-import {el, fill} from "./dom.js";
-import {apiKey, blobAddress} from "./api.js";
+import {el, fill, save} from "./dom.js";
+import {apiKey, blobOf} from "./api.js";
 import * as differentials from "./differentials.js";
 import {actionName, className, dateTime, errorText, nameOf, number, t} from "./messages.js";
 
@@ -25,9 +25,7 @@ async function download(event, path, problem) {
   event.preventDefault();
   const link = event.currentTarget;
   try {
-    const address = await blobAddress(path);
-    el("a", {href: address, download: link.download}).click();
-    URL.revokeObjectURL(address);
+    save(await blobOf(path), link.download);
   } catch (error) {
     problem.textContent = errorText(error);
   }

@@ -24,7 +24,7 @@ export function orderForm(ordered) {
   const send = el("button", {type: "submit", id: "order", class: "primary", disabled: true}, t("analyseNone"));
   const none = el("button", {type: "button", id: "none-of-these", onclick: () => choose([])}, t("clear"));
   const take = (more) => choose([...new Set([...files.filter((file) => !file.profile), ...more])]);
-  const intaking = intake(take, (samples) => choose(samples), t("sampleSpecimen"));
+  const intaking = intake(take, {takeSamples: (samples) => choose(samples), samplesName: t("sampleSpecimen")});
 
   function choose(chosen) {
     files = chosen;

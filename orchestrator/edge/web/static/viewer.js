@@ -29,14 +29,17 @@ for (const kind of ["keydown", "keyup", "blur"]) {
  * A viewer, complete with its controls: `node`, and `show(url, result, heatNote)` for one image after another, at the
  * same zoom; without a heatmap only the image, and the message `heatNote`; without a `url` nothing. `isThere()` tells
  * that the image shown can be seen, `isBroken()` that this browser cannot show it; of one that another has replaced
- * before it came nothing is told.
+ * before it came nothing is told. `alt` and `help` name what is shown; `marks` are drawings that lie over it.
+ * `look(x, y)` brings a place of the image, in shares of its sides, to the middle.
  */
-export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
+export function viewer({
+  isThere = () => {}, isBroken = () => {}, alt = t("imageOfCell"), help = t("viewerHelp"), marks = [],
+} = {}) {
   let image = null, lines = null, rings = null, levels = null, grounds = [], shown = {};
   const canvas = el("canvas", {class: "layer", "aria-hidden": "true"});
   const stage = el("div", {class: "stage"});
   const frame = el("div", {
-    class: "frame", id: "frame", tabindex: "0", role: "group", "aria-label": t("viewerHelp"),
+    class: "frame", id: "frame", tabindex: "0", role: "group", "aria-label": help,
   }, stage);
   const legend = el("canvas", {class: "legend-strip", role: "img", "aria-label": t("legendLabel")});
 
@@ -107,7 +110,7 @@ export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
         showHeat();
         isThere();
       };
-      image = el("img", {src: url, alt: t("imageOfCell"), class: "layer", onload: loaded,
+      image = el("img", {src: url, alt, class: "layer", onload: loaded,
         onerror: ({target}) => { if (target === image) isBroken(); }});
     }
     if (url !== shown.url || result !== shown.result) {
@@ -115,7 +118,7 @@ export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
       frame.style.setProperty("--ratio", String(width / height));
       lines = outlines(result.outlines, height, width);
       rings = svg("svg", {class: "layer", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
-      stage.replaceChildren(image, canvas, rings, lines);
+      stage.replaceChildren(image, canvas, rings, lines, ...marks);
       levels = null;
       if (result.heatmap) {
         levelsOf(result.heatmap.data).then((found) => {
@@ -133,11 +136,11 @@ export function viewer({isThere = () => {}, isBroken = () => {}} = {}) {
     }
     shown = {url, result};
     heatControls.hidden = !result.heatmap;
-    note.hidden = Boolean(result.heatmap);
-    note.textContent = t(heatNote);
+    note.hidden = Boolean(result.heatmap) || !heatNote;
+    note.textContent = heatNote ? t(heatNote) : "";
   }
   drawings.set(frame, showHeat);
-  return {node, show};
+  return {node, show, look: view.look};
 }
 
 function outlines(found, height, width) {
@@ -159,6 +162,7 @@ function zoomable(frame, stage) {
     left = Math.min(0, Math.max(left, width * (1 - scale)));
     top = Math.min(0, Math.max(top, height * (1 - scale)));
     stage.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+    stage.style.setProperty("--zoom", String(scale));
   }
 
   function zoom(factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
@@ -177,6 +181,12 @@ function zoomable(frame, stage) {
     show();
   }
 
+  function look(x, y) {
+    left = frame.clientWidth * (0.5 - x * scale);
+    top = frame.clientHeight * (0.5 - y * scale);
+    show();
+  }
+
   function reset() {
     scale = 1;
     left = top = 0;
@@ -191,18 +201,22 @@ function zoomable(frame, stage) {
   }, {passive: false});
   frame.addEventListener("pointerdown", (event) => {
     if (scale === 1) return;
-    drag = {x: event.clientX - left, y: event.clientY - top, from: [event.clientX, event.clientY]};
-    frame.setPointerCapture(event.pointerId);
+    drag = {x: event.clientX - left, y: event.clientY - top, from: [event.clientX, event.clientY], hasMoved: false};
   });
   frame.addEventListener("pointermove", (event) => {
     if (!drag) return;
+    if (!drag.hasMoved) {
+      if (Math.hypot(event.clientX - drag.from[0], event.clientY - drag.from[1]) < 4) return;
+      drag.hasMoved = true;
+      frame.setPointerCapture(event.pointerId);  // not before: a click is of what lies under it
+    }
     left = event.clientX - drag.x;
     top = event.clientY - drag.y;
     show();
   });
-  frame.addEventListener("pointercancel", () => { drag = null; });
+  for (const end of ["pointercancel", "pointerleave"]) frame.addEventListener(end, () => { drag = null; });
   frame.addEventListener("pointerup", (event) => {
-    if (drag && Math.hypot(event.clientX - drag.from[0], event.clientY - drag.from[1]) < 4) centre(event);
+    if (drag && !drag.hasMoved && !event.target.closest(".box")) centre(event);
     drag = null;
   });
   frame.addEventListener("keydown", (event) => {
@@ -219,5 +233,5 @@ function zoomable(frame, stage) {
     event.preventDefault();
     event.stopPropagation();
   });
-  return {zoom, reset};
+  return {zoom, reset, look};
 }
