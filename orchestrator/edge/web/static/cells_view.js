@@ -69,7 +69,8 @@ export class CellsView {
       el("h2", {id: "cells-title"}, t("cells")),
       intaking.node, this.#parts.progress.node,
       el("div", {class: "split"}, this.#parts.gallery, this.#parts.detail));
-    this.#changed(null);
+    this.#showProgress();
+    this.#showGallery();
     this.#showSelected();
   }
 
@@ -86,14 +87,16 @@ export class CellsView {
     this.#showProgress();
     if (!items) this.#showGallery();
     else for (const item of items) this.#show(item);
-    if (this.#selected && items?.some((item) => item.id === this.#selected)) this.#showSelected();
+    if (items?.some((item) => item.id === this.#selected)) this.#showSelected();
+    // One that was restored: its image is sent for a report only when a person opens it.
+    else if (!items && this.#selected !== (this.#parts.detail.dataset.cell ?? null)) this.#showSelected({isOpened: false});
   }
 
   #progressLine() {
     const queue = this.#queue;
     return progressLine("progress", [
       ["cancel-all", () => queue.cancelAll()],
-      ["retry-failed", () => queue.retryFailed()],
+      ["retry-failed", () => queue.retryAll()],
       ["clear", async () => {
         const count = number(queue.items.length);
         if (!await askFirst("clear", t("clearTitle"), el("p", {}, t("clearQuestion", {count})), t("clear"))) return;
@@ -108,7 +111,8 @@ export class CellsView {
     const queue = this.#queue;
     const {counts} = queue;
     const total = queue.items.length;
-    const ended = counts.done + counts.failed + counts.cancelled;
+    const notAnalysed = counts.failed + counts.cancelled;
+    const ended = counts.done + notAnalysed;
     const waitS = Math.ceil((queue.busyUntil - Date.now()) / 1000);
     this.#parts.intaking.compact(total > 0);
     this.#parts.progress.show({
@@ -116,7 +120,7 @@ export class CellsView {
       busy: waitS > 0 && counts.waiting ? t(queue.isOffline ? "askedAgain" : "busy", {seconds: seconds(waitS)}) : "",
       buttons: {
         "cancel-all": counts.waiting + counts.running ? t("cancelAll") : "",
-        "retry-failed": counts.failed ? t("retryFailed", {count: number(counts.failed)}) : "",
+        "retry-failed": notAnalysed ? t("retryFailed", {count: number(notAnalysed)}) : "",
         clear: total && ended === total ? t("clear") : "",
       },
     });
@@ -181,14 +185,17 @@ export class CellsView {
     for (const [id, tile] of this.#tiles) tile.mark(id === this.#selected);
   }
 
-  #showSelected() {
+  #showSelected({isOpened = true} = {}) {
     if (!this.#parts) return;
     const item = this.#selectedItem();
+    if (item) this.#parts.detail.dataset.cell = item.id;
+    else delete this.#parts.detail.dataset.cell;
     this.#mark();
     if (!item) this.#showOverview();
     else if (item.state === "done") {
       const device = {...deviceOf([item.result]), resembled: resembled(this.#results().map((result) => result.looks_like))};
-      showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item), device});
+      const report = isOpened ? reportOf(item) : null;
+      showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report, device});
     } else {
       fill(this.#parts.detail, el("article", {class: "detail"},
         el("h3", {}, item.name),
