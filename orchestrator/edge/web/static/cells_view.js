@@ -4,9 +4,10 @@ import {announce, el, fill} from "./dom.js";
 import {askFirst} from "./ask_first.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
+import {partOf, usualSide} from "./cell_part.js";
 import {deviceNote, deviceOf, notOfDevice, resembled} from "./device.js";
 import {intake} from "./intake.js";
-import {lazyImage} from "./lazy_image.js";
+import {lazyImage, smallAddress} from "./lazy_image.js";
 import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
 import {analysisChoice, settings} from "./settings.js";
@@ -37,6 +38,8 @@ export class CellsView {
   #parts = null;
   #frame = 0;
   #allTold = true;
+  /** Side in pixels of what tiles show of their images. */
+  #side = null;
 
   #order;
   #teach;
@@ -85,11 +88,19 @@ export class CellsView {
   #changed(items) {
     if (!this.#parts) return;
     this.#showProgress();
-    if (!items) this.#showGallery();
+    if (this.#measure() || !items) this.#showGallery();
     else for (const item of items) this.#show(item);
     if (items?.some((item) => item.id === this.#selected)) this.#showSelected();
     // One that was restored: its image is sent for a report only when a person opens it.
     else if (!items && this.#selected !== (this.#parts.detail.dataset.cell ?? null)) this.#showSelected({isOpened: false});
+  }
+
+  /** Whether tiles are at another scale than before: it stays while cells are still to be measured. */
+  #measure() {
+    const {waiting, running} = this.#queue.counts;
+    const before = this.#side;
+    if (!waiting && !running) this.#side = usualSide(this.#results().map(({box}) => box));
+    return this.#side !== before;
   }
 
   #progressLine() {
@@ -162,7 +173,7 @@ export class CellsView {
       insertInOrder(this.#parts.groups.get(group).list, tile.node);
       for (const one of [before, group]) this.#countGroup(one);
     }
-    tile.show(item);
+    tile.show(item, this.#side);
   }
 
   #countGroup(name) {
@@ -283,16 +294,25 @@ class Tile {
   #caption = el("span", {class: "tile-caption"});
   #actions = el("span", {class: "tile-actions"});
   #link;
+  #image = null;
+  #part = null;
   #shown = "";
 
   constructor(item, queue) {
     this.queue = queue;
-    this.#link = el("a", {href: `#/cells/${item.id}`},
-      lazyImage(() => item.url), this.#caption);
+    this.#link = el("a", {href: `#/cells/${item.id}`}, this.#caption);
     this.node = el("li", {class: "tile", data: {id: item.id}}, this.#link, this.#actions);
   }
 
-  show(item) {
+  /** Its image, cut out at this scale once its cell is known, and what is said of it. */
+  show(item, side) {
+    const part = item.result && partOf(item.result.box, item.result.image, side);
+    if (!this.#image || JSON.stringify(part) !== JSON.stringify(this.#part)) {
+      this.#part = part;
+      this.#image?.remove();
+      this.#image = lazyImage(() => (part ? smallAddress(item.file, part) : item.url));
+      this.#link.prepend(this.#image);
+    }
     const shows = `${item.state} ${language()}`;
     if (shows === this.#shown) return;
     this.#shown = shows;
