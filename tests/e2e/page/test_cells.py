@@ -4,11 +4,12 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import BrowserContext, Page, Response, Route, expect
 
 from orchestrator.domain import DISCLAIMER
 from tests.colour_difference import ciede2000
@@ -352,14 +353,156 @@ def test_images_leave_the_page_only_after_a_question(page: Page, cells: list[Pat
     page.reload()
 
     assert asked == ["beforeunload"]
-    expect(page.locator(".tile")).to_have_count(0)
-    send(page, cells[0])
-    all_done(page)
+    expect(page.locator(".tile")).to_have_count(1)
     page.click("#clear")
     page.click("#clear-yes")
     expect(page.locator(".tile")).to_have_count(0)
     page.reload()
     assert asked == ["beforeunload"]
+
+
+KEPT_FOR_TABS = """async () => {
+    const opened = await new Promise((resolve) => {
+        const request = indexedDB.open("wbc-tabs");
+        request.onsuccess = () => resolve(request.result);
+    });
+    const request = opened.transaction("cells").objectStore("cells").getAll();
+    await new Promise((resolve) => { request.onsuccess = resolve; });
+    opened.close();
+    return request.result.map(({id, result}) => (result ? `${id} done` : id)).sort();
+}"""
+
+
+def kept_for_tabs(page: Page, expected: list[str]) -> None:
+    comes_true(page, f"({KEPT_FOR_TABS})().then((kept) => String(kept) === '{','.join(expected)}')")
+
+
+def reloaded(page: Page) -> list[str]:
+    """The page, loaded anew; a list of the images that it sends from then on."""
+    page.reload()
+    sent: list[str] = []
+    page.on("request", lambda request: sent.extend([request.url] if "analyses" in request.url else []))
+    return sent
+
+
+def test_a_tab_that_is_loaded_anew_has_its_cells_and_no_other_tab_has_them(
+    page: Page, context: BrowserContext, cells: list[Path]
+) -> None:
+    send(page, *cells[:3])
+    all_done(page)
+    page.click(".tile[data-id='2'] a")
+    expect(page.locator(".report")).to_contain_text("rule-based")
+    captions = page.locator(".tile-caption").all_inner_texts()
+    kept_for_tabs(page, ["1 done", "2 done", "3 done"])
+
+    sent = reloaded(page)
+
+    expect(page.locator(".tile[data-state='done']")).to_have_count(3)
+    assert page.locator(".tile-caption").all_inner_texts() == captions
+    comes_true(
+        page, "[...document.querySelectorAll('.tile img')].filter((one) => one.naturalWidth).length === 3"
+    )
+    expect(page.locator("#detail .file-name")).to_have_text(cells[1].name)
+    comes_true(page, "document.querySelector('.stage img').naturalWidth === 360")
+    comes_true(page, "document.querySelectorAll('.contour').length === 4")
+    other = context.new_page()
+    other.goto("/")
+    expect(other.get_by_text("No images yet")).to_be_visible()
+    expect(other.locator(".tile")).to_have_count(0)
+    other.close()
+    page.wait_for_timeout(200)
+    assert sent == []
+    send(page, cells[3])
+    expect(page.locator(".tile[data-id='4'][data-state='done']")).to_be_visible()
+    kept_for_tabs(page, ["1 done", "2 done", "3 done", "4 done"])
+
+
+def test_what_was_not_analysed_before_the_page_was_loaded_anew_waits_for_a_person(
+    page: Page, cells: list[Path]
+) -> None:
+    page.route("**/v1/analyses", lambda _: None)
+    send(page, *cells[:6])
+    kept_for_tabs(page, ["1", "2", "3", "4", "5", "6"])
+
+    sent = reloaded(page)
+
+    expect(page.locator(".tile[data-state='cancelled']")).to_have_count(6)
+    page.unroute("**/v1/analyses")
+    page.wait_for_timeout(200)
+    assert sent == []
+    page.click("#retry-failed")
+    expect(page.locator(".tile[data-state='done']")).to_have_count(6)
+
+
+def test_samples_keep_their_profile_when_the_page_is_loaded_anew(page: Page) -> None:
+    page.route("**/v1/analyses", lambda _: None)
+    page.click("#samples")
+    kept_for_tabs(page, ["1", "2", "3", "4", "5"])
+    reloaded(page)
+    page.unroute("**/v1/analyses")
+    sent = fields_sent(page)
+
+    page.click("#retry-failed")
+
+    all_done(page)
+    assert sent().count(["profile", "painted"]) == 5
+
+
+@pytest.mark.parametrize("way", ["clear", "forget", "switched off"])
+def test_nothing_of_cells_that_were_cleared_or_forgotten_is_kept(
+    page: Page, cells: list[Path], way: str
+) -> None:
+    send(page, *cells[:2])
+    all_done(page)
+    kept_for_tabs(page, ["1 done", "2 done"])
+
+    if way == "switched off":
+        page.goto("/#/settings")
+        page.uncheck("#setting-keepHistory")
+    else:
+        page.goto("/#/history" if way == "forget" else "/#/cells")
+        page.click(f"#{way}")
+        page.click(f"#{way}-yes")
+
+    kept_for_tabs(page, [])
+    page.goto("/#/cells")
+    page.reload()
+    expect(page.get_by_text("No images yet")).to_be_visible()
+    expect(page.locator(".tile")).to_have_count(0)
+
+
+def test_cells_of_another_day_are_deleted_when_the_page_is_opened(
+    page: Page, context: BrowserContext, cells: list[Path]
+) -> None:
+    send(page, *cells[:2])
+    all_done(page)
+    kept_for_tabs(page, ["1 done", "2 done"])
+    other = context.new_page()
+    other.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=23))
+    other.goto("/")
+    kept_for_tabs(page, ["1 done", "2 done"])
+
+    other.clock.set_fixed_time(datetime.now(UTC) + timedelta(hours=25))
+    other.reload()
+
+    kept_for_tabs(page, [])
+    other.close()
+
+
+def test_a_browser_that_refuses_to_keep_anything_works_and_says_nothing(
+    page: Page, context: BrowserContext, cells: list[Path]
+) -> None:
+    context.add_init_script("Object.defineProperty(window, 'indexedDB', {value: undefined});")
+    page.reload()
+    send(page, *cells[:2])
+    all_done(page)
+    expect(page.locator(".tile[data-state='done']")).to_have_count(2)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+    page.reload()
+
+    expect(page.locator("#clear")).to_be_hidden()
+    expect(page.locator(".tile")).to_have_count(0)
 
 
 def test_the_images_here_become_an_order_and_samples_are_never_among_them(

@@ -3,9 +3,11 @@
 import base64
 import math
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from orchestrator.domain import UInt8Array
@@ -139,11 +141,10 @@ def test_the_gallery_is_used_by_keyboard_alone_and_breaks_no_rule_of_accessibili
     expect(page.locator("#gallery")).to_be_hidden()
 
 
-def shown(page: Page, cell: str) -> UInt8Array:
-    """The picture on its tile, uint8 ``[H, W, 3]``, BGR."""
-    picture = page.locator(f"{TILES}[data-cell='{cell}'] img")
+def shown(picture: Locator, width: int) -> UInt8Array:
+    """A picture, as soon as it is that wide, uint8 ``[H, W, 3]``, BGR."""
     picture.scroll_into_view_if_needed()
-    expect(picture).not_to_have_js_property("naturalWidth", 0)
+    expect(picture).to_have_js_property("naturalWidth", width)
     url = picture.evaluate(
         """(image) => {
             const canvas = document.createElement("canvas");
@@ -160,29 +161,55 @@ def rounded(number: float) -> int:
     return math.floor(number + 0.5)
 
 
-def test_tiles_are_cut_to_their_cells_at_one_scale_wherever_in_the_image_they_lie(
-    page: Page, tmp_path: Path
-) -> None:
-    images = [
-        synthetic_cell("Neutrophil", seed)[cut:, cut:, ::-1] for seed, cut in enumerate((0, 40, 60, 70))
-    ]
-    files = [tmp_path / f"{number}.png" for number in range(len(images))]
-    for file, image in zip(files, images, strict=True):
+@pytest.fixture
+def unlike_images(tmp_path: Path) -> dict[Path, UInt8Array]:
+    """Files of cells of unlike sizes, in the middle and at the edge, BGR."""
+    images = {
+        tmp_path / f"{cut}.png": synthetic_cell("Neutrophil", seed)[cut:, cut:, ::-1]
+        for seed, cut in enumerate((0, 40, 60, 70))
+    }
+    for file, image in images.items():
         cv2.imwrite(str(file), image)
+    return images
 
-    order(page, files, "G-scale")
-    page.keyboard.press("g")
 
-    cells = kept_document(page)["cells"]
-    boxes = [cell["result"]["box"] for cell in cells]
+def are_cut_at_one_scale(pictures: list[Locator], images: list[UInt8Array], boxes: list[Any]) -> None:
     sizes = [1.25 * max(box["bottom"] - box["top"], box["right"] - box["left"]) for box in boxes]
     usual = sorted(sizes)[2]
-    for cell, image, box, size in zip(cells, images, boxes, sizes, strict=True):
+    for tiled, image, box, size in zip(pictures, images, boxes, sizes, strict=True):
         side = rounded(max(usual, size))
         height, width = image.shape[:2]
         top = rounded(min(max((box["top"] + box["bottom"] - side) / 2, 0), height - side))
         left = rounded(min(max((box["left"] + box["right"] - side) / 2, 0), width - side))
-        picture = shown(page, cell["id"])
+        picture = shown(tiled, min(side, 240))
         assert picture.shape == (min(side, 240), min(side, 240), 3)
         wanted = cv2.resize(image[top : top + side, left : left + side], picture.shape[1::-1])
         assert np.abs(picture.astype(float) - wanted).mean() < 8
+
+
+def test_tiles_are_cut_to_their_cells_at_one_scale_wherever_in_the_image_they_lie(
+    page: Page, unlike_images: dict[Path, UInt8Array]
+) -> None:
+    order(page, list(unlike_images), "G-scale")
+    page.keyboard.press("g")
+
+    cells = kept_document(page)["cells"]
+
+    pictures = [tile(page, cell["id"]).locator("img") for cell in cells]
+    are_cut_at_one_scale(pictures, list(unlike_images.values()), [cell["result"]["box"] for cell in cells])
+
+
+def test_tiles_of_single_cells_are_cut_as_those_of_a_specimen_and_the_detail_is_the_whole_image(
+    page: Page, unlike_images: dict[Path, UInt8Array]
+) -> None:
+    boxes = []
+    for file in unlike_images:
+        with page.expect_response("**/v1/analyses") as response:
+            page.set_input_files("#files", file)
+        boxes.append(response.value.json()["box"])
+        expect(page.locator("#clear")).to_be_visible()
+
+    pictures = [page.locator(f"{TILES}[data-id='{number}'] img") for number in (1, 2, 3, 4)]
+    are_cut_at_one_scale(pictures, list(unlike_images.values()), boxes)
+    pictures[0].click()
+    expect(page.locator(".stage img")).to_have_js_property("naturalWidth", 360)

@@ -13,6 +13,7 @@ import {Queue} from "./queue.js";
 import {analysisChoice, settings} from "./settings.js";
 import {SettingsView} from "./settings_view.js";
 import {SpecimenView} from "./specimen_view.js";
+import {TabCells} from "./tab_cells.js";
 
 const WATCH_MS = 10_000;
 const VIEWS = ["cells", "specimen", "history", "adapt", "audits", "settings"];
@@ -20,6 +21,7 @@ const VIEWS = ["cells", "specimen", "history", "adapt", "audits", "settings"];
 let service = null;
 
 const queue = new Queue(analysisChoice);
+const tabCells = new TabCells(queue);
 const main = document.getElementById("main");
 const sections = Object.fromEntries(VIEWS.map((name) => [name, document.getElementById(`view-${name}`)]));
 const views = {
@@ -157,4 +159,5 @@ function takeAnywhere(files) {
 dress();
 views.cells.render();
 go({moved: false});
+tabCells.restore().then((items) => { for (const {id} of items) kept.add(id); });
 watch();

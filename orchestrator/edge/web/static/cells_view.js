@@ -4,10 +4,11 @@ import {announce, el, fill} from "./dom.js";
 import {askFirst} from "./ask_first.js";
 import {analyseAndReport} from "./api.js";
 import {CLASSES, showDetail} from "./cell_detail.js";
+import {partOf, usualSide} from "./cell_part.js";
 import {deviceNote, deviceOf, resembled} from "./device.js";
 import {foundText, isDoubtful, showField} from "./field_detail.js";
 import {intake} from "./intake.js";
-import {lazyImage} from "./lazy_image.js";
+import {lazyImage, smallAddress} from "./lazy_image.js";
 import {className, errorText, language, number, percent, seconds, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
 import {analysisChoice, settings} from "./settings.js";
@@ -42,6 +43,8 @@ export class CellsView {
   #parts = null;
   #frame = 0;
   #allTold = true;
+  /** Side in pixels of what tiles show of their images. */
+  #side = null;
 
   #order;
   #teach;
@@ -74,7 +77,8 @@ export class CellsView {
       el("h2", {id: "cells-title"}, t("cells")),
       intaking.node, this.#parts.progress.node,
       el("div", {class: "split"}, this.#parts.gallery, this.#parts.detail));
-    this.#changed(null);
+    this.#showProgress();
+    this.#showGallery();
     this.#showSelected();
   }
 
@@ -89,16 +93,26 @@ export class CellsView {
   #changed(items) {
     if (!this.#parts) return;
     this.#showProgress();
-    if (!items) this.#showGallery();
+    if (this.#measure() || !items) this.#showGallery();
     else for (const item of items) this.#show(item);
-    if (this.#selected && items?.some((item) => item.id === this.#selected)) this.#showSelected();
+    if (items?.some((item) => item.id === this.#selected)) this.#showSelected();
+    // One that was restored: its image is sent for a report only when a person opens it.
+    else if (!items && this.#selected !== (this.#parts.detail.dataset.cell ?? null)) this.#showSelected({isOpened: false});
+  }
+
+  /** Whether tiles are at another scale than before: it stays while cells are still to be measured. */
+  #measure() {
+    const {waiting, running} = this.#queue.counts;
+    const before = this.#side;
+    if (!waiting && !running) this.#side = usualSide(this.#results().map(({box}) => box));
+    return this.#side !== before;
   }
 
   #progressLine() {
     const queue = this.#queue;
     return progressLine("progress", [
       ["cancel-all", () => queue.cancelAll()],
-      ["retry-failed", () => queue.retryFailed()],
+      ["retry-failed", () => queue.retryAll()],
       ["clear", async () => {
         const count = number(queue.items.length);
         if (!await askFirst("clear", t("clearTitle"), el("p", {}, t("clearQuestion", {count})), t("clear"))) return;
@@ -113,7 +127,8 @@ export class CellsView {
     const queue = this.#queue;
     const {counts} = queue;
     const total = queue.items.length;
-    const ended = counts.done + counts.failed + counts.cancelled;
+    const notAnalysed = counts.failed + counts.cancelled;
+    const ended = counts.done + notAnalysed;
     const waitS = Math.ceil((queue.busyUntil - Date.now()) / 1000);
     this.#parts.intaking.compact(total > 0);
     this.#parts.progress.show({
@@ -121,7 +136,7 @@ export class CellsView {
       busy: waitS > 0 && counts.waiting ? t(queue.isOffline ? "askedAgain" : "busy", {seconds: seconds(waitS)}) : "",
       buttons: {
         "cancel-all": counts.waiting + counts.running ? t("cancelAll") : "",
-        "retry-failed": counts.failed ? t("retryFailed", {count: number(counts.failed)}) : "",
+        "retry-failed": notAnalysed ? t("retryFailed", {count: number(notAnalysed)}) : "",
         clear: total && ended === total ? t("clear") : "",
       },
     });
@@ -163,7 +178,7 @@ export class CellsView {
       insertInOrder(this.#parts.groups.get(group).list, tile.node);
       for (const one of [before, group]) this.#countGroup(one);
     }
-    tile.show(item);
+    tile.show(item, this.#side);
   }
 
   #countGroup(name) {
@@ -186,15 +201,18 @@ export class CellsView {
     for (const [id, tile] of this.#tiles) tile.mark(id === this.#selected);
   }
 
-  #showSelected() {
+  #showSelected({isOpened = true} = {}) {
     if (!this.#parts) return;
     const item = this.#selectedItem();
+    if (item) this.#parts.detail.dataset.cell = item.id;
+    else delete this.#parts.detail.dataset.cell;
     this.#mark();
     if (!item) this.#showOverview();
     else if (item.state === "done" && item.isField) showField(this.#parts.detail, item);
     else if (item.state === "done") {
       const device = {...deviceOf([item.result]), resembled: resembled(this.#results().map((result) => result.looks_like))};
-      showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report: reportOf(item), device});
+      const report = isOpened ? reportOf(item) : null;
+      showDetail(this.#parts.detail, {result: item.result, url: item.url, name: item.name, report, device});
     } else {
       fill(this.#parts.detail, el("article", {class: "detail"},
         el("h3", {}, item.name),
@@ -286,16 +304,25 @@ class Tile {
   #caption = el("span", {class: "tile-caption"});
   #actions = el("span", {class: "tile-actions"});
   #link;
+  #image = null;
+  #part = null;
   #shown = "";
 
   constructor(item, queue) {
     this.queue = queue;
-    this.#link = el("a", {href: `#/cells/${item.id}`},
-      lazyImage(() => item.url), this.#caption);
+    this.#link = el("a", {href: `#/cells/${item.id}`}, this.#caption);
     this.node = el("li", {class: "tile", data: {id: item.id}}, this.#link, this.#actions);
   }
 
-  show(item) {
+  /** Its image, cut out at this scale once its cell is known, and what is said of it. */
+  show(item, side) {
+    const part = item.result && partOf(item.result.box, item.result.image, side);
+    if (!this.#image || JSON.stringify(part) !== JSON.stringify(this.#part)) {
+      this.#part = part;
+      this.#image?.remove();
+      this.#image = lazyImage(() => (part ? smallAddress(item.file, part) : item.url));
+      this.#link.prepend(this.#image);
+    }
     const shows = `${item.state} ${language()}`;
     if (shows === this.#shown) return;
     this.#shown = shows;

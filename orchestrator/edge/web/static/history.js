@@ -1,41 +1,18 @@
 // What this browser has seen before, in its own database: results and small pictures, no whole images.
 
-const NAME = "wbc";
-const RESULTS = "results";
+import {BrowserStore, dropOldest, finished} from "./browser_store.js";
+
 const MOST = 1000;
 const THUMBNAIL_PX = 96;
 
-let opened = null;
+const store = new BrowserStore("wbc", "results", "id");
 /** What is being written. */
 const underWay = new Set();
-
-function database() {
-  opened ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore(RESULTS, {keyPath: "id"}).createIndex("when", "when");
-    };
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  return opened;
-}
-
-async function results(mode) {
-  return (await database()).transaction(RESULTS, mode).objectStore(RESULTS);
-}
 
 /** The results, once what is being written is there: who asks must see it, and who forgets must not miss it. */
 async function settledResults(mode) {
   await Promise.all(underWay);
-  return results(mode);
-}
-
-function finished(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+  return store.things(mode);
 }
 
 /** Keep one result; the oldest go when there are too many. A browser that keeps nothing is no error. */
@@ -50,27 +27,13 @@ async function write(item) {
       id: item.result.request_id, when: Date.now(), name: item.name, result: {...item.result, heatmap: null},
       thumbnail: await thumbnail(item.file),
     };
-    const store = await results("readwrite");
-    await finished(store.put(entry));
-    const extra = (await finished(store.count())) - MOST;
-    if (extra > 0) await dropOldest(store, extra);
+    const results = await store.things("readwrite");
+    await finished(results.put(entry));
+    const extra = (await finished(results.count())) - MOST;
+    if (extra > 0) await dropOldest(results, {count: extra});
   } catch {
-    opened = null;
+    // Nothing is kept.
   }
-}
-
-function dropOldest(store, count) {
-  return new Promise((resolve, reject) => {
-    let left = count;
-    const cursor = store.index("when").openCursor();
-    cursor.onerror = () => reject(cursor.error);
-    cursor.onsuccess = () => {
-      if (!cursor.result || left === 0) return resolve();
-      cursor.result.delete();
-      left -= 1;
-      cursor.result.continue();
-    };
-  });
 }
 
 /** The newest first. */

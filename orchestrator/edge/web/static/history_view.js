@@ -7,6 +7,7 @@ import * as differentials from "./differentials.js";
 import {showDetail} from "./cell_detail.js";
 import {all, find, forgetAll} from "./history.js";
 import {lazyImage} from "./lazy_image.js";
+import {forgetTabs} from "./tab_cells.js";
 import {className, dateTime, errorText, nameOf, number, percent, specimenState, t} from "./messages.js";
 
 const STORED_AT_ONCE = 20;
@@ -27,7 +28,7 @@ export class HistoryView {
     const forget = el("button", {
       type: "button", id: "forget", hidden: true, onclick: async () => {
         if (!await askFirst("forget", t("forgetTitle"), el("p", {}, t("forgetQuestion")), t("forgetAll"))) return;
-        await forgetAll();
+        await Promise.all([forgetAll(), forgetTabs()]);
         this.render();
       },
     }, t("forgetAll"));

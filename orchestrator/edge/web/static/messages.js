@@ -55,7 +55,7 @@ const ENGLISH = {
   heatmapFailed: "The heatmap could not be had; the result stands without it.", heatmapNotKept: "A small picture; the heatmap was not kept.",
   imageComes: "The image is being fetched …", showMore: "Show more",
   storedSpecimens: "Stored specimens", thisBrowser: "Cells seen in this browser", historyNote:
-    "Results and small pictures, in this browser alone. Whole images and reports are not kept.",
+    "Results and small pictures, in this browser alone. Reports are not kept, and whole images only for their tab (see Settings).",
   forgetAll: "Forget all", nothingYet: "Nothing yet.", specimenId: "Specimen", state: "State", created: "Created",
   noSpecimens: "No specimens yet.", storeIsOff:
     "The service keeps no specimens: whoever runs it can switch that on by WBC_STORE__URL.",
@@ -67,7 +67,9 @@ const ENGLISH = {
   setting_profile: "Device profile", profileDefault: "The service's default", setting_tta: "Test-time augmentation",
   ttaProfile: "As the profile says", ttaNone: "One view", ttaAdaptive: "One view, eight where unclear", ttaLight: "Eight views",
   setting_writer: "Reports", writerConfigured: "As the service is set up", writerRules: "By rules, on this service alone",
-  writerNone: "None", keepHistory: "Keep results in this browser",
+  writerNone: "None", keepHistory: "Keep results in this browser", keepHistoryNote:
+    "Here alone. Of the Cells view the whole images too, unencrypted and for their tab only, so that they are still there when the page "
+    + "is loaded anew: until you clear or forget them. What is older than a day is deleted when this page is next opened; all of it at once when this is switched off.",
   keys: "Keys for reviewing", keysNote: "Go to a field and press the key that you want.", keyIsTaken: "“{key}” does something else already.",
   next: "Next", previous: "Previous", key_next: "Next cell", key_previous: "Previous cell", key_accept: "Accept", key_undo: "Undo", key_sign: "Sign",
   resetSettings: "Reset to defaults", offline: "The service cannot be reached. Is it running?",
@@ -212,7 +214,7 @@ const TURKISH = {
   heatmapFailed: "Isı haritası alınamadı; sonuç onsuz geçerlidir.", heatmapNotKept: "Küçük bir resim; ısı haritası saklanmadı.",
   imageComes: "Görüntü alınıyor …", showMore: "Daha fazla göster",
   storedSpecimens: "Saklanan numuneler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
-    "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Görüntülerin kendisi ve raporlar saklanmaz.",
+    "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Raporlar saklanmaz; görüntülerin kendisi yalnızca sekmeleri için (bkz. Ayarlar).",
   forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Numune", state: "Durum", created: "Oluşturuldu",
   noSpecimens: "Henüz numune yok.", storeIsOff: "Hizmet numune saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
   access: "Erişim", apiKey: "API anahtarı, hizmet isterse",
@@ -223,7 +225,9 @@ const TURKISH = {
   profileDefault: "Hizmetin varsayılanı", setting_tta: "Test zamanı veri artırımı", ttaProfile: "Profildeki gibi",
   ttaNone: "Tek görünüm", ttaAdaptive: "Tek görünüm, belirsizse sekiz", ttaLight: "Sekiz görünüm",
   setting_writer: "Raporlar", writerConfigured: "Hizmetin ayarlandığı gibi", writerRules: "Kurallarla, yalnızca bu hizmette",
-  writerNone: "Yazılmasın", keepHistory: "Sonuçları bu tarayıcıda sakla",
+  writerNone: "Yazılmasın", keepHistory: "Sonuçları bu tarayıcıda sakla", keepHistoryNote:
+    "Yalnızca burada. Hücreler görünümünün görüntüleri de, sayfa yeniden yüklenince dursun diye, şifrelenmeden ve yalnızca kendi sekmesi "
+    + "için saklanır: siz temizleyene ya da unutturana dek. Bir günden eskiler bu sayfa bir daha açıldığında, burası kapatılınca da hepsi hemen silinir.",
   keys: "Gözden geçirme tuşları", keysNote: "Bir alana gidin ve istediğiniz tuşa basın.", keyIsTaken: "“{key}” tuşunun başka bir görevi var.",
   next: "Sonraki", previous: "Önceki", key_next: "Sonraki hücre", key_previous: "Önceki hücre", key_accept: "Kabul et", key_undo: "Geri al", key_sign: "İmzala",
   resetSettings: "Varsayılanlara dön", offline: "Hizmete ulaşılamıyor. Çalışıyor mu?",

@@ -44,12 +44,12 @@ class Item {
 export class Queue extends EventTarget {
   items = [];
   busyUntil = 0;
+  nextId = 1;
   /** Whether it holds still because there is no answer at all. */
   isOffline = false;
   #options;
   #running = 0;
   #changed = new Set();
-  #nextId = 1;
   #timer = 0;
 
   /** `options(file)` gives language, profile and tta when an image's turn comes. */
@@ -59,11 +59,20 @@ export class Queue extends EventTarget {
   }
 
   add(files) {
-    const added = files.map((file) => new Item(String(this.#nextId++), file));
+    const added = files.map((file) => new Item(String(this.nextId++), file));
     this.items.push(...added);
     this.#note(null);
     this.#go();
     return added;
+  }
+
+  /** Put back, before all others, images that were here. What has no result waits for a person: nothing is sent by itself. */
+  restore(entries) {
+    const restored = entries.map(({id, file, asked, result}) => (
+      Object.assign(new Item(id, file), {state: result ? "done" : "cancelled", asked, result})));
+    this.items.unshift(...restored);
+    this.#note(null);
+    return restored;
   }
 
   find(id) {
@@ -88,8 +97,8 @@ export class Queue extends EventTarget {
     this.#go();
   }
 
-  retryFailed() {
-    for (const item of this.items) if (item.state === "failed") this.retry(item);
+  retryAll() {
+    for (const item of this.items) this.retry(item);
   }
 
   clear() {

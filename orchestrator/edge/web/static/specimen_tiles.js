@@ -2,6 +2,7 @@
 
 import {el} from "./dom.js";
 import {blobOf} from "./api.js";
+import {partOf, usualSide} from "./cell_part.js";
 import * as differentials from "./differentials.js";
 import {lazyImage, smallAddress} from "./lazy_image.js";
 import {Gallery, LABELS, place} from "./specimen_gallery.js";
@@ -14,29 +15,15 @@ export function urlOf(file) {
 }
 
 const GROUPS = [...LABELS, "none"];
-/** Of a specimen's cells, by their size, the one that its tiles are made for, and how much of its surroundings they show. */
-const USUAL = 0.9;
-const AROUND = 1.25;
 
-const sizeOf = ({top, left, bottom, right}) => AROUND * Math.max(bottom - top, right - left);
+/** Null while cells are still to be measured; a cell that was cut out of a field is shown as it was. */
+const sideOf = ({cells}) => (cells.some(({state}) => state === "waiting") ? null
+  : usualSide(cells.filter(({place}) => !place).map(({result}) => result?.box)));
 
-/** Side in pixels of what tiles show: one scale for all cells. Null while cells are still to be measured. */
-function sideOf({cells}) {
-  if (cells.some(({state}) => state === "waiting")) return null;
-  const sizes = cells.filter(({place}) => !place).map(({result}) => result?.box).filter(Boolean).map(sizeOf).sort((a, b) => a - b);
-  return sizes[Math.floor(USUAL * (sizes.length - 1))] ?? null;
-}
-
-/**
- * The square of an image with its cell in the middle, or at its edge; larger where the cell is. Null: the whole image, as
- * of a cell that was cut out of a field.
- */
-function partOf({result, place}, usual) {
-  if (!usual || !result?.box || place) return null;
-  const {box, image_size: [height, width]} = result;
-  const side = Math.round(Math.max(usual, sizeOf(box)));
-  const start = (low, high, end) => Math.round(side < end ? Math.min(Math.max((low + high - side) / 2, 0), end - side) : (end - side) / 2);
-  return {left: start(box.left, box.right, width), top: start(box.top, box.bottom, height), side};
+function partOfCell({result, place}, side) {
+  if (!result || place) return null;
+  const [height, width] = result.image_size;
+  return partOf(result.box, {height, width}, side);
 }
 
 export class SpecimenTiles {
@@ -176,7 +163,7 @@ export class SpecimenTiles {
       link.prepend(image);
     }
     function show(cell, side) {
-      const wanted = partOf(cell, side);
+      const wanted = partOfCell(cell, side);
       if (!image || JSON.stringify(wanted) !== JSON.stringify(part)) {
         part = wanted;
         draw();
