@@ -234,3 +234,17 @@ def test_fields_count_their_cells_in_the_overview_and_are_no_single_images(
     page.goto("/#/history")
     expect(page.get_by_text(cells[0].name)).to_be_visible()
     expect(page.get_by_text("field.png")).to_have_count(0)
+
+
+def test_a_field_is_still_there_when_the_page_is_loaded_anew(page: Page, tmp_path: Path) -> None:
+    send(page, tmp_path, painted().rgb)
+    expect(page.locator(MARKS)).to_have_count(len(NAMES))
+
+    page.reload()
+
+    page.locator(".tile a", has_text="field.png").click()
+    expect(page.locator(MARKS)).to_have_count(len(NAMES))
+    with page.expect_download() as saved:
+        page.click("[data-export='csv']")
+    rows = Path(saved.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert len(list(csv.DictReader(rows))) == len(NAMES)
