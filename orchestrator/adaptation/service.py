@@ -21,7 +21,7 @@ from orchestrator.adaptation.cells import (
 )
 from orchestrator.adaptation.learning import adapt, examples_of, refusal
 from orchestrator.analyse import Services
-from orchestrator.errors import AdaptationRefused, ConfigurationError, UnknownHead
+from orchestrator.errors import AdaptationRefused, ConfigurationError, ModelServerError, UnknownHead
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.site_head.choosing import suggest
@@ -53,11 +53,12 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
-    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), and
-    who did what."""
+    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
+    one that is switched on does not, and who did what."""
 
     profile: str
     active: SiteHead | None
+    unused: str | None
     versions: tuple[SiteHead, ...]
     trail: tuple[Entry, ...]
 
@@ -147,24 +148,26 @@ class Adaptations:
 
     async def heads(self, profile: str | None) -> HeadsOfProfile:
         """The heads of a profile."""
-        name = self._own(profile).name
-
-        def read() -> HeadsOfProfile:
-            registry = self._registry
-            return HeadsOfProfile(name, registry.active(name), registry.versions(name), registry.trail(name))
-
+        chosen = self._own(profile)
+        registry = self._registry
         with _refusals():
-            return await asyncio.to_thread(read)
+            active = await asyncio.to_thread(registry.active, chosen.name)
+            versions = await asyncio.to_thread(registry.versions, chosen.name)
+            trail = await asyncio.to_thread(registry.trail, chosen.name)
+        unused = None if active is None else await self._why_unused(active, chosen)
+        return HeadsOfProfile(chosen.name, None if unused else active, unused, versions, trail)
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
     ) -> SiteHead:
         """Let a head answer, the newest where ``number`` is None.
 
-        Raises also :class:`~orchestrator.errors.UnknownHead`.
+        Raises also :class:`~orchestrator.errors.UnknownHead`, and
+        :class:`~orchestrator.errors.ModelServerUnavailable` where nobody knows which model would answer.
         """
         with _refusals():
             head = await asyncio.to_thread(self.head, profile, number)
+            await self._require_fit(head, self._own(profile))
             return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
 
     async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
@@ -175,9 +178,7 @@ class Adaptations:
     async def keep_foreign(self, profile: str, given: SiteHead, who: str, reason: str = "") -> SiteHead:
         """Keep another site's head as a version, which stays off."""
         chosen = self._own(profile)
-        why = refusal(given, chosen, await self._services.model_server.identity())
-        if why is not None:
-            raise AdaptationRefused(why)
+        await self._require_fit(given, chosen)
         reason = reason or f"was {given.name} elsewhere"
         with _refusals():
             return self._registry.add(foreign(given, chosen.name), who, reason, "imported")
@@ -189,6 +190,17 @@ class Adaptations:
             if number in (None, head.number):
                 return head
         raise UnknownHead("The profile has no head of this number.")
+
+    async def _require_fit(self, head: SiteHead, profile: Profile) -> None:
+        why = refusal(head, profile, await self._services.model_server.identity())
+        if why is not None:
+            raise AdaptationRefused(why)
+
+    async def _why_unused(self, head: SiteHead, profile: Profile) -> str | None:
+        try:
+            return refusal(head, profile, await self._services.model_server.identity())
+        except ModelServerError as error:
+            return f"which model answers is not known now: {error}"
 
     def _own(self, profile: str | None) -> Profile:
         """The profile without any head: what is learnt is learnt over the model's own."""

@@ -19,8 +19,9 @@ from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.cli import app
-from orchestrator.domain import DISCLAIMER
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.errors import ModelServerUnavailable
+from orchestrator.model_contract import CLASS_NAMES, MODEL_NAME
 from orchestrator.model_server.base import ModelServer
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import Settings, StoreSettings
@@ -254,6 +255,64 @@ async def test_a_head_that_does_not_fit_its_profile_is_told_once(
     assert [record for record in caplog.messages if "prepared otherwise" in record] == [
         "site head painted.2 is of images prepared otherwise: not used"
     ]
+
+
+OTHER_MODEL = ModelIdentity(MODEL_NAME, 2, None)
+
+
+async def test_a_head_of_another_version_of_the_model_is_not_said_to_answer(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/1/activation", json=REASON)
+    async with service(heads, FakeModelServer(OTHER_MODEL)) as client:
+        listed = (await client.get(PATH)).json()
+        assert (listed["active"], listed["versions"][0]["is_active"]) == (None, False)
+        assert "painted.1 was learnt on version 1 of the model, and now 2 answers" in listed["unused"]
+        assert (await head_of(client, cells[0][2]))[0] is None
+    settings = Settings(heads_dir=heads)
+    async with grpc_edge(FakeModelServer(OTHER_MODEL), settings=settings) as edge:
+        told = (await edge.stub.ListAdaptations(pb.ListAdaptationsRequest(profile="painted"))).heads
+        assert (told.HasField("active"), told.unused) == (False, listed["unused"])
+        back = (await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))).heads
+    assert (back.HasField("active"), back.HasField("unused")) == (False, False)
+
+
+async def test_a_head_that_could_not_answer_is_not_switched_on(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        other = replace(read_head(heads / "painted.1.head"), recipe_sha256="ab" * 32)
+        HeadRegistry(heads).add(other, "anna")
+        of_other_images = await client.post(f"{PATH}/2/activation", json=REASON)
+    async with service(heads, FakeModelServer(OTHER_MODEL)) as client:
+        of_another_model = await client.post(f"{PATH}/1/activation", json=REASON)
+        listed = (await client.get(PATH)).json()
+    for refused, why in ((of_other_images, "prepared otherwise"), (of_another_model, "on version 1")):
+        assert_problem(refused, 409, "adaptation-refused")
+        assert why in refused.json()["detail"]
+    assert (listed["active"], listed["unused"]) == (None, None)
+    assert [entry["act"] for entry in listed["trail"]] == ["made", "made"]
+
+
+class Away(FakeModelServer):
+    async def identity(self) -> ModelIdentity:
+        raise ModelServerUnavailable("the model server is not ready")
+
+
+async def test_while_no_model_answers_heads_are_listed_and_rolled_back(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/1/activation", json=REASON)
+    async with service(heads, Away()) as client:
+        listed = (await client.get(PATH)).json()
+        assert listed["active"] is None
+        assert "the model server is not ready" in listed["unused"]
+        assert_problem(await client.post(f"{PATH}/1/activation", json=REASON), 503, "model-unavailable")
+        back = await client.post(f"{PATH}/roll-back", json={})
+    assert (back.status_code, back.json()["unused"]) == (200, None)
 
 
 def content(path: Path) -> dict[str, Any]:

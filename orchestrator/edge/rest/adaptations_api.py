@@ -123,7 +123,8 @@ class AdaptationsApi:
 
     async def activate(self, request: Request, profile: _Profile, number: _Number) -> HeadList:
         """Let a head answer for its microscope. It takes a reason where it was not shown to be better, and is
-        refused where too few cells tell anything."""
+        refused where too few cells tell anything, or it does not fit the model that answers or the way in
+        which images are prepared."""
         body = await read_json(request, ReasonBody)
         await self._adaptations.switch_on(profile, number, acting_person(request), body.reason)
         return await self.heads(profile)
@@ -230,7 +231,7 @@ def adaptation_routes(
             api.activate,
             SIGN,
             name="activate_adaptation",
-            refusals=(*_CHANGE, errors.UnknownHead),
+            refusals=(*_CHANGE, errors.UnknownHead, errors.ModelServerUnavailable),
             openapi_extra=reason,
         ),
     ]
