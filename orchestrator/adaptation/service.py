@@ -95,6 +95,8 @@ class Adaptations:
         Raises also as :func:`orchestrator.analyse.analyse`, but for what is wrong with one image.
         """
         chosen = self._own(profile)
+        with _refusals():  # before the work
+            await asyncio.to_thread(self._registry.require_writable)
         seen = await look_at_all([*images, *hold_out], self._services, chosen, looked)
         cells, failed = labelled(images, seen[: len(images)])
         held, not_held = labelled(hold_out, seen[len(images) :])

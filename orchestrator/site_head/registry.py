@@ -12,10 +12,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, Literal, get_args
 
 from orchestrator.common.whole_file import FileState, locked, state_of
@@ -108,9 +110,19 @@ class HeadRegistry:
             number = max(self._numbers(head.profile), default=0) + 1
             fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
             kept = made(**fields | {"name": f"{head.profile}.{number}"})
-            write_head(self._folder / f"{kept.name}{SUFFIX}", kept, self._key)
-            self._append(who, act, kept.profile, kept, reason)
+            path = self._folder / f"{kept.name}{SUFFIX}"
+            write_head(path, kept, self._key)
+            try:
+                self._append(who, act, kept.profile, kept, reason)
+            except (ConfigurationError, OSError):
+                path.unlink(missing_ok=True)  # of which nobody could say where it came from
+                raise
         return kept
+
+    def require_writable(self) -> None:
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where no head could be kept now."""
+        with self._held(), TemporaryFile(dir=self._folder):
+            self._read_trail()
 
     def switch_on(self, name: str, who: str, reason: str = "") -> SiteHead:
         """Let a head answer for its profile.
@@ -152,8 +164,13 @@ class HeadRegistry:
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
         return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
 
-    def _held(self) -> Any:
-        return locked(self._folder / TRAIL)
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        try:
+            with locked(self._folder / TRAIL):
+                yield
+        except OSError as error:
+            raise ConfigurationError(f"the folder of heads cannot be written ({error.strerror})") from error
 
     def _append(self, who: str, act: Act, profile: str, head: SiteHead | None, reason: str) -> None:
         _, last = self._read_trail()
@@ -168,11 +185,8 @@ class HeadRegistry:
         )
         line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
         line["hash"] = self._hash(line)
-        try:
-            with (self._folder / TRAIL).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, sort_keys=True) + "\n")
-        except OSError as error:
-            raise ConfigurationError(f"{TRAIL}: cannot be written ({error.strerror})") from error
+        with (self._folder / TRAIL).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, sort_keys=True) + "\n")
         with self._lock:
             self._look_at_s = float("-inf")
 

@@ -29,6 +29,7 @@ from orchestrator.site_head.head_file import read_head
 from orchestrator.site_head.registry import HeadRegistry
 from orchestrator.store.encryption import new_key
 from tests.fakes.model_server import FakeModelServer
+from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import grpc_edge
 from tests.http_edge import client_of
 from tests.integration.test_differentials_api import finished
@@ -313,6 +314,18 @@ async def test_while_no_model_answers_heads_are_listed_and_rolled_back(
         assert_problem(await client.post(f"{PATH}/1/activation", json=REASON), 503, "model-unavailable")
         back = await client.post(f"{PATH}/roll-back", json={})
     assert (back.status_code, back.json()["unused"]) == (200, None)
+
+
+async def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    cells: list[Cell], heads: Path
+) -> None:
+    (heads / ".heads.jsonl.lock").mkdir()
+    model_server = ScriptedModelServer()
+    async with service(heads, model_server) as client:
+        refused = await client.post(PATH, files=form(cells))
+    assert_problem(refused, 409, "adaptation-refused")
+    assert "the folder of heads cannot be written" in refused.json()["detail"]
+    assert model_server.asked == 0
 
 
 def content(path: Path) -> dict[str, Any]:

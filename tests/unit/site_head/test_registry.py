@@ -152,6 +152,24 @@ def test_a_trail_that_was_changed_switches_everything_off(registry, tmp_path):
         registry.trail()
 
 
+def test_a_folder_that_cannot_be_locked_or_written_is_told(registry, tmp_path):
+    (tmp_path / f".{TRAIL}.lock").mkdir()
+
+    for act in (registry.require_writable, lambda: registry.add(a_head(), "anna")):
+        with pytest.raises(ConfigurationError, match="folder of heads cannot be written"):
+            act()
+
+
+def test_a_head_that_the_trail_does_not_know_is_not_kept(registry, tmp_path):
+    registry.add(a_head(), "anna")
+    (tmp_path / TRAIL).write_text("{}\n")
+
+    with pytest.raises(ConfigurationError, match="line 1 is not as it was written"):
+        registry.add(a_head(), "anna")
+
+    assert [path.name for path in tmp_path.glob("*.head")] == ["my-scope.1.head"]
+
+
 def test_another_file_under_the_name_of_the_active_head_does_not_answer(registry, tmp_path):
     kept = registry.add(a_head(), "anna")
     registry.switch_on(kept.name, "anna")
