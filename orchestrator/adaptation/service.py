@@ -25,6 +25,7 @@ from orchestrator.errors import AdaptationRefused, ConfigurationError, ModelServ
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.site_head.choosing import suggest
+from orchestrator.site_head.examples import require_number
 from orchestrator.site_head.head_file import SiteHead
 from orchestrator.site_head.learning import applied
 from orchestrator.site_head.registry import Entry, HeadRegistry, foreign
@@ -96,6 +97,8 @@ class Adaptations:
         """
         chosen = self._own(profile)
         with _refusals():  # before the work
+            for given in (images, hold_out) if hold_out else (images,):
+                require_number(len(given))
             await asyncio.to_thread(self._registry.require_writable)
         seen = await look_at_all([*images, *hold_out], self._services, chosen, looked)
         cells, failed = labelled(images, seen[: len(images)])
@@ -121,6 +124,9 @@ class Adaptations:
         """Of the images without a label those to label next, at most ``wanted``, the first first; and the
         images that could not be looked at. Raises as :meth:`learn`."""
         chosen = self._own(profile)
+        if taught := sum(image.class_index is not None for image in images):
+            with _refusals():
+                require_number(taught)
         seen = await look_at_all(images, self._services, chosen, looked)
         have, failed = labelled(images, seen)
         there = [
@@ -136,14 +142,14 @@ class Adaptations:
         if head is not None and head.belongs_to(there[0][1].model):
             logits = applied(features, logits, head.delta)
         with _refusals():
-            taught = examples_of(have)[0] if have else None
+            examples = examples_of(have)[0] if have else None
         places = await asyncio.to_thread(
             suggest,
             features,
             logits,
             wanted,
-            labelled=None if taught is None else taught.mean_features,
-            counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
+            labelled=None if examples is None else examples.mean_features,
+            counts=(0,) * len(CLASS_NAMES) if examples is None else examples.counts,
         )
         found = tuple(Suggestion(there[at][0], int(logits[at].argmax())) for at in places)
         return found, tuple(failed)

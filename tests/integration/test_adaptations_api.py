@@ -20,6 +20,7 @@ from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.edge.orders import MAX_SIGNED
 from orchestrator.errors import ModelServerUnavailable
 from orchestrator.model_contract import CLASS_NAMES, MODEL_NAME
 from orchestrator.model_server.base import ModelServer
@@ -409,6 +410,24 @@ async def test_over_grpc_a_head_is_switched_on_and_rolled_back_and_cells_are_sug
     assert not back.HasField("active")
     assert [entry.act for entry in back.trail] == ["made", "switched on", "rolled back"]
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_over_grpc_bounds_are_those_of_http(heads: Path) -> None:
+    async with grpc_edge(FakeModelServer(), settings=Settings(heads_dir=heads)) as edge:
+
+        async def suggesting(wanted: int) -> AsyncIterator[pb.SuggestCellsRequest]:
+            yield pb.SuggestCellsRequest(suggestion=pb.Suggestion(profile="painted", wanted=wanted))
+
+        async def learning(**ids: list[str]) -> AsyncIterator[pb.LearnAdaptationRequest]:
+            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", **ids))
+
+        calls = [edge.stub.SuggestCells(suggesting(wanted)) for wanted in (-1, 10_000)]
+        too_many = ["0"] * (MAX_SIGNED + 1)
+        calls += [edge.stub.LearnAdaptation(learning(**{key: too_many})) for key in ("signed", "hold_out")]
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_over_grpc_what_has_no_folder_says_so() -> None:
