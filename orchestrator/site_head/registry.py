@@ -55,18 +55,25 @@ class HeadRegistry:
     Args:
         folder: holds heads and trail.
         key: of the site; where given, a head or a trail without its MAC counts as none.
+        max_trail_bytes: what would make the trail longer is refused.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where the folder is none.
     """
 
     def __init__(
-        self, folder: Path, key: bytes | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        key: bytes | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_trail_bytes: int = MAX_TRAIL_BYTES,
     ) -> None:
         if not folder.is_dir():
             raise ConfigurationError(f"expected a folder, received {folder.name!r}, which is none")
         self._folder = folder
         self._key = key
         self._clock = clock
+        self._max_trail_bytes = max_trail_bytes
         self._lock = threading.Lock()
         self._look_at_s = float("-inf")
         self._state: FileState | None = None
@@ -185,8 +192,15 @@ class HeadRegistry:
         )
         line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
         line["hash"] = self._hash(line)
-        with (self._folder / TRAIL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+        # A name from a terminal may hold what UTF-8 has no letter for; JSON is read alike.
+        data = (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        with (self._folder / TRAIL).open("ab") as file:
+            if file.tell() + len(data) > self._max_trail_bytes:
+                raise ConfigurationError(
+                    f"{TRAIL} is full ({self._max_trail_bytes} bytes): export the head that answers (`wbc "
+                    "adapt --export`), name a new folder in WBC_HEADS_DIR, and import it there"
+                )
+            file.write(data)
         with self._lock:
             self._look_at_s = float("-inf")
 
@@ -194,7 +208,7 @@ class HeadRegistry:
         """The entries and the hash of the last line."""
         try:
             with (self._folder / TRAIL).open("rb") as file:
-                data = file.read(MAX_TRAIL_BYTES + 1)
+                data = file.read(self._max_trail_bytes + 1)
         except FileNotFoundError:
             return [], ""
         except OSError as error:
@@ -208,7 +222,7 @@ class HeadRegistry:
                 fields = {slot: line[slot] for slot in Entry.__slots__}
             except (ValueError, KeyError, TypeError, AttributeError):
                 holds = False
-            if not holds or len(data) > MAX_TRAIL_BYTES or fields["act"] not in get_args(Act):
+            if not holds or len(data) > self._max_trail_bytes or fields["act"] not in get_args(Act):
                 raise ConfigurationError(f"{TRAIL}: line {number} is not as it was written")
             entries.append(Entry(**fields))
             last = said

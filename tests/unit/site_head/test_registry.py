@@ -170,6 +170,24 @@ def test_a_head_that_the_trail_does_not_know_is_not_kept(registry, tmp_path):
     assert [path.name for path in tmp_path.glob("*.head")] == ["my-scope.1.head"]
 
 
+def test_a_full_trail_refuses_the_next_act_and_its_head_goes_on_answering(tmp_path):
+    registry = HeadRegistry(tmp_path, clock=iter(range(10**6)).__next__, max_trail_bytes=1500)
+    registry.switch_on(registry.add(a_head(), "anna").name, "anna", "ğ" * 300)
+
+    with pytest.raises(ConfigurationError, match=r"is full .*export the head that answers"):
+        registry.add(a_head(), "anna", "ğ" * 300)
+
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert [path.name for path in tmp_path.glob("*.head")] == ["my-scope.1.head"]
+
+
+def test_a_trail_says_what_was_said_in_letters_of_any_kind(registry, tmp_path):
+    registry.add(a_head(), "Ayşe \udcff", "iğne ucu")
+
+    assert [(entry.who, entry.reason) for entry in registry.trail()] == [("Ayşe \udcff", "iğne ucu")]
+    assert "Ayşe".encode() in (tmp_path / TRAIL).read_bytes()
+
+
 def test_another_file_under_the_name_of_the_active_head_does_not_answer(registry, tmp_path):
     kept = registry.add(a_head(), "anna")
     registry.switch_on(kept.name, "anna")
