@@ -55,12 +55,13 @@ class Suggestion:
 @dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
     """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
-    one that is switched on does not, and who did what."""
+    one that is switched on does not, what is wrong with the heads that are left out, and who did what."""
 
     profile: str
     active: SiteHead | None
     unused: str | None
     versions: tuple[SiteHead, ...]
+    broken: tuple[str, ...]
     trail: tuple[Entry, ...]
 
 
@@ -160,10 +161,10 @@ class Adaptations:
         registry = self._registry
         with _refusals():
             active = await asyncio.to_thread(registry.active, chosen.name)
-            versions = await asyncio.to_thread(registry.versions, chosen.name)
+            versions, broken = await asyncio.to_thread(registry.versions, chosen.name)
             trail = await asyncio.to_thread(registry.trail, chosen.name)
         unused = None if active is None else await self._why_unused(active, chosen)
-        return HeadsOfProfile(chosen.name, None if unused else active, unused, versions, trail)
+        return HeadsOfProfile(chosen.name, None if unused else active, unused, versions, broken, trail)
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -193,11 +194,11 @@ class Adaptations:
 
     def head(self, profile: str | None, number: int | None = None) -> SiteHead:
         """A version of a profile, the newest where ``number`` is None. Raises as :meth:`switch_on`."""
-        versions = self._registry.versions(self._own(profile).name)
-        for head in reversed(versions):
-            if number in (None, head.number):
-                return head
-        raise UnknownHead("The profile has no head of this number.")
+        name = self._own(profile).name
+        numbers = self._registry.numbers(name)
+        if not numbers or number not in (None, *numbers):
+            raise UnknownHead("The profile has no head of this number.")
+        return self._registry.head(f"{name}.{numbers[-1] if number is None else number}")
 
     async def _require_fit(self, head: SiteHead, profile: Profile) -> None:
         why = refusal(head, profile, await self._services.model_server.identity())

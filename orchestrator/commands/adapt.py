@@ -337,6 +337,8 @@ def _print_answer(heads: HeadsOfProfile) -> None:
 
 def _print_versions(heads: HeadsOfProfile) -> None:
     _print_answer(heads)
+    for why in heads.broken:
+        _err.print(f"[yellow]Left out[/]: {shown(why)}", highlight=False)
     if not heads.trail:
         _out.print(
             f"No head yet. Label {MIN_CELLS} to 10 cells of each class, of two specimens or more, and give "

@@ -169,6 +169,9 @@ class HeadList(Document):
         description="Why the head that is switched on does not answer; null where it does, or none is."
     )
     versions: list[HeadVersion]
+    broken: list[str] = Field(
+        description="What is wrong with heads that are left out: their files do not hold."
+    )
     trail: list[HeadAct]
     disclaimer: str = DISCLAIMER
 
@@ -180,6 +183,7 @@ class HeadList(Document):
             active=active,
             unused=heads.unused,
             versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
+            broken=list(heads.broken),
             trail=[HeadAct.model_validate(entry) for entry in heads.trail],
         )
 

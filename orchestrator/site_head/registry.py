@@ -87,9 +87,15 @@ class HeadRegistry:
                 self._refresh()
             return self._active.get(profile)
 
-    def versions(self, profile: str) -> tuple[SiteHead, ...]:
-        """All heads of a profile, in the order of their numbers."""
-        return tuple(self.head(f"{profile}.{number}") for number in self._numbers(profile))
+    def versions(self, profile: str) -> tuple[tuple[SiteHead, ...], tuple[str, ...]]:
+        """The heads of a profile that hold, by number, and what is wrong with the others."""
+        heads, broken = list[SiteHead](), list[str]()
+        for number in self.numbers(profile):
+            try:
+                heads.append(self.head(f"{profile}.{number}"))
+            except ConfigurationError as error:
+                broken.append(str(error))
+        return tuple(heads), tuple(broken)
 
     def head(self, name: str) -> SiteHead:
         """A version.
@@ -114,7 +120,7 @@ class HeadRegistry:
     def add(self, head: SiteHead, who: str, reason: str = "", act: Act = "made") -> SiteHead:
         """Keep a head as the next version of its profile, which stays off; as it was kept."""
         with self._held():
-            number = max(self._numbers(head.profile), default=0) + 1
+            number = max(self.numbers(head.profile), default=0) + 1
             fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
             kept = made(**fields | {"name": f"{head.profile}.{number}"})
             path = self._folder / f"{kept.name}{SUFFIX}"
@@ -167,7 +173,8 @@ class HeadRegistry:
             self._append(who, "rolled back", profile, before, reason)
         return before
 
-    def _numbers(self, profile: str) -> list[int]:
+    def numbers(self, profile: str) -> list[int]:
+        """Of the versions of a profile, the lowest first."""
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
         return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
 

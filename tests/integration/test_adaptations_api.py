@@ -317,6 +317,21 @@ async def test_while_no_model_answers_heads_are_listed_and_rolled_back(
     assert (back.status_code, back.json()["unused"]) == (200, None)
 
 
+async def test_a_head_whose_file_does_not_hold_is_told_and_stops_no_other(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        HeadRegistry(heads).add(read_head(heads / "painted.1.head"), "anna")
+        (heads / "painted.1.head").write_text("{}")
+        on = await client.post(f"{PATH}/2/activation", json=REASON)
+        refused = await client.post(f"{PATH}/1/activation", json=REASON)
+    assert on.status_code == 200, on.text
+    assert (on.json()["active"], [one["number"] for one in on.json()["versions"]]) == ("painted.2", [2])
+    assert "painted.1.head: no site head" in on.json()["broken"][0]
+    assert_problem(refused, 409, "adaptation-refused")
+
+
 async def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     cells: list[Cell], heads: Path
 ) -> None:

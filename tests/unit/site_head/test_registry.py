@@ -103,7 +103,7 @@ def test_a_new_head_stays_off_until_it_is_switched_on(registry):
 
 def test_versions_are_numbered_and_rolled_back_one_by_one(registry):
     first, second = registry.add(a_head(), "anna"), registry.add(a_head(weight=0.25), "anna")
-    assert [head.name for head in registry.versions("my-scope")] == ["my-scope.1", "my-scope.2"]
+    assert [head.name for head in registry.versions("my-scope")[0]] == ["my-scope.1", "my-scope.2"]
     registry.switch_on(first.name, "anna")
     registry.switch_on(second.name, "anna")
 
@@ -186,6 +186,17 @@ def test_a_trail_says_what_was_said_in_letters_of_any_kind(registry, tmp_path):
 
     assert [(entry.who, entry.reason) for entry in registry.trail()] == [("Ayşe \udcff", "iğne ucu")]
     assert "Ayşe".encode() in (tmp_path / TRAIL).read_bytes()
+
+
+def test_a_file_that_does_not_hold_leaves_the_other_versions(registry, tmp_path):
+    registry.add(a_head(), "anna")
+    kept = registry.add(a_head(), "anna")
+    (tmp_path / "my-scope.1.head").write_text("{}")
+
+    heads, broken = registry.versions("my-scope")
+
+    assert [head.name for head in heads] == [kept.name]
+    assert [why.partition(":")[0] for why in broken] == ["my-scope.1.head"]
 
 
 def test_another_file_under_the_name_of_the_active_head_does_not_answer(registry, tmp_path):

@@ -188,7 +188,7 @@ export class AdaptView {
   }
 
   #showHeads() {
-    const {active, unused, versions, trail} = this.#heads;
+    const {active, unused, versions, broken, trail} = this.#heads;
     fill(this.#parts.heads, el("h3", {}, t("headsTitle")),
       el("p", {id: "answers"}, active ? t("headAnswers", {head: active}) : t("modelAnswers")),
       unused ? el("p", {class: "problem", id: "unused"}, t("headUnused", {why: unused})) : null,
@@ -197,6 +197,7 @@ export class AdaptView {
         el("details", {}, el("summary", {}, `${head.name} · ${dateTime(head.made_at)} · ${head.made_by} · ${t(`decision_${head.decision}`)}`),
           trustView(head), el("p", {class: "note"}, "SHA-256: ", el("code", {}, head.sha256))),
         head.is_active ? el("strong", {}, t("isOn")) : this.#switch(head)))) : null,
+      broken.map((why) => el("p", {class: "problem"}, t("headBroken", {why}))),
       trail.length ? el("details", {id: "trail"}, el("summary", {}, t("whoDidWhat")), el("ul", {}, trail.map((entry) => el("li", {},
         [dateTime(entry.at), entry.who, t(`head_${entry.act}`), entry.head ?? t("modelsOwn"), entry.reason].filter(Boolean).join(" · "))))) : null);
   }
