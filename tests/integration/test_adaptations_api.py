@@ -433,12 +433,13 @@ async def test_over_grpc_bounds_are_those_of_http(heads: Path) -> None:
         async def suggesting(wanted: int) -> AsyncIterator[pb.SuggestCellsRequest]:
             yield pb.SuggestCellsRequest(suggestion=pb.Suggestion(profile="painted", wanted=wanted))
 
-        async def learning(**ids: list[str]) -> AsyncIterator[pb.LearnAdaptationRequest]:
-            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", **ids))
+        async def learning(asked: pb.Adaptation) -> AsyncIterator[pb.LearnAdaptationRequest]:
+            yield pb.LearnAdaptationRequest(adaptation=asked)
 
         calls = [edge.stub.SuggestCells(suggesting(wanted)) for wanted in (-1, 10_000)]
         too_many = ["0"] * (MAX_SIGNED + 1)
-        calls += [edge.stub.LearnAdaptation(learning(**{key: too_many})) for key in ("signed", "hold_out")]
+        for asked in (pb.Adaptation(signed=too_many), pb.Adaptation(hold_out=too_many)):
+            calls.append(edge.stub.LearnAdaptation(learning(asked)))
         for call in calls:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call

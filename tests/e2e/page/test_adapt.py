@@ -150,6 +150,24 @@ def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Pag
     expect(page.locator("#roll-back")).to_have_count(0)
 
 
+def test_no_specimen_is_held_out_or_mixed_with_another_by_its_name(
+    page: Page, new_microscope: list[Path]
+) -> None:
+    page.goto("/#/adapt/painted")
+    specimen = page.locator("#adapt-specimen")
+    specimen.fill("holdout")
+    page.set_input_files("#files", str(new_microscope[0]))
+    expect(page.locator("#adapt-problem")).to_contain_text("No specimen can be called “holdout”")
+    expect(page.locator("#specimens")).to_have_count(0)
+    specimen.fill("S-2")
+    page.set_input_files("#files", str(new_microscope[0]))
+    expect(page.locator("#adapt-problem")).to_have_text("")
+    expect(specimen).to_have_value("S-1")
+    page.set_input_files("#files", str(new_microscope[1]))
+    expect(page.locator("#specimens li")).to_have_count(2)
+    expect(specimen).to_have_value("S-3")
+
+
 def test_the_most_useful_cells_come_first(page: Page, new_microscope: list[Path]) -> None:
     page.goto("/#/adapt/painted")
     page.set_input_files("#files", [str(path) for path in new_microscope[:6]])

@@ -15,6 +15,8 @@ import {trustView} from "./trust_view.js";
 /** Cells of each class from which on more is known; as the service's `MIN_CELLS`, then twice that each. */
 const USEFUL = [5, 10, 20];
 const SUGGESTED = 50;
+/** Under this name a form tells what is held out, so that no specimen can have it. */
+const HELD_OUT = "holdout";
 const LABELS = [...CLASSES, "other"];
 const labelName = (label) => (label === "other" ? t("labelOther") : className(label));
 
@@ -44,6 +46,8 @@ export class AdaptView {
   take(files) {
     const own = files.filter((file) => !file.profile);
     const specimen = this.#parts?.specimen.value.trim() || this.#nextSpecimen();
+    if (this.#parts) this.#parts.problem.textContent = specimen === HELD_OUT ? t("specimenReserved", {name: HELD_OUT}) : "";
+    if (specimen === HELD_OUT) return;
     this.#items.push(...own.map((file) => {
       const url = URL.createObjectURL(file);
       return {file, url, specimen: specimen.replaceAll("/", "-"), label: null};
@@ -76,7 +80,10 @@ export class AdaptView {
   }
 
   #nextSpecimen() {
-    return `S-${new Set(this.#items.map((item) => item.specimen)).size + 1}`;
+    const taken = new Set(this.#items.map((item) => item.specimen));
+    let free = 1;
+    while (taken.has(`S-${free}`)) free += 1;
+    return `S-${free}`;
   }
 
   #draw(profiles) {
@@ -236,7 +243,7 @@ export class AdaptView {
   #form(items) {
     const body = new FormData();
     for (const {file, label, specimen} of items) {
-      const name = label ? `${this.#heldOut.has(specimen) ? "holdout/" : ""}${specimen}/${label}` : "files";
+      const name = label ? `${this.#heldOut.has(specimen) ? `${HELD_OUT}/` : ""}${specimen}/${label}` : "files";
       body.append(name, file, "cell");
     }
     return body;
