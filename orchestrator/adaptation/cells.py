@@ -9,15 +9,29 @@ from typing import Final
 
 from orchestrator import image_steps
 from orchestrator.analyse import Services
+from orchestrator.common.deadline import deadline, remaining_s
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity
-from orchestrator.errors import AdaptationRefused, InvalidImage
+from orchestrator.errors import (
+    AdaptationRefused,
+    InvalidImage,
+    ModelServerTimeout,
+    ModelServerUnavailable,
+    Overloaded,
+)
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.observability.request_context import set_request_id
 from orchestrator.profiles import Profile
 from orchestrator.store.base import Store
 from orchestrator.vision import tta
 
 CONCURRENCY: Final = 4
 """Images that are looked at side by side."""
+
+CELL_TIMEOUT_S: Final = 60.0
+"""For one image, with the pauses in which a model server that is busy or away is waited for."""
+
+FIRST_PAUSE_S: Final = 0.5
+"""Each pause is twice as long as the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +96,25 @@ async def look_at_all(
     services: Services,
     profile: Profile,
     looked: Callable[[], None] = lambda: None,
+    *,
+    first_pause_s: float = FIRST_PAUSE_S,
 ) -> list[SeenCell | FailedImage]:
-    """What the model sees of each, some side by side; ``looked`` is called after each.
+    """What the model sees of each, some side by side; ``looked`` is called after each. A model server that is
+    busy or away is asked again, within the deadline and :data:`CELL_TIMEOUT_S`.
 
     Raises as :func:`orchestrator.analyse.analyse`, but for what is wrong with one image.
     """
     limit = asyncio.Semaphore(CONCURRENCY)
 
     async def one(image: LabelledImage) -> SeenCell | FailedImage:
+        set_request_id(
+            ""
+        )  # a name could be on trial: what a canary sees teaches nothing of the model that stays
         async with limit:
             try:
-                return await look(await image.read(), services, profile)
+                payload = await image.read()
+                with deadline(CELL_TIMEOUT_S):
+                    return await _looked_patiently(payload, services, profile, first_pause_s)
             except (InvalidImage, OSError) as error:
                 return FailedImage(image.name, error)
             finally:
@@ -105,6 +127,18 @@ async def look_at_all(
         for task in looking:  # of no effect where all have ended
             task.cancel()
         await asyncio.gather(*looking, return_exceptions=True)
+
+
+async def _looked_patiently(payload: bytes, services: Services, profile: Profile, pause_s: float) -> SeenCell:
+    while True:
+        try:
+            return await look(payload, services, profile)
+        except (Overloaded, ModelServerUnavailable, ModelServerTimeout) as error:
+            pause_s = max(pause_s, error.retry_after_s) if isinstance(error, Overloaded) else pause_s
+            if (left_s := remaining_s()) is not None and left_s <= pause_s:
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s *= 2
 
 
 def labelled(

@@ -111,11 +111,14 @@ def refusal(head: SiteHead, profile: Profile, model: ModelIdentity) -> str | Non
     """Why a head, of another site maybe, cannot answer for a profile; None where it can."""
     if not head.belongs_to(model):
         return (
-            f"it was learnt on version {head.model.version} of the model, and now {model.version} answers: "
-            "learn it anew with `wbc adapt`"
+            f"{head.name} was learnt on version {head.model.version} of the model, and now {model.version} "
+            "answers: learn it anew from the same labels"
         )
     if head.recipe_sha256 != profile.recipe_sha256:
-        return f"profile {profile.name!r} prepares images otherwise than the one that it was learnt with"
+        return (
+            f"{head.name} was learnt from images that were prepared otherwise than profile {profile.name!r} "
+            "prepares them: learn it anew from the same labels"
+        )
     return None
 
 

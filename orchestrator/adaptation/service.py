@@ -21,10 +21,11 @@ from orchestrator.adaptation.cells import (
 )
 from orchestrator.adaptation.learning import adapt, examples_of, refusal
 from orchestrator.analyse import Services
-from orchestrator.errors import AdaptationRefused, ConfigurationError, UnknownHead
+from orchestrator.errors import AdaptationRefused, ConfigurationError, ModelServerError, UnknownHead
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.site_head.choosing import suggest
+from orchestrator.site_head.examples import require_number
 from orchestrator.site_head.head_file import SiteHead
 from orchestrator.site_head.learning import applied
 from orchestrator.site_head.registry import Entry, HeadRegistry, foreign
@@ -53,12 +54,14 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
-    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), and
-    who did what."""
+    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
+    one that is switched on does not, what is wrong with the heads that are left out, and who did what."""
 
     profile: str
     active: SiteHead | None
+    unused: str | None
     versions: tuple[SiteHead, ...]
+    broken: tuple[str, ...]
     trail: tuple[Entry, ...]
 
 
@@ -94,6 +97,10 @@ class Adaptations:
         Raises also as :func:`orchestrator.analyse.analyse`, but for what is wrong with one image.
         """
         chosen = self._own(profile)
+        with _refusals():  # before the work
+            for given in (images, hold_out) if hold_out else (images,):
+                require_number(len(given))
+            await asyncio.to_thread(self._registry.require_writable)
         seen = await look_at_all([*images, *hold_out], self._services, chosen, looked)
         cells, failed = labelled(images, seen[: len(images)])
         held, not_held = labelled(hold_out, seen[len(images) :])
@@ -118,6 +125,9 @@ class Adaptations:
         """Of the images without a label those to label next, at most ``wanted``, the first first; and the
         images that could not be looked at. Raises as :meth:`learn`."""
         chosen = self._own(profile)
+        if taught := sum(image.class_index is not None for image in images):
+            with _refusals():
+                require_number(taught)
         seen = await look_at_all(images, self._services, chosen, looked)
         have, failed = labelled(images, seen)
         there = [
@@ -133,38 +143,40 @@ class Adaptations:
         if head is not None and head.belongs_to(there[0][1].model):
             logits = applied(features, logits, head.delta)
         with _refusals():
-            taught = examples_of(have)[0] if have else None
+            examples = examples_of(have)[0] if have else None
         places = await asyncio.to_thread(
             suggest,
             features,
             logits,
             wanted,
-            labelled=None if taught is None else taught.mean_features,
-            counts=(0,) * len(CLASS_NAMES) if taught is None else taught.counts,
+            labelled=None if examples is None else examples.mean_features,
+            counts=(0,) * len(CLASS_NAMES) if examples is None else examples.counts,
         )
         found = tuple(Suggestion(there[at][0], int(logits[at].argmax())) for at in places)
         return found, tuple(failed)
 
     async def heads(self, profile: str | None) -> HeadsOfProfile:
         """The heads of a profile."""
-        name = self._own(profile).name
-
-        def read() -> HeadsOfProfile:
-            registry = self._registry
-            return HeadsOfProfile(name, registry.active(name), registry.versions(name), registry.trail(name))
-
+        chosen = self._own(profile)
+        registry = self._registry
         with _refusals():
-            return await asyncio.to_thread(read)
+            active = await asyncio.to_thread(registry.active, chosen.name)
+            versions, broken = await asyncio.to_thread(registry.versions, chosen.name)
+            trail = await asyncio.to_thread(registry.trail, chosen.name)
+        unused = None if active is None else await self._why_unused(active, chosen)
+        return HeadsOfProfile(chosen.name, None if unused else active, unused, versions, broken, trail)
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
     ) -> SiteHead:
         """Let a head answer, the newest where ``number`` is None.
 
-        Raises also :class:`~orchestrator.errors.UnknownHead`.
+        Raises also :class:`~orchestrator.errors.UnknownHead`, and
+        :class:`~orchestrator.errors.ModelServerUnavailable` where nobody knows which model would answer.
         """
         with _refusals():
             head = await asyncio.to_thread(self.head, profile, number)
+            await self._require_fit(head, self._own(profile))
             return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
 
     async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
@@ -175,20 +187,29 @@ class Adaptations:
     async def keep_foreign(self, profile: str, given: SiteHead, who: str, reason: str = "") -> SiteHead:
         """Keep another site's head as a version, which stays off."""
         chosen = self._own(profile)
-        why = refusal(given, chosen, await self._services.model_server.identity())
-        if why is not None:
-            raise AdaptationRefused(why)
+        await self._require_fit(given, chosen)
         reason = reason or f"was {given.name} elsewhere"
         with _refusals():
             return self._registry.add(foreign(given, chosen.name), who, reason, "imported")
 
     def head(self, profile: str | None, number: int | None = None) -> SiteHead:
         """A version of a profile, the newest where ``number`` is None. Raises as :meth:`switch_on`."""
-        versions = self._registry.versions(self._own(profile).name)
-        for head in reversed(versions):
-            if number in (None, head.number):
-                return head
-        raise UnknownHead("The profile has no head of this number.")
+        name = self._own(profile).name
+        numbers = self._registry.numbers(name)
+        if not numbers or number not in (None, *numbers):
+            raise UnknownHead("The profile has no head of this number.")
+        return self._registry.head(f"{name}.{numbers[-1] if number is None else number}")
+
+    async def _require_fit(self, head: SiteHead, profile: Profile) -> None:
+        why = refusal(head, profile, await self._services.model_server.identity())
+        if why is not None:
+            raise AdaptationRefused(why)
+
+    async def _why_unused(self, head: SiteHead, profile: Profile) -> str | None:
+        try:
+            return refusal(head, profile, await self._services.model_server.identity())
+        except ModelServerError as error:
+            return f"which model answers is not known now: {error}"
 
     def _own(self, profile: str | None) -> Profile:
         """The profile without any head: what is learnt is learnt over the model's own."""

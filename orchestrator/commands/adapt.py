@@ -5,11 +5,11 @@ import csv
 import getpass
 import io
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -27,9 +27,11 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.site_head.examples import MIN_CELLS
-from orchestrator.site_head.head_file import SiteHead, read_head, write_head
+from orchestrator.site_head.head_file import read_head, write_head
 from orchestrator.site_head.trust import Comparison, Trust
 from orchestrator.store.base import Store
+
+Done = TypeVar("Done")
 
 SHOWN: Final = 10
 """Names in a list of cells."""
@@ -130,9 +132,7 @@ def adapt_command(
         return
     who = getpass.getuser()
     if roll_back:
-        before = asyncio.run(adaptations.roll_back(chosen, who, reason))
-        answers = "the model's own head" if before is None else before.name
-        _out.print(f"profile {chosen}: {answers} answers from now on", highlight=False)
+        _roll_back(adaptations, services, chosen, who, reason)
     elif import_from is not None:
         _import(import_from, adaptations, services, chosen, who, reason)
     elif images or signed:
@@ -140,15 +140,15 @@ def adapt_command(
             images or [], signed or [], holdout or [], adaptations, services, store, chosen, who
         )
         if activate:
-            _switch_on(adaptations, chosen, learning.head.number, who, reason)
+            _switch_on(adaptations, services, chosen, learning.head.number, who, reason)
         _out.print(DISCLAIMER)
         if learning.failed:
             raise typer.Exit(1)
         return
     elif activate:
-        _switch_on(adaptations, chosen, version, who, reason)
+        _switch_on(adaptations, services, chosen, version, who, reason)
     elif export is None:
-        _print_versions(asyncio.run(adaptations.heads(chosen)))
+        _print_versions(asyncio.run(_with_model(services, adaptations.heads(chosen))))
     if export is not None:
         head = adaptations.head(chosen, version)
         if export.exists():
@@ -292,20 +292,35 @@ def _import(
     path: Path, adaptations: Adaptations, services: Services, profile: str, who: str, reason: str
 ) -> None:
     given = read_head(path)
-
-    async def run() -> SiteHead:
-        async with services.running():
-            return await adaptations.keep_foreign(profile, given, who, reason)
-
-    kept = asyncio.run(run())
+    kept = asyncio.run(_with_model(services, adaptations.keep_foreign(profile, given, who, reason)))
     _out.print(
         f"{kept.name} kept; it is off. Another site's figures are not yours: --activate wants a --reason.",
         highlight=False,
     )
 
 
-def _switch_on(adaptations: Adaptations, profile: str, number: int | None, who: str, reason: str) -> None:
-    head = asyncio.run(adaptations.switch_on(profile, number, who, reason))
+async def _with_model(services: Services, act: Coroutine[Any, Any, Done]) -> Done:
+    """What has to know which model answers."""
+    with closing(act):
+        await services.model_server.start()
+        try:
+            return await act
+        finally:
+            await services.model_server.close()
+
+
+def _roll_back(adaptations: Adaptations, services: Services, profile: str, who: str, reason: str) -> None:
+    async def run() -> HeadsOfProfile:
+        await adaptations.roll_back(profile, who, reason)
+        return await adaptations.heads(profile)
+
+    _print_answer(asyncio.run(_with_model(services, run())))
+
+
+def _switch_on(
+    adaptations: Adaptations, services: Services, profile: str, number: int | None, who: str, reason: str
+) -> None:
+    head = asyncio.run(_with_model(services, adaptations.switch_on(profile, number, who, reason)))
     _out.print(
         f"[bold]{head.name} answers for profile {head.profile} from now on[/]; back with --roll-back. An "
         "audit of this profile holds no more: begin a new one.",
@@ -313,9 +328,17 @@ def _switch_on(adaptations: Adaptations, profile: str, number: int | None, who: 
     )
 
 
-def _print_versions(heads: HeadsOfProfile) -> None:
+def _print_answer(heads: HeadsOfProfile) -> None:
     answers = "the model's own head" if heads.active is None else heads.active.name
     _out.print(f"profile {heads.profile}: {answers} answers", highlight=False)
+    if heads.unused is not None:
+        _out.print(f"[yellow]The head that is switched on is not used[/]: {heads.unused}", highlight=False)
+
+
+def _print_versions(heads: HeadsOfProfile) -> None:
+    _print_answer(heads)
+    for why in heads.broken:
+        _err.print(f"[yellow]Left out[/]: {shown(why)}", highlight=False)
     if not heads.trail:
         _out.print(
             f"No head yet. Label {MIN_CELLS} to 10 cells of each class, of two specimens or more, and give "

@@ -165,7 +165,13 @@ class HeadList(Document):
 
     profile: str
     active: str | None = Field(description="Null where the model's own head answers.")
+    unused: str | None = Field(
+        description="Why the head that is switched on does not answer; null where it does, or none is."
+    )
     versions: list[HeadVersion]
+    broken: list[str] = Field(
+        description="What is wrong with heads that are left out: their files do not hold."
+    )
     trail: list[HeadAct]
     disclaimer: str = DISCLAIMER
 
@@ -175,7 +181,9 @@ class HeadList(Document):
         return cls(
             profile=heads.profile,
             active=active,
+            unused=heads.unused,
             versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
+            broken=list(heads.broken),
             trail=[HeadAct.model_validate(entry) for entry in heads.trail],
         )
 

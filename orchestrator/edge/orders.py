@@ -10,12 +10,15 @@ from pydantic import ValidationError
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
 from orchestrator.edge.parameters import OrderParameters
-from orchestrator.errors import ImageTooLarge, InvalidParameter
+from orchestrator.errors import FieldProblem, ImageTooLarge, InvalidParameter
 from orchestrator.specimen import IDENTIFIER, ImageKind, SpecimenOrder
 
 SPECIMEN_NAME: Final = re.compile(rf"(?=.{{1,64}}\Z){IDENTIFIER}")
 DEFAULT_WANTED: Final = 20
 """Cells to label next, where nobody says how many."""
+
+MAX_SIGNED: Final = 100
+"""Signed differentials that one head is learnt from, and again as many that are held out."""
 
 MAX_REASON: Final = 1000
 """Characters of why a head is switched on or rolled back."""
@@ -55,6 +58,16 @@ def order_of(said: Mapping[str, Any], services: Services) -> SpecimenOrder:
         raise InvalidParameter.from_validation(error.errors(include_url=False)) from error
     services.profile(chosen.profile)
     return SpecimenOrder(chosen.specimen_id, chosen.total_wbc, chosen.profile, chosen.tta, chosen.kind)
+
+
+def wanted_of(said: str) -> int:
+    """How many cells to label next; empty for :data:`DEFAULT_WANTED`.
+
+    Raises :class:`~orchestrator.errors.InvalidParameter` for anything but 1 to 9999.
+    """
+    if re.fullmatch(r"([1-9][0-9]{0,3})?", said) is None:
+        raise InvalidParameter(FieldProblem("wanted", "expected a number from 1 to 9999"))
+    return int(said or DEFAULT_WANTED)
 
 
 def max_image_bytes(kind: ImageKind, services: Services) -> int:

@@ -41,8 +41,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         cells = len(self.labels)
-        if not 0 < cells <= MOST_CELLS:
-            raise ConfigurationError(f"expected 1 to {MOST_CELLS} labelled cells, received {cells}")
+        require_number(cells)
         if self.features.ndim != 3 or not 0 < self.features.shape[2] <= MAX_FEATURES:
             raise ConfigurationError(f"expected features [{cells}, V, F], received {self.features.shape}")
         if not len(self.features) == len(self.logits) == len(self.groups) == len(self.ids) == cells:
@@ -81,6 +80,12 @@ class Examples:
             tuple(self.groups[i] for i in chosen),
             tuple(self.ids[i] for i in chosen),
         )
+
+
+def require_number(cells: int) -> None:
+    """Raises :class:`~orchestrator.errors.ConfigurationError` where so many are not learnt from."""
+    if not 0 < cells <= MOST_CELLS:
+        raise ConfigurationError(f"expected 1 to {MOST_CELLS} labelled cells, received {cells}")
 
 
 def class_weights(labels: NDArray[np.intp]) -> Logits:

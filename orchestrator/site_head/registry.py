@@ -12,10 +12,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, Literal, get_args
 
 from orchestrator.common.whole_file import FileState, locked, state_of
@@ -53,18 +55,25 @@ class HeadRegistry:
     Args:
         folder: holds heads and trail.
         key: of the site; where given, a head or a trail without its MAC counts as none.
+        max_trail_bytes: what would make the trail longer is refused.
 
     Raises :class:`~orchestrator.errors.ConfigurationError` where the folder is none.
     """
 
     def __init__(
-        self, folder: Path, key: bytes | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        key: bytes | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_trail_bytes: int = MAX_TRAIL_BYTES,
     ) -> None:
         if not folder.is_dir():
             raise ConfigurationError(f"expected a folder, received {folder.name!r}, which is none")
         self._folder = folder
         self._key = key
         self._clock = clock
+        self._max_trail_bytes = max_trail_bytes
         self._lock = threading.Lock()
         self._look_at_s = float("-inf")
         self._state: FileState | None = None
@@ -78,9 +87,15 @@ class HeadRegistry:
                 self._refresh()
             return self._active.get(profile)
 
-    def versions(self, profile: str) -> tuple[SiteHead, ...]:
-        """All heads of a profile, in the order of their numbers."""
-        return tuple(self.head(f"{profile}.{number}") for number in self._numbers(profile))
+    def versions(self, profile: str) -> tuple[tuple[SiteHead, ...], tuple[str, ...]]:
+        """The heads of a profile that hold, by number, and what is wrong with the others."""
+        heads, broken = list[SiteHead](), list[str]()
+        for number in self.numbers(profile):
+            try:
+                heads.append(self.head(f"{profile}.{number}"))
+            except ConfigurationError as error:
+                broken.append(str(error))
+        return tuple(heads), tuple(broken)
 
     def head(self, name: str) -> SiteHead:
         """A version.
@@ -105,12 +120,22 @@ class HeadRegistry:
     def add(self, head: SiteHead, who: str, reason: str = "", act: Act = "made") -> SiteHead:
         """Keep a head as the next version of its profile, which stays off; as it was kept."""
         with self._held():
-            number = max(self._numbers(head.profile), default=0) + 1
+            number = max(self.numbers(head.profile), default=0) + 1
             fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
             kept = made(**fields | {"name": f"{head.profile}.{number}"})
-            write_head(self._folder / f"{kept.name}{SUFFIX}", kept, self._key)
-            self._append(who, act, kept.profile, kept, reason)
+            path = self._folder / f"{kept.name}{SUFFIX}"
+            write_head(path, kept, self._key)
+            try:
+                self._append(who, act, kept.profile, kept, reason)
+            except (ConfigurationError, OSError):
+                path.unlink(missing_ok=True)  # of which nobody could say where it came from
+                raise
         return kept
+
+    def require_writable(self) -> None:
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where no head could be kept now."""
+        with self._held(), TemporaryFile(dir=self._folder):
+            self._read_trail()
 
     def switch_on(self, name: str, who: str, reason: str = "") -> SiteHead:
         """Let a head answer for its profile.
@@ -148,12 +173,18 @@ class HeadRegistry:
             self._append(who, "rolled back", profile, before, reason)
         return before
 
-    def _numbers(self, profile: str) -> list[int]:
+    def numbers(self, profile: str) -> list[int]:
+        """Of the versions of a profile, the lowest first."""
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
         return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
 
-    def _held(self) -> Any:
-        return locked(self._folder / TRAIL)
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        try:
+            with locked(self._folder / TRAIL):
+                yield
+        except OSError as error:
+            raise ConfigurationError(f"the folder of heads cannot be written ({error.strerror})") from error
 
     def _append(self, who: str, act: Act, profile: str, head: SiteHead | None, reason: str) -> None:
         _, last = self._read_trail()
@@ -168,11 +199,15 @@ class HeadRegistry:
         )
         line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
         line["hash"] = self._hash(line)
-        try:
-            with (self._folder / TRAIL).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, sort_keys=True) + "\n")
-        except OSError as error:
-            raise ConfigurationError(f"{TRAIL}: cannot be written ({error.strerror})") from error
+        # A name from a terminal may hold what UTF-8 has no letter for; JSON is read alike.
+        data = (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        with (self._folder / TRAIL).open("ab") as file:
+            if file.tell() + len(data) > self._max_trail_bytes:
+                raise ConfigurationError(
+                    f"{TRAIL} is full ({self._max_trail_bytes} bytes): export the head that answers (`wbc "
+                    "adapt --export`), name a new folder in WBC_HEADS_DIR, and import it there"
+                )
+            file.write(data)
         with self._lock:
             self._look_at_s = float("-inf")
 
@@ -180,7 +215,7 @@ class HeadRegistry:
         """The entries and the hash of the last line."""
         try:
             with (self._folder / TRAIL).open("rb") as file:
-                data = file.read(MAX_TRAIL_BYTES + 1)
+                data = file.read(self._max_trail_bytes + 1)
         except FileNotFoundError:
             return [], ""
         except OSError as error:
@@ -194,7 +229,7 @@ class HeadRegistry:
                 fields = {slot: line[slot] for slot in Entry.__slots__}
             except (ValueError, KeyError, TypeError, AttributeError):
                 holds = False
-            if not holds or len(data) > MAX_TRAIL_BYTES or fields["act"] not in get_args(Act):
+            if not holds or len(data) > self._max_trail_bytes or fields["act"] not in get_args(Act):
                 raise ConfigurationError(f"{TRAIL}: line {number} is not as it was written")
             entries.append(Entry(**fields))
             last = said

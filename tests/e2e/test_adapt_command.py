@@ -2,6 +2,7 @@
 learnt, switched on, named by every result, and rolled back."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -10,6 +11,8 @@ from typer.testing import CliRunner
 from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.site_head.head_file import read_head
+from orchestrator.site_head.registry import HeadRegistry
 
 SPECIMENS = ("S-1", "S-2")
 
@@ -79,6 +82,24 @@ def test_a_new_microscope_is_learnt_switched_on_and_rolled_back(site):
     shown = wbc(site, "adapt", "--profile", "painted").stdout
     assert "switched on" in shown
     assert "the end of the test" in shown
+
+
+def test_a_head_that_does_not_answer_is_said_so(site, tmp_path):
+    assert wbc(site, "adapt", "--profile", "painted", site / "labelled").exit_code == 0
+    (tmp_path / "heads").mkdir()
+    registry = HeadRegistry(tmp_path / "heads")
+    learnt = read_head(site / "heads" / "painted.1.head")
+    kept = registry.add(replace(learnt, recipe_sha256="ab" * 32), "anna")
+    registry.switch_on(kept.name, "anna", "painted cells, and nobody is hurt")
+
+    shown = wbc(tmp_path, "adapt", "--profile", "painted").stdout
+    refused = wbc(tmp_path, "adapt", "--profile", "painted", "--activate", "--reason", "once more, please")
+    back = wbc(tmp_path, "adapt", "--profile", "painted", "--roll-back").stdout
+
+    assert "profile painted: the model's own head answers" in shown
+    assert "is not used: painted.1 was learnt from images that were prepared otherwise" in shown
+    assert "prepared otherwise" in str(refused.exception)
+    assert "is not used" not in back
 
 
 def test_suggestions_name_images_and_learn_nothing(site):

@@ -19,8 +19,10 @@ from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.cli import app
-from orchestrator.domain import DISCLAIMER
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.domain import DISCLAIMER, ModelIdentity
+from orchestrator.edge.orders import MAX_SIGNED
+from orchestrator.errors import ModelServerUnavailable
+from orchestrator.model_contract import CLASS_NAMES, MODEL_NAME
 from orchestrator.model_server.base import ModelServer
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import Settings, StoreSettings
@@ -28,6 +30,7 @@ from orchestrator.site_head.head_file import read_head
 from orchestrator.site_head.registry import HeadRegistry
 from orchestrator.store.encryption import new_key
 from tests.fakes.model_server import FakeModelServer
+from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import grpc_edge
 from tests.http_edge import client_of
 from tests.integration.test_differentials_api import finished
@@ -256,6 +259,91 @@ async def test_a_head_that_does_not_fit_its_profile_is_told_once(
     ]
 
 
+OTHER_MODEL = ModelIdentity(MODEL_NAME, 2, None)
+
+
+async def test_a_head_of_another_version_of_the_model_is_not_said_to_answer(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/1/activation", json=REASON)
+    async with service(heads, FakeModelServer(OTHER_MODEL)) as client:
+        listed = (await client.get(PATH)).json()
+        assert (listed["active"], listed["versions"][0]["is_active"]) == (None, False)
+        assert "painted.1 was learnt on version 1 of the model, and now 2 answers" in listed["unused"]
+        assert (await head_of(client, cells[0][2]))[0] is None
+    settings = Settings(heads_dir=heads)
+    async with grpc_edge(FakeModelServer(OTHER_MODEL), settings=settings) as edge:
+        told = (await edge.stub.ListAdaptations(pb.ListAdaptationsRequest(profile="painted"))).heads
+        assert (told.HasField("active"), told.unused) == (False, listed["unused"])
+        back = (await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))).heads
+    assert (back.HasField("active"), back.HasField("unused")) == (False, False)
+
+
+async def test_a_head_that_could_not_answer_is_not_switched_on(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        other = replace(read_head(heads / "painted.1.head"), recipe_sha256="ab" * 32)
+        HeadRegistry(heads).add(other, "anna")
+        of_other_images = await client.post(f"{PATH}/2/activation", json=REASON)
+    async with service(heads, FakeModelServer(OTHER_MODEL)) as client:
+        of_another_model = await client.post(f"{PATH}/1/activation", json=REASON)
+        listed = (await client.get(PATH)).json()
+    for refused, why in ((of_other_images, "prepared otherwise"), (of_another_model, "on version 1")):
+        assert_problem(refused, 409, "adaptation-refused")
+        assert why in refused.json()["detail"]
+    assert (listed["active"], listed["unused"]) == (None, None)
+    assert [entry["act"] for entry in listed["trail"]] == ["made", "made"]
+
+
+class Away(FakeModelServer):
+    async def identity(self) -> ModelIdentity:
+        raise ModelServerUnavailable("the model server is not ready")
+
+
+async def test_while_no_model_answers_heads_are_listed_and_rolled_back(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/1/activation", json=REASON)
+    async with service(heads, Away()) as client:
+        listed = (await client.get(PATH)).json()
+        assert listed["active"] is None
+        assert "the model server is not ready" in listed["unused"]
+        assert_problem(await client.post(f"{PATH}/1/activation", json=REASON), 503, "model-unavailable")
+        back = await client.post(f"{PATH}/roll-back", json={})
+    assert (back.status_code, back.json()["unused"]) == (200, None)
+
+
+async def test_a_head_whose_file_does_not_hold_is_told_and_stops_no_other(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        HeadRegistry(heads).add(read_head(heads / "painted.1.head"), "anna")
+        (heads / "painted.1.head").write_text("{}")
+        on = await client.post(f"{PATH}/2/activation", json=REASON)
+        refused = await client.post(f"{PATH}/1/activation", json=REASON)
+    assert on.status_code == 200, on.text
+    assert (on.json()["active"], [one["number"] for one in on.json()["versions"]]) == ("painted.2", [2])
+    assert "painted.1.head: no site head" in on.json()["broken"][0]
+    assert_problem(refused, 409, "adaptation-refused")
+
+
+async def test_a_folder_that_cannot_be_written_is_told_before_the_work(
+    cells: list[Cell], heads: Path
+) -> None:
+    (heads / ".heads.jsonl.lock").mkdir()
+    model_server = ScriptedModelServer()
+    async with service(heads, model_server) as client:
+        refused = await client.post(PATH, files=form(cells))
+    assert_problem(refused, 409, "adaptation-refused")
+    assert "the folder of heads cannot be written" in refused.json()["detail"]
+    assert model_server.asked == 0
+
+
 def content(path: Path) -> dict[str, Any]:
     """All that was learnt and found, but for who made it when as which number."""
     said = dict(json.loads(path.read_text())["content"])
@@ -337,6 +425,25 @@ async def test_over_grpc_a_head_is_switched_on_and_rolled_back_and_cells_are_sug
     assert not back.HasField("active")
     assert [entry.act for entry in back.trail] == ["made", "switched on", "rolled back"]
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_over_grpc_bounds_are_those_of_http(heads: Path) -> None:
+    async with grpc_edge(FakeModelServer(), settings=Settings(heads_dir=heads)) as edge:
+
+        async def suggesting(wanted: int) -> AsyncIterator[pb.SuggestCellsRequest]:
+            yield pb.SuggestCellsRequest(suggestion=pb.Suggestion(profile="painted", wanted=wanted))
+
+        async def learning(asked: pb.Adaptation) -> AsyncIterator[pb.LearnAdaptationRequest]:
+            yield pb.LearnAdaptationRequest(adaptation=asked)
+
+        calls = [edge.stub.SuggestCells(suggesting(wanted)) for wanted in (-1, 10_000)]
+        too_many = ["0"] * (MAX_SIGNED + 1)
+        for asked in (pb.Adaptation(signed=too_many), pb.Adaptation(hold_out=too_many)):
+            calls.append(edge.stub.LearnAdaptation(learning(asked)))
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_over_grpc_what_has_no_folder_says_so() -> None:

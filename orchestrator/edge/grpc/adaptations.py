@@ -14,7 +14,7 @@ from orchestrator.edge.grpc.calls import Call, Method
 from orchestrator.edge.grpc.projection import message_of
 from orchestrator.edge.grpc.received_images import received_images
 from orchestrator.edge.grpc.words import LABELS
-from orchestrator.edge.orders import DEFAULT_WANTED, MAX_REASON, SPECIMEN_NAME, OrderLimits
+from orchestrator.edge.orders import MAX_REASON, MAX_SIGNED, SPECIMEN_NAME, OrderLimits, wanted_of
 from orchestrator.edge.request_frame import Deadlines, within, within_deadline
 from orchestrator.errors import FieldProblem, HeadsOff, InvalidParameter, MalformedUpload
 from orchestrator.model_contract import CLASS_NAMES
@@ -59,6 +59,10 @@ class AdaptationCalls:
             asked, images = await self._received(
                 call, "adaptation", lambda first: first.adaptation, lambda part: part.image
             )
+            if max(len(asked.signed), len(asked.hold_out)) > MAX_SIGNED:
+                raise InvalidParameter(
+                    FieldProblem("adaptation", f"expected at most {MAX_SIGNED} differentials")
+                )
             if any(image.class_index is None for image, _ in images):
                 raise InvalidParameter(FieldProblem("image.label", "expected what the cell is"))
             learning = await kept.learn(
@@ -78,11 +82,8 @@ class AdaptationCalls:
             asked, images = await self._received(
                 call, "suggestion", lambda first: first.suggestion, lambda part: part.image
             )
-            if asked.wanted < 0:
-                raise InvalidParameter(FieldProblem("suggestion.wanted", "expected at least 1"))
-            cells, failed = await kept.suggest(
-                asked.profile or None, [image for image, _ in images], asked.wanted or DEFAULT_WANTED
-            )
+            wanted = wanted_of(str(asked.wanted or ""))
+            cells, failed = await kept.suggest(asked.profile or None, [image for image, _ in images], wanted)
         return message_of(SuggestedCells.of(cells, failed), pb.SuggestCellsResponse)
 
     async def heads(

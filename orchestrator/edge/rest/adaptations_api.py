@@ -24,7 +24,7 @@ from orchestrator.edge.http.access import acting_person
 from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.uploads import FILES_FIELD, UploadLimits, Uploads, read_uploads
-from orchestrator.edge.orders import DEFAULT_WANTED, MAX_REASON, SPECIMEN_NAME, OrderLimits
+from orchestrator.edge.orders import MAX_REASON, MAX_SIGNED, SPECIMEN_NAME, OrderLimits, wanted_of
 from orchestrator.edge.spool import MEMORY_BYTES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.model_contract import CLASS_NAMES
@@ -46,9 +46,9 @@ class _Body(BaseModel):
 class SignedBody(_Body):
     """Ids of signed differentials whose images were kept: what people decided there teaches."""
 
-    signed: list[str] = Field(min_length=1, max_length=100)
+    signed: list[str] = Field(min_length=1, max_length=MAX_SIGNED)
     holdout: list[str] = Field(
-        default=[], max_length=100, description="Others, which are scored and never learnt from."
+        default=[], max_length=MAX_SIGNED, description="Others, which are scored and never learnt from."
     )
 
 
@@ -113,7 +113,7 @@ class AdaptationsApi:
         with self._places.taken():
             uploads = await read_uploads(request, self._unlabelled, self._limits.upload_timeout_s)
             images = [_image(uploads, number) for number in range(len(uploads.files))]
-            wanted = _wanted(uploads.fields.get("wanted", str(DEFAULT_WANTED)))
+            wanted = wanted_of(uploads.fields.get("wanted", ""))
             cells, failed = await self._adaptations.suggest(profile, images, wanted)
         return SuggestedCells.of(cells, failed)
 
@@ -123,7 +123,8 @@ class AdaptationsApi:
 
     async def activate(self, request: Request, profile: _Profile, number: _Number) -> HeadList:
         """Let a head answer for its microscope. It takes a reason where it was not shown to be better, and is
-        refused where too few cells tell anything."""
+        refused where too few cells tell anything, or it does not fit the model that answers or the way in
+        which images are prepared."""
         body = await read_json(request, ReasonBody)
         await self._adaptations.switch_on(profile, number, acting_person(request), body.reason)
         return await self.heads(profile)
@@ -150,12 +151,6 @@ def _image(uploads: Uploads, number: int) -> LabelledImage:
         specimen,
         str(number + 1),
     )
-
-
-def _wanted(text: str) -> int:
-    if re.fullmatch(r"[1-9][0-9]{0,3}", text) is None:
-        raise InvalidParameter(FieldProblem("wanted", "expected a number from 1 to 9999"))
-    return int(text)
 
 
 _READ: Final = (InvalidParameter, errors.AdaptationRefused)
@@ -230,7 +225,7 @@ def adaptation_routes(
             api.activate,
             SIGN,
             name="activate_adaptation",
-            refusals=(*_CHANGE, errors.UnknownHead),
+            refusals=(*_CHANGE, errors.UnknownHead, errors.ModelServerUnavailable),
             openapi_extra=reason,
         ),
     ]

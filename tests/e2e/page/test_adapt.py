@@ -1,13 +1,19 @@
 """A new microscope on the page: labelled by keyboard, learnt, judged, switched on, and rolled back."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from orchestrator.domain import ModelIdentity
+from orchestrator.model_contract import MODEL_NAME
+from orchestrator.site_head.head_file import made
+from orchestrator.site_head.registry import HeadRegistry
 from tests.e2e.page.conftest import CLASSES, LOOKS, WAIT_MS, choose, kept, violations
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
@@ -16,8 +22,12 @@ REASON = "painted cells, and nobody is hurt"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    heads = tmp_path_factory.mktemp("heads")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("heads")
+
+
+@pytest.fixture(scope="module")
+def service(heads: Path) -> Iterator[RunningService]:
     with running_service(environment={"WBC_HEADS_DIR": str(heads)}) as service:
         yield service
 
@@ -109,6 +119,53 @@ def test_a_new_microscope_is_taught_switched_on_and_rolled_back(
     expect(page.locator("#trail li")).to_have_count(3)
     again = analysed(page, new_microscope[0])
     assert (again["head"], again["probabilities"]) == (None, before["probabilities"])
+
+
+def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Page, heads: Path) -> None:
+    registry = HeadRegistry(heads)
+    kept = registry.add(
+        made(
+            name="chula.1",
+            model=ModelIdentity(MODEL_NAME, 1, None),
+            recipe_sha256="ab" * 32,
+            delta=np.zeros((4, 5), np.float32),
+            temperature=1.0,
+            review_threshold=0.5,
+            max_energy=0.0,
+            features=None,
+            made_at=datetime(2026, 11, 30, tzinfo=UTC),
+            made_by="anna",
+            decision="recommended",
+            summary={"why": "it was better"},
+        ),
+        "anna",
+    )
+    registry.switch_on(kept.name, "anna")
+    page.goto("/#/adapt/chula")
+    expect(page.locator("#unused")).to_contain_text("chula.1 was learnt on version 1")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    page.click("#roll-back")
+    page.click("#back-yes")
+    expect(page.locator("#unused")).to_have_count(0)
+    expect(page.locator("#roll-back")).to_have_count(0)
+
+
+def test_no_specimen_is_held_out_or_mixed_with_another_by_its_name(
+    page: Page, new_microscope: list[Path]
+) -> None:
+    page.goto("/#/adapt/painted")
+    specimen = page.locator("#adapt-specimen")
+    specimen.fill("holdout")
+    page.set_input_files("#files", str(new_microscope[0]))
+    expect(page.locator("#adapt-problem")).to_contain_text("No specimen can be called “holdout”")
+    expect(page.locator("#specimens")).to_have_count(0)
+    specimen.fill("S-2")
+    page.set_input_files("#files", str(new_microscope[0]))
+    expect(page.locator("#adapt-problem")).to_have_text("")
+    expect(specimen).to_have_value("S-1")
+    page.set_input_files("#files", str(new_microscope[1]))
+    expect(page.locator("#specimens li")).to_have_count(2)
+    expect(specimen).to_have_value("S-3")
 
 
 def test_the_most_useful_cells_come_first(page: Page, new_microscope: list[Path]) -> None:

@@ -103,7 +103,7 @@ def test_a_new_head_stays_off_until_it_is_switched_on(registry):
 
 def test_versions_are_numbered_and_rolled_back_one_by_one(registry):
     first, second = registry.add(a_head(), "anna"), registry.add(a_head(weight=0.25), "anna")
-    assert [head.name for head in registry.versions("my-scope")] == ["my-scope.1", "my-scope.2"]
+    assert [head.name for head in registry.versions("my-scope")[0]] == ["my-scope.1", "my-scope.2"]
     registry.switch_on(first.name, "anna")
     registry.switch_on(second.name, "anna")
 
@@ -150,6 +150,53 @@ def test_a_trail_that_was_changed_switches_everything_off(registry, tmp_path):
     assert registry.active("my-scope") is None
     with pytest.raises(ConfigurationError, match="line 1 is not as it was written"):
         registry.trail()
+
+
+def test_a_folder_that_cannot_be_locked_or_written_is_told(registry, tmp_path):
+    (tmp_path / f".{TRAIL}.lock").mkdir()
+
+    for act in (registry.require_writable, lambda: registry.add(a_head(), "anna")):
+        with pytest.raises(ConfigurationError, match="folder of heads cannot be written"):
+            act()
+
+
+def test_a_head_that_the_trail_does_not_know_is_not_kept(registry, tmp_path):
+    registry.add(a_head(), "anna")
+    (tmp_path / TRAIL).write_text("{}\n")
+
+    with pytest.raises(ConfigurationError, match="line 1 is not as it was written"):
+        registry.add(a_head(), "anna")
+
+    assert [path.name for path in tmp_path.glob("*.head")] == ["my-scope.1.head"]
+
+
+def test_a_full_trail_refuses_the_next_act_and_its_head_goes_on_answering(tmp_path):
+    registry = HeadRegistry(tmp_path, clock=iter(range(10**6)).__next__, max_trail_bytes=1500)
+    registry.switch_on(registry.add(a_head(), "anna").name, "anna", "ğ" * 300)
+
+    with pytest.raises(ConfigurationError, match=r"is full .*export the head that answers"):
+        registry.add(a_head(), "anna", "ğ" * 300)
+
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert [path.name for path in tmp_path.glob("*.head")] == ["my-scope.1.head"]
+
+
+def test_a_trail_says_what_was_said_in_letters_of_any_kind(registry, tmp_path):
+    registry.add(a_head(), "Ayşe \udcff", "iğne ucu")
+
+    assert [(entry.who, entry.reason) for entry in registry.trail()] == [("Ayşe \udcff", "iğne ucu")]
+    assert "Ayşe".encode() in (tmp_path / TRAIL).read_bytes()
+
+
+def test_a_file_that_does_not_hold_leaves_the_other_versions(registry, tmp_path):
+    registry.add(a_head(), "anna")
+    kept = registry.add(a_head(), "anna")
+    (tmp_path / "my-scope.1.head").write_text("{}")
+
+    heads, broken = registry.versions("my-scope")
+
+    assert [head.name for head in heads] == [kept.name]
+    assert [why.partition(":")[0] for why in broken] == ["my-scope.1.head"]
 
 
 def test_another_file_under_the_name_of_the_active_head_does_not_answer(registry, tmp_path):

@@ -15,6 +15,8 @@ import {trustView} from "./trust_view.js";
 /** Cells of each class from which on more is known; as the service's `MIN_CELLS`, then twice that each. */
 const USEFUL = [5, 10, 20];
 const SUGGESTED = 50;
+/** Under this name a form tells what is held out, so that no specimen can have it. */
+const HELD_OUT = "holdout";
 const LABELS = [...CLASSES, "other"];
 const labelName = (label) => (label === "other" ? t("labelOther") : className(label));
 
@@ -44,6 +46,8 @@ export class AdaptView {
   take(files) {
     const own = files.filter((file) => !file.profile);
     const specimen = this.#parts?.specimen.value.trim() || this.#nextSpecimen();
+    if (this.#parts) this.#parts.problem.textContent = specimen === HELD_OUT ? t("specimenReserved", {name: HELD_OUT}) : "";
+    if (specimen === HELD_OUT) return;
     this.#items.push(...own.map((file) => {
       const url = URL.createObjectURL(file);
       return {file, url, specimen: specimen.replaceAll("/", "-"), label: null};
@@ -76,7 +80,10 @@ export class AdaptView {
   }
 
   #nextSpecimen() {
-    return `S-${new Set(this.#items.map((item) => item.specimen)).size + 1}`;
+    const taken = new Set(this.#items.map((item) => item.specimen));
+    let free = 1;
+    while (taken.has(`S-${free}`)) free += 1;
+    return `S-${free}`;
   }
 
   #draw(profiles) {
@@ -188,14 +195,16 @@ export class AdaptView {
   }
 
   #showHeads() {
-    const {active, versions, trail} = this.#heads;
+    const {active, unused, versions, broken, trail} = this.#heads;
     fill(this.#parts.heads, el("h3", {}, t("headsTitle")),
       el("p", {id: "answers"}, active ? t("headAnswers", {head: active}) : t("modelAnswers")),
-      active ? el("p", {}, el("button", {type: "button", id: "roll-back", disabled: Boolean(this.#busy), onclick: () => this.#rollBack()}, t("rollBack"))) : null,
+      unused ? el("p", {class: "problem", id: "unused"}, t("headUnused", {why: unused})) : null,
+      active || unused ? el("p", {}, el("button", {type: "button", id: "roll-back", disabled: Boolean(this.#busy), onclick: () => this.#rollBack()}, t("rollBack"))) : null,
       versions.length ? el("ul", {id: "versions", class: "plain-list"}, versions.toReversed().map((head) => el("li", {},
         el("details", {}, el("summary", {}, `${head.name} · ${dateTime(head.made_at)} · ${head.made_by} · ${t(`decision_${head.decision}`)}`),
           trustView(head), el("p", {class: "note"}, "SHA-256: ", el("code", {}, head.sha256))),
         head.is_active ? el("strong", {}, t("isOn")) : this.#switch(head)))) : null,
+      broken.map((why) => el("p", {class: "problem"}, t("headBroken", {why}))),
       trail.length ? el("details", {id: "trail"}, el("summary", {}, t("whoDidWhat")), el("ul", {}, trail.map((entry) => el("li", {},
         [dateTime(entry.at), entry.who, t(`head_${entry.act}`), entry.head ?? t("modelsOwn"), entry.reason].filter(Boolean).join(" · "))))) : null);
   }
@@ -234,7 +243,7 @@ export class AdaptView {
   #form(items) {
     const body = new FormData();
     for (const {file, label, specimen} of items) {
-      const name = label ? `${this.#heldOut.has(specimen) ? "holdout/" : ""}${specimen}/${label}` : "files";
+      const name = label ? `${this.#heldOut.has(specimen) ? `${HELD_OUT}/` : ""}${specimen}/${label}` : "files";
       body.append(name, file, "cell");
     }
     return body;

@@ -1098,18 +1098,22 @@ class RollBackAdaptationResponse(_message.Message):
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
 class SiteHeads(_message.Message):
-    __slots__ = ("profile", "active", "versions", "trail", "disclaimer")
+    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     TRAIL_FIELD_NUMBER: _ClassVar[int]
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
     profile: str
     active: str
     versions: _containers.RepeatedCompositeFieldContainer[SiteHead]
     trail: _containers.RepeatedCompositeFieldContainer[HeadAct]
     disclaimer: str
-    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ...) -> None: ...
+    unused: str
+    broken: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SiteHead(_message.Message):
     __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust")

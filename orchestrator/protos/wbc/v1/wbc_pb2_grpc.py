@@ -205,8 +205,8 @@ class AnalyzerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateAdaptation(self, request, context):
-        """Lets a head answer for its microscope. FAILED_PRECONDITION (ADAPTATION_REFUSED) where it takes a reason, or too
-        few cells tell anything.
+        """Lets a head answer for its microscope. FAILED_PRECONDITION (ADAPTATION_REFUSED) where it takes a reason, too few
+        cells tell anything, or it does not fit the model that answers or the way in which images are prepared.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
