@@ -10,7 +10,7 @@ from typing import Final
 from orchestrator import image_steps
 from orchestrator.analyse import Services
 from orchestrator.domain import CellViews, Float32Array, ModelIdentity
-from orchestrator.errors import AdaptationRefused, InvalidImage
+from orchestrator.errors import AdaptationRefused, InvalidImage, UnsupportedImage
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.store.base import Store
@@ -123,7 +123,8 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
     """What people decided in signed differentials of an open store.
 
     Raises :class:`~orchestrator.errors.AdaptationRefused` where there is no store, or one is not signed, and
-    as :class:`~orchestrator.store.base.Store`. An image that is not kept is told when it is read, alike.
+    as :class:`~orchestrator.store.base.Store`. An image that is not kept is told when it is read, alike; so
+    is, as one image, how many cells of fields are left out.
     """
     if store is None and ids:
         raise AdaptationRefused("Signed differentials are in a store, and there is none: set WBC_STORE__URL.")
@@ -133,9 +134,13 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
         specimen = await store.checked(differential_id)
         if specimen.state != "signed":
             raise AdaptationRefused(f"Differential {differential_id} is not signed.")
+        of_fields = 0
         for cell in specimen.cells:
             if cell.decision is None or cell.decision.label not in CLASS_NAMES:
                 continue  # the service's own word teaches it nothing
+            if cell.place is not None:
+                of_fields += 1
+                continue
             found.append(
                 LabelledImage(
                     partial(_kept, store, differential_id, cell.cell_id),
@@ -144,7 +149,17 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
                     f"{differential_id} cell {cell.number}",
                 )
             )
+        if of_fields:
+            found.append(LabelledImage(partial(_left_out, of_fields), None, None, differential_id))
     return found
+
+
+async def _left_out(of_fields: int) -> bytes:
+    """Raises what a person is told of cells whose picture holds more than them."""
+    raise UnsupportedImage(
+        f"Cells of fields that were left out: {of_fields}. Each was cut out with its neighbours, and one of "
+        "them could be taken for it."
+    )
 
 
 async def _kept(store: Store, differential_id: str, cell_id: str) -> bytes:

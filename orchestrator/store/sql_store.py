@@ -567,10 +567,10 @@ class SqlStore:
             return False
 
     async def _let_images_go(self, connection: AsyncConnection, differential_id: str) -> None:
-        """Of a specimen that is closed: nobody will analyse or review it."""
-        if self._keep_images != "always":
-            of_it = CELLS.c.differential_id == differential_id
-            await connection.execute(update(CELLS).where(of_it).values(payload=None, mark=None))
+        """Of a specimen that is closed, as nobody will analyse or review it; and the marks of its cells."""
+        gone = {"mark": None} if self._keep_images == "always" else {"mark": None, "payload": None}
+        of_it = CELLS.c.differential_id == differential_id
+        await connection.execute(update(CELLS).where(of_it).values(**gone))
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -635,6 +635,8 @@ class SqlStore:
             await statements.require_cell(connection, differential_id, cell_id)
             await statements.require_seen(connection, seen, differential_id, cell_id)
             await self._require_unaltered(connection, differential_id)
+            if action == "decided":
+                await statements.require_no_double(connection, cell_id)
             await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
             await statements.set_specimen(connection, differential_id, {})
             cell = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
@@ -772,7 +774,9 @@ def _altered(differential_id: str, what: str) -> RecordAltered:
 
 def _counts(specimen: Specimen) -> str:
     """What was signed: label and number of cells, in one line."""
-    counts = Counter(cell.label or "failed" for cell in specimen.cells)
+    counts = Counter(
+        cell.label or "failed" for cell in specimen.cells if cell.label is not None or cell.state == "failed"
+    )
     return ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
 
 
