@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestrator.store.tables import CELLS
 from tests.contract.store_suite import FIELDS, ORDER, RESULT, StoreSuite, found_field, same_mark
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
+from tests.waiting import LONGEST_S
 
 _numbers = itertools.count()
 
@@ -497,6 +498,29 @@ async def test_the_marks_of_cells_go_with_the_last_field_and_their_images_stay_w
         assert await store.image(ordered.differential_id, found.cell_id) == b"a"
     finally:
         await store.close()
+
+
+async def test_others_write_while_cells_are_looked_for_and_what_they_wrote_is_known(
+    sql_store: SqlStore,
+) -> None:
+    ordered, _ = await sql_store.create(FIELDS, [b"one", b"two", b"three"], "nurse")
+    first, second, third = (cell.cell_id for cell in ordered.cells)
+    await sql_store.record_field(ordered.differential_id, first, found_field(b"a"), same_mark)
+    loop, told = asyncio.get_running_loop(), []
+
+    def same(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | None]:
+        told.append((list(marks), list(known)))
+        if len(told) == 1:
+            other = sql_store.record_field(ordered.differential_id, second, found_field(b"b"), same_mark)
+            asyncio.run_coroutine_threadsafe(other, loop).result(LONGEST_S)
+        return same_mark(marks, known)
+
+    await sql_store.record_field(ordered.differential_id, third, found_field(b"a", b"b", b"c"), same)
+
+    assert told == [([b"a", b"b", b"c"], [b"a"]), ([b"b", b"c"], [b"b"])]
+    of_first, of_second, *of_third = (await sql_store.checked(ordered.differential_id)).cells
+    doubles = [cell.place.same_as for cell in of_third if cell.place is not None]
+    assert doubles == [of_first.cell_id, of_second.cell_id, None]
 
 
 async def test_what_was_signed_calls_failed_only_what_failed(sql_store: SqlStore) -> None:
