@@ -552,7 +552,7 @@ class SqlStore:
 
     async def _marks(
         self, connection: AsyncConnection, differential_id: str, after: int = 0
-    ) -> Sequence[Row[Any]]:
+    ) -> Sequence[Row[Any, Any, Any]]:
         """Of a specimen's cells that may be found again, those with numbers beyond ``after``, by number."""
         marked = select(CELLS.c.cell_id, CELLS.c.number, CELLS.c.mark).where(
             CELLS.c.differential_id == differential_id, CELLS.c.mark.is_not(None), CELLS.c.number > after
@@ -560,7 +560,7 @@ class SqlStore:
         return (await connection.execute(marked.order_by(CELLS.c.number))).all()
 
     async def _found_again(
-        self, same: SameCells, marks: Sequence[bytes], known: Sequence[Row[Any]]
+        self, same: SameCells, marks: Sequence[bytes], known: Sequence[Row[Any, Any, Any]]
     ) -> list[str | None]:
         """By mark the id of the known cell that it is."""
         doubles = await asyncio.to_thread(

@@ -71,12 +71,19 @@ def test_counts_percentages_and_exact_intervals():
     assert sum(c.percentage for c in found.counts) == pytest.approx(100)
 
 
-def find(number: int, of: CellResult, *, decided: str | None = None, **place: bool | str) -> SpecimenCell:
+def find(
+    number: int,
+    of: CellResult,
+    *,
+    decided: str | None = None,
+    is_identified: bool = True,
+    same_as: str | None = None,
+) -> SpecimenCell:
     """A cell of a field."""
-    where = FieldPlace(
-        1, Box(0, 0, 9, 9), **{"is_cut": False, "is_clump": False, "is_identified": True, **place}
+    place = FieldPlace(
+        1, Box(0, 0, 9, 9), is_cut=False, is_clump=False, is_identified=is_identified, same_as=same_as
     )
-    return replace(cell(number, of, decided=decided), place=where)
+    return replace(cell(number, of, decided=decided), place=place)
 
 
 def test_a_cell_of_another_field_once_more_counts_nowhere_whatever_was_decided():
