@@ -11,8 +11,8 @@
     ├ ModelServerError: ModelServerUnavailable · ModelServerTimeout · ContractViolation
     ├ InteropError: MalformedMessage · UnsayableText · PeerUnavailable · PeerRefused · PeerRejected ·
     │               PeerUnconfirmed · DicomOff
-    ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · NotReady ·
-    │             ChangedMeanwhile · RecordAltered · StoreUnavailable · StoreOff · ImageNotKept
+    ├ StoreError: UnknownDifferential · UnknownCell · IdempotencyConflict · SpecimenClosed · CountedAlready ·
+    │             NotReady · ChangedMeanwhile · RecordAltered · StoreUnavailable · StoreOff · ImageNotKept
     ├ UnknownAudit · AuditRefused     (of a microscope)
     ├ ReportWriterError               (never reaches a caller: the fallback is the rule-based writer)
     └ ConfigurationError              (settings or a device profile; raised at start)
@@ -404,6 +404,17 @@ class SpecimenClosed(StoreError):
         HTTPStatus.CONFLICT,
         "The differential is closed",
         "The differential is signed or cancelled, and nothing changes it any more.",
+    )
+
+
+class CountedAlready(StoreError):
+    """The find is a cell of another field once more: that one counts, and is decided about."""
+
+    kind = ProblemType(
+        "counted-already",
+        HTTPStatus.CONFLICT,
+        "The cell is counted in another field",
+        "The cell is one of another field once more, and counted there: decide about that one.",
     )
 
 

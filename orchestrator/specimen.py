@@ -200,7 +200,10 @@ class SpecimenCell:
     @property
     def label(self) -> str | None:
         """What it counts as: a person's decision before the service's class; ``Unidentified`` where the
-        service is unsure; None where there is no result, and of a field's what does not count by itself."""
+        service is unsure; None where it does not count: without a result, or where it is a cell of another
+        field once more, whatever was decided, or may be no white cell."""
+        if self.is_double:
+            return None
         if self.decision is not None:
             return self.decision.label
         if self.result is None or (self.place is not None and not self.place.counts):
@@ -278,7 +281,7 @@ class Specimen:
     @property
     def contradicted(self) -> str | None:
         """The profile that its cells came under and do not look like; None where there is none."""
-        results = [cell.result for cell in self.cells if cell.result is not None]
+        results = self._counted_results
         for profile in dict.fromkeys(result.profile for result in results):
             likeness = [r.looks_like for r in results if r.profile == profile and r.looks_like is not None]
             if is_contradicted(profile, likeness):
@@ -288,8 +291,11 @@ class Specimen:
     @property
     def resembles(self) -> str | None:
         """The profile whose cells its own look like; None where they look like none, or are too few."""
-        results = [cell.result for cell in self.cells if cell.result is not None]
-        return resembled([result.looks_like for result in results if result.looks_like is not None])
+        return resembled([r.looks_like for r in self._counted_results if r.looks_like is not None])
+
+    @property
+    def _counted_results(self) -> list[CellResult]:
+        return [c.result for c in self.cells if c.result is not None and c.label is not None]
 
     def judged(self) -> "Specimen":
         """The same with every answer a suggestion where the cells contradict their profile."""

@@ -17,6 +17,7 @@ from orchestrator.errors import (
     ModelServerTimeout,
     ModelServerUnavailable,
     Overloaded,
+    UnsupportedImage,
 )
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.observability.request_context import set_request_id
@@ -107,9 +108,8 @@ async def look_at_all(
     limit = asyncio.Semaphore(CONCURRENCY)
 
     async def one(image: LabelledImage) -> SeenCell | FailedImage:
-        set_request_id(
-            ""
-        )  # a name could be on trial: what a canary sees teaches nothing of the model that stays
+        # A name could be on trial: what a canary sees teaches nothing of the model that stays.
+        set_request_id("")
         async with limit:
             try:
                 payload = await image.read()
@@ -157,7 +157,8 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
     """What people decided in signed differentials of an open store.
 
     Raises :class:`~orchestrator.errors.AdaptationRefused` where there is no store, or one is not signed, and
-    as :class:`~orchestrator.store.base.Store`. An image that is not kept is told when it is read, alike.
+    as :class:`~orchestrator.store.base.Store`. An image that is not kept is told when it is read, alike; so
+    is, as one image, how many cells of fields are left out.
     """
     if store is None and ids:
         raise AdaptationRefused("Signed differentials are in a store, and there is none: set WBC_STORE__URL.")
@@ -167,9 +168,13 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
         specimen = await store.checked(differential_id)
         if specimen.state != "signed":
             raise AdaptationRefused(f"Differential {differential_id} is not signed.")
+        of_fields = 0
         for cell in specimen.cells:
             if cell.decision is None or cell.decision.label not in CLASS_NAMES:
                 continue  # the service's own word teaches it nothing
+            if cell.place is not None:
+                of_fields += 1
+                continue
             found.append(
                 LabelledImage(
                     partial(_kept, store, differential_id, cell.cell_id),
@@ -178,7 +183,17 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
                     f"{differential_id} cell {cell.number}",
                 )
             )
+        if of_fields:
+            found.append(LabelledImage(partial(_left_out, of_fields), None, None, differential_id))
     return found
+
+
+async def _left_out(of_fields: int) -> bytes:
+    """Raises what a person is told of cells whose picture holds more than them."""
+    raise UnsupportedImage(
+        f"Cells of fields that were left out: {of_fields}. Each was cut out with its neighbours, and one of "
+        "them could be taken for it."
+    )
 
 
 async def _kept(store: Store, differential_id: str, cell_id: str) -> bytes:

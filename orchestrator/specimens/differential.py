@@ -186,15 +186,17 @@ def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, .
     """The shares of the five classes by EM over the cells' probabilities, where a person's decision is
     certain.
 
-    A cell that a person calls unidentified is none of the five, and left out; so are cells of a profile whose
-    shares are unknown. Cells of profiles with different shares do not go into one estimate. On an unverified
-    device nobody knows what the probabilities are worth: there is none before all its cells are decided.
+    A cell that a person calls unidentified is none of the five, and left out; so are finds that do not count,
+    and cells of a profile whose shares are unknown. Cells of profiles with different shares do not go into
+    one estimate. On an unverified device nobody knows what the probabilities are worth: there is none before
+    all its cells are decided.
     """
-    if any(cell.decision is None and _is_suggestion(cell) for cell in specimen.cells):
+    counted = [cell for cell in specimen.cells if cell.label is not None]
+    if any(cell.decision is None and _is_suggestion(cell) for cell in counted):
         return None
     rows: list[tuple[float, ...]] = []
     shares: set[tuple[float, ...]] = set()
-    for cell in specimen.cells:
+    for cell in counted:
         if cell.result is None or (known := rules.class_shares.get(cell.result.profile)) is None:
             continue
         if (row := _known_or_probable(cell)) is not None:

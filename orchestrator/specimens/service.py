@@ -172,6 +172,7 @@ class Specimens:
         Raises:
             ChangedMeanwhile: neither the cell nor the differential is in one of these any more.
             UnknownCell: there is none of this id.
+            CountedAlready: it is a cell of another field once more, which counts.
             SpecimenClosed: it is signed or cancelled.
         """
         specimen = await self._store.decide(differential_id, cell_id, label, person, seen)

@@ -127,8 +127,8 @@ class Store(Protocol):
     without a result and without harm. ``unfinished`` are the specimens with a cell that can be claimed.
 
     ``record_field`` adds the cells of a field. Which of them are cells of earlier fields says the function
-    that it is given, within the transaction, so that of two fields one is always the earlier. Marks go when
-    no cell waits any more.
+    that it is given: before the transaction of those that are there, within it of those that came meanwhile,
+    so that of two fields one is always the earlier. Marks go when no cell waits any more.
 
     ``create`` keeps those images as failed cells that are ``refused``, by their numbers, with the reason.
 

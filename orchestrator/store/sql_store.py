@@ -298,23 +298,25 @@ class SqlStore:
         self, differential_id: str, cell_id: str, found: FoundField, same: SameCells, token: int | None = None
     ) -> Recorded:
         document = field_document(found)
-        # Decided outside of the lock of the trail: other writers wait for it.
+        # All that takes long is done outside of the lock of the trail: other writers wait for it.
         images = [self._cipher.encrypted(cell.image) for cell in found.cells]
+        marks = [cell.mark for cell in found.cells]
+        async with self._database.reading() as connection:
+            earlier = await self._marks(connection, differential_id)
+        doubles = await self._found_again(same, marks, earlier)
 
         async def with_cells(connection: AsyncConnection) -> Mapping[str, str]:
             of_it = CELLS.c.differential_id == differential_id
             number = await connection.scalar(select(CELLS.c.number).where(CELLS.c.cell_id == cell_id)) or 0
             last = await connection.scalar(select(func.max(CELLS.c.number)).where(of_it)) or 0
-            earlier = list(
-                await connection.execute(
-                    select(CELLS.c.cell_id, CELLS.c.mark).where(of_it, CELLS.c.mark.is_not(None))
-                )
-            )
-            known = [self._cipher.decrypted(row.mark) for row in earlier]
-            doubles = await asyncio.to_thread(same, [cell.mark for cell in found.cells], known)
+            after = earlier[-1].number if earlier else 0
+            if came := await self._marks(connection, differential_id, after):
+                new = [index for index, of in enumerate(doubles) if of is None]
+                found_again = await self._found_again(same, [marks[index] for index in new], came)
+                for index, of in zip(new, found_again, strict=True):
+                    doubles[index] = of
             rows, told = [], []
-            for index, (cell, double) in enumerate(zip(found.cells, doubles, strict=True)):
-                is_same = None if double is None else earlier[double].cell_id
+            for index, (cell, is_same) in enumerate(zip(found.cells, doubles, strict=True)):
                 values, details = _analysed(cell.result, replace(cell.place, number=number, same_as=is_same))
                 rows.append(
                     {
@@ -548,6 +550,24 @@ class SqlStore:
             if not self._is_image(row.payload, row.image_sha256):
                 yield f"{row.differential_id}: cell {row.number}: its image is not the one that was sent"
 
+    async def _marks(
+        self, connection: AsyncConnection, differential_id: str, after: int = 0
+    ) -> Sequence[Row[Any, Any, Any]]:
+        """Of a specimen's cells that may be found again, those with numbers beyond ``after``, by number."""
+        marked = select(CELLS.c.cell_id, CELLS.c.number, CELLS.c.mark).where(
+            CELLS.c.differential_id == differential_id, CELLS.c.mark.is_not(None), CELLS.c.number > after
+        )
+        return (await connection.execute(marked.order_by(CELLS.c.number))).all()
+
+    async def _found_again(
+        self, same: SameCells, marks: Sequence[bytes], known: Sequence[Row[Any, Any, Any]]
+    ) -> list[str | None]:
+        """By mark the id of the known cell that it is."""
+        doubles = await asyncio.to_thread(
+            lambda: same(marks, [self._cipher.decrypted(row.mark) for row in known])
+        )
+        return [None if double is None else known[double].cell_id for double in doubles]
+
     def _kept_image(self, payloads: Sequence[bytes], index: int) -> bytes:
         return self._cipher.encrypted(payloads[index])
 
@@ -567,10 +587,10 @@ class SqlStore:
             return False
 
     async def _let_images_go(self, connection: AsyncConnection, differential_id: str) -> None:
-        """Of a specimen that is closed: nobody will analyse or review it."""
-        if self._keep_images != "always":
-            of_it = CELLS.c.differential_id == differential_id
-            await connection.execute(update(CELLS).where(of_it).values(payload=None, mark=None))
+        """Of a specimen that is closed, as nobody will analyse or review it; and the marks of its cells."""
+        gone = {"mark": None} if self._keep_images == "always" else {"mark": None, "payload": None}
+        of_it = CELLS.c.differential_id == differential_id
+        await connection.execute(update(CELLS).where(of_it).values(**gone))
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
@@ -635,6 +655,8 @@ class SqlStore:
             await statements.require_cell(connection, differential_id, cell_id)
             await statements.require_seen(connection, seen, differential_id, cell_id)
             await self._require_unaltered(connection, differential_id)
+            if action == "decided":
+                await statements.require_no_double(connection, cell_id)
             await connection.execute(update(CELLS).where(CELLS.c.cell_id == cell_id).values(**changed))
             await statements.set_specimen(connection, differential_id, {})
             cell = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
@@ -772,7 +794,9 @@ def _altered(differential_id: str, what: str) -> RecordAltered:
 
 def _counts(specimen: Specimen) -> str:
     """What was signed: label and number of cells, in one line."""
-    counts = Counter(cell.label or "failed" for cell in specimen.cells)
+    counts = Counter(
+        cell.label or "failed" for cell in specimen.cells if cell.label is not None or cell.state == "failed"
+    )
     return ", ".join(f"{label} {count}" for label, count in sorted(counts.items()))
 
 

@@ -11,10 +11,17 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Row, case, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from orchestrator.errors import ChangedMeanwhile, SpecimenClosed, UnknownCell, UnknownDifferential
+from orchestrator.errors import (
+    ChangedMeanwhile,
+    CountedAlready,
+    SpecimenClosed,
+    UnknownCell,
+    UnknownDifferential,
+)
 from orchestrator.specimen import cell_etag, differential_etag
 from orchestrator.store.audit_chain import GENESIS, chained
 from orchestrator.store.base import Seen
+from orchestrator.store.documents import place_of
 from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, CLOCK, ORDER_KEYS, SEARCHED, SPECIMENS
 
 FINAL: Final = ("signed", "cancelled")
@@ -145,6 +152,14 @@ async def require_cell(connection: AsyncConnection, differential_id: str, cell_i
     query = select(func.count()).where(CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id)
     if not is_id(cell_id) or not await connection.scalar(query):
         raise UnknownCell("The differential has no cell of this id.")
+
+
+async def require_no_double(connection: AsyncConnection, cell_id: str) -> None:
+    """Raises ``CountedAlready`` where it is a cell of another field once more."""
+    of_field = select(CELLS.c.result).where(CELLS.c.cell_id == cell_id, CELLS.c.found_in.is_not(None))
+    document = await connection.scalar(of_field)
+    if document is not None and (place := place_of(document)) is not None and place.same_as is not None:
+        raise CountedAlready(CountedAlready.kind.example)
 
 
 async def require_seen(

@@ -5,7 +5,7 @@ compared by normalised correlation wherever both lie in their frames. The limit 
 of which overlapping parts were cut and photographed anew (docs/accuracy.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import cv2
@@ -29,6 +29,9 @@ SAME_AROUND: Final = 0.85
 HOLE: Final = 7.5
 """Correlation from which on two are one cell: of the windows, and of what of them lies beyond so many pixels
 from the middle, for nuclei are alike."""
+
+CHUNK: Final = 256
+"""Marks that are compared at a time, of 20 kB of spectra each."""
 
 _LEAST_SPREAD: Final = 4.0
 """Standard deviation in levels of grey; a window that has less tells nothing."""
@@ -75,11 +78,15 @@ def correlations(
 
     By Fourier transforms (Padfield 2012, "Masked object registration in the Fourier domain").
     """
-    seen, others_seen = one > 0, others > 0
-    if around is not None:
-        others_seen &= around
-    mask, value, square = _spectra(one, seen)
-    others_mask, others_value, others_square = np.conj(_spectra(others, others_seen))
+    return _correlations(_spectra(one), np.conj(_spectra(others, around)), around)
+
+
+def _correlations(
+    one: NDArray[np.complex64], others: NDArray[np.complex64], around: NDArray[np.bool_] | None = None
+) -> Float32Array:
+    """Of the spectra of a mark, and the conjugate ones of others."""
+    mask, value, square = one
+    others_mask, others_value, others_square = others
     number = np.maximum(np.round(_shifted(mask * others_mask)), 1)
     one_sum, other_sum = _shifted(value * others_mask), _shifted(mask * others_value)
     together = _shifted(value * others_value) - one_sum * other_sum / number
@@ -98,8 +105,8 @@ def same_cells(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | Non
     found: list[int | None] = [None] * len(marks)
     if not marks or not known:
         return found
-    others = _levels(known)
-    likeness = np.stack([_likeness(one, others) for one in _levels(marks)])
+    spectra = [_spectra(one) for one in _levels(marks)]
+    likeness = np.hstack([_likeness(spectra, others) for others in _chunks(_levels(known))])
     while likeness.max() > 0:
         one, other = np.unravel_index(int(likeness.argmax()), likeness.shape)
         found[int(one)] = int(other)
@@ -107,23 +114,31 @@ def same_cells(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | Non
     return found
 
 
-def _likeness(one: UInt8Array, others: UInt8Array) -> Float32Array:
-    """With each of the others; 0 where they are not one cell."""
-    whole = correlations(one, others)
-    whole[whole < SAME] = 0
-    alike = np.flatnonzero(whole)
-    if alike.size:
-        whole[alike[correlations(one, others[alike], _AROUND) < SAME_AROUND]] = 0
-    return whole
+def _chunks(known: UInt8Array) -> Iterator[UInt8Array]:
+    """So that what is worked on at a time is bounded, however many are known."""
+    return (known[start : start + CHUNK] for start in range(0, len(known), CHUNK))
+
+
+def _likeness(spectra: Sequence[NDArray[np.complex64]], others: UInt8Array) -> Float32Array:
+    """Of marks, by their spectra, with each of the others; 0 where they are not one cell."""
+    of_others = np.conj(_spectra(others))
+    likeness = np.stack([_correlations(one, of_others) for one in spectra])
+    likeness[likeness < SAME] = 0
+    for one, of in zip(spectra, likeness, strict=True):
+        alike = np.flatnonzero(of)
+        if alike.size:
+            around = _correlations(one, np.conj(_spectra(others[alike], _AROUND)), _AROUND)
+            of[alike[around < SAME_AROUND]] = 0
+    return np.asarray(likeness, np.float32)
 
 
 _FROM_MIDDLE: Final = np.arange(MARK_SIDE) - (MARK_SIDE - 1) / 2
 _AROUND: Final = np.hypot(_FROM_MIDDLE[:, np.newaxis], _FROM_MIDDLE) >= HOLE
 
 
-def _spectra(levels: UInt8Array, seen: NDArray[np.bool_]) -> NDArray[np.complex64]:
+def _spectra(levels: UInt8Array, around: NDArray[np.bool_] | None = None) -> NDArray[np.complex64]:
     """Of what is seen, of its levels, and of their squares."""
-    mask = seen.astype(np.float32)
+    mask = (levels > 0 if around is None else (levels > 0) & around).astype(np.float32)
     value = (levels.astype(np.float32) - 128) * mask
     return np.asarray(np.fft.rfft2(np.stack([mask, value, value**2]), (_PADDED, _PADDED)), np.complex64)
 

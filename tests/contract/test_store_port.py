@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,9 +18,10 @@ from orchestrator.store.database import Database
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
 from orchestrator.store.tables import CELLS
-from tests.contract.store_suite import FIELDS, ORDER, RESULT, StoreSuite, found_field
+from tests.contract.store_suite import FIELDS, ORDER, RESULT, StoreSuite, found_field, same_mark
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
+from tests.waiting import LONGEST_S
 
 _numbers = itertools.count()
 
@@ -495,5 +496,60 @@ async def test_the_marks_of_cells_go_with_the_last_field_and_their_images_stay_w
         assert b"a" not in marks[0]  # encrypted
         assert set(marks[1]) == {None}
         assert await store.image(ordered.differential_id, found.cell_id) == b"a"
+    finally:
+        await store.close()
+
+
+async def test_others_write_while_cells_are_looked_for_and_what_they_wrote_is_known(
+    sql_store: SqlStore,
+) -> None:
+    ordered, _ = await sql_store.create(FIELDS, [b"one", b"two", b"three"], "nurse")
+    first, second, third = (cell.cell_id for cell in ordered.cells)
+    await sql_store.record_field(ordered.differential_id, first, found_field(b"a"), same_mark)
+    loop, told = asyncio.get_running_loop(), []
+
+    def same(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | None]:
+        told.append((list(marks), list(known)))
+        if len(told) == 1:
+            other = sql_store.record_field(ordered.differential_id, second, found_field(b"b"), same_mark)
+            asyncio.run_coroutine_threadsafe(other, loop).result(LONGEST_S)
+        return same_mark(marks, known)
+
+    await sql_store.record_field(ordered.differential_id, third, found_field(b"a", b"b", b"c"), same)
+
+    assert told == [([b"a", b"b", b"c"], [b"a"]), ([b"b", b"c"], [b"b"])]
+    of_first, of_second, *of_third = (await sql_store.checked(ordered.differential_id)).cells
+    doubles = [cell.place.same_as for cell in of_third if cell.place is not None]
+    assert doubles == [of_first.cell_id, of_second.cell_id, None]
+
+
+async def test_what_was_signed_calls_failed_only_what_failed(sql_store: SqlStore) -> None:
+    ordered, _ = await sql_store.create(FIELDS, [b"one", b"two", b"three"], "nurse")
+    fields = (found_field(b"a", b"b"), found_field(b"a", is_identified=False))
+    for cell, found in zip(ordered.cells, fields, strict=False):
+        await sql_store.record_field(ordered.differential_id, cell.cell_id, found, same_mark)
+    await sql_store.record_failure(ordered.differential_id, ordered.cells[2].cell_id, "no image")
+    await sql_store.sign(ordered.differential_id, "anna")
+
+    (closing,) = [one for one in await sql_store.audit(ordered.differential_id) if one.action == "signed"]
+    assert closing.details["counts"] == "Unidentified 2, failed 1"
+    assert (await sql_store.verify()).ok
+
+
+@pytest.mark.parametrize("keep_images", ["always", "until_signed", "never"])
+async def test_of_a_cancelled_specimen_no_mark_stays(url: str, keep_images: KeepImages) -> None:
+    store = SqlStore(Database(url), keep_images=keep_images)
+    await store.start()
+    try:
+        ordered, _ = await store.create(FIELDS, [b"one", b"two"], "nurse")
+        await store.record_field(
+            ordered.differential_id, ordered.cells[0].cell_id, found_field(b"a"), same_mark
+        )
+        cancelled = await store.cancel(ordered.differential_id, "anna")
+        async with store._database.reading() as connection:
+            assert set(await connection.scalars(select(CELLS.c.mark))) == {None}
+        (found,) = [cell for cell in cancelled.cells if cell.place is not None]
+        kept = await store.image(ordered.differential_id, found.cell_id)
+        assert kept == (b"a" if keep_images == "always" else None)
     finally:
         await store.close()

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from orchestrator.errors import (
     ChangedMeanwhile,
+    CountedAlready,
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
@@ -213,6 +214,8 @@ class MemoryStore:
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen:
         cell = await self._open_cell(differential_id, cell_id, seen)
+        if cell.is_double:
+            raise CountedAlready(CountedAlready.kind.example)
         decided = replace(cell, decision=CellDecision(label, person, datetime.now(UTC)))
         self._note(person, "decided", differential_id, cell_id, {"label": label})
         return self._with_cell(differential_id, decided)

@@ -412,7 +412,7 @@ def differential_routes(
             api.decide,
             REVIEW,
             name="decide_cell",
-            refusals=(*_DECISION_PROBLEMS, errors.UnknownCell, UploadTooLarge),
+            refusals=(*_DECISION_PROBLEMS, errors.UnknownCell, errors.CountedAlready, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(DecisionBody)},
         ),
         route(

@@ -13,18 +13,21 @@ from orchestrator.common.binomial_interval import (
     misclassified_share,
     upper_bound,
 )
-from orchestrator.domain import ModelIdentity
+from orchestrator.domain import Box, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import load_profiles
 from orchestrator.routing import RoutingPolicy
 from orchestrator.specimen import (
     CELL_LABELS,
     UNIDENTIFIED,
+    CellResult,
     Differential,
+    FieldPlace,
     Range,
     ReleasedErrors,
     Signature,
     Specimen,
+    SpecimenCell,
 )
 from orchestrator.specimens.differential import (
     EQUAL_SHARES,
@@ -66,6 +69,43 @@ def test_counts_percentages_and_exact_intervals():
     assert limits["Basophil"] == (1.0, 0.0, 5.4)
     assert limits["Eosinophil"] == (0.0, 0.0, 3.6)
     assert sum(c.percentage for c in found.counts) == pytest.approx(100)
+
+
+def find(
+    number: int,
+    of: CellResult,
+    *,
+    decided: str | None = None,
+    is_identified: bool = True,
+    same_as: str | None = None,
+) -> SpecimenCell:
+    """A cell of a field."""
+    place = FieldPlace(
+        1, Box(0, 0, 9, 9), is_cut=False, is_clump=False, is_identified=is_identified, same_as=same_as
+    )
+    return replace(cell(number, of, decided=decided), place=place)
+
+
+def test_a_cell_of_another_field_once_more_counts_nowhere_whatever_was_decided():
+    cells = [find(1, result()), find(2, result(), same_as="cell-1", decided="Monocyte")]
+    found = of(specimen(cells))
+    assert found.cells_counted == 1
+    assert count(found, "Monocyte").count == 0
+
+
+def test_what_does_not_count_is_no_evidence_of_anything():
+    suspect = replace(suggestion("Basophil"), looks_like={"raabin": True}, profile="raabin")
+    idle = [find(n, suspect, is_identified=False) for n in range(201, 301)]
+    idle += [find(n, suspect, same_as="cell-1") for n in range(301, 401)]
+    counting = [cell(n, result(("Neutrophil", "Lymphocyte")[n % 2])) for n in range(1, 151)]
+    with_idle = specimen([*counting, *idle])
+    assert of(with_idle).label_shift == of(specimen(counting)).label_shift
+    assert of(with_idle).label_shift is not None
+    assert with_idle.resembles is None
+    assert specimen([replace(one, place=None) for one in idle]).resembles == "raabin"
+    unlike = [replace(one, result=replace(one.result, looks_like={"raabin": False})) for one in idle]
+    assert specimen(unlike).contradicted is None
+    assert specimen([replace(one, place=None) for one in unlike]).contradicted == "raabin"
 
 
 def test_it_says_what_made_it():

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.domain import Box, UInt8Array
 from orchestrator.painting.fields import PaintedField, paint_field
 from orchestrator.painting.looks import camera
-from orchestrator.vision.same_cells import MARK_SIDE, mark_of, no_same_cells, same_cells
+from orchestrator.vision.same_cells import CHUNK, MARK_SIDE, mark_of, no_same_cells, same_cells
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,15 @@ def test_two_finds_are_never_the_same_one(field: PaintedField) -> None:
     known = marks(field.rgb, [first], field)
 
     assert sorted(same_cells(known * 2, known), key=str) == [0, None]
+
+
+def test_a_cell_is_known_again_among_more_than_are_compared_at_a_time(field: PaintedField) -> None:
+    known = marks(field.rgb, boxes(field), field)
+    random = np.random.default_rng(2)
+    others = [random.integers(1, 256, MARK_SIDE**2, np.uint8).tobytes() for _ in range(CHUNK)]
+
+    again = marks(photographed_anew(field), boxes(field)[:1], field)
+    assert same_cells(again, [*others, *known]) == [CHUNK]
 
 
 def test_what_lies_beyond_the_frame_is_not_seen(field: PaintedField) -> None:

@@ -183,11 +183,21 @@ const cellOf = (found, id) => found.cells.find((cell) => cell.id === id);
 
 const changeOf = (cell, label) => ({cell: cell.id, number: cell.number, before: cell.decision?.label ?? null, after: label});
 
+/** Whether it is a cell of another field once more, which counts there. */
+export const isDouble = ({place}) => Boolean(place?.same_as);
+
+/** Whether a person may say what it is. */
+export const canBeDecided = (cell) => ["analysed", "failed"].includes(cell.state) && !isDouble(cell);
+
+/** Whether it waits for no word to count as something, if only as unidentified. */
+export const countsByItself = ({result, place}) => Boolean(result) && (!place || (place.is_identified && !place.same_as));
+
 /** A cell as the service will have it. */
 function asSaid(cell, label) {
   const isDoubtful = cell.result?.review_codes.length > 0;
+  const own = !countsByItself(cell) ? null : isDoubtful ? "Unidentified" : cell.result.class;
   return {
-    ...cell, decision: label && {label, person: "", decided_at: null}, needs_review: !label && isDoubtful,
-    label: label ?? (isDoubtful ? "Unidentified" : cell.result?.class ?? null),
+    ...cell, decision: label && {label, person: "", decided_at: null},
+    needs_review: !label && isDoubtful && !isDouble(cell), label: label ?? own,
   };
 }

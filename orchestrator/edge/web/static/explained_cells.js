@@ -62,6 +62,8 @@ export class ExplainedCells {
 async function explained(found, cell, picture) {
   const file = await picture;
   if (!file) return {result: asAnalysis(cell), url: null};
+  // Alone, its picture could be taken for one of a neighbour that is in it too.
+  if (cell.place) return {result: asAnalysis(cell), url: urlOf(file), heatNote: "heatmapOfField"};
   const choice = {...analysisChoice(), profile: found.profile, tta: found.tta};
   try {
     if (settings.get("writer") === "none") return {result: await analyse(file, choice), url: urlOf(file)};

@@ -52,6 +52,7 @@ const ENGLISH = {
   opacity: "Opacity", colourMap: "Colours", outlines: "Outlines", zoomIn: "Zoom in", zoomOut: "Zoom out",
   zoomReset: "Whole image", cold: "no weight", hot: "most weight", legendLabel: "Colours from no weight to most weight",
   noHeatmap: "The model server sent no heatmap.", heatmapComes: "The heatmap is being made …",
+  heatmapOfField: "The cell was analysed in its field, from which no heatmap is kept.",
   heatmapFailed: "The heatmap could not be had; the result stands without it.", heatmapNotKept: "A small picture; the heatmap was not kept.",
   imageComes: "The image is being fetched …", showMore: "Show more",
   storedSpecimens: "Stored specimens", thisBrowser: "Cells seen in this browser", historyNote:
@@ -91,7 +92,7 @@ const ENGLISH = {
   chartNote: "Bar: share in percent. Line: 95 % interval. Grey band: reference range.",
   about: "About this differential", orderedBy: "Requested by", totalWbcShort: "White cell count", serviceVersion: "Service",
   referenceSource: "Reference ranges", decisions: "Reviewed by a person", cell: "Cell", modelSaid: "Model", personSaid: "Person", who: "By",
-  byClass: "All other cells, by class", withoutClass: "Without a class", decided: "decided by a person", csvOfCells: "CSV of cells",
+  byClass: "All other cells, by class", withoutClass: "Without a class", countedElsewhere: "counted in another field", decided: "decided by a person", csvOfCells: "CSV of cells",
   export: "Export", print: "Print", trail: "Audit trail", signedBy: "Signed by {person}, {when}",
   cellNumber: "Cell {number}", reclassified: "{label} (was {before})", acceptedAs: "Accepted: {label}",
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
@@ -211,6 +212,7 @@ const TURKISH = {
   opacity: "Opaklık", colourMap: "Renkler", outlines: "Sınırlar", zoomIn: "Yakınlaştır", zoomOut: "Uzaklaştır",
   zoomReset: "Tüm görüntü", cold: "ağırlık yok", hot: "en çok ağırlık", legendLabel: "En az ağırlıktan en çok ağırlığa renkler",
   noHeatmap: "Model sunucusu ısı haritası göndermedi.", heatmapComes: "Isı haritası hazırlanıyor …",
+  heatmapOfField: "Hücre alanının içinde incelendi; oradan ısı haritası saklanmaz.",
   heatmapFailed: "Isı haritası alınamadı; sonuç onsuz geçerlidir.", heatmapNotKept: "Küçük bir resim; ısı haritası saklanmadı.",
   imageComes: "Görüntü alınıyor …", showMore: "Daha fazla göster",
   storedSpecimens: "Saklanan numuneler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
@@ -249,7 +251,7 @@ const TURKISH = {
   chartNote: "Çubuk: yüzde pay. Çizgi: %95 aralığı. Gri bant: referans aralığı.",
   about: "Bu formül hakkında", orderedBy: "İsteyen", totalWbcShort: "Lökosit sayısı", serviceVersion: "Hizmet",
   referenceSource: "Referans aralıkları", decisions: "Bir kişinin gözden geçirdikleri", cell: "Hücre", modelSaid: "Model", personSaid: "Kişi", who: "Kararı veren",
-  byClass: "Diğer tüm hücreler, sınıflarına göre", withoutClass: "Sınıfı yok", decided: "bir kişi karar verdi", csvOfCells: "Hücrelerin CSV'si",
+  byClass: "Diğer tüm hücreler, sınıflarına göre", withoutClass: "Sınıfı yok", countedElsewhere: "başka bir alanda sayıldı", decided: "bir kişi karar verdi", csvOfCells: "Hücrelerin CSV'si",
   export: "Dışa aktar", print: "Yazdır", trail: "Denetim izi", signedBy: "İmzalayan: {person}, {when}",
   cellNumber: "Hücre {number}", reclassified: "{label} (önce: {before})", acceptedAs: "Kabul edildi: {label}",
   reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirme {at} / {count}", undone: "Hücre {number}: geri alındı",

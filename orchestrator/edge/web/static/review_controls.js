@@ -1,6 +1,7 @@
 // What a person decides with: the buttons of a cell, the keys, and the question before a signature.
 
 import {askFirst} from "./ask_first.js";
+import {canBeDecided} from "./decisions.js";
 import {el, say} from "./dom.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
@@ -26,7 +27,7 @@ export function decisionControls(decide) {
     say(saidLine, !label ? ""
       : label === own ? t("acceptedAs", {label: className(own)})
         : t("reclassified", {label: className(label), before: own ? className(own) : t("state_failed")}));
-    const canDecide = !isClosed && ["analysed", "failed"].includes(cell.state);
+    const canDecide = !isClosed && canBeDecided(cell);
     if (!canDecide) buttons.remove();
     else if (!buttons.isConnected) node.prepend(buttons);
     if (!own) accept.remove();

@@ -3,6 +3,7 @@
 
 import {announce, el, say} from "./dom.js";
 import {CLASSES} from "./cell_detail.js";
+import {canBeDecided, countsByItself, isDouble} from "./decisions.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
 
@@ -13,8 +14,11 @@ const FILTERS = ["all", "waiting", "decided"];
 /** On the screen for so long, a picture was looked at. */
 const LOOK_MS = 400;
 
-/** What a cell is as things are: what a person said, or else what the service suggests. */
-const groupOf = (cell) => cell.decision?.label ?? cell.result?.class ?? "none";
+/** What a cell is as things are: what a person said, or else what the service suggests; nothing where it is counted elsewhere. */
+const groupOf = (cell) => (isDouble(cell) ? "none" : cell.decision?.label ?? cell.result?.class ?? "none");
+
+/** What is accepted as one of many: of what may be no white cell a person speaks by itself. */
+const isAcceptable = (cell) => !cell.decision && countsByItself(cell);
 
 const byConfidence = (a, b) => (a.result?.confidence ?? 0) - (b.result?.confidence ?? 0) || a.number - b.number;
 
@@ -163,7 +167,7 @@ export class Gallery {
       const {section, title, accept, list} = this.#groups.get(name);
       section.hidden = !of.length && (name === "none" || this.#isClosed);
       say(title, `${name === "none" ? t("withoutClass") : className(name)} (${number(of.length)})`);
-      const open = of.filter((cell) => !cell.decision && cell.result);
+      const open = of.filter(isAcceptable);
       accept.hidden = !open.length || this.#isClosed || name === "none";
       say(accept, t("acceptAll", {count: number(open.length)}));
       place(list, of.map(({id}) => this.#tiles.get(id).node));
@@ -179,6 +183,7 @@ export class Gallery {
   }
 
   #mark() {
+    for (const cell of this.#found?.cells ?? []) if (!canBeDecided(cell)) this.#picked.delete(cell.id);
     for (const [id, {node, box}] of this.#tiles) {
       const isPicked = this.#picked.has(id);
       node.classList.toggle("picked", isPicked);
@@ -201,7 +206,7 @@ export class Gallery {
   }
 
   #acceptAll(name) {
-    const cells = this.#found.cells.filter((cell) => groupOf(cell) === name && !cell.decision && cell.result && this.#order.includes(cell.id));
+    const cells = this.#found.cells.filter((cell) => groupOf(cell) === name && isAcceptable(cell) && this.#order.includes(cell.id));
     this.#said(cells, (cell) => cell.result.class);
   }
 

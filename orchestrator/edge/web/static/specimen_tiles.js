@@ -3,6 +3,7 @@
 import {el} from "./dom.js";
 import {blobOf} from "./api.js";
 import {partOf, usualSide} from "./cell_part.js";
+import {isDouble} from "./decisions.js";
 import * as differentials from "./differentials.js";
 import {lazyImage, smallAddress} from "./lazy_image.js";
 import {Gallery, LABELS, place} from "./specimen_gallery.js";
@@ -168,7 +169,7 @@ export class SpecimenTiles {
         part = wanted;
         draw();
       }
-      const said = cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
+      const said = isDouble(cell) ? t("countedElsewhere") : cell.label ? className(cell.label) : t(`state_${cell.state === "analysed" ? "done" : cell.state}`);
       const text = cell.decision ? `${said} ✓` : said;
       if (shown === text + cell.needs_review) return;
       shown = text + cell.needs_review;

@@ -2,10 +2,10 @@
 
 import {announce, el, fill, refill, say} from "./dom.js";
 import {CellPanel} from "./cell_panel.js";
-import {Decisions} from "./decisions.js";
+import {canBeDecided, Decisions, isDouble} from "./decisions.js";
 import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
-import {deviceNote, deviceOf} from "./device.js";
+import {deviceNote, deviceOf, resembled} from "./device.js";
 import * as differentials from "./differentials.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {imagesIn} from "./intake.js";
@@ -269,8 +269,10 @@ export class SpecimenView {
       const seen = t("signSeen", {seen: number(countSeen(found.id, found.cells)), total: number(found.cells.length)});
       say(signed, `${t("signedBy", {person: nameOf(found.signature.person), when: dateTime(found.signature.signed_at)})}. ${seen} ${t("closed")}`);
     }
-    const results = found.cells.map((cell) => cell.result).filter(Boolean);
-    refill(this.#parts.device, deviceOf(results), deviceNote);
+    const resultsOf = (cells) => cells.map((cell) => cell.result).filter(Boolean);
+    const counting = resultsOf(found.cells.filter(({label}) => label));
+    const device = {...deviceOf(resultsOf(found.cells)), resembled: resembled(counting.map((result) => result.looks_like))};
+    refill(this.#parts.device, device, deviceNote);
     // Its figures are the service's: they follow when it knows of a decision.
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found, this.#isClosed());
@@ -357,7 +359,7 @@ export class SpecimenView {
     const {tiles, panel} = this.#parts;
     const waiting = this.#found.review_list;
     const at = waiting.indexOf(cell.id);
-    const place = at < 0 ? "" : t("placeInReview", {at: number(at + 1), count: number(waiting.length)});
+    const place = at < 0 ? (isDouble(cell) ? t("countedElsewhere") : "") : t("placeInReview", {at: number(at + 1), count: number(waiting.length)});
     panel.show(this.#found, cell, place, this.#isClosed());
     tiles.select(cell.id);
   }
@@ -371,7 +373,7 @@ export class SpecimenView {
   #decide(label) {
     const cell = this.#cell(this.#current);
     const said = label ?? cell?.result?.class;
-    if (this.#isClosed() || !said || !["analysed", "failed"].includes(cell.state)) return;
+    if (this.#isClosed() || !said || !canBeDecided(cell)) return;
     if (!this.#parts.panel.hasPicture) {
       announce(this.#parts.panel.note);
       return;
@@ -384,7 +386,7 @@ export class SpecimenView {
 
   /** Of several cells what a person has said of each. */
   #decideAll(said) {
-    const open = said.filter(([{state}]) => ["analysed", "failed"].includes(state));
+    const open = said.filter(([cell]) => canBeDecided(cell));
     if (this.#isClosed() || !open.length) return;
     this.#decisionsOf(this.#found.id).decideAll(open);
     this.#take(this.#kept);

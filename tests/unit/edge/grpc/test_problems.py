@@ -22,6 +22,7 @@ CODES = {
     errors.ContractViolation: grpc.StatusCode.INTERNAL,
     errors.UnknownDifferential: grpc.StatusCode.NOT_FOUND,
     errors.IdempotencyConflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.CountedAlready: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SpecimenClosed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StoreOff: grpc.StatusCode.UNIMPLEMENTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
