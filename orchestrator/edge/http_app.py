@@ -191,12 +191,14 @@ class _Application(FastAPI):
         return document
 
 
-def _most_held_bytes(services: Services, admission: Admission, orders: OrderLimits) -> int:
-    """What all bodies may take together: as many largest images as analyses, one of them a whole field, and
-    the orders being read."""
+def _most_held_bytes(
+    services: Services, admission: Admission, orders: OrderLimits, adaptations: Adaptations | None
+) -> int:
+    """What all bodies may take together: as many largest images as analyses, one of them a whole field, the
+    orders being read, and one microscope that is learnt."""
     image_bytes, field_bytes = services.decode_limits.max_bytes, services.field_limits.max_bytes
     images = (admission.places - 1) * image_bytes + max(image_bytes, field_bytes)
-    many = (orders.max_orders + 1) * orders.max_total_bytes  # the one is a microscope that is learnt
+    many = (orders.max_orders + (adaptations is not None)) * orders.max_total_bytes
     return images + admission.places * FORM_OVERHEAD_BYTES + many
 
 
@@ -291,7 +293,9 @@ def create_app(
             Middleware(RequestEnvelope, draining=draining),
             *access_middleware(access),
             Middleware(CancelOnDisconnect),
-            Middleware(BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits)),
+            Middleware(
+                BodyLimits, max_held_bytes=_most_held_bytes(services, admission, order_limits, adaptations)
+            ),
         ],
         exception_handlers=problems.HANDLERS,
         lifespan=lambda _: running(services, specimens, reports),
