@@ -58,7 +58,6 @@ def label(page: Page, first: int, total: int) -> None:
         page.keyboard.press(str(number % 5 + 1))
 
 
-@pytest.mark.skip(reason="failed once in the whole suite, and the cause is not found yet")
 def test_a_new_microscope_is_taught_switched_on_and_rolled_back(
     page: Page, new_microscope: list[Path]
 ) -> None:
@@ -100,11 +99,10 @@ def test_a_new_microscope_is_taught_switched_on_and_rolled_back(
     choose(page, language="en", theme="light")
     page.click("nav a[data-view='adapt']")
 
-    if page.locator("#reason-1").count():
-        page.click("#switch-1")
-        page.click("#switch-yes")
-        expect(page.locator("#adapt-problem")).to_contain_text("reason of at least")
-        page.fill("#reason-1", REASON)
+    page.click("#switch-1")
+    page.click("#switch-yes")
+    expect(page.locator("#adapt-problem")).to_contain_text("reason of at least")
+    page.fill("#reason-1", REASON)
     page.click("#switch-1")
     page.click("#switch-yes")
     expect(page.locator("#answers")).to_have_text("default.1 answers for this microscope.")
