@@ -122,14 +122,13 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class FieldPlace:
-    """Where a cell lies: the ``number`` of its field in the order, and its box in pixels of that field.
+    """In which field a cell lies, by the ``number`` of that in the order; where in it says the result's box.
 
     ``is_identified`` is False of what may be no white cell: it counts once a person says what it is.
     ``same_as`` is the id of the cell of an earlier field that it is once more, where the fields overlap.
     """
 
     number: int
-    box: Box
     is_cut: bool
     is_clump: bool
     is_identified: bool

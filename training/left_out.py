@@ -3,7 +3,7 @@
 ``python -m training.left_out --data-root DATA --more-device MORE/chula --more-device MORE/bccd --output OUT``
 trains EfficientNet-Lite0 on all devices but one, for each of them, and asks it about the one that was left
 out. What was seen lies in ``OUT/DEVICE-SEED.npz``, which :mod:`training.adaptation_table` reads, too; what is
-there is not trained again, and not changed by other settings. Then it prints the table of docs/accuracy.md.
+there is not trained again, and not changed by other settings. Then it prints a table of all devices.
 
 The network is smaller than the shipped one, so that a device takes minutes and not an hour: 160 pixels, no
 attention, and of each image a few fixed variations, of which the frozen blocks are computed once.

@@ -71,11 +71,13 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class FieldPlace:
-    """Where a cell of a field lies. ``number`` is that of the field; ``is_identified`` is False of what may
-    be no white cell; ``same_as`` is the id of the cell of an earlier field that it is once more."""
+    """In which field a cell lies, by its ``number``; where in it says the result's ``box``.
+
+    ``is_identified`` is False of what may be no white cell; ``same_as`` is the id of the cell of an earlier
+    field that it is once more.
+    """
 
     number: int
-    box: Box = field(metadata={"kind": Box})
     is_cut: bool
     is_clump: bool
     is_identified: bool

@@ -6,7 +6,6 @@ from pydantic import AliasPath, Field, ValidationInfo, field_validator
 
 from orchestrator.documents.fields import (
     AnalysedAt,
-    BoundingBox,
     ByClass,
     CellBox,
     ClassName,
@@ -153,10 +152,9 @@ class CellDecisionDocument(Document):
 
 
 class PlaceDocument(Document):
-    """Where a cell of a field lies."""
+    """In which field a cell lies; where in it says the box of its result."""
 
     number: int = Field(ge=1, examples=[1], description="Of its field in the order.")
-    box: BoundingBox
     is_cut: bool = Field(examples=[False], description="Whether the frame of the field cuts it.")
     is_clump: bool = Field(
         examples=[False], description="Whether several cells may lie on each other here, counted as one."

@@ -120,7 +120,7 @@ def _cell(document: CellDocument) -> SpecimenCell:
         cell_id=document.id,
         result=found,
         decision=_optional(CellDecision, decision),
-        place=None if place is None else _value(FieldPlace, place, box=_value(Box, place.box)),
+        place=_optional(FieldPlace, place),
         version=_version(document.etag),
     )
 

@@ -89,7 +89,7 @@ def _found_cell(analysis: FieldAnalysis, cell: FieldCell, analysed_at: datetime)
         raise ValueError("expected a field that was analysed as one of a specimen")
     focus_ratio = None if cell.focus is None else cell.focus.focus_ratio
     result = _result(analysis, cell, analysis.model, focus_ratio, analysed_at)
-    place = FieldPlace(0, cell.box, cell.is_cut, cell.is_clump, cell.is_identified)
+    place = FieldPlace(0, cell.is_cut, cell.is_clump, cell.is_identified)
     return FoundCell(cell.image, result, place, cell.mark)
 
 

@@ -28,7 +28,7 @@ def field_document(found: FoundField) -> str:
 def place_of(document: str) -> FieldPlace | None:
     """Where the cell of a :func:`result_document` lies in a field; None where it came alone."""
     place: dict[str, Any] | None = json.loads(document).get("place")
-    return None if place is None else FieldPlace(**_known(FieldPlace, place) | {"box": _box(place["box"])})
+    return None if place is None else FieldPlace(**_known(FieldPlace, place))
 
 
 def result_of(document: str) -> CellResult:
@@ -46,14 +46,10 @@ def result_of(document: str) -> CellResult:
             "review_codes": tuple(fields["review_codes"]),
             "image_size": (fields["image_size"][0], fields["image_size"][1]),
             "model": ModelIdentity(**_known(ModelIdentity, fields["model"])),
-            "box": None if box is None else _box(box),
+            "box": None if box is None else Box(**_known(Box, box)),
             "analysed_at": datetime.fromisoformat(fields["analysed_at"]),
         }
     )
-
-
-def _box(document: dict[str, Any]) -> Box:
-    return Box(**_known(Box, document))
 
 
 def _known(kind: type[Any], document: dict[str, Any]) -> dict[str, Any]:

@@ -70,21 +70,14 @@ def mark_of(rgb: UInt8Array, box: Box, red_cell_px: float) -> bytes:
     return np.asarray(window * inside, np.uint8).tobytes()
 
 
-def correlations(
-    one: UInt8Array, others: UInt8Array, around: NDArray[np.bool_] | None = None
-) -> Float32Array:
-    """Of a mark, uint8 ``[32, 32]``, with each of ``[N, 32, 32]`` at the shift where it is highest, float32
-    ``[N]``; -1 where too little is seen of both. ``around`` is what of the others counts.
-
-    By Fourier transforms (Padfield 2012, "Masked object registration in the Fourier domain").
-    """
-    return _correlations(_spectra(one), np.conj(_spectra(others, around)), around)
-
-
 def _correlations(
     one: NDArray[np.complex64], others: NDArray[np.complex64], around: NDArray[np.bool_] | None = None
 ) -> Float32Array:
-    """Of the spectra of a mark, and the conjugate ones of others."""
+    """Of a mark with each of N others, by its spectra and their conjugate ones, at the shift where it is
+    highest, float32 ``[N]``; -1 where too little is seen of both. ``around`` is what of the others counts.
+
+    Padfield 2012, "Masked object registration in the Fourier domain".
+    """
     mask, value, square = one
     others_mask, others_value, others_square = others
     number = np.maximum(np.round(_shifted(mask * others_mask)), 1)

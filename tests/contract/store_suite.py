@@ -43,8 +43,10 @@ BOX = Box(1.5, 20.0, 31.25, 52.0)
 
 def found_field(*marks: bytes, is_identified: bool = True) -> FoundField:
     """A field with a cell for each mark, which is its image, too."""
-    place = FieldPlace(0, BOX, is_cut=False, is_clump=False, is_identified=is_identified)
-    return FoundField((600, 800), 61.5, tuple(FoundCell(mark, RESULT, place, mark) for mark in marks))
+    place = FieldPlace(0, is_cut=False, is_clump=False, is_identified=is_identified)
+    return FoundField(
+        (600, 800), 61.5, tuple(FoundCell(mark, replace(RESULT, box=BOX), place, mark) for mark in marks)
+    )
 
 
 def same_mark(marks: Sequence[bytes], known: Sequence[bytes]) -> list[int | None]:
@@ -122,7 +124,7 @@ class StoreSuite:
         assert [(field.number, field.cells) for field in specimen.fields] == [(1, 0), (2, 2)]
         assert [cell.number for cell in specimen.cells] == [3, 4, 5, 6]
         assert [cell.place.number for cell in specimen.cells if cell.place] == [1, 1, 2, 2]
-        assert {cell.place.box for cell in specimen.cells if cell.place} == {BOX}
+        assert {cell.result.box for cell in specimen.cells if cell.result} == {BOX}
         double = specimen.cells[2]
         assert double.place is not None
         assert double.place.same_as == specimen.cells[1].cell_id

@@ -95,7 +95,7 @@ async def test_a_specimen_of_fields_is_counted_reviewed_signed_and_sent_in_every
     first = document["cells"][0]
     image = await client.get(f"{path}/cells/{first['id']}/image")
     seen = cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR)
-    box = first["place"]["box"]
+    box = first["result"]["box"]
     field = cv2.cvtColor(fields[first["place"]["number"] - 1], cv2.COLOR_RGB2BGR)
     cut_out = field[round(box["top"]) : round(box["bottom"]), round(box["left"]) : round(box["right"])]
     assert seen is not None
@@ -211,8 +211,8 @@ async def test_the_command_line_counts_fields_by_the_same_rules(tmp_path: Path, 
         served = await finished(client, await ordered(client, files, kind="field", tta=""))
     for told in (document, served):
         told["finds"] = [
-            (cell["place"]["number"], cell["place"]["box"], bool(cell["place"]["same_as"]), cell["label"])
-            for cell in sorted(told["cells"], key=lambda c: (c["place"]["number"], c["place"]["box"]["top"]))
+            (cell["place"]["number"], cell["result"]["box"], bool(cell["place"]["same_as"]), cell["label"])
+            for cell in sorted(told["cells"], key=lambda c: (c["place"]["number"], c["result"]["box"]["top"]))
         ]
     assert document["finds"] == served["finds"]
     assert {cell["file"] for cell in document["cells"]} == {str(path) for path in paths}

@@ -31,10 +31,10 @@ def test_what_a_newer_version_kept_beside_it_does_not_keep_an_older_one_from_rea
     box = Box(1.0, 2.0, 3.0, 4.0)
     found, place = (
         replace(result(), box=box),
-        FieldPlace(1, box, is_cut=False, is_clump=True, is_identified=True),
+        FieldPlace(1, is_cut=False, is_clump=True, is_identified=True),
     )
     document = json.loads(result_document(found, place))
-    for part in (document, document["model"], document["box"], document["place"], document["place"]["box"]):
+    for part in (document, document["model"], document["box"], document["place"]):
         part["of_tomorrow"] = {"unit": "um", "value": 7.5}
     assert result_of(json.dumps(document)) == found
     assert place_of(json.dumps(document)) == place

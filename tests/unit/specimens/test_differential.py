@@ -13,7 +13,7 @@ from orchestrator.common.binomial_interval import (
     misclassified_share,
     upper_bound,
 )
-from orchestrator.domain import Box, ModelIdentity
+from orchestrator.domain import ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import load_profiles
 from orchestrator.routing import RoutingPolicy
@@ -80,9 +80,7 @@ def find(
     same_as: str | None = None,
 ) -> SpecimenCell:
     """A cell of a field."""
-    place = FieldPlace(
-        1, Box(0, 0, 9, 9), is_cut=False, is_clump=False, is_identified=is_identified, same_as=same_as
-    )
+    place = FieldPlace(1, is_cut=False, is_clump=False, is_identified=is_identified, same_as=same_as)
     return replace(cell(number, of, decided=decided), place=place)
 
 
