@@ -111,21 +111,25 @@ async def test_what_was_forged_before_the_signature_is_not_signed(url: str) -> N
     await store.record_result(
         specimen.differential_id, specimen.cells[0].cell_id, tamper.result("Monocyte", 1)
     )
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute(
-            "UPDATE cells SET result = replace(result, 'Monocyte', 'Basophil') WHERE differential_id = ?",
-            [specimen.differential_id],
-        )
+    await change(
+        url,
+        "UPDATE cells SET result = replace(result, 'Monocyte', 'Basophil') "
+        f"WHERE differential_id = '{specimen.differential_id}'",
+    )
     with pytest.raises(RecordAltered, match="cell 1: its result"):
         await store.sign(specimen.differential_id, "doctor")
     assert (await store.get(specimen.differential_id)).signature is None
     await store.close()
 
 
-def change(url: str, *statements: str) -> None:
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
-        for statement in statements:
+async def change(url: str, statement: str) -> None:
+    """Beside a service that runs, whose own writes need the loop to end: it is not held meanwhile."""
+
+    def write() -> None:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
             connection.execute(statement)
+
+    await asyncio.to_thread(write)
 
 
 async def test_what_was_forged_is_neither_decided_nor_taken_back_nor_cancelled_over(
@@ -134,7 +138,9 @@ async def test_what_was_forged_is_neither_decided_nor_taken_back_nor_cancelled_o
     async with service(SqlStore(Database(url))) as client:
         place = f"/v1/differentials/{ids.open}"
         first, second = (cell["id"] for cell in (await client.get(place)).json()["cells"])
-        change(url, f"UPDATE cells SET result = replace(result, 'Mono', 'Baso') WHERE cell_id = '{first}'")
+        await change(
+            url, f"UPDATE cells SET result = replace(result, 'Mono', 'Baso') WHERE cell_id = '{first}'"
+        )
         decision = f"{place}/cells/{second}/decision"
         for answer in (
             await client.post(decision, json={"label": "Monocyte"}),
@@ -155,7 +161,7 @@ async def test_an_image_that_was_exchanged_together_with_its_digest_is_not_given
         place = f"/v1/differentials/{ids.signed}"
         cells = [cell["id"] for cell in (await client.get(place)).json()["cells"]]
         other = hashlib.sha256(b"forged").hexdigest()
-        change(
+        await change(
             url,
             f"UPDATE cells SET payload = CAST('forged' AS BLOB), image_sha256 = '{other}' "
             f"WHERE cell_id = '{cells[0]}'",
@@ -167,7 +173,7 @@ async def test_an_image_that_was_exchanged_together_with_its_digest_is_not_given
 
 @pytest.mark.usefixtures("ids")
 async def test_a_specimen_that_was_made_older_is_not_removed_by_retention(url: str, ids: tamper.Ids) -> None:
-    change(url, "UPDATE specimens SET created_at = '2001-01-01T00:00:00+00:00'")
+    await change(url, "UPDATE specimens SET created_at = '2001-01-01T00:00:00+00:00'")
     store = SqlStore(Database(url), retention=timedelta(days=30))
     await store.start()
     now = datetime.now(UTC)
