@@ -1,13 +1,16 @@
 """The gRPC edge on a free port of the loopback, beside the test, and channels to it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.services import build_adaptations, build_services
+from orchestrator.client import AsyncClient, Client, Connection
 from orchestrator.edge.access.rules import AccessRules
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
@@ -77,3 +80,18 @@ async def grpc_edge(
                 yield edge
         finally:
             await server.stop(0)
+
+
+async def using(kind: str, connection: Connection, method: str, *args: Any, **kwargs: Any) -> Any:
+    """What a method of the client of this kind (``sync``, ``async``) answers; a list, of a stream."""
+    if kind == "async":
+        async with AsyncClient(connection) as client:
+            call = getattr(client, method)(*args, **kwargs)
+            return [result async for result in call] if method == "analyze_stream" else await call
+
+    def ask() -> Any:
+        with Client(connection) as client:
+            answer = getattr(client, method)(*args, **kwargs)
+            return list(answer) if method == "analyze_stream" else answer
+
+    return await asyncio.to_thread(ask)

@@ -6,11 +6,13 @@ The modules know one another, and the messages in ``protos`` beside this folder,
 here they are ``orchestrator.client``, installed on their own (``pyproject.toml``) they are in ``wbc_client``.
 """
 
+from .adaptations import LabelledImage, LearntHead, SiteHead, SiteHeads, SuggestedCells
 from .aio import AsyncClient
 from .client import Client
 from .connection import Connection, TlsFiles
 from .differentials import Cell, ClassCount, Differential, DifferentialPage, DifferentialSummary, Search
 from .errors import AnalyzerError
+from .fields import FieldAnalysis, FieldCell, FieldOptions
 from .options import AnalysisOptions, SpecimenOrder
 from .results import Analysis, Box, Focus, Heatmap, ModelDescription, Report, StreamResult
 
@@ -27,12 +29,20 @@ __all__ = [
     "Differential",
     "DifferentialPage",
     "DifferentialSummary",
+    "FieldAnalysis",
+    "FieldCell",
+    "FieldOptions",
     "Focus",
     "Heatmap",
+    "LabelledImage",
+    "LearntHead",
     "ModelDescription",
     "Report",
     "Search",
+    "SiteHead",
+    "SiteHeads",
     "SpecimenOrder",
     "StreamResult",
+    "SuggestedCells",
     "TlsFiles",
 ]

@@ -9,10 +9,20 @@ import grpc
 
 from ..protos.wbc.v1 import wbc_pb2 as pb
 from ..protos.wbc.v1.wbc_pb2_grpc import AnalyzerStub
+from .adaptations import (
+    LEARNING_TIMEOUT_S,
+    LabelledImage,
+    LearntHead,
+    SiteHeads,
+    SuggestedCells,
+    learning_messages,
+    suggestion_messages,
+)
 from .connection import Connection, pause_s
 from .differentials import EVERYTHING, Differential, DifferentialPage, Search
 from .errors import AnalyzerError
 from .feeder import Feeder
+from .fields import DEFAULT_FIELD_OPTIONS, FieldAnalysis, FieldOptions
 from .messages import ANALYSIS_TIMEOUT_S, ORDER_TIMEOUT_S, WINDOW, new_key, order_messages, ordered
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
 from .results import Analysis, Key, ModelDescription, StreamResult
@@ -105,6 +115,20 @@ class Client:
             feeder.check()
         finally:
             feeder.close()
+
+    def analyze_field(
+        self,
+        image: bytes,
+        options: FieldOptions = DEFAULT_FIELD_OPTIONS,
+        *,
+        timeout_s: float | None = ANALYSIS_TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> FieldAnalysis:
+        """Find and analyse every white cell of one field."""
+        request = pb.AnalyzeFieldRequest(image=image, options=options.message())
+        metadata = self._connection.metadata(request_id)
+        response = _called(lambda: self._stub.AnalyzeField(request, timeout=timeout_s, metadata=metadata))
+        return FieldAnalysis.of(response.field)
 
     def create_differential(
         self,
@@ -216,6 +240,67 @@ class Client:
         metadata = self._connection.metadata()
         response = _called(lambda: self._stub.SignDifferential(request, timeout=timeout_s, metadata=metadata))
         return Differential.of(response.differential)
+
+    def learn_adaptation(
+        self,
+        profile: str,
+        images: Sequence[LabelledImage] = (),
+        *,
+        signed: Sequence[str] = (),
+        hold_out: Sequence[str] = (),
+        timeout_s: float = LEARNING_TIMEOUT_S,
+    ) -> LearntHead:
+        """Learn a head for a microscope from labelled images, or from ``signed`` differentials whose images
+        were kept; ``hold_out`` are others, which are scored and never learnt from. The head stays off."""
+        metadata = self._connection.metadata()
+        messages = learning_messages(profile, images, signed, hold_out)
+        return LearntHead.of(
+            _called(lambda: self._stub.LearnAdaptation(messages, timeout=timeout_s, metadata=metadata))
+        )
+
+    def suggest_cells(
+        self,
+        profile: str,
+        images: Sequence[LabelledImage],
+        *,
+        wanted: int = 20,
+        timeout_s: float = LEARNING_TIMEOUT_S,
+    ) -> SuggestedCells:
+        """Which cells to label next, of those without a label; those with one say what is there already."""
+        metadata = self._connection.metadata()
+        messages = suggestion_messages(profile, images, wanted)
+        return SuggestedCells.of(
+            _called(lambda: self._stub.SuggestCells(messages, timeout=timeout_s, metadata=metadata))
+        )
+
+    def list_adaptations(self, profile: str, *, timeout_s: float = ANALYSIS_TIMEOUT_S) -> SiteHeads:
+        """The heads of a microscope, the one that answers, and who did what."""
+        request = pb.ListAdaptationsRequest(profile=profile)
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.ListAdaptations(request, timeout=timeout_s, metadata=metadata))
+        return SiteHeads.of(response.heads)
+
+    def activate_adaptation(
+        self, profile: str, head: int, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
+    ) -> SiteHeads:
+        """Let the head of this number answer; takes a ``reason`` where it was not shown to be better."""
+        request = pb.ActivateAdaptationRequest(profile=profile, number=head, reason=reason)
+        metadata = self._connection.metadata()
+        response = _called(
+            lambda: self._stub.ActivateAdaptation(request, timeout=timeout_s, metadata=metadata)
+        )
+        return SiteHeads.of(response.heads)
+
+    def roll_back_adaptation(
+        self, profile: str, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
+    ) -> SiteHeads:
+        """Let the head answer that did so before, or the model's own."""
+        request = pb.RollBackAdaptationRequest(profile=profile, reason=reason)
+        metadata = self._connection.metadata()
+        response = _called(
+            lambda: self._stub.RollBackAdaptation(request, timeout=timeout_s, metadata=metadata)
+        )
+        return SiteHeads.of(response.heads)
 
     def model(self, *, timeout_s: float = ANALYSIS_TIMEOUT_S) -> ModelDescription:
         """What answers, and which device profiles there are."""

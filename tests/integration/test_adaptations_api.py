@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.bootstrap.store import build_store
+from orchestrator.client import AnalyzerError, Connection, LabelledImage
 from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.edge.orders import MAX_SIGNED
@@ -31,7 +33,7 @@ from orchestrator.site_head.registry import HeadRegistry
 from orchestrator.store.encryption import new_key
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
-from tests.grpc_edge import grpc_edge
+from tests.grpc_edge import grpc_edge, using
 from tests.http_edge import client_of
 from tests.integration.test_differentials_api import finished
 from tests.integration.test_http_api import assert_problem
@@ -396,35 +398,42 @@ async def test_http_grpc_and_the_command_learn_the_same_bits(
     assert [one.sha256 for one in listed.versions] == [learning.head.sha256]
 
 
-async def test_over_grpc_a_head_is_switched_on_and_rolled_back_and_cells_are_suggested(
-    cells: list[Cell], heads: Path
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_clients_learn_switch_on_roll_back_and_suggest(
+    cells: list[Cell], heads: Path, kind: str
 ) -> None:
+    labelled = [LabelledImage(data, name, specimen) for specimen, name, data in cells]
     async with grpc_edge(FakeModelServer(), settings=Settings(heads_dir=heads)) as edge:
+        ask = partial(using, kind, Connection(edge.target))
+        unlabelled = [replace(image, label=None) for image in labelled[15:]]
+        suggested = await ask("suggest_cells", "painted", labelled[:15] + unlabelled, wanted=3)
+        learnt = await ask("learn_adaptation", "painted", [*labelled, LabelledImage(b"none", "Monocyte")])
+        on = await ask("activate_adaptation", "painted", 1, **REASON)
+        back = await ask("roll_back_adaptation", "painted", reason="the end")
+        listed = await ask("list_adaptations", "painted")
+        with pytest.raises(AnalyzerError) as refused:
+            await ask("roll_back_adaptation", "painted")
+    assert (len(suggested.cells), suggested.cells[0].looks_like in CLASS_NAMES) == (3, True)
+    assert all(cell.image > 15 for cell in suggested.cells)  # none that has a label
+    head, trust = learnt.head, learnt.head.trust
+    assert (head.name, head.number, head.is_active, learnt.disclaimer) == ("painted.1", 1, False, DISCLAIMER)
+    assert (trust.counts, trust.kept, trust.hold_out) == ((6,) * 5, (), None)
+    assert [recall.class_name for recall in trust.left_out.recalls] == list(CLASS_NAMES)
+    assert trust.left_out.after_interval[0] <= trust.left_out.after == trust.curve[-1].balanced_accuracy
+    assert [(one.name, one.problem) for one in learnt.failed] == [("31", "unsupported-image")]
+    assert (on.active, on.versions[0].is_active, on.versions[0].sha256) == ("painted.1", True, head.sha256)
+    assert (back.active, back) == (None, listed)
+    assert [(act.act, act.reason) for act in back.trail] == [
+        ("made", ""),
+        ("switched on", REASON["reason"]),
+        ("rolled back", "the end"),
+    ]
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
-        async def images() -> AsyncIterator[pb.SuggestCellsRequest]:
-            asked = pb.Suggestion(profile="painted", images=len(cells), wanted=3)
-            yield pb.SuggestCellsRequest(suggestion=asked)
-            for _, _, data in cells:
-                yield pb.SuggestCellsRequest(image=pb.LabelledImage(image=data))
 
-        async def labelled() -> AsyncIterator[pb.LearnAdaptationRequest]:
-            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", images=len(cells)))
-            for specimen, name, data in cells:
-                label = pb.CellClass.Value(f"CELL_CLASS_{name.upper()}")
-                image = pb.LabelledImage(image=data, label=label, specimen=specimen)
-                yield pb.LearnAdaptationRequest(image=image)
-
-        assert len((await edge.stub.SuggestCells(images())).cells) == 3
-        await edge.stub.LearnAdaptation(labelled())
-        activate = pb.ActivateAdaptationRequest(profile="painted", number=1, **REASON)
-        on = (await edge.stub.ActivateAdaptation(activate)).heads
-        back = (await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))).heads
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await edge.stub.RollBackAdaptation(pb.RollBackAdaptationRequest(profile="painted"))
-    assert (on.active, on.versions[0].is_active) == ("painted.1", True)
-    assert not back.HasField("active")
-    assert [entry.act for entry in back.trail] == ["made", "switched on", "rolled back"]
-    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+def test_a_label_that_is_no_class_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="CELL_CLASS_BLAST"):
+        LabelledImage(b"", "Blast")  # type: ignore[arg-type]
 
 
 async def test_over_grpc_bounds_are_those_of_http(heads: Path) -> None:

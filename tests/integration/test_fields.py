@@ -15,16 +15,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from orchestrator.bootstrap.services import build_app, build_services
+from orchestrator.client import Connection, FieldOptions
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import scanner
-from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import ImageSettings, Settings
 from orchestrator.site_head.head_file import made
 from orchestrator.site_head.registry import HeadRegistry
 from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
-from tests.grpc_edge import grpc_edge
+from tests.grpc_edge import grpc_edge, using
 from tests.http_edge import client_of
 from tests.synthetic_cells import image_file
 
@@ -173,13 +173,19 @@ async def test_fields_are_measured(client: httpx2.AsyncClient, field: bytes) -> 
     assert fields() == before + 1
 
 
-async def test_grpc_answers_as_http_does(client: httpx2.AsyncClient, field: bytes) -> None:
-    document = (await asked(client, field)).json()
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_grpc_clients_are_answered_as_http_is(
+    client: httpx2.AsyncClient, field: bytes, kind: str
+) -> None:
+    document = (await asked(client, field, tta="none")).json()
 
     async with grpc_edge(FakeModelServer()) as edge:
-        answer = (await edge.stub.AnalyzeField(pb.AnalyzeFieldRequest(image=field))).field
+        connection, options = Connection(edge.target), FieldOptions(tta="none")
+        answer = await using(kind, connection, "analyze_field", field, options, request_id="lab-1")
 
-    assert dict(answer.counts) == document["counts"]
+    assert (answer.request_id, answer.profile, answer.message) == ("lab-1", "default", None)
+    assert (answer.model.name, answer.device_state) == ("wbc", document["device_state"])
+    assert answer.counts == document["counts"]
     assert answer.red_cell_px == document["red_cell_px"]
     assert answer.disclaimer == DISCLAIMER
     for told, cells in ((answer.cells, document["cells"]), (answer.unidentified, document["unidentified"])):
@@ -187,7 +193,8 @@ async def test_grpc_answers_as_http_does(client: httpx2.AsyncClient, field: byte
         for one, cell in zip(told, cells, strict=True):
             assert {edge: getattr(one.box, edge) for edge in cell["box"]} == cell["box"]
             assert [r.code for r in one.review_reasons] == [r["code"] for r in cell["review"]["reasons"]]
-            assert one.decision.confidence == cell["decision"]["confidence"]
+            assert one.confidence == one.probabilities[one.class_name] == cell["decision"]["confidence"]
+            assert one.views == 1
             assert len(one.outlines.cell) == len(cell["outlines"]["cell"])
 
 

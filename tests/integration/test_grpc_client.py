@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 import pytest
@@ -24,7 +24,7 @@ from orchestrator.errors import ModelServerTimeout, ModelServerUnavailable
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
-from tests.grpc_edge import Edge, grpc_edge
+from tests.grpc_edge import Edge, grpc_edge, using
 from tests.waiting import becomes
 
 T = TypeVar("T")
@@ -41,21 +41,6 @@ async def edge() -> AsyncIterator[Edge]:
 @pytest.fixture(params=["sync", "async"])
 def kind(request) -> str:
     return request.param
-
-
-async def using(kind: str, connection: Connection, method: str, *args: Any, **kwargs: Any) -> Any:
-    """What a method of the client of this kind answers; a list, where it answers with a stream."""
-    if kind == "async":
-        async with AsyncClient(connection) as client:
-            call = getattr(client, method)(*args, **kwargs)
-            return [result async for result in call] if method == "analyze_stream" else await call
-
-    def ask() -> Any:
-        with Client(connection) as client:
-            answer = getattr(client, method)(*args, **kwargs)
-            return list(answer) if method == "analyze_stream" else answer
-
-    return await asyncio.to_thread(ask)
 
 
 async def test_an_analysis_is_a_typed_value(kind, edge, cell):
