@@ -71,15 +71,26 @@ class Morphometry:
     the cytoplasm's optical density in green (the median) over the nucleus', from -3.9 (as clear as the field)
     to 0.7. ``cytoplasm_hue`` is the cytoplasm's density in red over that in green, less the same of the
     nucleus, from -1.5 to 1.5: above 0 where it is bluer than the nucleus, below where it is redder.
+
+    What follows is the outline of the nucleus, all its lobes together, and the least of what another stain or
+    camera changes. ``nucleus_concavity`` is the natural logarithm of the share of its convex hull that is not
+    nucleus, plus 0.02, from -3.9 (convex) to 0. ``nucleus_circularity`` is the logarithm of 4 pi times its
+    area over its perimeter squared, at most 0.2, ``nucleus_thickness`` that of the radius of the largest disc
+    within it over the radius of the disc of its area, at most 0.1. ``nucleus_aspect`` is the ratio of its
+    smaller to its larger deviation along its axes, from 0 (a line) to 1.
     """
 
     size: float | None = None
     nucleus_share: float | None = None
     cytoplasm_density: float | None = None
     cytoplasm_hue: float | None = None
+    nucleus_concavity: float | None = None
+    nucleus_circularity: float | None = None
+    nucleus_thickness: float | None = None
+    nucleus_aspect: float | None = None
 
     def places(self) -> Float32Array:
-        """As the model takes it, float32 ``[4]``."""
+        """As the model takes it, float32 ``[8]``."""
         values = (getattr(self, name) for name in MEASURES)
         return np.array([UNKNOWN if value is None else value for value in values], np.float32)
 
@@ -114,7 +125,7 @@ class CellViews:
 class ViewBatch:
     """Rows as they are, in the layout of the model contract.
 
-    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``morphometry`` float32 ``[N, 4]``
+    ``images`` is uint8 ``[N, 224, 224, 3]``, ``gain`` is float32 ``[N]``, ``morphometry`` float32 ``[N, 8]``
     or None where nothing is known, ``head`` float32 ``[N, F + 1, 5]`` or None where the model's own decides.
     """
 

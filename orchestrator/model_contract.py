@@ -13,11 +13,11 @@ Inputs; ``main``, ``aux``, ``classify`` and ``gradcam`` take the first two, ``se
     ``clip(images / 255 * gain, 0, 1)``. 1.0 leaves a row as it is; the brightness views of the
     test-time augmentation use 1.1 and 0.9 without a second rounding to uint8.
 ``morphometry``
-    float32 ``[N, 4]``, what was measured of the cell, in the places of :data:`MEASURES`;
-    :data:`UNKNOWN` in each that is not to be seen. Evidence and nothing else, by two tables of the model's
-    own. Of the size s ``[1, s, s^2] @ size_evidence`` ``[3, 5]`` is added to the logits, where it is known.
-    Of the others, x1 to x3, ``[1, x1, x2, x3, x1^2, x1 x2, x1 x3, x2^2, x2 x3, x3^2] @ appearance_evidence``
-    ``[10, 5]``, where all three are, no class more than 2 behind the one that it speaks for.
+    float32 ``[N, 8]``, what was measured of the cell, in the places of :data:`MEASURES`;
+    :data:`UNKNOWN` in each that is not to be seen. Evidence and nothing else, by tables of the model's
+    own, one for each of :data:`PARTS`: the measures of a part, x1 to xm, add ``[1, x1, ..., xm, x1^2,
+    x1 x2, ..., xm^2] @ table`` ``[1 + m + m (m + 1) / 2, 5]`` to the logits, where all of them are known;
+    the appearance and the outline let no class fall more than 2 behind the one that they speak for.
 ``head``
     float32 ``[N, F + 1, 5]``, a site's linear head as its difference from the model's:
     ``[features, 1] @ head`` is added to the logits of the row. Zeros are the model's own head.
@@ -80,8 +80,20 @@ NUM_VIEWS: Final = 8
 NO_VIEW: Final = -1
 """The code of a place in which no view is wanted."""
 
-MEASURES: Final = ("size", "nucleus_share", "cytoplasm_density", "cytoplasm_hue")
+MEASURES: Final = (
+    "size",
+    "nucleus_share",
+    "cytoplasm_density",
+    "cytoplasm_hue",
+    "nucleus_concavity",
+    "nucleus_circularity",
+    "nucleus_thickness",
+    "nucleus_aspect",
+)
 """Places of ``morphometry``, as :class:`orchestrator.domain.Morphometry` explains them."""
+
+PARTS: Final = {"size": slice(0, 1), "appearance": slice(1, 4), "outline": slice(4, 8)}
+"""Places of the measures that are evidence together."""
 
 UNKNOWN: Final = -100.0
 """What stands in a place of ``morphometry`` that is not to be seen."""

@@ -29,10 +29,8 @@ class ExportedModel:
         return self.model_dir / "1"
 
 
-SIZE_EVIDENCE, APPEARANCE_EVIDENCE = (
-    np.random.default_rng(7).normal(size=(rows, 5)).astype(np.float32) for rows in (3, 10)
-)
-"""What a cell's measures speak for, in every export."""
+EVIDENCE = tuple(np.random.default_rng(7).normal(size=(rows, 5)).astype(np.float32) for rows in (3, 10, 15))
+"""What size, appearance and outline of a cell speak for, in every export."""
 
 _EXPORTS: dict[str, ExportedModel] = {}
 
@@ -94,7 +92,7 @@ def _exported(
             repository,
             version=1,
             check_images=varied_images(3, 224, seed=2),
-            evidence=MorphometricEvidence(SIZE_EVIDENCE, APPEARANCE_EVIDENCE),
+            evidence=MorphometricEvidence(*EVIDENCE),
         )
         _EXPORTS[key] = ExportedModel(model, repository)
     return _EXPORTS[key]

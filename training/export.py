@@ -34,6 +34,7 @@ from orchestrator.model_contract import (
     MAIN_OUT,
     MODEL_NAME,
     NUM_CLASSES,
+    PARTS,
     ROWS_SIGNATURE,
     SIGNATURES,
     VIEWS_SIGNATURE,
@@ -203,9 +204,8 @@ def _answer(
     def answer(images: Tensor, gain: Tensor, morphometry: Tensor, head: Tensor) -> Outputs:
         answers = network(images, gain)
         logits = answers[LOGITS.name] + site_logits(answers[FEATURES.name], head)
-        parts = morphometry[:, :1], morphometry[:, 1:]
-        for measures, table, limit in zip(parts, evidence, LIMITS, strict=True):
-            logits += _where_known(measures, table, limit)
+        for places, table, limit in zip(PARTS.values(), evidence, LIMITS, strict=True):
+            logits += _where_known(morphometry[:, places], table, limit)
         answers[LOGITS.name] = logits
         answers[MAIN_OUT.name] = tf.nn.softmax(answers[LOGITS.name])
         answers[CAMS.name] = explain(answers[CONV_MAPS.name], head)

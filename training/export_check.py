@@ -60,11 +60,11 @@ HEAD_SCALE: Final = 0.05
 """Standard deviation of the site's head that is tried."""
 
 CHECK_MORPHOMETRY: Final = (
-    (0.7, 0.5, -1.0, 0.1),
-    (UNKNOWN, -0.3, -0.4, 0.4),
-    (-0.2, 1.2, UNKNOWN, -0.2),
+    (0.7, 0.5, -1.0, 0.1, -2.0, -0.5, -0.3, 0.8),
+    (UNKNOWN, -0.3, -0.4, 0.4, -1.5, -1.0, -0.6, 0.6),
+    (-0.2, 1.2, UNKNOWN, -0.2, -3.0, -0.2, -0.1, 0.9),
 )
-"""All known, the size not, and one of the three that count together not."""
+"""All known, the size not, and one of the appearance not."""
 
 
 def check_export(
@@ -124,7 +124,8 @@ def check_export(
     measured = np.resize(np.asarray(CHECK_MORPHOMETRY, np.float32), (len(rows), len(MEASURES)))
     head = np.random.default_rng(1).normal(scale=HEAD_SCALE, size=own.shape).astype(np.float32)
     site = {MORPHOMETRY.name: measured, HEAD.name: head}
-    logits = expected[LOGITS.name] + _site_part(expected[FEATURES.name], head) + evidence.logits(measured)
+    added = _site_part(expected[FEATURES.name], head) + evidence.added(measured).sum(axis=0)
+    logits = expected[LOGITS.name] + added
     adapted = {
         LOGITS.name: logits,
         MAIN_OUT.name: _softmax(logits),

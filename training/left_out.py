@@ -26,9 +26,8 @@ from rich.console import Console
 from rich.progress import track
 
 from orchestrator.domain import DISCLAIMER, Float32Array, UInt8Array
-from orchestrator.model_contract import LARGEST_UNKNOWN, NUM_CLASSES, UNKNOWN
+from orchestrator.model_contract import NUM_CLASSES, PARTS
 from orchestrator.views import VIEWS
-from orchestrator.vision.found_cell import find_cell
 from training.augmentation import AugmentationConfig, augmented_cell
 from training.commands.config_file import CONFIGS
 from training.datasets import Sample, fair_shares, read_device, read_split
@@ -38,8 +37,7 @@ from training.images import LoadedImage
 from training.layers import MixStyle
 from training.loader import load_images, model_input, plain_pixels
 from training.metrics import Interval
-from training.morphometric_evidence import fit_evidence, log_density, morphometry_of, terms
-from training.nucleus_outline import nucleus_outline
+from training.morphometric_evidence import fit_evidence, morphometry_of
 from training.run_config import TrainingConfig
 
 SIDE: Final = 160
@@ -59,9 +57,6 @@ FEW: Final = 10
 RESAMPLES: Final = 2000
 CHUNK: Final = 64
 """Images that go through a network at once."""
-
-OUTLINE_WEIGHT: Final = 0.25
-OUTLINE_SHRINKAGE: Final = 0.3
 
 _stderr = Console(stderr=True)
 
@@ -219,7 +214,7 @@ def collect(
     output.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)  # the pools' threads are the parallelism
     images = load_images(samples, cache_dir=output / "images", console=_stderr)
-    measured, outlines = morphometry_of(samples, _stderr), outlines_of(samples)
+    measured = morphometry_of(samples, _stderr)
     recipe = TrainingConfig(crop_scale=1.4).recipe
     for device, seed in wanted:
         keras.utils.set_random_seed(seed)
@@ -229,44 +224,21 @@ def collect(
         of = [i for i in range(base) if samples[i].device == device]
         features, logits = seen_by(frozen, late, plain_pixels([images[i] for i in of], recipe))
         others = [i for i in range(len(samples)) if samples[i].device != device]
-        known = [samples[i] for i in others]
-        evidence = fit_evidence(known, measured[others]).logits(measured[of])
+        evidence = fit_evidence([samples[i] for i in others], measured[others]).added(measured[of])
         archive = output / f"{device}-{seed}.npz"
         partial = archive.with_suffix(".partial.npz")
         np.savez(
             partial,
             features=features.astype(np.float16),
             network=logits,
-            logits=logits + evidence[:, np.newaxis],
-            outlined=logits
-            + (evidence + outline_evidence(known, outlines[others], outlines[of]))[:, np.newaxis],
+            evidence=evidence,
+            logits=logits + evidence.sum(axis=0)[:, np.newaxis],
             labels=np.array([samples[i].class_index for i in of]),
             groups=np.array([group_of(samples[i]) for i in of]),
             cells=np.array([samples[i].cell or samples[i].path.name for i in of]),
             ids=np.array([samples[i].path.name for i in of]),
         )
         partial.rename(archive)
-
-
-def outlines_of(samples: Sequence[Sample]) -> Float32Array:
-    """The outline of each nucleus, float32 ``[N, 4]``; ``UNKNOWN`` where there is none."""
-
-    def outline(sample: Sample) -> tuple[float, ...]:
-        found = find_cell(sample.load())
-        return (None if found is None else nucleus_outline(found.nucleus)) or (UNKNOWN,) * 4
-
-    with ThreadPoolExecutor() as pool:
-        return np.array(list(pool.map(outline, samples)), np.float32)
-
-
-def outline_evidence(samples: Sequence[Sample], outlines: Float32Array, of: Float32Array) -> Float32Array:
-    """What the outlines ``of`` ``[M, 4]`` add to the logits, float32 ``[M, 5]``, as learnt of ``samples``."""
-    fitted = log_density(samples, outlines, OUTLINE_SHRINKAGE, OUTLINE_WEIGHT)
-    added = np.zeros((len(of), NUM_CLASSES), np.float32)
-    if fitted is not None:
-        seen = of[:, 0] > LARGEST_UNKNOWN
-        added[seen] = terms(of[seen]) @ fitted
-    return added
 
 
 def scores(logits: Sequence[Logits], labels: NDArray[np.intp], cells: NDArray[np.str_]) -> Interval:
@@ -288,20 +260,20 @@ def scores(logits: Sequence[Logits], labels: NDArray[np.intp], cells: NDArray[np
 
 def table(output: Path, devices: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
     """Lines of markdown: what each device scores by the network alone, and with the evidence."""
-    yield "| left out | images | network alone | with the measures of the cell | and the nucleus' outline |"
-    yield "| --- | --- | --- | --- | --- |"
-    means: dict[str, list[float]] = {"network": [], "logits": [], "outlined": []}
+    yield f"| left out | images | network alone | {' | '.join(f'and the {part}' for part in PARTS)} |"
+    yield f"| --- | --- | --- |{' --- |' * len(PARTS)}"
+    means: list[list[float]] = []
     for device in devices:
         archives = [dict(np.load(output / f"{device}-{seed}.npz")) for seed in seeds]
-        first = archives[0]
+        labels, cells = archives[0]["labels"], archives[0]["cells"]
         told = []
-        for way, values in means.items():
+        for parts in range(len(PARTS) + 1):
             # The first view alone, as the profiles ask.
-            score = scores([one[way][:, 0] for one in archives], first["labels"], first["cells"])
-            values.append(score.value)
-            told.append(str(score))
-        yield f"| {device} | {len(first['labels'])} | {' | '.join(told)} |"
-    yield f"| mean | | {' | '.join(f'{np.mean(values):.3f}' for values in means.values())} |"
+            of = [one["network"][:, 0] + one["evidence"][:parts].sum(axis=0) for one in archives]
+            told.append(scores(of, labels, cells))
+        means.append([score.value for score in told])
+        yield f"| {device} | {len(labels)} | {' | '.join(map(str, told))} |"
+    yield f"| mean | | {' | '.join(f'{mean:.3f}' for mean in np.mean(means, axis=0))} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,7 +1,8 @@
-"""What is measured of a found cell: its nucleus in red cells, and its parts against each other.
+"""What is measured of a found cell: its nucleus in red cells, its parts against each other, the nucleus'
+outline.
 
 Parts of one cell are seen by the same lamp and camera through the same stain, so that what one is to the
-other holds on every microscope. docs/accuracy.md has what the measures tell of the class.
+other holds on every microscope, as does a shape. docs/accuracy.md has what the measures tell of the class.
 """
 
 import math
@@ -31,6 +32,9 @@ DENSITIES: Final = (0.02, 2.0)
 HUES: Final = (-1.5, 1.5)
 """Limits of the cytoplasm's hue; of the cells of four devices 996 in 1,000 lie within."""
 
+CONVEX: Final = 0.02
+"""Added to the share of the hull that is not nucleus: an outline of pixels is never quite convex."""
+
 _MIN_LEVEL: Final = 3.0
 _EDGE: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))
 """What lies on an edge is of neither side."""
@@ -38,7 +42,7 @@ _EDGE: Final = cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))
 
 def measure(rgb: UInt8Array, cell: FoundCell) -> Morphometry:
     """Measure a cell that was found in ``rgb``, uint8 ``[H, W, 3]``."""
-    return Morphometry(relative_size(rgb, cell), *_appearance(rgb, cell))
+    return Morphometry(relative_size(rgb, cell), *_appearance(rgb, cell), *_outline(cell.nucleus))
 
 
 def _appearance(rgb: UInt8Array, cell: FoundCell) -> tuple[float, float, float] | tuple[None, None, None]:
@@ -61,6 +65,26 @@ def _appearance(rgb: UInt8Array, cell: FoundCell) -> tuple[float, float, float] 
     density = _within(DENSITIES, green / nucleus_green)
     hue = _within(HUES, red / max(green, DENSITIES[0] * nucleus_green) - nucleus_red / nucleus_green)
     return math.log(share / (1 - share)), math.log(density), hue
+
+
+def _outline(nucleus: UInt8Array) -> tuple[float, float, float, float] | tuple[None, None, None, None]:
+    """Concavity, circularity, thickness and aspect of a mask, uint8 ``[H, W]`` of 0 and 255; all or none."""
+    area = cv2.countNonZero(nucleus)
+    if area < MIN_PART_PX:
+        return None, None, None, None
+    lobes, _ = cv2.findContours(nucleus, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = cv2.fillConvexPoly(np.zeros_like(nucleus), cv2.convexHull(np.concatenate(lobes)), (1,))
+    perimeter = max(sum(cv2.arcLength(lobe, closed=True) for lobe in lobes), 1.0)
+    radius = float(cv2.distanceTransform(nucleus, cv2.DIST_L2, 5).max())
+    moments = cv2.moments(nucleus, binaryImage=True)
+    mean, difference = (moments["mu20"] + moments["mu02"]) / 2, (moments["mu20"] - moments["mu02"]) / 2
+    apart = math.hypot(difference, moments["mu11"])
+    return (
+        math.log(max(1 - area / cv2.countNonZero(hull), 0) + CONVEX),
+        math.log(4 * math.pi * area / perimeter**2),
+        math.log(radius / math.sqrt(area / math.pi)),
+        math.sqrt(max(mean - apart, 0) / (mean + apart)),
+    )
 
 
 def _within(limits: tuple[float, float], value: float) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.common.deadline import deadline
 from orchestrator.domain import UNMEASURED, CellViews, Morphometry, Question, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerTimeout, ModelServerUnavailable
-from orchestrator.model_contract import MAX_BATCH_SIZE, MODEL_NAME, UNKNOWN
+from orchestrator.model_contract import MAX_BATCH_SIZE, MEASURES, MODEL_NAME, UNKNOWN
 from orchestrator.model_server.base import ModelServer
 from orchestrator.views import rows_of
 from tests.random_images import varied_images
@@ -26,6 +26,8 @@ def views_of(rows: int, seed: int = 0) -> ViewBatch:
 
 
 IMAGE = varied_images(1, 224, seed=4)[0]
+APPEARANCE = (0.6, -0.9, 0.2, -2.0, -0.5, -0.3, 0.8)
+"""All measures but the size."""
 
 
 def cell_of(
@@ -154,7 +156,7 @@ class ModelServerSuite:
 
     @pytest.mark.parametrize(
         "morphometry",
-        [Morphometry(size=0.8), Morphometry(None, 0.6, -0.9, 0.2), Morphometry(0.8, 0.6, -0.9, 0.2)],
+        [Morphometry(size=0.8), Morphometry(None, *APPEARANCE), Morphometry(0.8, *APPEARANCE)],
         ids=["size", "appearance", "both"],
     )
     async def test_what_is_measured_of_a_cell_is_evidence_and_what_is_unknown_none(
@@ -164,7 +166,7 @@ class ModelServerSuite:
 
         measured = await server.explain(cell_of((0, 1), morphometry=morphometry))
         rows = rows_of(cell_of((0, 1)))
-        places = np.stack([np.full(4, UNKNOWN, np.float32), morphometry.places()])
+        places = np.stack([np.full(len(MEASURES), UNKNOWN, np.float32), morphometry.places()])
         mixed = await server.explain(ViewBatch(rows.images, rows.gain, places))
 
         moved = measured.logits - own.logits
@@ -251,10 +253,10 @@ class ModelServerSuite:
             ),
             (
                 ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.ones((1, 3), np.float32)),
-                r"expected morphometry as float32\[1, 4\], received float32\[1, 3\]",
+                r"expected morphometry as float32\[1, 8\], received float32\[1, 3\]",
             ),
             (
-                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.array([[0, 0, 51, 0]], np.float32)),
+                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.float32([[0, 0, 51, 0, 0, 0, 0, 0]])),
                 "expected morphometry of at most 50, or unknown",
             ),
             (

@@ -50,7 +50,7 @@ class TestWarmUp:
         shipped = project_root / "model_repository" / "wbc"
         answered = set()
         with StandIn(shipped) as server, grpc.insecure_channel(server.target, UNBOUNDED) as channel:
-            for request in warmup_requests(shipped / "7"):
+            for request in warmup_requests(shipped / "8"):
                 response = PredictionServiceStub(channel).Predict(request, timeout=60)
                 rows = {tensor.tensor_shape.dim[0].size for tensor in response.outputs.values()}
                 signature = request.model_spec.signature_name

@@ -17,14 +17,16 @@ def test_codes_name_the_views_in_their_order():
 
     np.testing.assert_array_equal(rows.images, np.stack([IMAGE, np.rot90(IMAGE)]))
     np.testing.assert_array_equal(rows.gain, np.float32([1.1, 1.0]))
-    np.testing.assert_array_equal(rows.morphometry, np.full((2, 4), UNKNOWN, np.float32))
+    np.testing.assert_array_equal(rows.morphometry, np.full((2, 8), UNKNOWN, np.float32))
     assert rows.head is None
 
 
 def test_every_row_has_the_measures_and_the_head_of_its_cell():
     rows = rows_of(CellViews(IMAGE, (0, 1, 2), MEASURED, head=HEAD))
 
-    np.testing.assert_array_equal(rows.morphometry, np.float32([[0.5, UNKNOWN, -1.25, 0.125]] * 3))
+    np.testing.assert_array_equal(
+        rows.morphometry, np.float32([[0.5, UNKNOWN, -1.25, 0.125, *[UNKNOWN] * 4]] * 3)
+    )
     np.testing.assert_array_equal(rows.head, np.stack([HEAD] * 3))
 
 
@@ -42,7 +44,7 @@ def test_rows_of_several_questions_lie_one_after_the_other_with_nothing_for_thos
     np.testing.assert_array_equal(rows.images, np.stack([IMAGE, IMAGE[:, ::-1], IMAGE]))
     np.testing.assert_array_equal(rows.gain, np.float32([1.0, 1.0, 0.9]))
     np.testing.assert_array_equal(
-        rows.morphometry, np.float32([[UNKNOWN] * 4, *[[0.5, UNKNOWN, -1.25, 0.125]] * 2])
+        rows.morphometry, np.float32([[UNKNOWN] * 8, *[[0.5, UNKNOWN, -1.25, 0.125, *[UNKNOWN] * 4]] * 2])
     )
     np.testing.assert_array_equal(rows.head, np.stack([np.zeros_like(HEAD), HEAD, HEAD]))
 

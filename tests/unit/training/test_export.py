@@ -22,17 +22,18 @@ from orchestrator.model_contract import (
     admitted,
 )
 from orchestrator.views import VIEWS
-from tests.export_fixture import APPEARANCE_EVIDENCE, SIZE_EVIDENCE, ExportedModel, small_classifier
+from tests.export_fixture import EVIDENCE, ExportedModel, small_classifier
 from tests.random_images import varied_images
 from tests.random_weights import randomise
 from training.classifier import assemble_classifier, build_classifier, with_served_outputs
 from training.export import export_model
 from training.export_check import check_export
 from training.gradcam import autodiff_class_activation_maps
-from training.morphometric_evidence import APPEARANCE_LIMIT, NO_EVIDENCE, MorphometricEvidence
+from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
 from training.warmup import WARMUP_FILE
 
-NOTHING = [UNKNOWN] * 4
+NOTHING = [UNKNOWN] * 8
+MEASURED = [0.8, 0.5, -0.75, 0.25, -2.0, -0.5, -0.3, 0.8]
 
 
 def warmup_requests(version_dir: Path) -> list[Any]:
@@ -181,34 +182,49 @@ class TestWhatASiteAdds:
 
         sized = self.ask(signatures, morphometry=[[0.8, *NOTHING[1:]], [-60.0, *NOTHING[1:]]])
 
-        evidence = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
+        evidence = np.array([1.0, 0.8, 0.64], np.float32) @ EVIDENCE[0]
         np.testing.assert_allclose(sized["logits"][0], own["logits"][0] + evidence, atol=1e-4)
         np.testing.assert_allclose(sized["main_out"][0], softmax(sized["logits"][:1])[0], atol=1e-6)
         np.testing.assert_array_equal(sized["logits"][1], own["logits"][1])
         np.testing.assert_array_equal(sized["cams"], own["cams"])
 
-    def test_the_appearance_is_evidence_by_all_products_beside_the_size(self, signatures: Any) -> None:
+    def test_appearance_and_outline_are_evidence_by_all_products_beside_the_size(
+        self, signatures: Any
+    ) -> None:
         own = self.ask(signatures)
-        a, b, c = 0.5, -0.75, 0.25
+        added = []
+        for measures, table, limit in zip(
+            (MEASURED[1:4], MEASURED[4:], MEASURED[:1]),
+            (*EVIDENCE[1:], EVIDENCE[0]),
+            (2.0, 2.0, np.inf),
+            strict=True,
+        ):
+            products = [x * y for i, x in enumerate(measures) for y in measures[i:]]
+            free = np.float32([1.0, *measures, *products]) @ table
+            assert np.ptp(free) > min(limit, 2.0)
+            added.append(np.maximum(free, free.max() - limit))
+        appearance, outline, size = added
 
-        seen = self.ask(signatures, morphometry=[[UNKNOWN, a, b, c], [0.8, a, b, c]])
+        for morphometry, expected in (
+            ([UNKNOWN, *MEASURED[1:4], *NOTHING[4:]], appearance),
+            ([*NOTHING[:4], *MEASURED[4:]], outline),
+            (MEASURED, appearance + outline + size),
+        ):
+            seen = self.ask(signatures, morphometry=[morphometry, NOTHING])
 
-        products = [1.0, a, b, c, a * a, a * b, a * c, b * b, b * c, c * c]
-        appearance = np.array(products, np.float32) @ APPEARANCE_EVIDENCE
-        assert np.ptp(appearance) > APPEARANCE_LIMIT
-        appearance = np.maximum(appearance, appearance.max() - APPEARANCE_LIMIT)
-        size = np.array([1.0, 0.8, 0.64], np.float32) @ SIZE_EVIDENCE
-        np.testing.assert_allclose(seen["logits"][0], own["logits"][0] + appearance, atol=1e-4)
-        np.testing.assert_allclose(seen["logits"][1], own["logits"][1] + appearance + size, atol=1e-4)
-        np.testing.assert_allclose(seen["main_out"], softmax(seen["logits"]), atol=1e-6)
-        np.testing.assert_array_equal(seen["cams"], own["cams"])
+            np.testing.assert_allclose(seen["logits"][0], own["logits"][0] + expected, atol=1e-4)
+            np.testing.assert_array_equal(seen["logits"][1], own["logits"][1])
+            np.testing.assert_allclose(seen["main_out"], softmax(seen["logits"]), atol=1e-6)
+            np.testing.assert_array_equal(seen["cams"], own["cams"])
 
-    @pytest.mark.parametrize("place", [1, 2, 3])
+    @pytest.mark.parametrize("place", range(1, 8))
     @pytest.mark.parametrize("unknown", [UNKNOWN, -50.0, np.nan])
-    def test_where_one_measure_of_the_appearance_is_unknown_it_adds_nothing(
+    def test_where_one_measure_of_a_part_is_unknown_the_part_adds_nothing(
         self, signatures: Any, place: int, unknown: float
     ) -> None:
-        morphometry = np.array([[UNKNOWN, 0.5, -0.75, 0.25]] * 2, np.float32)
+        part = slice(1, 4) if place < 4 else slice(4, 8)
+        morphometry = np.float32([NOTHING] * 2)
+        morphometry[:, part] = MEASURED[part]
         morphometry[:, place] = unknown
 
         seen = self.ask(signatures, morphometry=morphometry)
@@ -216,14 +232,14 @@ class TestWhatASiteAdds:
         np.testing.assert_array_equal(seen["logits"], self.ask(signatures)["logits"])
 
     def test_what_is_no_number_counts_as_unknown(self, signatures: Any) -> None:
-        seen = self.ask(signatures, morphometry=np.full((2, 4), np.nan))
+        seen = self.ask(signatures, morphometry=np.full((2, 8), np.nan))
 
         np.testing.assert_array_equal(seen["logits"], self.ask(signatures)["logits"])
 
     def test_views_of_an_image_are_answered_as_the_rows_that_numpy_makes(self, signatures: Any) -> None:
         codes = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [-1, 5, -1, -1, 6, -1, 0, -1]], np.int32)
         head = np.random.default_rng(3).normal(scale=0.05, size=(2, 257, 5)).astype(np.float32)
-        morphometry = np.array([[0.4, 0.6, -0.9, 0.2], NOTHING], np.float32)
+        morphometry = np.array([MEASURED, NOTHING], np.float32)
 
         answers = signatures["views"](
             image=tf.constant(self.IMAGES),
@@ -258,7 +274,7 @@ class TestWhatASiteAdds:
         answers = signatures["views"](
             image=tf.constant(self.IMAGES),
             codes=tf.fill([2, 8], -1),
-            morphometry=tf.fill([2, 4], UNKNOWN),
+            morphometry=tf.fill([2, 8], UNKNOWN),
             head=tf.zeros([2, 257, 5]),
         )
 
@@ -359,11 +375,11 @@ class TestTheCheck:
         with pytest.raises(ContractViolation, match="classify: logits: expected at most"):
             check_export(small_exported_model.version_dir, other, varied_images(2, 224))
 
-    @pytest.mark.parametrize(("name", "rows"), [("size", 3), ("appearance", 10)])
+    @pytest.mark.parametrize(("name", "rows"), [("size", 3), ("appearance", 10), ("outline", 15)])
     def test_other_evidence_is_found_out(
         self, small_exported_model: ExportedModel, name: str, rows: int
     ) -> None:
-        evidence = MorphometricEvidence(SIZE_EVIDENCE, APPEARANCE_EVIDENCE)
+        evidence = MorphometricEvidence(*EVIDENCE)
         other = np.tile(np.arange(5, dtype=np.float32), (rows, 1))
 
         with pytest.raises(
