@@ -7,8 +7,9 @@ from orchestrator.domain import DeviceState, FocusJudgement, Language, RoutingMo
 from orchestrator.edge.grpc import words as grpc_words
 from orchestrator.edge.grpc.projection import numbers_of
 from orchestrator.errors import InvalidParameter
+from orchestrator.labels import CELL_LABELS
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
+from orchestrator.specimen import CellState, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
