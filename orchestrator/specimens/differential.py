@@ -160,7 +160,7 @@ def _limits(
         return 0.0, 1.0
     if label.denominator != "white_cells":
         return ratio_interval(count, white)
-    if errors is None or label.name not in CELL_LABELS:
+    if errors is None:
         return clopper_pearson(count, white)
     wrong = errors.get(label.name, 0.0) * unseen.get(label.name, 0) / max(count, 1)
     others = [

@@ -54,18 +54,18 @@ def _read(path: Path) -> list[Label]:
 def _label(table: Any) -> Label:
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise ValueError("name: expected a text in each [[label]]")
-    name = table["name"]
+    name: str = table["name"]
+    said: dict[str, str] = {}
     for key, value in table.items():
         if key not in _KEYS:
             raise ValueError(f"{name}: expected the keys {', '.join(_KEYS)}, received {key!r}")
         if not isinstance(value, str) or not value or not value.isprintable():
             raise ValueError(f"{name}, {key}: expected a text of one line, received {value!r}")
-    if len(table.get("key", "")) > 1:
-        raise ValueError(f"{name}, key: expected one character, received {table['key']!r}")
-    denominator = table.get("denominator", "white_cells")
+        said[key] = value
+    if len(said.get("key", "")) > 1:
+        raise ValueError(f"{name}, key: expected one character, received {said['key']!r}")
+    denominator: Any = said.get("denominator", "white_cells")
     if denominator not in get_args(Denominator):
         known = ", ".join(get_args(Denominator))
         raise ValueError(f"{name}, denominator: expected one of {known}, received {denominator!r}")
-    turkish: str = table.get("turkish", name)
-    key: str = table.get("key", "")
-    return Label(name, turkish, key, denominator, table.get("part_of"))
+    return Label(name, said.get("turkish", name), said.get("key", ""), denominator, said.get("part_of"))
