@@ -21,6 +21,10 @@ function rowName({label, part_of: whole, denominator}) {
   return denominator === "per_100_white_cells" ? t("per100", {label: className(label)}) : className(label);
 }
 
+/** The rows, each with those that are part of it. */
+const inOrder = (counts) => counts.filter((one) => !one.part_of)
+  .flatMap((one) => [one, ...counts.filter((part) => part.part_of === one.label)]);
+
 function countsTable(found) {
   const absolute = found.total_wbc !== null;
   const shift = found.label_shift;
@@ -31,7 +35,7 @@ function countsTable(found) {
     el("thead", {}, el("tr", {},
       el("th", {scope: "col"}, t("class")),
       head.map((name) => el("th", {scope: "col", class: "number"}, name)))),
-    el("tbody", {}, found.counts.map((one) => el("tr", {data: {label: one.label}},
+    el("tbody", {}, inOrder(found.counts).map((one) => el("tr", {data: {label: one.label}},
       el("th", {scope: "row", class: one.part_of ? "part" : ""}, el("span", {class: `swatch ${slugOf(one.part_of ?? one.label)}`}), rowName(one),
         one.flag ? el("span", {class: "flag"}, ` ${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}`) : null),
       el("td", {class: "number"}, number(one.count)),
@@ -50,7 +54,7 @@ function chart(found) {
   if (found.counts.every((one) => one.percentage === null)) {
     return el("p", {class: "note"}, t("minCells", {count: number(found.min_cells)}));
   }
-  const rows = found.counts.filter((one) => one.denominator === "white_cells").map((one) => {
+  const rows = inOrder(found.counts).filter((one) => one.denominator === "white_cells").map((one) => {
     const track = el("span", {class: "chart-track"});
     if (one.reference) track.append(span("chart-range", one.reference.low, one.reference.high));
     track.append(span(`chart-bar ${slugOf(one.part_of ?? one.label)}`, 0, one.percentage));
