@@ -20,6 +20,7 @@ from orchestrator.domain import Language
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop.hl7v2_text import CharacterSet
 from orchestrator.interop.site import CountMethod, ProcessingId
+from orchestrator.labels import SmudgeRule
 from orchestrator.store.base import KeepImages
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -532,6 +533,15 @@ class DifferentialSettings(_Section):
     )
     reference_ranges: Path | None = Field(
         default=None, description="TOML file with the site's ranges and their source; examples where unset."
+    )
+    labels: Path | None = Field(
+        default=None,
+        description="TOML file with the site's own labels of cells, beside those that came with the service.",
+    )
+    smudge: SmudgeRule = Field(
+        default="per_100_white_cells",
+        description="What smudge cells count as: told per 100 white cells, among the `white_cells` in a row "
+        "of their own, among the `lymphocytes`, or `none`: their number alone.",
     )
     training_prior: tuple[float, float, float, float, float] = Field(
         default=(0.2, 0.2, 0.2, 0.2, 0.2),

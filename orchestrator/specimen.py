@@ -13,10 +13,8 @@ from typing import Final, Literal, get_args
 
 from orchestrator.cell_features import is_contradicted, resembled
 from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, Box, DeviceState, ModelIdentity, RoutingMode
-from orchestrator.model_contract import CLASS_NAMES, ClassName
-
-CellLabel = Literal[ClassName, "Unidentified"]
-UNIDENTIFIED: Final = "Unidentified"
+from orchestrator.labels import CELL_LABELS, NEUTROPHIL, NUCLEATED_RED_CELL, UNIDENTIFIED, Denominator
+from orchestrator.model_contract import CLASS_NAMES
 
 _NOT_PRINTED: Final = (
     r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
@@ -68,9 +66,6 @@ CLASSIFIER_ERROR: Final = (
     "The intervals carry the error of the classifier, as far as the audit of this microscope limits it, "
     "beside the error of counting."
 )
-
-CELL_LABELS: Final = (*CLASS_NAMES, UNIDENTIFIED)
-"""What a cell may be counted as."""
 
 SpecimenState = Literal["waiting", "running", "analysed", "signed", "cancelled"]
 """``waiting`` and ``running``: cells are still to be analysed; ``analysed``: all are, and people may decide;
@@ -142,7 +137,8 @@ class FieldPlace:
 
 @dataclass(frozen=True, slots=True)
 class CellDecision:
-    """What a person says a cell is, one of ``CELL_LABELS``; equal to the service's class where accepted."""
+    """What a person says a cell is, by the name of a label (:mod:`orchestrator.labels`); equal to the
+    service's class where accepted."""
 
     label: str
     person: str
@@ -367,6 +363,11 @@ class ClassCount:
     ``absolute_interval``, in 10^9/L, are None without a total as well, and carry the interval of the share
     alone, not the error of the total. ``flag`` compares the percentage with ``reference``, the site's range
     in percent.
+
+    ``denominator`` says what the percentage is of. Cells per 100 white cells are none of these: their
+    percentage can be over 100, its interval is that of the ratio of two numbers (exact, from the share of
+    both together), and they have no absolute count, nor have those without a denominator. The cells of a
+    label that is ``part_of`` another are in the row of that one too.
     """
 
     label: str
@@ -377,6 +378,8 @@ class ClassCount:
     absolute_interval: Range | None
     reference: Range | None
     flag: Literal["low", "high"] | None
+    denominator: Denominator = "white_cells"
+    part_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,12 +405,13 @@ class CellCounts:
 class Differential:
     """What a specimen comes to at one moment.
 
-    ``counts`` has the five classes in the order of ``CLASS_NAMES``, then ``Unidentified``; its shares are of
-    all ``cells_counted``. ``review_list`` are the ids of the cells that wait for a person, the least
-    confident first. ``label_shift`` is the estimate of the five shares by expectation maximisation over the
-    cells' probabilities (Saerens et al. 2002), None where there are too few cells, and while one of an
-    unverified device waits for a person. ``models`` are all that answered: more than one where a version
-    changed midway. ``reference_source`` says where the reference ranges come from.
+    ``counts`` has the five classes in the order of ``CLASS_NAMES``, then ``Unidentified``, then each other
+    label that a person used; its shares are of all ``cells_counted``, which are the white ones.
+    ``review_list`` are the ids of the cells that wait for a person, the least confident first.
+    ``label_shift`` is the estimate of the five shares by expectation maximisation over the cells'
+    probabilities (Saerens et al. 2002), None where there are too few cells, and while one of an unverified
+    device waits for a person. ``models`` are all that answered: more than one where a version changed midway.
+    ``reference_source`` says where the reference ranges come from.
     ``released_errors`` is there where an audit released all that no person looked at: the intervals then
     carry its error too.
     """
@@ -432,6 +436,33 @@ class Differential:
         """In the mean; None where there are no fields."""
         fields = self.specimen.fields
         return sum(field.cells for field in fields) / len(fields) if fields else None
+
+    @property
+    def outside(self) -> tuple[ClassCount, ...]:
+        """Those that are not among the 100 %."""
+        return tuple(count for count in self.counts if count.denominator != "white_cells")
+
+    def label_sentences(self) -> Mapping[str, str]:
+        """What is to be said of the labels that only persons use, by code."""
+        said: dict[str, str] = {}
+        parts = [count for count in self.counts if count.part_of == NEUTROPHIL]
+        neutrophils = self.counts[CELL_LABELS.index(NEUTROPHIL)].count
+        if parts and (rest := neutrophils - sum(count.count for count in parts)):
+            said["not_told_apart"] = (
+                f"{rest} of {neutrophils} neutrophils are not told apart further: the shares of "
+                f"{' and '.join(count.label for count in parts)} may be larger."
+            )
+        if self.outside:
+            named = ", ".join(f"{count.label} {count.count}" for count in self.outside)
+            said["outside"] = f"Outside of the 100 % of the white cells: {named}."
+        if self.specimen.order.total_wbc is not None and any(
+            count.label == NUCLEATED_RED_CELL for count in self.outside
+        ):
+            said["uncorrected_total"] = (
+                "The total white cell count is taken as it was given; it is not corrected for nucleated red "
+                "cells."
+            )
+        return said
 
     def audit_sentences(self) -> Mapping[str, str]:
         """What is to be said of the audit behind the figures, by code."""
@@ -495,6 +526,8 @@ class Differential:
                 "unidentified",
                 f"{unidentified} cells are Unidentified; they are part of the whole that shares are of.",
             )
+        for code, sentence in self.label_sentences().items():
+            say(code, sentence)
         if self.cells_failed:
             say("failed", f"{self.cells_failed} images could not be analysed and are not counted.")
         if len(self.models) > 1:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from orchestrator.domain import DEVICE_UNKNOWN, DeviceState, ModelIdentity
+from orchestrator.labels import UNIDENTIFIED
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
-    UNIDENTIFIED,
     CellDecision,
     CellResult,
     Specimen,

@@ -19,6 +19,7 @@ from orchestrator.errors import (
     Overloaded,
     UnsupportedImage,
 )
+from orchestrator.labels import LABELS
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.observability.request_context import set_request_id
 from orchestrator.profiles import Profile
@@ -170,7 +171,8 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
             raise AdaptationRefused(f"Differential {differential_id} is not signed.")
         of_fields = 0
         for cell in specimen.cells:
-            if cell.decision is None or cell.decision.label not in CLASS_NAMES:
+            class_name = None if cell.decision is None else LABELS.class_of(cell.decision.label)
+            if class_name is None:
                 continue  # the service's own word teaches it nothing
             if cell.place is not None:
                 of_fields += 1
@@ -178,7 +180,7 @@ async def signed_images(ids: Sequence[str], store: Store | None) -> list[Labelle
             found.append(
                 LabelledImage(
                     partial(_kept, store, differential_id, cell.cell_id),
-                    CLASS_NAMES.index(cell.decision.label),
+                    CLASS_NAMES.index(class_name),
                     specimen.order.specimen_id,
                     f"{differential_id} cell {cell.number}",
                 )

@@ -4,16 +4,23 @@ from types import MappingProxyType
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.interop.site import Site
-from orchestrator.settings import InteropSettings
-from orchestrator.specimen import CELL_LABELS
+from orchestrator.settings import Settings
+from orchestrator.specimens.site_labels import load_labels
 
 
-def site_of(settings: InteropSettings) -> Site:
-    """Raises :class:`~orchestrator.errors.ConfigurationError` where a SNOMED code is of an unknown label."""
-    unknown = set(settings.snomed) - set(CELL_LABELS)
+def site_of(of: Settings) -> Site:
+    """How a site wants its messages.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where a SNOMED code is of an unknown label, or the
+    site's own labels are wrong.
+    """
+    settings = of.interop
+    labels = load_labels(of.differential.labels, of.differential.smudge)
+    unknown = [name for name in settings.snomed if name not in labels]
     if unknown:
+        known = ", ".join(label.name for label in labels)
         raise ConfigurationError(
-            f"WBC_INTEROP__SNOMED: expected some of {', '.join(CELL_LABELS)}, received {len(unknown)} others"
+            f"WBC_INTEROP__SNOMED: expected some of {known}, received {len(unknown)} others"
         )
     return Site(
         method=settings.method,

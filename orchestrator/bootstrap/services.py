@@ -181,7 +181,7 @@ def build_app(
         access=access or build_access(settings),
         specimens=specimens,
         order_limits=order_limits(settings.differential),
-        site=site_of(settings.interop),
+        site=site_of(settings),
         audits_folder=settings.audits_dir,
         adaptations=build_adaptations(services, store),
     )

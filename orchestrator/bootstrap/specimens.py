@@ -13,6 +13,7 @@ from orchestrator.specimens.differential import DifferentialRules, class_shares_
 from orchestrator.specimens.reference_ranges import ADULTS, load_reference_ranges
 from orchestrator.specimens.runner import SpecimenRunner
 from orchestrator.specimens.service import Specimens
+from orchestrator.specimens.site_labels import load_labels
 from orchestrator.store.base import SameCells, Store
 from orchestrator.vision.same_cells import no_same_cells, same_cells
 
@@ -20,13 +21,15 @@ from orchestrator.vision.same_cells import no_same_cells, same_cells
 def differential_rules(settings: DifferentialSettings, services: Services) -> DifferentialRules:
     """The site's rules.
 
-    Raises :class:`~orchestrator.errors.ConfigurationError` where its reference ranges are wrong.
+    Raises :class:`~orchestrator.errors.ConfigurationError` where its reference ranges or labels are wrong.
     """
     path = settings.reference_ranges
+    labels = load_labels(settings.labels, settings.smudge)
     return DifferentialRules(
         min_cells=settings.min_cells,
-        reference=ADULTS if path is None else load_reference_ranges(path),
+        reference=ADULTS if path is None else load_reference_ranges(path, labels),
         class_shares=class_shares_of(services.profiles, settings.training_prior),
+        labels=labels,
     )
 
 

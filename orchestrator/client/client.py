@@ -26,7 +26,7 @@ from .fields import DEFAULT_FIELD_OPTIONS, FieldAnalysis, FieldOptions
 from .messages import ANALYSIS_TIMEOUT_S, ORDER_TIMEOUT_S, WINDOW, new_key, order_messages, ordered
 from .options import DEFAULT_OPTIONS, AnalysisOptions, SpecimenOrder
 from .results import Analysis, Key, ModelDescription, StreamResult
-from .words import Label, number
+from .words import said
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class Client:
         self,
         differential_id: str,
         cell_id: str,
-        label: Label,
+        label: str,
         *,
         etag: str | None = None,
         timeout_s: float = ANALYSIS_TIMEOUT_S,
@@ -211,7 +211,7 @@ class Client:
         request = pb.DecideCellRequest(
             differential_id=differential_id,
             cell_id=cell_id,
-            label=number(pb.CellClass, "CELL_CLASS", label),
+            **said(label),
             etag=etag or "",
         )
         metadata = self._connection.metadata()

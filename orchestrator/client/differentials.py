@@ -24,7 +24,9 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class ClassCount:
     """One label's part. ``percentage`` and its exact 95 % ``interval`` are None below the least number of
-    cells; ``absolute``, in 10^9/L, without a total. ``flag`` is ``low`` or ``high`` against ``reference``."""
+    cells; ``absolute``, in 10^9/L, without a total. ``flag`` is ``low`` or ``high`` against ``reference``.
+    ``denominator`` is ``white_cells``, ``per_100_white_cells`` of what is none of these, or ``none``: then
+    there is the count alone. Cells of a label that is ``part_of`` another are in the row of that one too."""
 
     label: str = field(metadata={"absent": ""})
     count: int
@@ -34,6 +36,8 @@ class ClassCount:
     absolute_interval: Range | None = field(metadata={"kind": Range})
     reference: Range | None = field(metadata={"kind": Range})
     flag: str | None
+    denominator: str = field(metadata={"absent": "white_cells"})
+    part_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ class Differential:
     """A specimen's differential at one moment. Never a diagnosis.
 
     ``state`` is ``waiting`` or ``running`` while cells are to be analysed, then ``analysed``, and at the end
-    ``signed`` or ``cancelled``. ``counts`` has the five classes, then ``Unidentified``. ``label_shift`` is
+    ``signed`` or ``cancelled``. ``counts`` has the five classes, then ``Unidentified``, then each
+    other label that a person used. ``label_shift`` is
     None where there are too few cells; ``cells`` is empty where none were asked for. ``device_state`` is the
     least of the cells', None before the first result. ``released_errors`` is None unless audits released all
     cells that count without a person's decision. ``etag`` names its state, as that of a cell the cell's.

@@ -12,8 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Value = TypeVar("Value")
 
-NAMES = {"class_name": "cell_class", "label": "cell_class", "image_size": "image"}
-"""Fields of values, and what messages call them."""
+NAMES = {
+    "class_name": ("cell_class",),
+    "label": ("label_name", "label", "cell_class"),
+    "image_size": ("image",),
+}
+"""Fields of values, and what messages call them; of several, the first one that is not empty."""
 
 PARTS = ("decision", "shares", "order")
 """Messages within a message whose fields are the value's own."""
@@ -27,9 +31,10 @@ def value_of(message: Message, kind: type[Value]) -> Value:
 
 def _found(message: Message, name: str, metadata: Mapping[str, Any]) -> Any:
     for holder in (message, *(getattr(message, part) for part in PARTS if hasattr(message, part))):
-        for known in (name, NAMES.get(name, name)):
-            if known in holder.DESCRIPTOR.fields_by_name:
-                value = _read(holder, holder.DESCRIPTOR.fields_by_name[known], metadata.get("kind"))
+        known = [one for one in NAMES.get(name, (name,)) if one in holder.DESCRIPTOR.fields_by_name]
+        for one in known:
+            value = _read(holder, holder.DESCRIPTOR.fields_by_name[one], metadata.get("kind"))
+            if one == known[-1] or value != "":
                 return metadata.get("absent", value) if value in (None, {}) else value
     raise TypeError(f"{message.DESCRIPTOR.name} has no {name}")
 

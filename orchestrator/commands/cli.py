@@ -174,7 +174,7 @@ def differential_of_files(
     if as_json:
         typer.echo(json.dumps(document_of(found, paths), ensure_ascii=False))
     elif as_csv:
-        typer.echo(class_table(found, site_of(settings.interop), spreadsheet), nl=False)
+        typer.echo(class_table(found, site_of(settings), spreadsheet), nl=False)
     else:
         print_differential(found, paths, _out)
     if found.cells_failed:

@@ -126,7 +126,7 @@ def analyse_to_dicom(
     server = None if stow is None else stow_server(stow, credential_file, ca_file, attempts, timeout_s)
     output.mkdir(parents=True, exist_ok=True)
     options = AnalysisOptions(profile=profile, tta=tta, report=False)
-    order = _Order(output, options, tta or chosen.tta, specimen_id, site_of(settings.interop))
+    order = _Order(output, options, tta or chosen.tta, specimen_id, site_of(settings))
     done = asyncio.run(_analyse_all(files, services, order))
     objects = [one for result in done for one in result.objects]
     outcomes: list[Outcome] = []

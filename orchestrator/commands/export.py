@@ -148,8 +148,8 @@ def export(
         raise typer.BadParameter("expected transaction or collection", param_hint="--bundle-type")
     kind: BundleType = "transaction" if bundle_type == "transaction" else "collection"
     destination = _destination(output_format, send)
-    settings = load_settings().interop
-    site = site_of(settings)
+    every = load_settings()
+    site, settings = site_of(every), every.interop
     differential = read_differential(_source(source, service, _secret(service_key_file)))
     context = _context(patient_id, patient_family, patient_given, order_number, collected_at)
     document = None

@@ -7,6 +7,8 @@ Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated 
 Biometrika 26:404-413.
 NIST Digital Library of Mathematical Functions, 8.17 (the incomplete beta function; 8.17.22 its continued
 fraction), evaluated by the method of Lentz as modified by Thompson and Barnett 1986.
+Przyborowski and Wilenski 1940, "Homogeneity of results in testing samples from Poisson series", Biometrika
+31:313-323 (the ratio of two counts, by the share of the one among both).
 """
 
 import math
@@ -39,6 +41,20 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> t
     low = 0.0 if count == 0 else beta_quantile(tail, count, total - count + 1)
     high = 1.0 if count == total else beta_quantile(1 - tail, count + 1, total - count)
     return low, high
+
+
+def ratio_interval(count: int, others: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The limits, from 0 on, of the ratio of two numbers of things that were counted side by side.
+
+    Exact: among both together the share of the ones is binomial (Przyborowski and Wilenski 1940), and the
+    ratio is that share against the rest.
+
+    Raises ``ValueError`` as :func:`clopper_pearson`, and where there are no ``others``.
+    """
+    if others < 1:
+        raise ValueError(f"expected at least one of the others, received {others}")
+    low, high = clopper_pearson(count, count + others, confidence)
+    return low / (1 - low), high / (1 - high)
 
 
 def lower_bound(count: int, total: int, confidence: float = CONFIDENCE) -> float:

@@ -31,13 +31,16 @@ from orchestrator.documents.fields import (
     Views,
 )
 from orchestrator.domain import DISCLAIMER, DeviceState
+from orchestrator.labels import MAX_LENGTH, NAME, Denominator
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS, CellState, Differential, ImageKind, SpecimenState
+from orchestrator.specimen import CellState, Differential, ImageKind, SpecimenState
 
 EXAMPLE_ID: Final = "0d6f9a3e5b7c4e0f8a1b2c3d4e5f6a7b"
 EXAMPLE_CELL: Final = "7b1c6d5e4f3a4b2c9d8e7f6a5b4c3d2e"
 
-Label = Annotated[str, Field(json_schema_extra={"enum": list(CELL_LABELS)}, examples=[CLASS_NAMES[-1]])]
+Label = Annotated[str, Field(pattern=NAME, max_length=MAX_LENGTH, examples=[CLASS_NAMES[-1]])]
+"""One of `GET /v1/labels`."""
+
 DifferentialId = Annotated[str, Field(examples=[EXAMPLE_ID])]
 CellId = Annotated[str, Field(examples=[EXAMPLE_CELL])]
 State = Annotated[
@@ -64,7 +67,10 @@ class LabelCount(Document):
     label: Label
     count: int = Field(ge=0, examples=[60])
     percentage: float | None = Field(
-        examples=[60.0], description="Of all counted cells; null below the least number of cells."
+        examples=[60.0],
+        description="Of all counted cells, which are the white ones; null below the least number of cells, "
+        "and of what is no share of them. Of cells that are told per 100 white cells, their number: it can "
+        "be over 100.",
     )
     interval: Limits | None = Field(
         description="Exact 95 % interval of the percentage (Clopper-Pearson); on an audited microscope it "
@@ -77,6 +83,14 @@ class LabelCount(Document):
     reference: Limits | None = Field(description="The site's range in percent; null where it has none.")
     flag: Literal["low", "high"] | None = Field(
         description="Whether the percentage lies outside of the site's range."
+    )
+    denominator: Denominator = Field(
+        default="white_cells",
+        description="What the percentage is of: rows of `white_cells` that are part of no other sum to 100; "
+        "`per_100_white_cells` are none of these; of `none` there is the count alone.",
+    )
+    part_of: Label | None = Field(
+        default=None, examples=[None], description="The label whose row counts these cells too."
     )
 
 
@@ -244,7 +258,9 @@ class DifferentialResult(Document):
     created_at: Time = Field(validation_alias=AliasPath("specimen", "created_at"))
     created_by: str = Field(validation_alias=AliasPath("specimen", "created_by"), examples=["local"])
     progress: CellCounts
-    counts: list[LabelCount] = Field(description="The five classes, then Unidentified.")
+    counts: list[LabelCount] = Field(
+        description="The five classes, then Unidentified, then each other label that a person used."
+    )
     min_cells: int = Field(examples=[100], description="Below it there are no percentages.")
     reference_source: str | None = Field(description="Where the reference ranges come from.")
     fields: list[FieldDocument] = Field(

@@ -14,9 +14,9 @@ from orchestrator.documents.differential import CellDocument, DifferentialResult
 from orchestrator.documents.fields import Document
 from orchestrator.domain import Box, ModelIdentity
 from orchestrator.errors import MalformedMessage
+from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
-    CELL_LABELS,
     CellDecision,
     CellResult,
     ClassCount,
@@ -57,8 +57,11 @@ def read_differential(data: bytes) -> Differential:
         raise MalformedMessage(f"This is no differential: {place}: {first['msg']}.") from error
     if document.cells is None:
         raise MalformedMessage("This differential has no cells: ask for it without `cells=false`.")
-    if [count.label for count in document.counts] != list(CELL_LABELS):
+    labels = [count.label for count in document.counts]
+    if labels[: len(CELL_LABELS)] != list(CELL_LABELS) or len(set(labels)) < len(labels):
         raise MalformedMessage(f"This is no differential: expected counts of {', '.join(CELL_LABELS)}.")
+    if not {count.part_of for count in document.counts} <= {None, *labels}:
+        raise MalformedMessage("This is no differential: a label is part of one that has no count.")
     shift, errors = document.label_shift, document.released_errors
     if shift is not None and set(shift) != set(CLASS_NAMES):
         raise MalformedMessage("This is no differential: label_shift is of other classes.")
@@ -100,8 +103,6 @@ def read_differential(data: bytes) -> Differential:
 
 def _cell(document: CellDocument) -> SpecimenCell:
     result, decision, place = document.result, document.decision, document.place
-    if decision is not None and decision.label not in CELL_LABELS:
-        raise MalformedMessage("This is no differential: a decision has an unknown label.")
     found = None
     if result is not None:
         if result.class_name not in CLASS_NAMES or set(result.probabilities) != set(CLASS_NAMES):

@@ -12,10 +12,9 @@ from typing import Final, Literal
 
 from orchestrator.domain import DEVICE_UNKNOWN, Box, ModelIdentity
 from orchestrator.interop.site import NO_CONTEXT, OrderContext, Patient
+from orchestrator.labels import CELL_LABELS, LABELS, UNIDENTIFIED, Label, labels_of
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import (
-    CELL_LABELS,
-    UNIDENTIFIED,
     CellDecision,
     CellResult,
     ClassCount,
@@ -26,6 +25,7 @@ from orchestrator.specimen import (
     SpecimenCell,
     SpecimenOrder,
 )
+from orchestrator.specimens.differential import DifferentialRules, differential
 
 _BEGUN: Final = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
 _MODEL: Final = ModelIdentity("wbc", 4, hashlib.sha256(b"made up").hexdigest(), "embedded")
@@ -89,6 +89,7 @@ def examples() -> dict[str, Example]:
         "cancelled": Example(
             replace(unsigned, specimen=replace(unsigned.specimen, state="cancelled", signature=None))
         ),
+        "persons_labels": Example(_persons_labels("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c007")),
         "unknown_device": Example(_unknown_device("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c006")),
     }
 
@@ -163,6 +164,30 @@ def _too_few(differential_id: str) -> Differential:
         review_list=(cells[7].cell_id,),
         label_shift=None,
     )
+
+
+def _persons_labels(differential_id: str) -> Differential:
+    """A person told the neutrophils apart, and named what is none of the five classes, with a word of the
+    site among it."""
+    named = {
+        "Segmented": 60, "Band": 12, "Immature granulocyte": 3, "Blast": 2, "Atypical lymphocyte": 4,
+        "Smudge": 6, "Nucleated red cell": 9, "Giant platelet": 2, "Artefact": 3, "Hairy cell": 1,
+        "Lymphocyte": 15, "Monocyte": 3,
+    }  # fmt: skip
+    words = [label for label, number in named.items() for _ in range(number)]
+    decided_at = _BEGUN + timedelta(minutes=25)
+    cells = tuple(
+        replace(
+            _cell(differential_id, number, LABELS.class_of(word) or "Lymphocyte"),
+            decision=CellDecision(word, "dr.demir", decided_at),
+        )
+        for number, word in enumerate(words, start=1)
+    )
+    order = SpecimenOrder("S-2026-000127", _TOTAL_WBC)
+    specimen = Specimen(differential_id, order, "analysed", "lis", _BEGUN, cells)
+    rules = DifferentialRules(labels=labels_of([Label("Hairy cell", "Saçlı hücre", "y")]))
+    found = differential(specimen, rules, _BEGUN + timedelta(minutes=30))
+    return replace(found, service_version="1.0.0", reference_source="made up for this example")
 
 
 def _unknown_device(differential_id: str) -> Differential:

@@ -1,8 +1,8 @@
 """Codes and units: LOINC for what was counted, UCUM for its unit, own codes for what neither has.
 
 This material contains content from LOINC (https://loinc.org). LOINC is copyright Regenstrief Institute, Inc.
-and the LOINC Committee, and is available at no cost under the licence at https://loinc.org/license. Not used
-are 26508-2, which are band forms and often mislabelled as neutrophils, and the deprecated 752-6.
+and the LOINC Committee, and is available at no cost under the licence at https://loinc.org/license. 26508-2
+are band forms, and often mislabelled as neutrophils; the deprecated 752-6 is not used.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,8 @@ from typing import Final
 
 from orchestrator.domain import DeviceState
 from orchestrator.interop.site import CountMethod
-from orchestrator.specimen import UNIDENTIFIED
+from orchestrator.labels import NUCLEATED_RED_CELL, UNIDENTIFIED, Denominator, slug
+from orchestrator.specimen import ClassCount
 
 LOINC: Final = "http://loinc.org"
 UCUM: Final = "http://unitsofmeasure.org"
@@ -38,9 +39,14 @@ class Unit:
 
 
 PERCENT: Final = Unit("%", "%")
+PER_100_CELLS: Final = Unit("/100{WBCs}", "/100 WBC")
 PER_NANOLITRE: Final = Unit("10*3/uL", "10*3/uL")  # equal to 10^9/L
 CELLS: Final = Unit("{cells}", "cells")
 RATIO: Final = Unit("1", "1")
+
+_UNITS: Final[Mapping[Denominator, Unit]] = MappingProxyType(
+    {"white_cells": PERCENT, "per_100_white_cells": PER_100_CELLS, "none": CELLS}
+)
 
 _SUFFIX: Final[Mapping[CountMethod, str]] = MappingProxyType(
     {"unspecified": "", "automated": " by Automated count", "manual": " by Manual count"}
@@ -54,6 +60,18 @@ _PANEL: Final[Mapping[CountMethod, Code]] = MappingProxyType(
     }
 )
 
+_COUNTED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Band": "Band form neutrophils",
+        "Segmented": "Segmented neutrophils",
+        "Atypical lymphocyte": "Variant lymphocytes",
+        "Smudge": "Smudge cells",
+        NUCLEATED_RED_CELL: "Nucleated erythrocytes",
+        UNIDENTIFIED: "Unidentified cells",
+    }
+)
+"""What LOINC calls the cells of a label, where it is more than the plural of it."""
+
 _PERCENT: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
     {
         "Neutrophil": {"automated": "770-8", "manual": "23761-0", "unspecified": "26511-6"},
@@ -61,6 +79,13 @@ _PERCENT: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
         "Monocyte": {"automated": "5905-5", "manual": "744-3", "unspecified": "26485-3"},
         "Eosinophil": {"automated": "713-8", "manual": "714-6", "unspecified": "26450-7"},
         "Basophil": {"automated": "706-2", "manual": "707-0", "unspecified": "30180-4"},
+        "Band": {"automated": "35332-6", "manual": "764-1", "unspecified": "26508-2"},
+        "Segmented": {"automated": "32200-8", "manual": "769-0", "unspecified": "26505-8"},
+        "Immature granulocyte": {"automated": "71695-1", "unspecified": "38518-7"},
+        "Blast": {"manual": "709-6", "unspecified": "26446-5"},
+        "Atypical lymphocyte": {"manual": "735-1", "unspecified": "13046-8"},
+        "Smudge": {"unspecified": "34992-8"},
+        NUCLEATED_RED_CELL: {"automated": "58413-6", "unspecified": "19048-8"},
     }
 )
 
@@ -71,6 +96,12 @@ _ABSOLUTE: Final[Mapping[str, Mapping[CountMethod, str]]] = MappingProxyType(
         "Monocyte": {"automated": "742-7", "manual": "743-5", "unspecified": "26484-6"},
         "Eosinophil": {"automated": "711-2", "manual": "712-0", "unspecified": "26449-9"},
         "Basophil": {"automated": "704-7", "manual": "705-4", "unspecified": "26444-0"},
+        "Band": {"manual": "763-3", "unspecified": "26507-4"},
+        "Segmented": {"unspecified": "30451-9"},
+        "Immature granulocyte": {"automated": "53115-2", "unspecified": "51584-1"},
+        "Blast": {"unspecified": "30376-8"},
+        "Atypical lymphocyte": {"automated": "43743-4", "unspecified": "26477-0"},
+        "Smudge": {"unspecified": "34993-6"},
     }
 )
 
@@ -111,17 +142,47 @@ def panel(method: CountMethod) -> Code:
 
 
 def percentage(label: str, method: CountMethod) -> Code:
-    """A label's share of the white cells. LOINC has no agreed code for ``Unidentified``: an own one."""
-    if label == UNIDENTIFIED:
-        return Code(OWN, "unidentified-percentage", "Unidentified cells/Leukocytes in Blood")
-    return Code(LOINC, _PERCENT[label][method], f"{label}s/Leukocytes in Blood{_SUFFIX[method]}")
+    """A label's share of the white cells, or its number per 100 of them."""
+    what = "/100 leukocytes [Ratio] in Blood" if label == NUCLEATED_RED_CELL else "/Leukocytes in Blood"
+    return _of(label, method, _PERCENT, "percentage", what)
 
 
 def absolute(label: str, method: CountMethod) -> Code:
     """A label's cells per volume."""
-    if label == UNIDENTIFIED:
-        return Code(OWN, "unidentified-absolute", "Unidentified cells [#/volume] in Blood")
-    return Code(LOINC, _ABSOLUTE[label][method], f"{label}s [#/volume] in Blood{_SUFFIX[method]}")
+    return _of(label, method, _ABSOLUTE, "absolute", " [#/volume] in Blood")
+
+
+def share(count: ClassCount, method: CountMethod) -> Code:
+    """What is told first of a label: its :func:`percentage`, or its cells alone where they are a share of
+    nothing."""
+    return counted(count.label) if count.denominator == "none" else percentage(count.label, method)
+
+
+def unit_of(count: ClassCount) -> Unit:
+    """That of what is told first."""
+    return _UNITS[count.denominator]
+
+
+def counted(label: str) -> Code:
+    """A label's cells alone, of which there is no share."""
+    return Code(OWN, f"{slug(label)}-count", f"{_cells(label)} counted")
+
+
+def _of(
+    label: str, method: CountMethod, codes: Mapping[str, Mapping[CountMethod, str]], kind: str, what: str
+) -> Code:
+    """LOINC's code of the method, or that of none in particular; an own one of what LOINC has no agreed code
+    for, as unidentified cells and a site's own labels."""
+    known = codes.get(label)
+    if known is None:
+        return Code(OWN, f"{slug(label)}-{kind}", f"{_cells(label)}{what}")
+    if method not in known:
+        method = "unspecified"
+    return Code(LOINC, known[method], f"{_cells(label)}{what}{_SUFFIX[method]}")
+
+
+def _cells(label: str) -> str:
+    return _COUNTED.get(label, f"{label}s")
 
 
 def device_state(state: DeviceState) -> Code:

@@ -47,7 +47,8 @@ CLASS_COLUMNS: Final = (
     "percentage", "interval_low", "interval_high",
     "absolute", "absolute_interval_low", "absolute_interval_high",
     "reference_low", "reference_high", "reference_source", "flag", "label_shift_percentage",
-    "code_system", "percentage_code", "absolute_code", "unreviewed", "device_state", "disclaimer",
+    "code_system", "percentage_code", "absolute_code", "unreviewed", "device_state",
+    "denominator", "part_of", "disclaimer",
 )  # fmt: skip
 
 Cell = str | int | float | None
@@ -138,7 +139,8 @@ def safe(text: str) -> str:
 
 def _class_row(differential: Differential, count: ClassCount, site: Site) -> list[Cell]:
     specimen, shift = differential.specimen, differential.label_shift
-    percentage = coding.percentage(count.label, site.method)
+    percentage = coding.share(count, site.method)
+    has_volume = count.denominator == "white_cells"
     return [
         specimen.differential_id,
         specimen.order.specimen_id,
@@ -158,9 +160,11 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
         else 100 * shift[CLASS_NAMES.index(count.label)],
         percentage.system,
         percentage.code,
-        coding.absolute(count.label, site.method).code,
+        coding.absolute(count.label, site.method).code if has_volume else None,
         len(differential.review_list),
         specimen.device_state,
+        count.denominator,
+        count.part_of,
         differential.disclaimer,
     ]
 

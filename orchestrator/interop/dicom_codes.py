@@ -6,6 +6,7 @@ from highdicom.sr import CodedConcept
 
 from orchestrator.interop.coding import LOINC, OWN, Code, Unit
 from orchestrator.interop.site import Site
+from orchestrator.labels import slug
 
 _SNOMED: Final = "http://snomed.info/sct"
 _SCHEMES: Final = {LOINC: "LN", OWN: "99WBC", _SNOMED: "SCT"}
@@ -35,7 +36,7 @@ def class_code(label: str, site: Site) -> Code:
     """A class of cells: in SNOMED CT where the site configured it, else an own code."""
     if label in site.snomed:
         return Code(_SNOMED, site.snomed[label], label)
-    return Code(OWN, f"class-{label.lower()}", label)
+    return Code(OWN, f"class-{slug(label)}", label)
 
 
 def concept(code: Code) -> CodedConcept:

@@ -335,17 +335,17 @@ def _summary(differential: Differential, algorithm: AlgorithmIdentification | No
 
 def _class_measurements(count: ClassCount, site: Site, shift: float | None) -> Iterator[Measurement]:
     yield _measured(coding.CELLS_OF_CLASS, count.count, coding.CELLS, 0)
+    unit = coding.unit_of(count)
     if count.percentage is not None:
-        code = coding.percentage(count.label, site.method)
-        yield _measured(code, count.percentage, coding.PERCENT, _PERCENT_DIGITS)
-        yield from _limits(count.interval, coding.PERCENT, _PERCENT_DIGITS)
+        yield _measured(coding.share(count, site.method), count.percentage, unit, _PERCENT_DIGITS)
+        yield from _limits(count.interval, unit, _PERCENT_DIGITS)
     if count.absolute is not None:
         code = coding.absolute(count.label, site.method)
         yield _measured(code, count.absolute, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS)
         yield from _limits(count.absolute_interval, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS)
     if count.reference is not None and count.percentage is not None:
-        yield _measured(dicom_codes.RANGE_LOW, count.reference.low, coding.PERCENT, _PERCENT_DIGITS)
-        yield _measured(dicom_codes.RANGE_HIGH, count.reference.high, coding.PERCENT, _PERCENT_DIGITS)
+        yield _measured(dicom_codes.RANGE_LOW, count.reference.low, unit, _PERCENT_DIGITS)
+        yield _measured(dicom_codes.RANGE_HIGH, count.reference.high, unit, _PERCENT_DIGITS)
     if shift is not None:
         yield _measured(coding.LABEL_SHIFT, 100 * shift, coding.PERCENT, _PERCENT_DIGITS)
 

@@ -150,7 +150,7 @@ def _report(
 def _in_words(count: ClassCount) -> str:
     words = f"{count.count} cell{'' if count.count == 1 else 's'}"
     if count.percentage is not None:
-        words += f", {number(count.percentage, 1)} %"
+        words += f", {number(count.percentage, 1)} {coding.unit_of(count).display}"
     if count.interval is not None:
         words += f" ({number(count.interval.low, 1)} to {number(count.interval.high, 1)})"
     if count.absolute is not None:

@@ -20,8 +20,9 @@ from orchestrator.interop.fhir_elements import (
 from orchestrator.interop.fhir_elements import instant as fhir_instant
 from orchestrator.interop.reporting import METHOD, issued_at, notes, phase, profile_words
 from orchestrator.interop.site import OrderContext, Site
+from orchestrator.labels import slug
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS, ClassCount, Differential, SpecimenCell
+from orchestrator.specimen import ClassCount, Differential, SpecimenCell
 
 PERCENT_DIGITS: Final = 2
 ABSOLUTE_DIGITS: Final = 3
@@ -80,16 +81,22 @@ class Observations:
         }
 
     def classes(self) -> list[Json]:
-        """Each label's share of the cells, in the order of the differential."""
+        """Each label's share of the cells, or their number where it has none, in the order of the
+        differential."""
         return [self._percentage(count) for count in self._differential.counts]
 
     def absolutes(self, shares: list[Json]) -> list[Json]:
-        """Each label's cells per volume, derived from its share; none without a total."""
+        """Each label's cells per volume, derived from its share; none without a total, nor of what is no
+        white cell."""
         total = self._differential.specimen.order.total_wbc
         if total is None:
             return []
         pairs = zip(self._differential.counts, shares, strict=True)
-        return [self._absolute(count, total, share) for count, share in pairs]
+        return [
+            self._absolute(count, total, share)
+            for count, share in pairs
+            if count.denominator == "white_cells"
+        ]
 
     def cells(self) -> list[Json]:
         """One for each cell that is counted: as what, the model's probabilities, a person's decision.
@@ -100,19 +107,21 @@ class Observations:
         return [self._cell(cell, label) for cell, label in counted if label is not None]
 
     def _percentage(self, count: ClassCount) -> Json:
-        observation = self._observation(
-            f"percentage/{count.label}", coding.percentage(count.label, self._site.method)
-        )
+        code = coding.share(count, self._site.method)
+        observation = self._observation(f"percentage/{count.label}", code)
         components = [_count(coding.CELLS_OF_CLASS, count.count)]
-        if count.percentage is None:
+        unit = coding.unit_of(count)
+        if count.denominator == "none" and phase(self._differential) != "cancelled":
+            observation["valueQuantity"] = quantity(count.count, unit, 0)
+        elif count.percentage is None:
             observation["dataAbsentReason"] = concept(_NOT_CALCULATED)
         else:
-            observation["valueQuantity"] = quantity(count.percentage, coding.PERCENT, PERCENT_DIGITS)
+            observation["valueQuantity"] = quantity(count.percentage, unit, PERCENT_DIGITS)
         if count.interval is not None:
             components.append(
                 {
                     "code": _interval_code(),
-                    "valueRange": range_of(count.interval, coding.PERCENT, PERCENT_DIGITS),
+                    "valueRange": range_of(count.interval, unit, PERCENT_DIGITS),
                 }
             )
         shift = self._differential.label_shift
@@ -127,7 +136,7 @@ class Observations:
         if count.flag is not None:
             observation["interpretation"] = [concept(_INTERPRETATION[count.flag])]
         if count.reference is not None:
-            limits = range_of(count.reference, coding.PERCENT, PERCENT_DIGITS)
+            limits = range_of(count.reference, unit, PERCENT_DIGITS)
             source = self._differential.reference_source
             observation["referenceRange"] = [limits | ({"text": plain(source)} if source else {})]
         return observation | {"component": components}
@@ -187,9 +196,7 @@ class Observations:
         }
 
     def _label(self, label: str) -> Json:
-        if label not in CELL_LABELS:
-            raise ValueError(f"expected one of {', '.join(CELL_LABELS)}, received {label!r}")
-        own = Code(coding.OWN, label.lower(), label)
+        own = Code(coding.OWN, slug(label), label)
         snomed = self._site.snomed.get(label)
         return concept(own, *([Code("http://snomed.info/sct", snomed, label)] if snomed else []))
 

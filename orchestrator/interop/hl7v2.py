@@ -4,11 +4,11 @@
 "Laboratory Analytical Workflow" (PaLM TF-2b), which asks for enhanced acknowledgement without a commit
 (MSH-15 ``NE``, MSH-16 ``AL``) and for OBX-29, a field of later versions.
 
-Each label gets an OBX with its LOINC code and, where ``detail`` is asked for, one with its number of cells
-and one with its exact interval, under own codes (``99WBC``); OBX-4 tells which belong together. With detail
-the last OBX says how far the microscope is known. OBX-8 is ``H``, ``L`` or empty, never ``N``. OBX-11 is
-``P`` until a person signed, then ``F``, and ``X`` where there is no value. There is no OBX for the total
-white cell count: it was measured elsewhere.
+Each label gets an OBX with its LOINC code, if there is one, and, where ``detail`` is asked for, one with its
+number of cells and one with its exact interval, under own codes (``99WBC``); OBX-4 tells which belong
+together. With detail the last OBX says how far the microscope is known. OBX-8 is ``H``, ``L`` or empty,
+never ``N``. OBX-11 is ``P`` until a person signed, then ``F``, and ``X`` where there is no value. There is no
+OBX for the total white cell count: it was measured elsewhere.
 """
 
 import base64
@@ -195,12 +195,15 @@ class _Writer:
         """The OBX of one label, and the comments that belong to them."""
         method = self._site.method
         group = self._differential.counts.index(count) + 1
-        share = coding.percentage(count.label, method)
+        share, unit = coding.share(count, method), coding.unit_of(count)
+        number_of_cells = "" if self._status == "X" else str(count.count)
+        if count.denominator == "none":
+            return [self._observation(group, share, unit, number_of_cells)]
         lines = [
             self._observation(
                 group,
                 share,
-                coding.PERCENT,
+                unit,
                 _decimal(count.percentage, PERCENT_DIGITS),
                 reference=_limits(count.reference, PERCENT_DIGITS),
                 flag=_FLAGS[count.flag] if count.flag else "",
@@ -212,10 +215,9 @@ class _Writer:
             lines += _comments((f"Share estimated under label shift: {estimate} %.",))
         if self._detail:
             counted = Code(coding.OWN, f"{share.code}-count", f"{count.label}: cells counted")
-            number_of_cells = "" if self._status == "X" else str(count.count)
             lines.append(self._observation(group, counted, coding.CELLS, number_of_cells))
-            lines += self._interval(group, share, count.interval, coding.PERCENT, PERCENT_DIGITS)
-        if self._differential.specimen.order.total_wbc is None:
+            lines += self._interval(group, share, count.interval, unit, PERCENT_DIGITS)
+        if self._differential.specimen.order.total_wbc is None or count.denominator != "white_cells":
             return lines
         volume = coding.absolute(count.label, method)
         value = _decimal(count.absolute, ABSOLUTE_DIGITS)

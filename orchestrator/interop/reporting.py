@@ -92,6 +92,7 @@ def notes(differential: Differential) -> tuple[str, ...]:
     if (unverified := unverified_words(differential.specimen.device_state)) is not None:
         said.append(unverified)
     said += reported(differential).audit_sentences().values()
+    said += differential.label_sentences().values()
     if waiting:
         said.append(f"{waiting} of {counted} cells wait for a person and are counted as unidentified.")
     if differential.cells_waiting:

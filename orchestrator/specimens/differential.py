@@ -10,8 +10,8 @@ Saerens et al. 2002 (:func:`orchestrator.routing.estimate_prior`).
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Literal
@@ -19,13 +19,12 @@ from typing import Final, Literal
 import numpy as np
 
 from orchestrator import __version__
-from orchestrator.common.binomial_interval import clopper_pearson, misclassified_share
+from orchestrator.common.binomial_interval import clopper_pearson, misclassified_share, ratio_interval
+from orchestrator.labels import CELL_LABELS, LABELS, Label, Labels
 from orchestrator.model_contract import CLASS_NAMES, NUM_CLASSES
 from orchestrator.profiles import Profile
 from orchestrator.routing import estimate_prior
 from orchestrator.specimen import (
-    CELL_LABELS,
-    UNIDENTIFIED,
     UNVERIFIED_DEVICES,
     ClassCount,
     Differential,
@@ -48,12 +47,14 @@ class DifferentialRules:
 
     Below ``min_cells`` counted cells there are neither percentages nor a label-shift estimate.
     ``class_shares`` are, by profile, the shares of the classes under which its probabilities hold (see
-    :func:`class_shares_of`); cells of a profile that has none take no part in the estimate.
+    :func:`class_shares_of`); cells of a profile that has none take no part in the estimate. ``labels`` are
+    what a person may call a cell.
     """
 
     min_cells: int = MIN_CELLS
     reference: ReferenceRanges = ADULTS
     class_shares: Mapping[str, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Labels = LABELS
 
     def __post_init__(self) -> None:
         if self.min_cells < 1:
@@ -90,10 +91,11 @@ def differential(
 
     A cell counts as what a person said, else as the service's class, else as ``Unidentified`` where the
     service asks for a review. Cells that wait count nowhere, nor do failed ones that no
-    person named.
+    person named. What its label says is no white cell is none of the whole that shares are of.
     """
     counted = [cell for cell in specimen.cells if cell.label is not None and cell.state != "waiting"]
-    counts = Counter(cell.label for cell in counted)
+    rows = _rows(counted, rules.labels)
+    white = sum(number for label, number in rows if label.is_whole)
     unseen = Counter(cell.label for cell in counted if cell.is_unseen)
     errors = None if released_errors is None else released_errors.limits
     reviewed = sorted(
@@ -106,15 +108,15 @@ def differential(
         counts=tuple(
             _class_count(
                 label,
-                counts[label],
-                len(counted),
+                number,
+                white,
                 specimen.order.total_wbc,
                 rules,
-                _limits(label, counts, unseen, errors),
+                _limits(label, number, white, unseen, errors),
             )
-            for label in CELL_LABELS
+            for label, number in rows
         ),
-        cells_counted=len(counted),
+        cells_counted=white,
         cells_waiting=_in_state(specimen, "waiting"),
         # A cell that the service could not analyse and a person named is counted, and no failure any more.
         cells_failed=sum(cell.state == "failed" and cell.label is None for cell in specimen.cells),
@@ -133,52 +135,70 @@ def _in_state(specimen: Specimen, state: Literal["waiting", "failed"]) -> int:
     return sum(cell.state == state for cell in specimen.cells)
 
 
+def _rows(cells: Iterable[SpecimenCell], labels: Labels) -> list[tuple[Label, int]]:
+    """What the cells count as, and how many of each: those of which there is always a row, then those that a
+    person used, in the site's order, then names that the site has no more."""
+    tally = Counter(cell.label for cell in cells if cell.label is not None)
+    for name, number in list(tally.items()):
+        if (whole := labels.of(name).part_of) is not None:
+            tally[whole] += number
+    known = [label for label in labels if label.name in CELL_LABELS or tally[label.name]]
+    gone = [labels.of(name) for name in sorted(tally) if name not in labels]
+    return [(label, tally[label.name]) for label in (*known, *gone)]
+
+
 def _limits(
-    label: str,
-    counts: Mapping[str | None, int],
+    label: Label,
+    count: int,
+    white: int,
     unseen: Mapping[str | None, int],
     errors: Mapping[str, float] | None,
 ) -> tuple[float, float]:
-    """Of the share of a label, in [0, 1]; ``unseen`` are those of ``counts`` that no person looked at."""
-    count, total = counts.get(label, 0), sum(counts.values())
-    if not total:
+    """Of the share of a label, in [0, 1], or of its ratio to the ``white`` cells; ``unseen`` are cells that
+    no person looked at, by label."""
+    if not white:
         return 0.0, 1.0
+    if label.denominator != "white_cells":
+        return ratio_interval(count, white)
     if errors is None:
-        return clopper_pearson(count, total)
-    wrong = errors.get(label, 0.0) * unseen.get(label, 0) / max(count, 1)
-    others = [(number, errors[name]) for name, number in unseen.items() if name and name != label and number]
+        return clopper_pearson(count, white)
+    wrong = errors.get(label.name, 0.0) * unseen.get(label.name, 0) / max(count, 1)
+    others = [
+        (number, errors[name]) for name, number in unseen.items() if name and name != label.name and number
+    ]
     largest = max((error for _, error in others), default=0.0)
-    others_wrong = largest * sum(number for number, _ in others) / max(total - count, 1)
-    return misclassified_share(count, total, wrong, others_wrong)
+    others_wrong = largest * sum(number for number, _ in others) / max(white - count, 1)
+    return misclassified_share(count, white, wrong, others_wrong)
 
 
 def _class_count(
-    label: str,
+    label: Label,
     count: int,
-    total: int,
+    white: int,
     total_wbc: float | None,
     rules: DifferentialRules,
     limits: tuple[float, float],
 ) -> ClassCount:
-    reference = rules.reference.ranges.get(label)
-    if total < rules.min_cells:
-        return ClassCount(label, count, None, None, None, None, reference, None)
+    reference = rules.reference.ranges.get(label.name)
+    told = ClassCount(
+        label.name, count, None, None, None, None, reference, None, label.denominator, label.part_of
+    )
+    if white < rules.min_cells or label.denominator == "none":
+        return told
     low, high = limits
-    percentage = 100 * count / total
+    percentage = 100 * count / white
     flag: Literal["low", "high"] | None = None
     if reference is not None and percentage < reference.low:
         flag = "low"
     elif reference is not None and percentage > reference.high:
         flag = "high"
-    return ClassCount(
-        label=label,
-        count=count,
-        percentage=percentage,
-        interval=Range(100 * low, 100 * high),
-        absolute=None if total_wbc is None else total_wbc * count / total,
-        absolute_interval=None if total_wbc is None else Range(total_wbc * low, total_wbc * high),
-        reference=reference,
-        flag=flag,
+    told = replace(told, percentage=percentage, interval=Range(100 * low, 100 * high), flag=flag)
+    if total_wbc is None or label.denominator != "white_cells":
+        return told
+    return replace(
+        told,
+        absolute=total_wbc * count / white,
+        absolute_interval=Range(total_wbc * low, total_wbc * high),
     )
 
 
@@ -186,10 +206,10 @@ def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, .
     """The shares of the five classes by EM over the cells' probabilities, where a person's decision is
     certain.
 
-    A cell that a person calls unidentified is none of the five, and left out; so are finds that do not count,
-    and cells of a profile whose shares are unknown. Cells of profiles with different shares do not go into
-    one estimate. On an unverified device nobody knows what the probabilities are worth: there is none before
-    all its cells are decided.
+    A cell that a person calls none of the five, as unidentified ones, is left out; so are finds that do not
+    count, and cells of a profile whose shares are unknown. Cells of profiles with different shares do not go
+    into one estimate. On an unverified device nobody knows what the probabilities are worth: there is none
+    before all its cells are decided.
     """
     counted = [cell for cell in specimen.cells if cell.label is not None]
     if any(cell.decision is None and _is_suggestion(cell) for cell in counted):
@@ -199,7 +219,7 @@ def _label_shift(specimen: Specimen, rules: DifferentialRules) -> tuple[float, .
     for cell in counted:
         if cell.result is None or (known := rules.class_shares.get(cell.result.profile)) is None:
             continue
-        if (row := _known_or_probable(cell)) is not None:
+        if (row := _known_or_probable(cell, rules.labels)) is not None:
             rows.append(row)
             shares.add(known)
     if len(rows) < rules.min_cells or len(shares) != 1:
@@ -212,9 +232,9 @@ def _is_suggestion(cell: SpecimenCell) -> bool:
     return cell.result is not None and cell.result.device_state in UNVERIFIED_DEVICES
 
 
-def _known_or_probable(cell: SpecimenCell) -> tuple[float, ...] | None:
+def _known_or_probable(cell: SpecimenCell, labels: Labels) -> tuple[float, ...] | None:
     if cell.decision is None:
         return None if cell.result is None else cell.result.probabilities
-    if cell.decision.label == UNIDENTIFIED:
+    if (found := labels.class_of(cell.decision.label)) is None:
         return None
-    return tuple(float(name == cell.decision.label) for name in CLASS_NAMES)
+    return tuple(float(name == found) for name in CLASS_NAMES)

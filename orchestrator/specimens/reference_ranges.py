@@ -1,7 +1,8 @@
 """Reference ranges of a differential: what a laboratory expects of each class, in percent.
 
-They differ between laboratories, methods and ages, so that a site names its own in a TOML file; a class that
-it leaves out is never flagged. The source is required, because every result states it::
+They differ between laboratories, methods and ages, so that a site names its own in a TOML file, of any label
+that has a share; one that it leaves out is never flagged. The source is required, because every result
+states it::
 
     source = "Own reference study of 2024, 240 adults, method and date"
 
@@ -19,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from orchestrator.errors import ConfigurationError
-from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.labels import LABELS, UNIDENTIFIED, Labels
 from orchestrator.specimen import Range
 
 MAX_SOURCE_LENGTH: Final = 200
@@ -48,8 +49,8 @@ ADULTS: Final = ReferenceRanges(
 """One laboratory's, of several that differ: another has 43 to 72, 18 to 43, 4 to 12, 0 to 8 and 0 to 2."""
 
 
-def load_reference_ranges(path: Path) -> ReferenceRanges:
-    """Read a site's file.
+def load_reference_ranges(path: Path, labels: Labels = LABELS) -> ReferenceRanges:
+    """Read a site's file, of its ``labels``.
 
     Raises :class:`~orchestrator.errors.ConfigurationError`, which names the key, what was expected and what
     was received.
@@ -73,14 +74,16 @@ def load_reference_ranges(path: Path) -> ReferenceRanges:
     if not isinstance(ranges, dict):
         raise ConfigurationError(f"reference ranges, ranges: expected a table, received {ranges!r}")
     return ReferenceRanges(
-        source.strip(), MappingProxyType({name: _range(name, limits) for name, limits in ranges.items()})
+        source.strip(),
+        MappingProxyType({name: _range(name, limits, labels) for name, limits in ranges.items()}),
     )
 
 
-def _range(name: str, limits: Any) -> Range:
-    if name not in CLASS_NAMES:
+def _range(name: str, limits: Any, labels: Labels) -> Range:
+    known = [label.name for label in labels if label.denominator != "none" and label.name != UNIDENTIFIED]
+    if name not in known:
         raise ConfigurationError(
-            f"reference ranges, ranges: expected one of {', '.join(CLASS_NAMES)}, received {name!r}"
+            f"reference ranges, ranges: expected one of {', '.join(known)}, received {name!r}"
         )
     match limits:
         case [int() | float() as low, int() | float() as high] if (

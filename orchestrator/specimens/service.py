@@ -9,17 +9,19 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from orchestrator import errors
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
+from orchestrator.labels import Labels
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
     Differential,
     ImageKind,
     Specimen,
+    SpecimenCell,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenState,
@@ -151,6 +153,11 @@ class Specimens:
         specimen, created = await asyncio.shield(keeping)
         return await self._computed(specimen), created
 
+    @property
+    def labels(self) -> Labels:
+        """What a person may call a cell here."""
+        return self._rules.labels
+
     async def get(self, differential_id: str) -> Differential:
         """What a specimen comes to now.
 
@@ -170,14 +177,21 @@ class Specimens:
         """A person accepts or changes what a cell is; ``seen`` are the states that they decide about.
 
         Raises:
+            InvalidParameter: the site has no such label.
             ChangedMeanwhile: neither the cell nor the differential is in one of these any more.
             UnknownCell: there is none of this id.
             CountedAlready: it is a cell of another field once more, which counts.
             SpecimenClosed: it is signed or cancelled.
         """
+        labels = self._rules.labels
+        if label not in labels:
+            allowed = tuple(one.name for one in labels)
+            raise errors.InvalidParameter(
+                errors.FieldProblem("label", f"expected one of {', '.join(allowed)}", allowed)
+            )
         specimen = await self._store.decide(differential_id, cell_id, label, person, seen)
         found = next(cell.result for cell in specimen.cells if cell.cell_id == cell_id)
-        accepted = found is not None and found.class_name == label
+        accepted = found is not None and found.class_name == labels.class_of(label)
         SPECIMEN_DECISIONS.labels("accepted" if accepted else "changed").inc()
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
@@ -281,7 +295,8 @@ class Specimens:
         All of the specimen each time: what could not be counted once, the next decision or the signature
         brings."""
         try:
-            for sample in await asyncio.to_thread(self._audits.count_samples, specimen.judged().cells):
+            cells = [self._by_class(cell) for cell in specimen.judged().cells]
+            for sample in await asyncio.to_thread(self._audits.count_samples, cells):
                 said = {None: "undecided", True: "right", False: "wrong"}[sample.correct]
                 details = {
                     "audit": sample.plan_sha256,
@@ -294,6 +309,13 @@ class Specimens:
                 )
         except errors.ConfigurationError as error:  # the decision stands all the same
             _logger.error("a sample of an audit could not be counted: %s", error)
+
+    def _by_class(self, cell: SpecimenCell) -> SpecimenCell:
+        """With the class of the model that a person's label is part of, by which an answer is right."""
+        found = None if cell.decision is None else self._rules.labels.class_of(cell.decision.label)
+        if cell.decision is None or found is None:
+            return cell
+        return replace(cell, decision=replace(cell.decision, label=found))
 
     async def _changed(self, specimen: Specimen) -> Differential:
         self._runner.notify(specimen.differential_id)

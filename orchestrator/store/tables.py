@@ -60,7 +60,7 @@ CELLS: Final = Table(
     Column("state", String(16), nullable=False),
     Column("result", Text),
     Column("failure", Text),
-    Column("label", String(16)),
+    Column("label", String(64)),
     Column("decided_by", Text),
     Column("decided_at", String(40)),
     Column("payload", LargeBinary),

@@ -179,11 +179,11 @@ class StoreSuite:
         specimen = await self.analysed(store)
         cell_id = specimen.cells[0].cell_id
 
-        decided = await store.decide(specimen.differential_id, cell_id, "Monocyte", "doctor")
+        decided = await store.decide(specimen.differential_id, cell_id, "Atypical lymphocyte", "doctor")
 
         decision = decided.cells[0].decision
         assert decision is not None
-        assert (decision.label, decision.person) == ("Monocyte", "doctor")
+        assert (decision.label, decision.person) == ("Atypical lymphocyte", "doctor")
         assert await store.get(specimen.differential_id) == decided
         undone = await store.undecide(specimen.differential_id, cell_id, "doctor")
         assert undone.cells[0].decision is None

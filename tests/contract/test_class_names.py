@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import get_args
 
 from orchestrator.client import words
+from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES, ClassName
-from orchestrator.specimen import CELL_LABELS, CellLabel
 
 STATIC = Path(words.__file__).parents[1] / "edge" / "web" / "static"
 
 
 def test_the_client_which_is_installed_alone_knows_the_same_classes_and_labels() -> None:
     assert get_args(words.ClassName) == get_args(ClassName)
-    assert get_args(words.Label) == get_args(CellLabel) == CELL_LABELS
+    assert get_args(words.Label) == CELL_LABELS
 
 
 def test_the_page_has_the_classes_once_in_the_order_of_the_contract() -> None:

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
+from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS
 
 
 @pytest.fixture(scope="module", autouse=True)

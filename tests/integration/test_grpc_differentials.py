@@ -140,6 +140,28 @@ async def test_a_decision_about_a_cell_that_was_changed_meanwhile_is_aborted(edg
     assert raised.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
+async def test_a_persons_word_beyond_the_classes_goes_by_its_name(edge, cells):
+    seen = await ordered(edge, cells)
+    of = seen.differential_id
+    async with AsyncClient(Connection(edge.target)) as client:
+        await client.decide_cell(of, seen.cells[0].cell_id, "Band")
+        found = await client.decide_cell(of, seen.cells[1].cell_id, "Nucleated red cell")
+        with pytest.raises(AnalyzerError) as raised:
+            await client.decide_cell(of, seen.cells[2].cell_id, "Hairy cell")
+    assert raised.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [cell.label for cell in found.cells[:2]] == ["Band", "Nucleated red cell"]
+    assert [cell.decision.label for cell in found.cells[:2] if cell.decision] == [
+        "Band",
+        "Nucleated red cell",
+    ]
+    told = {count.label: (count.denominator, count.part_of) for count in found.counts[6:]}
+    assert told == {
+        "Band": ("white_cells", "Neutrophil"),
+        "Nucleated red cell": ("per_100_white_cells", None),
+    }
+    assert found.counts[4].label == "Neutrophil"
+
+
 async def test_the_list_comes_in_pages_and_is_searched(edge, cells):
     names = ["S-1", "S-2", "S-1"]
     made = [await ordered(edge, cells[:2], SpecimenOrder(name, tta="none")) for name in names]

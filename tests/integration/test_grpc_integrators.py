@@ -15,9 +15,9 @@ from orchestrator.bootstrap.specimens import build_specimens
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.admission import Admission
 from orchestrator.edge.draining import Draining
+from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import DifferentialSettings, Settings
-from orchestrator.specimen import CELL_LABELS
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.grpc_edge import grpc_edge

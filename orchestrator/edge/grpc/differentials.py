@@ -65,7 +65,7 @@ def search_of(message: pb.ListDifferentialsRequest) -> tuple[int, SpecimenSearch
 
 def label_of(message: pb.DecideCellRequest) -> str:
     """What a person says that a cell is; raises as :func:`order_of`."""
-    label = LABELS.word(message.label, "label")
+    label = message.label_name or LABELS.word(message.label, "label")
     if label is None:
         raise InvalidParameter(FieldProblem("label", "expected what the cell is"))
     return label

@@ -18,6 +18,7 @@ M = TypeVar("M", bound=Message)
 
 NAMES: Final = {
     "cell_class": ("class_name", "label"),
+    "label_name": ("label",),
     "judgement": ("verdict",),
     "cell_id": ("id",),
     "differential_id": ("id",),
@@ -78,7 +79,10 @@ def _fill_one(message: Message, value: Any) -> None:
 
 
 def _plain(field: FieldDescriptor, value: Any) -> Any:
-    return value if field.enum_type is None else numbers_of(field.enum_type)[value]
+    if field.enum_type is None:
+        return value
+    numbers = numbers_of(field.enum_type)
+    return numbers[value] if value in numbers else numbers["other"]
 
 
 @cache

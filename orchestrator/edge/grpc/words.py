@@ -5,8 +5,9 @@ from typing import Any, Final, Generic, TypeVar, get_args
 
 from orchestrator.domain import Language
 from orchestrator.errors import FieldProblem, InvalidParameter
+from orchestrator.labels import CELL_LABELS
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import CELL_LABELS, ImageKind, SpecimenState
+from orchestrator.specimen import ImageKind, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 

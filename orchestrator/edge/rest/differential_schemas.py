@@ -4,10 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.documents.differential import DifferentialId, DifferentialSummary, State
+from orchestrator.documents.differential import DifferentialId, DifferentialSummary, Label, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import CellLabel
+from orchestrator.labels import Denominator
 
 
 class DecisionBody(BaseModel):
@@ -15,10 +15,29 @@ class DecisionBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    label: CellLabel = Field(
-        description="The service's own class accepts it; another one reclassifies the cell.",
+    label: Label = Field(
+        description="One of `GET /v1/labels`. The service's own class accepts it; another one reclassifies "
+        "the cell.",
         examples=["Monocyte"],
     )
+
+
+class LabelDocument(Document):
+    """What a person may call a cell."""
+
+    name: Label = Field(description="Also what it is called in English.")
+    turkish: str = Field(examples=["Nötrofil"])
+    key: str = Field(examples=["5"], description="On the page; empty where it has none.")
+    denominator: Denominator = Field(description="As of a row of `counts`.")
+    part_of: Label | None = Field(examples=[None], description="As of a row of `counts`.")
+    is_own: bool = Field(examples=[False], description="Whether it is the site's own.")
+
+
+class LabelList(Document):
+    """All that a person may call a cell at this site, in the order in which they are shown."""
+
+    labels: list[LabelDocument]
+    disclaimer: str = DISCLAIMER
 
 
 class DifferentialPage(Document):

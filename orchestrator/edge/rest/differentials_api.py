@@ -33,6 +33,7 @@ from orchestrator.edge.rest.differential_schemas import (
     AuditTrail,
     DecisionBody,
     DifferentialPage,
+    LabelList,
     ProgressEvent,
 )
 from orchestrator.edge.rest.shown_image import image_response
@@ -49,6 +50,7 @@ from orchestrator.specimen import Differential, ImageKind, SpecimenSearch, Speci
 from orchestrator.specimens.service import Progress, Specimens
 
 PATH: Final = "/v1/differentials"
+LABELS_PATH: Final = "/v1/labels"
 _ONE: Final = f"{PATH}/{{differential_id}}"
 _CELL: Final = f"{_ONE}/cells/{{cell_id}}"
 
@@ -184,6 +186,13 @@ class DifferentialsApi:
             items=[DifferentialSummary.model_validate(summary) for summary in summaries],
             next_cursor=following,
         )
+
+    async def labels(self) -> LabelList:
+        """What a person may call a cell: the model's five classes, the words beside them, and a site's own.
+
+        The model tells its five classes apart and no other: the rest is for people.
+        """
+        return LabelList.model_validate({"labels": list(self._specimens.labels)})
 
     async def get(
         self, response: Response, differential_id: DifferentialIdPath, cells: WithCells = True
@@ -387,6 +396,7 @@ def differential_routes(
             openapi_extra={"requestBody": order_form()},
         ),
         route("GET", PATH, api.page, READ, name="list_differentials", refusals=_READ_PROBLEMS),
+        route("GET", LABELS_PATH, api.labels, READ, name="list_labels"),
         route("GET", one, api.get, READ, name="get_differential", refusals=_CHECKED_PROBLEMS),
         route(
             "GET",

@@ -26,7 +26,7 @@ from orchestrator.interop import coding
 from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.hl7v2_text import read
-from orchestrator.settings import InteropSettings
+from orchestrator.settings import InteropSettings, Settings
 from tests.golden.write_interop import FOLDER
 from tests.running_service import free_port
 
@@ -193,13 +193,15 @@ def test_an_address_has_the_usual_port_where_it_names_none():
 
 
 def test_codes_of_snomed_are_for_labels_of_cells():
-    assert site_of(InteropSettings(snomed={"Monocyte": "55918008"})).snomed == {"Monocyte": "55918008"}
+    assert site_of(Settings(interop=InteropSettings(snomed={"Monocyte": "55918008"}))).snomed == {
+        "Monocyte": "55918008"
+    }
     with pytest.raises(ConfigurationError, match="SNOMED"):
-        site_of(InteropSettings(snomed={"Blast": "1"}))
+        site_of(Settings(interop=InteropSettings(snomed={"Blasto": "1"})))
 
 
 def test_results_are_for_training_systems_unless_a_site_says_otherwise():
-    assert site_of(InteropSettings()).processing_id == "T"
+    assert site_of(Settings()).processing_id == "T"
     assert json.loads(InteropSettings().model_dump_json())["method"] == "unspecified"
 
 

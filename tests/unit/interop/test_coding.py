@@ -5,8 +5,8 @@ import pytest
 from orchestrator.interop import coding
 from orchestrator.interop.fhir_check import is_loinc
 from orchestrator.interop.site import CountMethod
+from orchestrator.labels import CELL_LABELS, LABELS, UNIDENTIFIED
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS, UNIDENTIFIED
 
 METHODS: tuple[CountMethod, ...] = ("unspecified", "automated", "manual")
 CODES = [
@@ -27,6 +27,25 @@ def test_every_loinc_code_has_a_right_check_digit_and_none_stands_twice():
 def test_the_codes_that_are_often_mistaken_are_not_used():
     # Band forms, which are often mislabelled as neutrophils; a deprecated neutrophil count.
     assert {"26508-2", "752-6"}.isdisjoint(code.code for code in CODES)
+
+
+def test_persons_words_have_the_codes_of_loinc_where_there_is_one_and_else_own_ones():
+    codes = {
+        of(label.name, method)
+        for method in METHODS
+        for of, label in product((coding.percentage, coding.absolute), LABELS)
+    }
+    assert all(is_loinc(code.code) for code in codes if code.system == coding.LOINC)
+    assert len({code.code for code in codes}) == len(codes)
+    assert coding.percentage("Band", "unspecified").code == "26508-2"
+    assert coding.percentage("Blast", "automated") == coding.percentage("Blast", "unspecified")
+    red = coding.percentage("Nucleated red cell", "automated")
+    assert red.display == "Nucleated erythrocytes/100 leukocytes [Ratio] in Blood by Automated count"
+    assert {code.code for code in codes if "platelet" in code.code} == {
+        "giant-platelet-percentage",
+        "giant-platelet-absolute",
+    }
+    assert coding.percentage("Hairy cell", "manual").code == "hairy-cell-percentage"
 
 
 @pytest.mark.parametrize("wrong", ["26511-7", "770-9", "26511", "", "a-1", "26511-6 "])

@@ -12,8 +12,8 @@ from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.examples import examples
 from orchestrator.interop.csv_tables import CELL_COLUMNS, CLASS_COLUMNS, cell_table, class_table, safe
 from orchestrator.interop.site import Site
+from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CELL_LABELS
 
 EXAMPLES = examples()
 
@@ -26,19 +26,22 @@ def rows(table: str) -> list[dict[str, str]]:
 def test_every_label_has_a_row_with_all_its_figures(name):
     differential = EXAMPLES[name].differential
     found = rows(class_table(differential, Site(method="manual")))
-    assert [row["label"] for row in found] == list(CELL_LABELS)
+    labels = [count.label for count in differential.counts]
+    assert [row["label"] for row in found] == labels
+    assert labels[:6] == list(CELL_LABELS)
     is_cancelled = name == "cancelled"
     for row, count in zip(found, differential.counts, strict=True):
         assert tuple(row) == CLASS_COLUMNS
         assert row["disclaimer"] == DISCLAIMER
         assert int(row["count"]) == count.count
+        assert (row["denominator"], row["part_of"]) == (count.denominator, count.part_of or "")
         if count.percentage is None or is_cancelled:
             assert row["percentage"] == row["interval_low"] == row["absolute"] == row["flag"] == ""
         else:
             assert float(row["percentage"]) == pytest.approx(count.percentage)
             assert float(row["interval_high"]) == pytest.approx(count.interval.high)
             assert row["flag"] == (count.flag or "")
-            assert (row["absolute"] == "") == (differential.specimen.order.total_wbc is None)
+            assert (row["absolute"] == "") == (count.absolute is None)
     assert found[4]["percentage_code"] == "23761-0"
     status = {"final": "final", "awkward_text": "final", "cancelled": "cancelled"}.get(name, "preliminary")
     assert {row["status"] for row in found} == {status}

@@ -70,18 +70,24 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method):
     document = bundle(differential, Site(method=method), example.context)
     is_cancelled = differential.specimen.state == "cancelled"
     for count in differential.counts:
-        share = observation(document, coding.percentage(count.label, method).code)
+        share = observation(document, coding.share(count, method).code)
         assert component(share, "cells-of-class")["valueQuantity"]["value"] == count.count
-        if count.percentage is None or is_cancelled:
+        if count.denominator == "none":
+            assert (share["valueQuantity"]["value"], share["valueQuantity"]["code"]) == (
+                count.count,
+                "{cells}",
+            )
+            assert component(share, "CI") is None
+        elif count.percentage is None or is_cancelled:
             assert "valueQuantity" not in share
             assert share["dataAbsentReason"]["coding"][0]["code"] == "not-performed"
             assert component(share, "CI") is None
         else:
             assert share["valueQuantity"] == {
                 "value": pytest.approx(count.percentage, abs=0.005),
-                "unit": "%",
+                "unit": "%" if count.denominator == "white_cells" else "/100 WBC",
                 "system": "http://unitsofmeasure.org",
-                "code": "%",
+                "code": "%" if count.denominator == "white_cells" else "/100{WBCs}",
             }
             interval = component(share, "CI")["valueRange"]
             assert ends(interval) == pytest.approx((count.interval.low, count.interval.high), abs=0.005)

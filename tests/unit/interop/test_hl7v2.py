@@ -17,6 +17,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.specimen import Signature
 
 EXAMPLES = examples()
+UNITS = {"white_cells": "%", "per_100_white_cells": "/100{WBCs}", "none": "{cells}"}
 FINAL = EXAMPLES["final"].differential
 PRELIMINARY = EXAMPLES["preliminary"].differential
 KINDS = ("oru", "oul")
@@ -52,11 +53,14 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method, kind):
     found = results(message(differential, kind, Site(method=method)))
     is_cancelled = name == "cancelled"
     for group, count in enumerate(differential.counts, start=1):
-        code = coding.percentage(count.label, method).code
+        code = coding.share(count, method).code
         share = found[code]
         assert share.obx_2.value == "NM"
         assert share.obx_4.value == str(group)
-        assert share.obx_6.obx_6_1.value == "%"
+        assert share.obx_6.obx_6_1.value == UNITS[count.denominator]
+        if count.denominator == "none":
+            assert share.obx_5.value == str(count.count)
+            continue
         assert share.obx_6.obx_6_3.value == "UCUM"
         has_value = count.percentage is not None and not is_cancelled
         if has_value:
@@ -76,7 +80,7 @@ def test_every_figure_of_the_differential_can_be_read_back(name, method, kind):
         if not is_cancelled:
             assert found[f"{code}-count"].obx_5.value == str(count.count)
         volume = coding.absolute(count.label, method).code
-        if differential.specimen.order.total_wbc is None:
+        if differential.specimen.order.total_wbc is None or count.denominator != "white_cells":
             assert volume not in found
         elif count.absolute is None or is_cancelled:
             assert found[volume].obx_5.value == ""

@@ -14,13 +14,13 @@ from orchestrator.common.binomial_interval import (
     upper_bound,
 )
 from orchestrator.domain import ModelIdentity
+from orchestrator.labels import CELL_LABELS, UNIDENTIFIED, labels_of
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import load_profiles
 from orchestrator.routing import RoutingPolicy
 from orchestrator.specimen import (
-    CELL_LABELS,
-    UNIDENTIFIED,
     CellResult,
+    ClassCount,
     Differential,
     FieldPlace,
     Range,
@@ -474,3 +474,101 @@ def test_the_interval_with_the_classifiers_error_holds_as_often_as_it_says():
         low, high = misclassified_share(int(random.binomial(200, answered)), 200, limit, 0.0)
         held += low <= truth <= high
     assert held >= 950
+
+
+def decided(**labels: int) -> list[SpecimenCell]:
+    """Cells that the model calls lymphocytes and a person these, with an underscore for a space."""
+    names = [name.replace("_", " ") for name, number in labels.items() for _ in range(number)]
+    return [cell(n, result("Lymphocyte"), decided=name) for n, name in enumerate(names, start=1)]
+
+
+def row(found: Differential, label: str) -> ClassCount:
+    return next(one for one in found.counts if one.label == label)
+
+
+def test_neutrophils_are_those_of_that_name_with_bands_and_segmented_ones():
+    found = of(specimen(decided(Neutrophil=10, Band=5, Segmented=45, Lymphocyte=40), total_wbc=8.0))
+    assert found.cells_counted == 100
+    assert (row(found, "Neutrophil").count, row(found, "Neutrophil").percentage) == (60, 60.0)
+    assert (row(found, "Band").percentage, row(found, "Segmented").percentage) == (5.0, 45.0)
+    assert row(found, "Band").absolute == pytest.approx(0.4)
+    assert row(found, "Band").part_of == "Neutrophil"
+    low, high = clopper_pearson(5, 100)
+    assert row(found, "Band").interval == Range(100 * low, 100 * high)
+    assert sum(one.percentage for one in found.counts if one.part_of is None) == pytest.approx(100)
+    sentences = {one.code: one.message for one in found.limitations}
+    assert "10 of 60 neutrophils are not told apart" in sentences["not_told_apart"]
+    assert "not_told_apart" not in codes(of(specimen(decided(Band=5, Segmented=95))))
+
+
+def test_nucleated_red_cells_are_told_per_100_white_cells_and_are_none_of_them():
+    found = of(specimen(decided(Neutrophil=60, Lymphocyte=40, Nucleated_red_cell=150), total_wbc=8.0))
+    assert found.cells_counted == 100
+    red = row(found, "Nucleated red cell")
+    assert (red.count, red.percentage, red.denominator) == (150, 150.0, "per_100_white_cells")
+    low, high = clopper_pearson(150, 250)
+    assert red.interval == Range(100 * low / (1 - low), 100 * high / (1 - high))
+    assert red.interval.low < 150 < red.interval.high
+    assert red.absolute is None
+    assert row(found, "Neutrophil").percentage == 60.0
+    assert {"outside", "uncorrected_total"} <= set(codes(found))
+
+
+def test_artefacts_and_platelets_are_numbers_alone():
+    found = of(specimen(decided(Lymphocyte=100, Artefact=7, Giant_platelet=3)))
+    assert found.cells_counted == 100
+    assert row(found, "Lymphocyte").percentage == 100.0
+    assert row(found, "Lymphocyte").interval == Range(100 * clopper_pearson(100, 100)[0], 100.0)
+    for label, number in (("Artefact", 7), ("Giant platelet", 3)):
+        one = row(found, label)
+        assert (one.count, one.percentage, one.interval, one.absolute) == (number, None, None, None)
+    sentences = {one.code: one.message for one in found.limitations}
+    assert sentences["outside"].endswith("Giant platelet 3, Artefact 7.")
+
+
+def test_what_is_outside_of_the_white_cells_does_not_make_them_enough():
+    found = of(specimen(decided(Lymphocyte=99, Artefact=50, Nucleated_red_cell=50)))
+    assert found.cells_counted == 99
+    assert {one.percentage for one in found.counts} == {None}
+
+
+def test_a_specimen_of_which_no_cell_is_a_white_one_has_no_shares():
+    found = of(specimen(decided(Artefact=2, Nucleated_red_cell=1)), DifferentialRules(min_cells=1))
+    assert found.cells_counted == 0
+    assert {one.percentage for one in found.counts} == {None}
+
+
+@pytest.mark.parametrize(
+    ("rule", "white", "lymphocytes", "share"),
+    [
+        ("per_100_white_cells", 100, 100, 25.0),
+        ("none", 100, 100, None),
+        ("white_cells", 125, 100, 20.0),
+        ("lymphocytes", 125, 125, 20.0),
+    ],
+)
+def test_smudge_cells_count_by_the_sites_rule(rule, white, lymphocytes, share):
+    rules = DifferentialRules(labels=labels_of(smudge=rule))
+    found = of(specimen(decided(Lymphocyte=100, Smudge=25)), rules)
+    assert found.cells_counted == white
+    assert row(found, "Lymphocyte").count == lymphocytes
+    assert (row(found, "Smudge").count, row(found, "Smudge").percentage) == (25, share)
+    assert sum(one.percentage or 0 for one in found.counts if one.denominator == "white_cells"
+               and one.part_of is None) == pytest.approx(100)  # fmt: skip
+
+
+def test_a_label_that_nobody_used_has_no_row_and_one_that_is_gone_keeps_its_own():
+    found = of(specimen(decided(Blast=3, Hairy_cell=2, Lymphocyte=95)))
+    assert [one.label for one in found.counts] == [*CELL_LABELS, "Blast", "Hairy cell"]
+    assert row(found, "Hairy cell").percentage == 2.0
+    ranges = ReferenceRanges("own", MappingProxyType({"Blast": Range(0.0, 0.0)}))
+    assert (
+        row(of(specimen(decided(Blast=3, Lymphocyte=97)), DifferentialRules(reference=ranges)), "Blast").flag
+        == "high"
+    )
+
+
+def test_what_a_person_calls_a_band_is_a_neutrophil_to_the_estimate_and_a_blast_is_none_of_the_five():
+    bands = of(specimen(decided(Band=50, Lymphocyte=50, Blast=30, Artefact=30))).label_shift
+    assert bands == of(specimen(decided(Neutrophil=50, Lymphocyte=50))).label_shift
+    assert bands is not None

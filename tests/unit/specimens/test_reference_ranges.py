@@ -15,12 +15,10 @@ def written(tmp_path, text):
 
 
 def test_a_sites_file_is_read_with_its_source(tmp_path):
-    path = written(
-        tmp_path, 'source = "Own study, 240 adults"\n[ranges]\nNeutrophil = [43, 72.5]\nBasophil = [0, 2]\n'
-    )
-    found = load_reference_ranges(path)
+    text = 'source = "Own study, 240 adults"\n[ranges]\nNeutrophil = [43, 72.5]\nBand = [0, 5]\n'
+    found = load_reference_ranges(written(tmp_path, text))
     assert found.source == "Own study, 240 adults"
-    assert dict(found.ranges) == {"Neutrophil": Range(43.0, 72.5), "Basophil": Range(0.0, 2.0)}
+    assert dict(found.ranges) == {"Neutrophil": Range(43.0, 72.5), "Band": Range(0.0, 5.0)}
 
 
 def test_a_site_may_have_no_ranges_at_all(tmp_path):
@@ -42,7 +40,8 @@ def test_the_examples_name_every_class_and_that_they_are_examples():
         ("source = 3", "source: expected"),
         ('source = "a"\nunits = "percent"', "received 'units'"),
         ('source = "a"\nranges = 3', "expected a table"),
-        ('source = "a"\n[ranges]\nBlast = [0, 1]', "received 'Blast'"),
+        ('source = "a"\n[ranges]\nPlasma = [0, 1]', "received 'Plasma'"),
+        ('source = "a"\n[ranges]\nArtefact = [0, 1]', "received 'Artefact'"),
         ('source = "a"\n[ranges]\nNeutrophil = [75, 40]', "ranges.Neutrophil"),
         ('source = "a"\n[ranges]\nNeutrophil = [40]', "ranges.Neutrophil"),
         ('source = "a"\n[ranges]\nNeutrophil = [40, 101]', "ranges.Neutrophil"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -149,10 +150,10 @@ def test_progress_counts_cells_by_state():
         assert replace(progress, state=state).ended
 
 
-def audited_specimens(folder, store: MemoryStore) -> Specimens:
+def audited_specimens(folder, store: MemoryStore, labels: Path | None = None) -> Specimens:
     services = build_services(Settings(), model_server=FakeModelServer())
     services = replace(services, audits=AuditRegistry(folder, PRECISION))
-    return build_specimens(DifferentialSettings(), services, store, Admission(), Draining())
+    return build_specimens(DifferentialSettings(labels=labels), services, store, Admission(), Draining())
 
 
 async def sampled_cells(store: MemoryStore, count: int) -> Specimen:
@@ -195,6 +196,21 @@ async def test_what_persons_decide_of_sampled_cells_reaches_the_audit_and_ends_i
     await specimens.undecide(kept.differential_id, kept.cells[2].cell_id, "ayse")
     assert not AuditFile(tmp_path / "audit.json").read().is_suspended()
     assert len(AuditFile(tmp_path / "audit.json").read().samples) == 2
+
+
+async def test_an_answer_is_right_where_a_persons_word_is_part_of_its_class(tmp_path):
+    AuditFile(tmp_path / "audit.json").create(passed_audit())
+    labels = tmp_path / "labels.toml"
+    labels.write_text('[[label]]\nname = "Bilobed"\npart_of = "Eosinophil"\n', "utf-8")
+    store = MemoryStore()
+    specimens = audited_specimens(tmp_path, store, labels)
+    kept = await sampled_cells(store, 2)
+
+    for one, label in zip(kept.cells, ("Bilobed", "Band"), strict=True):
+        await specimens.decide(kept.differential_id, one.cell_id, label, "ayse")
+
+    audit = AuditFile(tmp_path / "audit.json").read()
+    assert [sample.correct for sample in audit.samples] == [True, False]
 
 
 async def test_a_differential_carries_the_error_that_the_audit_knows_of(tmp_path):

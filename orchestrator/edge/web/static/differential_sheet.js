@@ -3,6 +3,7 @@
 import {el} from "./dom.js";
 import {factList} from "./cell_detail.js";
 import {notOfDevice} from "./device.js";
+import {slugOf} from "./labels.js";
 import {className, dateTime, nameOf, number, percent, statementText, t} from "./messages.js";
 
 /** All of it, from the service's document. */
@@ -14,6 +15,16 @@ function interval(limits, digits = 1) {
   return limits ? `${number(limits.low, digits)}–${number(limits.high, digits)}` : "";
 }
 
+/** A label as a row is called: with what it is part of or told by, where that is not the whole of the white cells. */
+function rowName({label, part_of: whole, denominator}) {
+  if (whole) return t("partOf", {label: className(label)});
+  return denominator === "per_100_white_cells" ? t("per100", {label: className(label)}) : className(label);
+}
+
+/** The rows, each with those that are part of it. */
+const inOrder = (counts) => counts.filter((one) => !one.part_of)
+  .flatMap((one) => [one, ...counts.filter((part) => part.part_of === one.label)]);
+
 function countsTable(found) {
   const absolute = found.total_wbc !== null;
   const shift = found.label_shift;
@@ -24,8 +35,8 @@ function countsTable(found) {
     el("thead", {}, el("tr", {},
       el("th", {scope: "col"}, t("class")),
       head.map((name) => el("th", {scope: "col", class: "number"}, name)))),
-    el("tbody", {}, found.counts.map((one) => el("tr", {data: {label: one.label}},
-      el("th", {scope: "row"}, el("span", {class: `swatch ${one.label.toLowerCase()}`}), className(one.label),
+    el("tbody", {}, inOrder(found.counts).map((one) => el("tr", {data: {label: one.label}},
+      el("th", {scope: "row", class: one.part_of ? "part" : ""}, el("span", {class: `swatch ${slugOf(one.part_of ?? one.label)}`}), rowName(one),
         one.flag ? el("span", {class: "flag"}, ` ${one.flag === "low" ? "↓" : "↑"} ${t(one.flag)}`) : null),
       el("td", {class: "number"}, number(one.count)),
       el("td", {class: "number"}, one.percentage === null ? "–" : number(one.percentage, 1)),
@@ -43,12 +54,12 @@ function chart(found) {
   if (found.counts.every((one) => one.percentage === null)) {
     return el("p", {class: "note"}, t("minCells", {count: number(found.min_cells)}));
   }
-  const rows = found.counts.map((one) => {
+  const rows = inOrder(found.counts).filter((one) => one.denominator === "white_cells").map((one) => {
     const track = el("span", {class: "chart-track"});
     if (one.reference) track.append(span("chart-range", one.reference.low, one.reference.high));
-    track.append(span(`chart-bar ${one.label.toLowerCase()}`, 0, one.percentage));
+    track.append(span(`chart-bar ${slugOf(one.part_of ?? one.label)}`, 0, one.percentage));
     if (one.interval) track.append(span("chart-whisker", one.interval.low, one.interval.high));
-    return [el("span", {}, className(one.label)), track, el("span", {class: "number"}, number(one.percentage, 1))];
+    return [el("span", {}, rowName(one)), track, el("span", {class: "number"}, number(one.percentage, 1))];
   });
   const axis = el("span", {class: "chart-axis"}, [0, 25, 50, 75, 100].map((tick) => el("span", {}, number(tick))));
   return el("figure", {class: "chart-figure", "aria-hidden": "true"},

@@ -1,5 +1,6 @@
 // Every word of the page in both languages, and numbers and times as each writes them.
 
+import {moreLabels} from "./labels.js";
 import {settings} from "./settings.js";
 
 const ENGLISH = {
@@ -157,6 +158,7 @@ const ENGLISH = {
   "gallery-sort_number": "by number", "gallery-sort_doubt": "least sure first", "gallery-sort_second": "by second class",
   "gallery-filter_all": "all", "gallery-filter_waiting": "to review", "gallery-filter_decided": "decided by a person",
   pick: "Select cell {number}", picked: "{count} selected", pickNone: "Select none", pickFirst: "Select cells first.",
+  moreLabels: "More labels", partOf: "of which {label}", per100: "{label}, per 100 white cells",
   acceptAll: "Accept these {count}", saidOf: "{count} cells decided.", unseenLeft: "{count} were not on the screen yet and are left.",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
@@ -316,6 +318,7 @@ const TURKISH = {
   "gallery-sort_number": "numaraya göre", "gallery-sort_doubt": "en belirsiz önce", "gallery-sort_second": "ikinci sınıfa göre",
   "gallery-filter_all": "tümü", "gallery-filter_waiting": "incelenecekler", "gallery-filter_decided": "bir kişinin karar verdikleri",
   pick: "{number}. hücreyi seç", picked: "{count} seçili", pickNone: "Seçimi kaldır", pickFirst: "Önce hücre seçin.",
+  moreLabels: "Diğer etiketler", partOf: "bunlardan {label}", per100: "{label}, 100 beyaz hücrede",
   acceptAll: "Bu {count} hücreyi onayla", saidOf: "{count} hücre için karar verildi.", unseenLeft: "{count} hücre henüz ekranda görülmedi, bırakıldı.",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
@@ -358,6 +361,9 @@ const STATEMENTS_TR = {
   unreviewed: "{unreviewed} hücre bir kişinin kararını bekliyor.",
   unidentified: "{unidentified} hücre tanımlanamadı; payların bütününe dahildir.",
   failed: "{failed} görüntü incelenemedi ve sayılmadı.",
+  not_told_apart: "{neutrophils} nötrofilin {rest} tanesi daha ayrıntılı ayrılmadı: {parts} payları daha büyük olabilir.",
+  outside: "Beyaz hücrelerin %100'ünün dışında: {outside}.",
+  uncorrected_total: "Toplam lökosit sayısı verildiği gibi alındı; çekirdekli eritrositlere göre düzeltilmedi.",
   audit_ended: "Bu formüldeki hücreleri onaylayan denetim o zamandan beri sona erdi: örnek yanıtların izin verilenden çoğu "
     + "yanlıştı. Bir kişi öteki hücrelere de baksın.",
   classifier_error: "Aralıklar, sayma hatasının yanında, bu mikroskobun denetiminin sınırladığı kadarıyla sınıflandırıcının "
@@ -423,7 +429,8 @@ function filledIn(text, values) {
 export const keysOf = (code) => Object.keys(MESSAGES[code]);
 
 export function className(name) {
-  return CLASS_NAMES[language()][name] ?? name;
+  const own = language() === "tr" ? moreLabels().find((label) => label.name === name)?.turkish : null;
+  return CLASS_NAMES[language()][name] ?? own ?? name;
 }
 
 /** The language of the page as it is written where the reader is: 23/11/2026 in Britain, 11/23/2026 in America. */
@@ -470,9 +477,17 @@ export function reasonText({code, message}) {
 /** What a reader of a differential must know; the service's sentence where there is no translation. */
 export function statementText({code, message}, {progress, min_cells: least, counts, models}) {
   if (language() !== "tr" || !STATEMENTS_TR[code]) return message;
-  const unidentified = counts.find((one) => one.label === "Unidentified")?.count ?? 0;
-  const numbers = {...progress, least, unidentified, models: models.length};
-  return filledIn(STATEMENTS_TR[code], Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, number(value)])));
+  const countOf = (label) => counts.find((one) => one.label === label)?.count ?? 0;
+  const parts = counts.filter((one) => one.part_of === "Neutrophil");
+  const neutrophils = countOf("Neutrophil");
+  const told = parts.reduce((sum, one) => sum + one.count, 0);
+  const numbers = {...progress, least, unidentified: countOf("Unidentified"), models: models.length, neutrophils, rest: neutrophils - told};
+  return filledIn(STATEMENTS_TR[code], {
+    ...Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, number(value)])),
+    parts: parts.map((one) => className(one.label)).join(", "),
+    outside: counts.filter((one) => (one.denominator ?? "white_cells") !== "white_cells")
+      .map((one) => `${className(one.label)} ${number(one.count)}`).join(", "),
+  });
 }
 
 export function actionName(action) {

@@ -3,6 +3,8 @@
 import {askFirst} from "./ask_first.js";
 import {canBeDecided} from "./decisions.js";
 import {el, say} from "./dom.js";
+import {folded, labelButton} from "./label_buttons.js";
+import {moreLabels} from "./labels.js";
 import {className, keyName, number, t} from "./messages.js";
 import {settings} from "./settings.js";
 import {LABELS} from "./specimen_gallery.js";
@@ -15,9 +17,10 @@ export function decisionControls(decide) {
   const keys = settings.get("keys");
   const saidLine = el("p", {id: "said"});
   const accept = el("button", {type: "button", id: "accept", class: "primary", onclick: () => decide()});
-  const labels = LABELS.map((label, index) => el("button", {type: "button", id: `as-${label}`, onclick: () => decide(label)},
-    el("kbd", {}, keyName(keys.labels[index])), " ", className(label)));
-  const buttons = el("span", {class: "buttons"}, accept, labels);
+  const names = [...LABELS, ...moreLabels().map(({name}) => name)];
+  const labels = names.map((label, index) => labelButton(label, keys.labels[index], {
+    id: `as-${label.replaceAll(" ", "-")}`, onclick: () => decide(label)}));
+  const buttons = el("span", {class: "buttons"}, accept, labels.slice(0, LABELS.length), folded(labels.slice(LABELS.length)));
   const node = el("div", {class: "decide no-print", role: "group", "aria-label": t("decide")}, buttons, saidLine);
 
   /** Of a closed specimen there is no button, and without a picture none can be pressed. */
@@ -34,7 +37,7 @@ export function decisionControls(decide) {
     else if (!accept.parentNode) buttons.prepend(accept);
     say(accept, `${t("accept")}: ${own ? className(own) : ""} (${keyName(keys.accept)})`);
     for (const button of [accept, ...labels]) button.disabled = !hasPicture;
-    labels.forEach((button, index) => button.setAttribute("aria-pressed", String(label === LABELS[index])));
+    labels.forEach((button, index) => button.setAttribute("aria-pressed", String(label === names[index])));
     node.hidden = !canDecide && !label;
   }
   return {node, show};

@@ -4,11 +4,14 @@
 import {announce, el, say} from "./dom.js";
 import {CLASSES} from "./cell_detail.js";
 import {canBeDecided, countsByItself, isDouble} from "./decisions.js";
-import {className, keyName, number, t} from "./messages.js";
+import {folded, labelButton} from "./label_buttons.js";
+import {moreLabels} from "./labels.js";
+import {className, number, t} from "./messages.js";
 import {settings} from "./settings.js";
 
 export const LABELS = [...CLASSES, "Unidentified"];
-const GROUPS = [...LABELS, "none"];
+/** The names of all groups: of each label, and of what has none. */
+export const groups = () => [...LABELS, ...moreLabels().map(({name}) => name), "none"];
 const SORTS = ["number", "doubt", "second"];
 const FILTERS = ["all", "waiting", "decided"];
 /** On the screen for so long, a picture was looked at. */
@@ -65,8 +68,7 @@ export class Gallery {
     this.#watcher = new IntersectionObserver((entries) => this.#watch(entries), {threshold: 0.9});
     const keys = settings.get("keys");
     this.#bar = el("div", {class: "gallery-picks buttons", role: "group", "aria-label": t("decide")},
-      LABELS.map((label, index) => el("button", {type: "button", data: {label}, onclick: () => this.say(label)},
-        el("kbd", {}, keyName(keys.labels[index])), " ", className(label))),
+      LABELS.map((label, index) => this.#button(label, keys.labels[index])), folded(moreLabels().map(({name}) => this.#button(name))),
       el("button", {type: "button", id: "gallery-none", onclick: () => this.pickNone()}, t("pickNone")));
     this.node = el("section", {class: "gallery whole no-print", id: "gallery", "aria-labelledby": "gallery-whole-title", hidden: true},
       el("div", {class: "gallery-bar"},
@@ -75,7 +77,7 @@ export class Gallery {
         el("span", {class: "control"}, el("label", {for: "gallery-filter"}, t("filter")), this.#filter),
         el("span", {class: "control"}, el("label", {for: "gallery-size"}, t("size")), this.#size),
         this.#counts, this.#bar));
-    for (const name of GROUPS) this.#groups.set(name, this.#group(name));
+    for (const name of groups()) this.#groups.set(name, this.#group(name));
     this.node.append(...[...this.#groups.values()].map(({section}) => section));
   }
 
@@ -133,12 +135,16 @@ export class Gallery {
     this.#mark();
   }
 
+  #button(label, key) {
+    return labelButton(label, key, {data: {label}, onclick: () => this.say(label)});
+  }
+
   #group(name) {
     const title = el("h4");
     const accept = el("button", {type: "button", class: "accept-group", onclick: () => this.#acceptAll(name)});
     const list = el("ul", {class: "tiles"});
     const section = el("section", {class: "group", data: {group: name}}, el("div", {class: "group-head"}, title, accept), list);
-    if (LABELS.includes(name)) {
+    if (name !== "none") {
       section.addEventListener("dragover", (event) => {
         if (!this.#picked.size || this.#isClosed || event.dataTransfer.types.includes("Files")) return;
         event.preventDefault();
@@ -159,13 +165,13 @@ export class Gallery {
   }
 
   #lay() {
-    const byGroup = new Map(GROUPS.map((name) => [name, []]));
+    const byGroup = new Map(groups().map((name) => [name, []]));
     const cells = this.#found.cells.filter(PASSES[this.#filter.value]).sort(ORDERS[this.#sort.value]);
-    for (const cell of cells) byGroup.get(groupOf(cell)).push(cell);
+    for (const cell of cells) (byGroup.get(groupOf(cell)) ?? byGroup.get("none")).push(cell);
     this.#order = [...byGroup.values()].flat().map(({id}) => id);
     for (const [name, of] of byGroup) {
       const {section, title, accept, list} = this.#groups.get(name);
-      section.hidden = !of.length && (name === "none" || this.#isClosed);
+      section.hidden = !of.length && (!LABELS.includes(name) || this.#isClosed);
       say(title, `${name === "none" ? t("withoutClass") : className(name)} (${number(of.length)})`);
       const open = of.filter(isAcceptable);
       accept.hidden = !open.length || this.#isClosed || name === "none";

@@ -6,7 +6,7 @@ import {partOf, usualSide} from "./cell_part.js";
 import {isDouble} from "./decisions.js";
 import * as differentials from "./differentials.js";
 import {lazyImage, smallAddress} from "./lazy_image.js";
-import {Gallery, LABELS, place} from "./specimen_gallery.js";
+import {Gallery, groups, place} from "./specimen_gallery.js";
 import {className, number, t} from "./messages.js";
 
 /** An address of a file, the same each time. */
@@ -14,8 +14,6 @@ export function urlOf(file) {
   file.url ??= URL.createObjectURL(file);
   return file.url;
 }
-
-const GROUPS = [...LABELS, "none"];
 
 /** Null while cells are still to be measured; a cell that was cut out of a field is shown as it was. */
 const sideOf = ({cells}) => (cells.some(({state}) => state === "waiting") ? null
@@ -50,7 +48,7 @@ export class SpecimenTiles {
     this.#choose = choose;
     this.#fileOf = fileOf;
     this.#whole = new Gallery({decide, look});
-    for (const name of GROUPS) {
+    for (const name of groups()) {
       const title = el("h4");
       const list = el("ul", {class: "tiles"});
       const section = el("section", {class: "group", data: {group: name}}, title, list);
@@ -82,7 +80,7 @@ export class SpecimenTiles {
   show(found, isClosed) {
     const waits = new Set(found.review_list);
     const side = sideOf(found);
-    const byGroup = new Map(GROUPS.map((name) => [name, []]));
+    const byGroup = new Map(groups().map((name) => [name, []]));
     for (const cell of found.cells) {
       let tile = this.#tiles.get(cell.id);
       if (!tile) {
@@ -90,7 +88,7 @@ export class SpecimenTiles {
         this.#tiles.set(cell.id, tile);
       }
       tile.show(cell, side);
-      if (!this.#whole.isOpen && !waits.has(cell.id)) byGroup.get(cell.label ?? "none").push(cell.id);
+      if (!this.#whole.isOpen && !waits.has(cell.id)) (byGroup.get(cell.label) ?? byGroup.get("none")).push(cell.id);
     }
     if (this.#whole.isOpen) {
       this.#whole.show(found, this.#tiles, isClosed);

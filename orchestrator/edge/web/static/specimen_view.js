@@ -7,6 +7,7 @@ import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
 import {deviceNote, deviceOf, resembled} from "./device.js";
 import * as differentials from "./differentials.js";
+import {labelOfKey, readLabels} from "./labels.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {imagesIn} from "./intake.js";
 import {progressLine} from "./progress_line.js";
@@ -83,7 +84,7 @@ export class SpecimenView {
       fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, t("loading")));
     }
     try {
-      const found = await this.#fresh(id);
+      const [found] = await Promise.all([this.#fresh(id), readLabels(LABELS)]);
       if (signal.aborted) return;
       this.#build(found);
       const asked = found.cells.find((cell) => String(cell.number) === cellNumber)?.id;
@@ -540,7 +541,9 @@ export class SpecimenView {
     const keys = settings.get("keys");
     const onControl = event.target.closest("button, a, summary");
     if (onControl && (event.key === "Enter" || event.key === " ")) return;
-    const label = LABELS[keys.labels.indexOf(event.key)];
+    const {labels, ...others} = keys;
+    // What a person has chosen for a key goes before the label that has it.
+    const label = LABELS[labels.indexOf(event.key)] ?? (Object.values(others).includes(event.key) ? undefined : labelOfKey(event.key));
     const outside = [keys.undo, keys.sign];
     if (event.key === keys.gallery) this.#toggleGallery();
     else if (this.#parts.tiles.whole.isOpen && !outside.includes(event.key)) {

@@ -20,6 +20,14 @@ class CellClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CELL_CLASS_MONOCYTE: _ClassVar[CellClass]
     CELL_CLASS_NEUTROPHIL: _ClassVar[CellClass]
     CELL_CLASS_UNIDENTIFIED: _ClassVar[CellClass]
+    CELL_CLASS_OTHER: _ClassVar[CellClass]
+
+class Denominator(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DENOMINATOR_UNSPECIFIED: _ClassVar[Denominator]
+    DENOMINATOR_WHITE_CELLS: _ClassVar[Denominator]
+    DENOMINATOR_PER_100_WHITE_CELLS: _ClassVar[Denominator]
+    DENOMINATOR_NONE: _ClassVar[Denominator]
 
 class Language(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -113,6 +121,11 @@ CELL_CLASS_LYMPHOCYTE: CellClass
 CELL_CLASS_MONOCYTE: CellClass
 CELL_CLASS_NEUTROPHIL: CellClass
 CELL_CLASS_UNIDENTIFIED: CellClass
+CELL_CLASS_OTHER: CellClass
+DENOMINATOR_UNSPECIFIED: Denominator
+DENOMINATOR_WHITE_CELLS: Denominator
+DENOMINATOR_PER_100_WHITE_CELLS: Denominator
+DENOMINATOR_NONE: Denominator
 LANGUAGE_UNSPECIFIED: Language
 LANGUAGE_EN: Language
 LANGUAGE_TR: Language
@@ -620,16 +633,18 @@ class DifferentialSummary(_message.Message):
     def __init__(self, differential_id: _Optional[str] = ..., specimen_id: _Optional[str] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cells: _Optional[int] = ..., waiting: _Optional[int] = ..., failed: _Optional[int] = ..., unreviewed: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ...) -> None: ...
 
 class DecideCellRequest(_message.Message):
-    __slots__ = ("differential_id", "cell_id", "label", "etag")
+    __slots__ = ("differential_id", "cell_id", "label", "etag", "label_name")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NAME_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     cell_id: str
     label: CellClass
     etag: str
-    def __init__(self, differential_id: _Optional[str] = ..., cell_id: _Optional[str] = ..., label: _Optional[_Union[CellClass, str]] = ..., etag: _Optional[str] = ...) -> None: ...
+    label_name: str
+    def __init__(self, differential_id: _Optional[str] = ..., cell_id: _Optional[str] = ..., label: _Optional[_Union[CellClass, str]] = ..., etag: _Optional[str] = ..., label_name: _Optional[str] = ...) -> None: ...
 
 class DecideCellResponse(_message.Message):
     __slots__ = ("differential",)
@@ -676,7 +691,7 @@ class Range(_message.Message):
     def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ClassCount(_message.Message):
-    __slots__ = ("cell_class", "count", "percentage", "interval", "absolute", "absolute_interval", "reference", "flag")
+    __slots__ = ("cell_class", "count", "percentage", "interval", "absolute", "absolute_interval", "reference", "flag", "label_name", "denominator", "part_of")
     CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     PERCENTAGE_FIELD_NUMBER: _ClassVar[int]
@@ -685,6 +700,9 @@ class ClassCount(_message.Message):
     ABSOLUTE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     FLAG_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    DENOMINATOR_FIELD_NUMBER: _ClassVar[int]
+    PART_OF_FIELD_NUMBER: _ClassVar[int]
     cell_class: CellClass
     count: int
     percentage: float
@@ -693,7 +711,10 @@ class ClassCount(_message.Message):
     absolute_interval: Range
     reference: Range
     flag: Flag
-    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., count: _Optional[int] = ..., percentage: _Optional[float] = ..., interval: _Optional[_Union[Range, _Mapping]] = ..., absolute: _Optional[float] = ..., absolute_interval: _Optional[_Union[Range, _Mapping]] = ..., reference: _Optional[_Union[Range, _Mapping]] = ..., flag: _Optional[_Union[Flag, str]] = ...) -> None: ...
+    label_name: str
+    denominator: Denominator
+    part_of: str
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., count: _Optional[int] = ..., percentage: _Optional[float] = ..., interval: _Optional[_Union[Range, _Mapping]] = ..., absolute: _Optional[float] = ..., absolute_interval: _Optional[_Union[Range, _Mapping]] = ..., reference: _Optional[_Union[Range, _Mapping]] = ..., flag: _Optional[_Union[Flag, str]] = ..., label_name: _Optional[str] = ..., denominator: _Optional[_Union[Denominator, str]] = ..., part_of: _Optional[str] = ...) -> None: ...
 
 class CellResult(_message.Message):
     __slots__ = ("cell_class", "confidence", "margin", "probabilities", "energy", "review_codes", "focus_ratio", "views", "image", "model", "profile", "analysed_at", "profile_sha256", "not_wbc", "device_state", "decided_by", "head", "box")
@@ -736,17 +757,19 @@ class CellResult(_message.Message):
     def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., confidence: _Optional[float] = ..., margin: _Optional[float] = ..., probabilities: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., energy: _Optional[float] = ..., review_codes: _Optional[_Iterable[str]] = ..., focus_ratio: _Optional[float] = ..., views: _Optional[int] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., profile: _Optional[str] = ..., analysed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., profile_sha256: _Optional[str] = ..., not_wbc: _Optional[float] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., decided_by: _Optional[_Union[Routing, str]] = ..., head: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
 
 class CellDecision(_message.Message):
-    __slots__ = ("cell_class", "person", "decided_at")
+    __slots__ = ("cell_class", "person", "decided_at", "label_name")
     CELL_CLASS_FIELD_NUMBER: _ClassVar[int]
     PERSON_FIELD_NUMBER: _ClassVar[int]
     DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NAME_FIELD_NUMBER: _ClassVar[int]
     cell_class: CellClass
     person: str
     decided_at: _timestamp_pb2.Timestamp
-    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., person: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    label_name: str
+    def __init__(self, cell_class: _Optional[_Union[CellClass, str]] = ..., person: _Optional[str] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., label_name: _Optional[str] = ...) -> None: ...
 
 class Cell(_message.Message):
-    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision", "etag", "place")
+    __slots__ = ("cell_id", "number", "image_sha256", "state", "label", "needs_review", "failure", "result", "decision", "etag", "place", "label_name")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -758,6 +781,7 @@ class Cell(_message.Message):
     DECISION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_NAME_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     number: int
     image_sha256: str
@@ -769,7 +793,8 @@ class Cell(_message.Message):
     decision: CellDecision
     etag: str
     place: FieldPlace
-    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ..., place: _Optional[_Union[FieldPlace, _Mapping]] = ...) -> None: ...
+    label_name: str
+    def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ..., place: _Optional[_Union[FieldPlace, _Mapping]] = ..., label_name: _Optional[str] = ...) -> None: ...
 
 class FieldPlace(_message.Message):
     __slots__ = ("number", "is_cut", "is_clump", "is_identified", "same_as")

@@ -7,8 +7,9 @@ from orchestrator.domain import DeviceState, FocusJudgement, Language, RoutingMo
 from orchestrator.edge.grpc import words as grpc_words
 from orchestrator.edge.grpc.projection import numbers_of
 from orchestrator.errors import InvalidParameter
+from orchestrator.labels import CELL_LABELS, Denominator
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import CELL_LABELS, CellState, SpecimenState
+from orchestrator.specimen import CellState, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
@@ -32,7 +33,8 @@ def test_every_value_that_a_caller_may_send_is_a_word_of_the_domain(words, enum,
 @pytest.mark.parametrize(
     ("enum", "expected"),
     [
-        ("CellClass", CELL_LABELS),
+        ("CellClass", (*CELL_LABELS, "Other")),
+        ("Denominator", get_args(Denominator)),
         ("Language", get_args(Language)),
         ("TestTimeAugmentation", get_args(TtaMode)),
         ("ColourMap", get_args(ColourMap)),
