@@ -65,7 +65,7 @@ def app_of(
 ) -> FastAPI:
     settings = Settings(
         differential=differential,
-        images=ImageSettings(max_bytes=200_000),
+        images=ImageSettings(processes=0, max_bytes=200_000),
         deadline=DeadlineSettings(default_s=LONGEST_S, longest_s=LONGEST_S),
     )
     services = build_services(settings, model_server=model_server or FakeModelServer())

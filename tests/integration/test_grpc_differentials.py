@@ -38,7 +38,9 @@ from tests.same_over_http import differential_over_http, with_times
 from tests.synthetic_cells import cell_file
 
 ORDER = SpecimenOrder("S-2026-00417", total_wbc=6.2, tta="none")
-SETTINGS = Settings(differential=DifferentialSettings(min_cells=4), images=ImageSettings(max_bytes=100_000))
+SETTINGS = Settings(
+    differential=DifferentialSettings(min_cells=4), images=ImageSettings(processes=0, max_bytes=100_000)
+)
 
 
 @pytest.fixture(scope="module")
