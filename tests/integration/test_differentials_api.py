@@ -477,7 +477,7 @@ async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
     async with gated() as (client, model_server):
         place = place_of(await ordered(client, cells))
         model_server.let(3)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while (await client.get(place)).json()["progress"]["counted"] < 3:
                 await asyncio.sleep(0.02)
         assert_problem(await client.post(f"{place}/sign"), 409, "not-ready")
@@ -538,7 +538,7 @@ def events_of(text: str) -> list[dict[str, str]]:
 
 async def test_progress_is_told_until_all_is_done(client, cells):
     place = place_of(await ordered(client, cells))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         response = await client.get(f"{place}/events")
     assert response.headers["content-type"].startswith("text/event-stream")
     events = events_of(response.text)
@@ -581,7 +581,7 @@ async def test_a_stream_of_progress_ends_at_its_age_and_who_asks_again_hears_the
         assert {event["event"] for event in first} == {"progress"}
         assert int(first[-1]["retry"]) > 0
         server.let(1000)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             while (await client.get(place)).json()["state"] != "analysed":
                 await asyncio.sleep(0.05)
         again = await client.get(f"{place}/events", headers={"Last-Event-ID": first[-1]["id"]})
