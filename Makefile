@@ -56,7 +56,7 @@ run: $(RUN)/.installed ## Start the service on PORT (8000)
 
 .PHONY: test
 test: $(DEV)/.installed ## Run every test; at least 85 % of the lines must be covered
-	$(DEV)/bin/python -m pytest -n logical --dist loadfile --cov --cov-report=term --cov-fail-under=85 $(ARGS)
+	$(DEV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=85 $(ARGS)
 
 .PHONY: lint
 lint: $(DEV)/.installed ## Check format, style, types and import contracts

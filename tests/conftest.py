@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,11 @@ os.environ["WBC_ENV_FILE"] = ""
 # Two processes for each of some hundred services would be most of the time that the tests take; those which a
 # test starts as a process of its own (:mod:`tests.running_service`) have them.
 os.environ.setdefault("WBC_IMAGES__PROCESSES", "0")
+
+# The many interpreters that tests start find everything compiled, also where this one was told, as it is in
+# containers, to keep nothing; and so do the next tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A loaded machine is no failure (no deadline), and every run draws the same examples.
 settings.register_profile("project", deadline=None, derandomize=True)

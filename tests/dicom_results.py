@@ -1,9 +1,10 @@
 """Results as DICOM objects, for the tests of what reads them."""
 
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -11,6 +12,7 @@ from pydicom.dataset import Dataset
 from orchestrator.analyse import AnalysisOptions, analyse
 from orchestrator.bootstrap.services import build_services
 from orchestrator.domain import Analysis
+from orchestrator.emulator.golden import golden_reports
 from orchestrator.interop.dicom import CellSource, DicomObject, StudyContext
 from orchestrator.interop.dicom_overlay import overlay_image
 from orchestrator.interop.dicom_report import cell_report
@@ -46,6 +48,12 @@ async def cell_objects(
     overlay = overlay_image(analysis, source, "1.0")
     report = cell_report(analysis, source, overlay, moment=moment, service_version="1.0", site=site)
     return CellObjects(analysis, overlay, report)
+
+
+@cache
+def made_reports() -> Mapping[str, bytes]:
+    """The golden reports, made once for all who read them: they take seconds."""
+    return golden_reports()
 
 
 def read(one: DicomObject) -> Dataset:

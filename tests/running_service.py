@@ -1,15 +1,19 @@
 """The service as a process of its own, as a person starts it."""
 
+import atexit
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from orchestrator.domain import DISCLAIMER
@@ -43,9 +47,21 @@ class RunningService:
         return self._ended
 
 
-def _as_a_person_has_it() -> dict[str, str]:
-    """The environment without what the tests set for services inside their own process."""
-    return {name: value for name, value in os.environ.items() if name != "WBC_IMAGES__PROCESSES"}
+@cache
+def _compiled_networks() -> str:
+    """A folder for compiled networks: all services of this process compile each once.
+
+    Processes do not share it, so that none reads what another is about to write.
+    """
+    folder = tempfile.mkdtemp(prefix="wbc-networks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _environment() -> dict[str, str]:
+    """As a person has it, without what the tests set for services inside their own process."""
+    as_is = {name: value for name, value in os.environ.items() if name != "WBC_IMAGES__PROCESSES"}
+    return as_is | {"WBC_EMBEDDED__CACHE_DIR": _compiled_networks()}
 
 
 @contextmanager
@@ -64,7 +80,7 @@ def running_service(
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**_as_a_person_has_it(), "WBC_HTTP__PORT": str(port), **(environment or {})},
+        env={**_environment(), "WBC_HTTP__PORT": str(port), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

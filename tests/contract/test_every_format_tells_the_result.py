@@ -82,8 +82,10 @@ OTHER_ANALYSES: Mapping[str, Analysis] = {
 }
 """By field the same analysis with another value of it."""
 
-DIFFERENTIAL = examples()["final"].differential
-FIRST = next(number for number, cell in enumerate(DIFFERENTIAL.specimen.cells) if cell.result is not None)
+EXAMPLE = examples()["final"].differential
+FIRST = next(number for number, cell in enumerate(EXAMPLE.specimen.cells) if cell.result is not None)
+DIFFERENTIAL = replace(EXAMPLE, specimen=replace(EXAMPLE.specimen, cells=EXAMPLE.specimen.cells[: FIRST + 2]))
+"""Of one cell that changes and one that does not, although it counts a hundred."""
 RESULT_OF_FIRST = DIFFERENTIAL.specimen.cells[FIRST].result
 assert RESULT_OF_FIRST is not None
 KEPT = replace(RESULT_OF_FIRST, decided_by="none", not_wbc=0.25, focus_ratio=0.8)

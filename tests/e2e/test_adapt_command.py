@@ -43,6 +43,14 @@ def wbc(site, *arguments):
     return CliRunner().invoke(app, [str(one) for one in arguments], env=environment)
 
 
+@pytest.fixture(scope="module")
+def learnt(site):
+    """What was said when the first head of the site was learnt."""
+    result = wbc(site, "adapt", "--profile", "painted", site / "labelled")
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 def analysed(site):
     image = site / "labelled" / "S-1" / "Monocyte" / "0.png"
     result = wbc(site, "analyse", image, "--profile", "painted", "--json")
@@ -50,17 +58,12 @@ def analysed(site):
     return json.loads(result.stdout)
 
 
-def test_a_new_microscope_is_learnt_switched_on_and_rolled_back(site):
+def test_a_new_microscope_is_learnt_switched_on_and_rolled_back(site, learnt):
+    assert "30 cells, specimens left out (2)" in learnt
+    assert "painted.1:" in learnt
+    assert DISCLAIMER in learnt
     before = analysed(site)
-    assert before["head"] is None
-
-    learnt = wbc(site, "adapt", "--profile", "painted", site / "labelled")
-
-    assert learnt.exit_code == 0, learnt.output
-    assert "30 cells, specimens left out (2)" in learnt.stdout
-    assert "painted.1:" in learnt.stdout
-    assert DISCLAIMER in learnt.stdout
-    assert analysed(site)["head"] is None  # it stays off
+    assert before["head"] is None  # it stays off
 
     reason = ("--reason", "painted cells, and nobody is hurt")
     assert wbc(site, "adapt", "--profile", "painted", "--activate", *reason).exit_code == 0
@@ -84,12 +87,12 @@ def test_a_new_microscope_is_learnt_switched_on_and_rolled_back(site):
     assert "the end of the test" in shown
 
 
+@pytest.mark.usefixtures("learnt")
 def test_a_head_that_does_not_answer_is_said_so(site, tmp_path):
-    assert wbc(site, "adapt", "--profile", "painted", site / "labelled").exit_code == 0
     (tmp_path / "heads").mkdir()
     registry = HeadRegistry(tmp_path / "heads")
-    learnt = read_head(site / "heads" / "painted.1.head")
-    kept = registry.add(replace(learnt, recipe_sha256="ab" * 32), "anna")
+    head = read_head(site / "heads" / "painted.1.head")
+    kept = registry.add(replace(head, recipe_sha256="ab" * 32), "anna")
     registry.switch_on(kept.name, "anna", "painted cells, and nobody is hurt")
 
     shown = wbc(tmp_path, "adapt", "--profile", "painted").stdout
@@ -112,8 +115,8 @@ def test_suggestions_name_images_and_learn_nothing(site):
     assert sorted((site / "heads").iterdir()) == kept
 
 
+@pytest.mark.usefixtures("learnt")
 def test_a_head_goes_from_one_site_to_another_and_takes_a_reason_there(site, tmp_path):
-    assert wbc(site, "adapt", "--profile", "painted", site / "labelled").exit_code == 0
     file = tmp_path / "passed-on.head"
 
     exported = wbc(site, "adapt", "--profile", "painted", "--export", file)

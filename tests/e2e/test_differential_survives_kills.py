@@ -14,6 +14,7 @@ import pytest
 from orchestrator.model_contract import CLASS_NAMES
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import cell_file
+from tests.waiting import LONGEST_S
 
 CELLS = 24
 PATH = "/v1/differentials"
@@ -77,7 +78,7 @@ def test_no_finished_cell_is_lost_and_none_is_counted_twice(tmp_path: Path, file
         place = response.url.join(response.headers["location"]).path
         before_the_kill = seen_when(service, place, lambda done: done >= 3)
         service.process.send_signal(signal.SIGKILL)
-        service.process.wait(10)
+        service.process.wait(LONGEST_S)
     assert len(results_of(before_the_kill)) < CELLS - 1
 
     with running_service(environment=environment) as service:

@@ -10,22 +10,26 @@ from typing import Any
 import httpx2
 import pytest
 
+from loadtests.host import cpu_seconds
 from orchestrator.domain import DISCLAIMER
 from orchestrator.edge.http.problems import MEDIA_TYPE
 from orchestrator.model_contract import CLASS_NAMES
 from tests.malformed_images import malformed_images
 from tests.running_service import RunningService, running_service
+from tests.waiting import LONGEST_S
 
 CONCURRENCY = 4
-READY_WITHIN_S = 15.0
-"""On a machine that does something else as well; alone it takes a few seconds."""
+READY_WITHIN_CPU_S = 10.0
+"""Of processor time, which hardly grows on a busy machine; it takes a few seconds."""
+PATIENT = {f"WBC_DEADLINE__{name}_S": str(LONGEST_S) for name in ("DEFAULT", "LONGEST")}
+"""An image is answered, however busy the machine is; what a deadline ends is tested elsewhere."""
 
 
 @pytest.fixture(scope="module")
 def service(project_root: Path) -> Iterator[RunningService]:
     if not any((project_root / "model_repository" / "wbc").glob("[0-9]*/saved_model.pb")):
         pytest.skip("no model: model_repository/wbc holds no version")
-    with running_service() as service:
+    with running_service(environment=PATIENT) as service:
         yield service
 
 
@@ -34,7 +38,7 @@ async def posted(
 ) -> dict[str, httpx2.Response]:
     """The answers to these uploads, a few of them under way at a time."""
     limit = asyncio.Semaphore(CONCURRENCY)
-    async with httpx2.AsyncClient(base_url=service.url, timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=service.url, timeout=LONGEST_S) as client:
 
         async def one(name: str, payload: bytes) -> tuple[str, httpx2.Response]:
             async with limit:
@@ -62,9 +66,10 @@ def what_is_wrong(answer: dict[str, Any]) -> str:
 
 
 def test_it_is_ready_within_seconds(service, capsys):
+    used_s = cpu_seconds(service.process.pid)
     with capsys.disabled():
-        print(f"\nready {service.ready_s:.2f} s after its start")  # noqa: T201
-    assert service.ready_s < READY_WITHIN_S
+        print(f"\nready after {used_s:.2f} s of processor time")  # noqa: T201
+    assert used_s < READY_WITHIN_CPU_S
     assert httpx2.get(f"{service.url}/readyz").status_code == 200
 
 

@@ -61,6 +61,12 @@ def cells() -> list[Cell]:
 
 
 @pytest.fixture
+def few_cells(cells: list[Cell]) -> list[Cell]:
+    """Those of two classes, the fewest that teach; for the served network, which takes its time for each."""
+    return [cell for cell in cells if cell[1] in CLASS_NAMES[:2]]
+
+
+@pytest.fixture
 def has_model(project_root: Path) -> bool:
     return any((project_root / "model_repository" / "wbc").glob("[0-9]*/saved_model.pb"))
 
@@ -223,7 +229,7 @@ async def signed(client: httpx2.AsyncClient, cells: list[Cell], specimen: str) -
 
 
 async def test_what_people_signed_teaches_as_its_images_do(
-    cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+    few_cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
 ) -> None:
     url, key = f"sqlite:///{tmp_path}/wbc.db", new_key()
     store = StoreSettings(
@@ -232,8 +238,8 @@ async def test_what_people_signed_teaches_as_its_images_do(
         encryption_key=SecretStr(key),
     )
     async with service(heads, store=store) as client:
-        ids = [await signed(client, cells, specimen) for specimen in SPECIMENS]
-        await learnt(client, cells)
+        ids = [await signed(client, few_cells, specimen) for specimen in SPECIMENS]
+        await learnt(client, few_cells)
         answer = await client.post(PATH, json={"signed": ids})
         unknown = await client.post(PATH, json={"signed": ["0"]})
     assert answer.status_code == 201, answer.text
@@ -243,7 +249,7 @@ async def test_what_people_signed_teaches_as_its_images_do(
         return
     other = {"WBC_HEADS_DIR": str(heads), "WBC_STORE__URL": url, "WBC_STORE__ENCRYPTION_KEY": key}
     await commanded("--signed", ids[0], "--signed", ids[1], **other)
-    assert read_head(heads / "painted.3.head").summary["counts"] == [6] * 5
+    assert read_head(heads / "painted.3.head").summary["counts"] == [6, 6, 0, 0, 0]
 
 
 async def test_a_head_that_does_not_fit_its_profile_is_told_once(
@@ -353,28 +359,30 @@ def content(path: Path) -> dict[str, Any]:
 
 
 async def test_http_grpc_and_the_command_learn_the_same_bits(
-    cells: list[Cell], tmp_path: Path, has_model: bool
+    few_cells: list[Cell], tmp_path: Path, has_model: bool
 ) -> None:
     if not has_model:
         pytest.skip("no model: model_repository/wbc holds no version")
     folders = {name: tmp_path / name for name in ("http", "grpc", "command")}
     for folder in folders.values():
         folder.mkdir()
-    for number, (specimen, name, data) in enumerate(cells):
+    for number, (specimen, name, data) in enumerate(few_cells):
         file = tmp_path / "labelled" / specimen / name / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
     await commanded(str(tmp_path / "labelled"), WBC_HEADS_DIR=str(folders["command"]))
     async with service(folders["http"], build_model_server(Settings())) as client:
-        await learnt(client, cells)
+        await learnt(client, few_cells)
         told = (await client.get(PATH)).json()
     settings = Settings(heads_dir=folders["grpc"])
     async with grpc_edge(build_model_server(settings), settings=settings) as edge:
 
         async def messages() -> AsyncIterator[pb.LearnAdaptationRequest]:
-            yield pb.LearnAdaptationRequest(adaptation=pb.Adaptation(profile="painted", images=len(cells)))
-            for specimen, name, data in reversed(cells):  # whatever their order
+            yield pb.LearnAdaptationRequest(
+                adaptation=pb.Adaptation(profile="painted", images=len(few_cells))
+            )
+            for specimen, name, data in reversed(few_cells):  # whatever their order
                 label = pb.CellClass.Value(f"CELL_CLASS_{name.upper()}")
                 image = pb.LabelledImage(image=data, label=label, specimen=specimen)
                 yield pb.LearnAdaptationRequest(image=image)

@@ -64,7 +64,7 @@ def app_of(
 ) -> FastAPI:
     settings = Settings(
         differential=differential,
-        images=ImageSettings(max_bytes=200_000),
+        images=ImageSettings(processes=0, max_bytes=200_000),
         deadline=DeadlineSettings(default_s=LONGEST_S, longest_s=LONGEST_S),
     )
     services = build_services(settings, model_server=model_server or FakeModelServer())
@@ -536,7 +536,7 @@ async def test_cancel_ends_the_work_and_keeps_what_is_done(cells):
     async with gated() as (client, model_server):
         place = place_of(await ordered(client, cells))
         model_server.let(3)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while (await client.get(place)).json()["progress"]["counted"] < 3:
                 await asyncio.sleep(0.02)
         assert_problem(await client.post(f"{place}/sign"), 409, "not-ready")
@@ -597,7 +597,7 @@ def events_of(text: str) -> list[dict[str, str]]:
 
 async def test_progress_is_told_until_all_is_done(client, cells):
     place = place_of(await ordered(client, cells))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONGEST_S):
         response = await client.get(f"{place}/events")
     assert response.headers["content-type"].startswith("text/event-stream")
     events = events_of(response.text)
@@ -640,7 +640,7 @@ async def test_a_stream_of_progress_ends_at_its_age_and_who_asks_again_hears_the
         assert {event["event"] for event in first} == {"progress"}
         assert int(first[-1]["retry"]) > 0
         server.let(1000)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             while (await client.get(place)).json()["state"] != "analysed":
                 await asyncio.sleep(0.05)
         again = await client.get(f"{place}/events", headers={"Last-Event-ID": first[-1]["id"]})

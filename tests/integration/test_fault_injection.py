@@ -16,6 +16,7 @@ from loadtests.fault_injection import (
 )
 from orchestrator.domain import ViewBatch
 from orchestrator.views import rows_of
+from tests.waiting import LONGEST_S
 
 DEADLINE_S = 1.0
 
@@ -104,7 +105,7 @@ async def test_a_server_that_is_gone_is_a_clear_error_and_its_return_is_noticed(
         process.kill()
         gone = await asked(server, 4)
         await asyncio.to_thread(process.start)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST_S):
             while (back := await asked(server, 1)).answered.total() == 0:
                 assert back.is_good
     assert gone.is_good

@@ -156,7 +156,7 @@ async def test_a_field_may_be_larger_than_the_image_of_a_cell_and_has_a_limit_of
 ) -> None:
     pixels = 758 * 758
     for most, status in ((pixels, 200), (pixels - 1, 413)):
-        settings = Settings(images=ImageSettings(max_pixels=10_000, max_field_pixels=most))
+        settings = Settings(images=ImageSettings(processes=0, max_pixels=10_000, max_field_pixels=most))
         async with client_of(
             build_app(settings, build_services(settings, model_server=FakeModelServer()))
         ) as client:

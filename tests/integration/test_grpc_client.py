@@ -25,7 +25,7 @@ from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge, using
-from tests.waiting import becomes
+from tests.waiting import LONGEST_S, becomes
 
 T = TypeVar("T")
 
@@ -231,7 +231,7 @@ async def test_no_image_is_lost_or_answered_twice_where_the_service_is_exchanged
         await edge.server.stop(0.2)
     second = ScriptedModelServer(version=2)
     async with grpc_edge(second, options=GrpcOptions(port=port)):
-        results = await asyncio.wait_for(asking, 20)
+        results = await asyncio.wait_for(asking, LONGEST_S)
     assert sorted(result.key for result in results) == list(range(30))
     assert [result.unwrap().model.version for result in results].count(1) == 3
     assert second.asked == 27

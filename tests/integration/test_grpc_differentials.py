@@ -36,9 +36,12 @@ from tests.fakes.scripted_model_server import ScriptedModelServer
 from tests.grpc_edge import Edge, grpc_edge
 from tests.same_over_http import differential_over_http, with_times
 from tests.synthetic_cells import cell_file
+from tests.waiting import LONGEST_S
 
 ORDER = SpecimenOrder("S-2026-00417", total_wbc=6.2, tta="none")
-SETTINGS = Settings(differential=DifferentialSettings(min_cells=4), images=ImageSettings(max_bytes=100_000))
+SETTINGS = Settings(
+    differential=DifferentialSettings(min_cells=4), images=ImageSettings(processes=0, max_bytes=100_000)
+)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +273,7 @@ async def test_who_goes_away_while_he_orders_has_ordered_nothing(cells):
     async with (
         keeping(limits=OrderLimits(max_orders=1)) as edge,
         AsyncClient(Connection(edge.target)) as client,
-        asyncio.timeout(30),
+        asyncio.timeout(LONGEST_S),
     ):
 
         async def another_is_taken() -> bool:

@@ -197,7 +197,7 @@ async def test_a_call_without_a_message_is_malformed(edge):
 
 
 async def test_a_message_over_the_limit_is_not_taken_and_an_image_over_its_own_is_named():
-    settings = Settings(images=ImageSettings(max_bytes=100_000))
+    settings = Settings(images=ImageSettings(processes=0, max_bytes=100_000))
     async with grpc_edge(
         FakeModelServer(), settings=settings, options=GrpcOptions(port=0, max_message_bytes=150_000)
     ) as edge:

@@ -218,7 +218,7 @@ def test_settings_become_options(tmp_path):
             stream_idle_s=7,
             tls=GrpcTlsSettings(certificate_file=tmp_path / "c", key_file=tmp_path / "k"),
         ),
-        images=ImageSettings(max_bytes=1_000_000),
+        images=ImageSettings(processes=0, max_bytes=1_000_000),
     )
     options = grpc_options(settings)
     assert (options.host, options.port) == ("::1", 9000)

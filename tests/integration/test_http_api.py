@@ -291,7 +291,7 @@ async def test_a_body_that_is_no_form_is_unsupported(client):
 
 
 async def test_an_oversize_upload_is_refused_with_and_without_a_length():
-    settings = Settings(images=ImageSettings(max_bytes=100_000))
+    settings = Settings(images=ImageSettings(processes=0, max_bytes=100_000))
     services = build_services(settings, model_server=FakeModelServer())
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     sent_chunks = 0
@@ -314,7 +314,7 @@ async def test_an_oversize_upload_is_refused_with_and_without_a_length():
 
 
 async def test_too_many_pixels_are_refused_before_they_are_decoded(cell):
-    settings = Settings(images=ImageSettings(max_pixels=1000))
+    settings = Settings(images=ImageSettings(processes=0, max_pixels=1000))
     services = build_services(settings, model_server=FakeModelServer())
     async with client_of(build_app(settings, services)) as client:
         assert_problem(await client.post("/predict", files={"file": cell}), 413, "image-too-large")

@@ -22,7 +22,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.grpc_edge import grpc_edge
 from tests.integration.test_serving_process import fake_service
 from tests.running_service import free_port, running_service
-from tests.waiting import becomes_meanwhile
+from tests.waiting import LONGEST_S, becomes_meanwhile
 
 FILES = ("tls.crt", "tls.key", "ca.crt")
 
@@ -178,7 +178,7 @@ async def test_renewed_authorities_decide_over_http_who_is_let_in(tmp_path, volu
     async with listening:
         assert [await let_in(old), await let_in(new)] == [True, False]
         volume.put(*server.files, new.files[0])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LONGEST_S):
             while not await let_in(new):
                 await asyncio.sleep(0.1)
         assert not await let_in(old)
@@ -195,7 +195,7 @@ async def test_renewed_authorities_decide_over_grpc_who_is_let_in(tmp_path, volu
 
         assert [await asks(old), await asks(new)] == ["wbc", "UNAVAILABLE"]
         volume.put(*server.files, new.files[0])
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LONGEST_S):
             while await asks(new) != "wbc":
                 await asyncio.sleep(0.1)
         assert await asks(old) == "UNAVAILABLE"

@@ -14,7 +14,6 @@ from orchestrator.commands.cli import app
 from orchestrator.documents.reading import write_differential
 from orchestrator.emulator.examples import examples
 from orchestrator.emulator.fhir_schema import schema_check
-from orchestrator.emulator.golden import golden_reports
 from orchestrator.errors import (
     ConfigurationError,
     MalformedMessage,
@@ -27,6 +26,7 @@ from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.hl7v2_text import read
 from orchestrator.settings import InteropSettings, Settings
+from tests.dicom_results import made_reports
 from tests.golden.write_interop import FOLDER
 from tests.running_service import free_port
 
@@ -169,7 +169,7 @@ def test_the_golden_messages_are_written_where_one_wants_them(tmp_path):
     assert result.exit_code == 0
     written = {path.name for path in (tmp_path / "new" / "folder").iterdir()}
     committed = {path.name for path in FOLDER.iterdir()} - {"README.md"}
-    assert written == committed | set(golden_reports())
+    assert written == committed | set(made_reports())
 
 
 @pytest.mark.parametrize(

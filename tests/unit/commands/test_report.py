@@ -32,6 +32,7 @@ from tests.fakes.mistaken_answers import MISTAKES
 from tests.fakes.scripted_writer import ScriptedWriter
 from tests.report_requests import VARIED
 from tests.unit.commands.test_stored_results import RESULT
+from tests.waiting import LONGEST_S
 
 ABOUT = VARIED[:6]
 """With a heatmap that lies somewhere."""
@@ -134,7 +135,7 @@ async def test_a_writer_s_failures_and_faults_are_counted():
 async def test_an_answer_that_no_reader_would_get_in_time_is_none(provider):
     provider.behave = provider.drip
     (writer, _) = build_report_writers(settings_of(provider)).single
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONGEST_S):
         score = await evaluate_writer(writer, VARIED[:1], "en", limit_s=0.3)
     await writer.close()
     assert (score.answered, score.usable, score.reasons) == (0, 0, (("timeout", 1),))

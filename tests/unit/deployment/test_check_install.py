@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -18,6 +19,17 @@ def check_install(project_root):
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory):
+    """Makes environments as this one does, each a copy of its first: what is tested is what pip then does."""
+    folder = tmp_path_factory.mktemp("interpreter")
+    subprocess.run([sys.executable, "-m", "venv", folder / "first"], check=True)
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\nexec cp -a "{folder}/first" "$3"\n')
+    program.chmod(0o755)
+    return str(program)
 
 
 @pytest.fixture
@@ -46,39 +58,43 @@ def wheel(shelf: Path, name: str, *needs: str) -> str:
     return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
-def made(check_install, tmp_path: Path, lines: str) -> Path:
+def made(check_install, tmp_path: Path, lines: str, python: str) -> Path:
     lock = tmp_path / "lock.txt"
     lock.write_text(lines)
-    return check_install.make_environment(tmp_path / "environment", lock, OPTIONS, sys.executable)
+    return check_install.make_environment(tmp_path / "environment", lock, OPTIONS, python)
 
 
 def test_a_whole_lock_is_installed(check_install, shelf, tmp_path):
     lines = wheel(shelf, "alpha", "beta>=1") + wheel(shelf, "beta")
-    assert made(check_install, tmp_path, lines).exists()
+    assert made(check_install, tmp_path, lines, sys.executable).exists()
 
 
-def test_a_dependency_that_the_lock_does_not_pin_fails_though_an_index_has_it(check_install, shelf, tmp_path):
+def test_a_dependency_that_the_lock_does_not_pin_fails_though_an_index_has_it(
+    check_install, shelf, tmp_path, interpreter
+):
     wheel(shelf, "beta")
     with pytest.raises(check_install.InstallFailed, match="beta"):
-        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1"))
+        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1"), interpreter)
 
 
-def test_a_dependency_of_an_extra_alone_that_the_lock_does_not_pin_fails(check_install, shelf, tmp_path):
+def test_a_dependency_of_an_extra_alone_that_the_lock_does_not_pin_fails(
+    check_install, shelf, tmp_path, interpreter
+):
     wheel(shelf, "gamma")
     lines = wheel(shelf, "alpha", "beta[more]>=1") + wheel(shelf, "beta", 'gamma; extra == "more"')
     with pytest.raises(check_install.InstallFailed, match="gamma"):
-        made(check_install, tmp_path, lines)
+        made(check_install, tmp_path, lines, interpreter)
 
 
-def test_a_dependency_that_no_index_has_fails(check_install, shelf, tmp_path):
+def test_a_dependency_that_no_index_has_fails(check_install, shelf, tmp_path, interpreter):
     with pytest.raises(check_install.InstallFailed, match="beta"):
-        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1"))
+        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1"), interpreter)
 
 
-def test_a_pin_without_its_hash_fails(check_install, shelf, tmp_path):
+def test_a_pin_without_its_hash_fails(check_install, shelf, tmp_path, interpreter):
     wheel(shelf, "beta")
     with pytest.raises(check_install.InstallFailed, match="hash"):
-        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1") + "beta==1.0\n")
+        made(check_install, tmp_path, wheel(shelf, "alpha", "beta>=1") + "beta==1.0\n", interpreter)
 
 
 def test_the_makefile_resolves_nothing_when_it_installs(project_root):

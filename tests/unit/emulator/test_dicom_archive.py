@@ -14,8 +14,9 @@ from orchestrator.emulator.dicom_archive import CANNOT_UNDERSTAND, DicomArchive
 from orchestrator.emulator.dicom_check import CheckedObject
 from orchestrator.emulator.golden import golden_reports
 from orchestrator.interop.dicom import quiet
+from tests.dicom_results import made_reports
 
-REPORTS = golden_reports()
+REPORTS = made_reports()
 FINAL = REPORTS["final.sr.dcm"]
 RELATED = 'multipart/related; type="application/dicom"; boundary=b'
 

@@ -12,17 +12,17 @@ import pytest
 import uvicorn
 
 from orchestrator.emulator.dicom_archive import DicomArchive
-from orchestrator.emulator.golden import golden_reports
 from orchestrator.errors import PeerRefused, PeerUnavailable, PeerUnconfirmed
 from orchestrator.interop.dicom import object_of
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
 from orchestrator.interop.stow import Outcome, found, store
 from tests.certificates import issued
+from tests.dicom_results import made_reports
 from tests.fakes.scripted_http import scripted
 from tests.running_service import free_port
 
-REPORTS = [object_of(data) for data in golden_reports().values()]
+REPORTS = [object_of(data) for data in made_reports().values()]
 UIDS = [one.sop_instance_uid for one in REPORTS]
 
 

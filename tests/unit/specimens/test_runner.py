@@ -474,7 +474,7 @@ async def test_a_close_lets_what_is_under_way_end_and_begins_nothing(payloads):
     await model_server.start()
     specimen, _ = await store.create(ORDER, payloads, "local")
     runner.submit(specimen.differential_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONGEST_S):
         while model_server.open < 2:
             await asyncio.sleep(0.01)
         closing = asyncio.create_task(runner.close(grace_s=5))
@@ -494,7 +494,7 @@ async def test_a_close_breaks_off_what_does_not_end(payloads):
     async with running(store, model_server) as runner:
         specimen, _ = await store.create(ORDER, payloads[:2], "local")
         runner.submit(specimen.differential_id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             while model_server.open < 2:
                 await asyncio.sleep(0.01)
     assert model_server.open == 0

@@ -27,6 +27,7 @@ from tests.counted_cells import cell, result, specimen
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.model_server import FakeModelServer
 from tests.synthetic_cells import cell_file
+from tests.waiting import LONGEST_S
 
 ORDER = SpecimenOrder("S-1", tta="none")
 
@@ -77,7 +78,7 @@ async def test_an_order_whose_sender_hangs_up_while_it_is_kept_is_analysed_all_t
             await ordering
         again, created = await specimens.order(ORDER, [payload, b"no image"], "local", "key-1")
         assert not created
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             async for progress in specimens.progress(again.specimen.differential_id):
                 assert progress is not None
     assert (progress.state, progress.analysed, progress.failed) == ("analysed", 1, 1)
@@ -122,7 +123,7 @@ async def test_who_follows_hears_that_nothing_happened(payload):
     services = build_services(Settings(), model_server=FakeModelServer())
     specimens = Specimens(store, SpecimenRunner(store, services), DifferentialRules(), services.decode_limits)
     heard = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONGEST_S):
         async for progress in specimens.progress(kept.differential_id, heartbeat_s=0.01):
             heard.append(progress)
             if len(heard) == 3:

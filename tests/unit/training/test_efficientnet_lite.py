@@ -93,10 +93,15 @@ def test_has_as_many_parameters_as_that_of_its_authors(variant, parameters):
     assert efficientnet_lite(variant=variant).count_params() == parameters
 
 
-def test_pixels_are_scaled_as_the_weights_expect():
-    model = build_classifier("EfficientNetLite0", image_size=None)
+@pytest.fixture(scope="module")
+def classifier():
+    return build_classifier("EfficientNetLite0", image_size=None)
 
-    scaled = np.asarray(model.get_layer("backbone_input")(np.array([[[[0.0, 127 / 255, 1.0]]]], np.float32)))
+
+def test_pixels_are_scaled_as_the_weights_expect(classifier):
+    pixels = np.array([[[[0.0, 127 / 255, 1.0]]]], np.float32)
+
+    scaled = np.asarray(classifier.get_layer("backbone_input")(pixels))
 
     np.testing.assert_allclose(scaled.ravel(), [-127 / 128, 0, 1], atol=1e-6)
 
@@ -113,20 +118,19 @@ def test_without_the_package_the_error_says_which_one_to_install():
         weights_file(9)
 
 
-def test_frozen_blocks_and_all_batch_normalisation_stay_as_they_came(tmp_path):
-    model = build_classifier("EfficientNetLite0", image_size=None)
+def test_frozen_blocks_and_all_batch_normalisation_stay_as_they_came(classifier, tmp_path):
     config = TrainingConfig(tmp_path, tmp_path, backbone="EfficientNetLite0", frozen_blocks=9)
 
-    compile_for(model, config, Phase("phase2", 1, 64, 1e-3))
+    compile_for(classifier, config, Phase("phase2", 1, 64, 1e-3))
 
     trained = {
-        path.split("/")[-2] for path in (v.path for v in model.get_layer("backbone").trainable_variables)
+        path.split("/")[-2] for path in (v.path for v in classifier.get_layer("backbone").trainable_variables)
     }
     assert "block_9_expand" in trained
     assert "top" in trained
     assert {block_of(name) for name in trained} == {*range(9, 16), block_of("top")}
     assert not any(name.endswith("_norm") for name in trained)
-    assert model.get_layer("norm_1").trainable
+    assert classifier.get_layer("norm_1").trainable
 
 
 class TestFilesThatAreNotWhatTheySeem:

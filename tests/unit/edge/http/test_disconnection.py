@@ -8,6 +8,7 @@ from orchestrator.edge.access.needs import PROBE
 from orchestrator.edge.http.disconnection import CancelOnDisconnect
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.route_table import FOUND, Found
+from tests.waiting import LONGEST_S
 
 SCOPE: dict[str, Any] = {"type": "http", FOUND: Found()}
 FIRST: Message = {"type": "http.request", "body": b"first", "more_body": True}
@@ -93,7 +94,7 @@ async def test_hanging_up_cancels_the_work_wherever_it_is(read):
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
     else:
-        await asyncio.wait_for(request, 5)  # and not as an error: nobody is left to tell
+        await asyncio.wait_for(request, LONGEST_S)  # and not as an error: nobody is left to tell
 
     assert app.cancelled
     assert connection.sent == []
@@ -106,7 +107,7 @@ async def test_hanging_up_cancels_who_has_not_read_a_small_body_yet():
     request = connection.request(app)
     await app.working.wait()
     connection.hang_up()
-    await asyncio.wait_for(request, 5)
+    await asyncio.wait_for(request, LONGEST_S)
     assert app.cancelled
 
 
