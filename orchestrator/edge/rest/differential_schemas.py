@@ -1,13 +1,16 @@
 """What the HTTP edge receives and answers about many differentials, their progress and their audit trail."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.documents.differential import DifferentialId, DifferentialSummary, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import CellLabel
+from orchestrator.specimen import IDENTIFIER, CellLabel
+from orchestrator.store.base import ANYBODY
+
+Person = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
 
 
 class DecisionBody(BaseModel):
@@ -21,13 +24,28 @@ class DecisionBody(BaseModel):
     )
 
 
+class AssignmentBody(BaseModel):
+    """Who has a specimen from now on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    assignee: Person | None = Field(description="Who reviews it; null gives it back.", examples=["anna"])
+    instead_of: Person | Literal[""] | None = Field(
+        default=ANYBODY,
+        description="Whom the caller saw it with, null for nobody: refused with 412 where that is so no "
+        "more. Whoever has it where absent.",
+        examples=[None],
+    )
+
+
 class DifferentialPage(Document):
-    """One page of the list, the newest first."""
+    """One page of the list, the newest first where nothing else was asked for."""
 
     items: list[DifferentialSummary]
     next_cursor: str | None = Field(
         examples=[None], description="The `cursor` of the next page; null on the last one."
     )
+    person: str = Field(examples=["local"], description="As whom the service knows who asks.")
     disclaimer: str = DISCLAIMER
 
 
