@@ -355,6 +355,11 @@ class SpecimenSearch:
     needs_review: bool = False
 
     @property
+    def is_of_few(self) -> bool:
+        """Whether it names what is looked for."""
+        return self.specimen_id is not None or self.text is not None
+
+    @property
     def in_states(self) -> tuple[SpecimenState, ...]:
         """Those that it asks for, in the order of :data:`BY_STATE`."""
         of = NOT_CLOSED if self.needs_review else BY_STATE

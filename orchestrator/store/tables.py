@@ -47,7 +47,8 @@ SPECIMENS: Final = Table(
     # What the worklist is sorted by, within one state: a page reads no row that it does not tell of.
     Index("ix_specimens_created", "state", "created_at", "place"),
     Index("ix_specimens_doubt", "state", "unreviewed", "place"),
-    Index("ix_specimens_assignee", "assignee", "state", "created_at", "place"),
+    Index("ix_specimens_assignee_created", "assignee", "state", "created_at", "place"),
+    Index("ix_specimens_assignee_doubt", "assignee", "state", "unreviewed", "place"),
 )
 """``place`` is the order in which they came; ``version`` rises with every change. ``unreviewed``, the number
 of cells that wait for a person's decision, is counted by triggers on the cells, whichever version writes."""

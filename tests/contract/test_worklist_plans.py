@@ -28,11 +28,19 @@ SEARCHES = {
     "to review": SpecimenSearch(needs_review=True),
     "mine": SpecimenSearch(assignee="person-7", states=("analysed", "running")),
     "of nobody": SpecimenSearch(assignee="", states=("analysed", "running")),
-    "typed": SpecimenSearch(text="S-4711"),
-    "of an order": SpecimenSearch(text=f"{4711:032x}"[:31]),
+    "named": SpecimenSearch("S-471"),
+    "typed": SpecimenSearch(text="S-471"),
+    "of an order": SpecimenSearch(text=f"{471:032x}"[:31]),
     "newer": SpecimenSearch(created_from=BEGIN + timedelta(minutes=400)),
     "older": SpecimenSearch(created_before=BEGIN + timedelta(minutes=40)),
 }
+ASKED = [
+    (name, search, sort)
+    for name, search in SEARCHES.items()
+    for sort in get_args(SpecimenSort)
+    # Sorted by doubt and chosen by time, all of a state are looked at.
+    if not (name in ("newer", "older") and sort.endswith("doubt"))
+]
 MOST_ROWS = 10 * (LIMIT + 1)
 """Of each of the five states a page, and what is passed over on the way."""
 STEPS_AT_ONCE = 20
@@ -110,26 +118,25 @@ def nodes_of(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 async def test_no_page_of_ten_thousand_specimens_reads_the_table_on_postgresql(
     on_postgresql: SqlStore,
 ) -> None:
-    for name, search in SEARCHES.items():
-        for sort in get_args(SpecimenSort):
-            rows = 0
-            for statement, parameters in await asked(
-                on_postgresql, await second_page(on_postgresql, search, sort)
-            ):
-                async with on_postgresql._database.reading() as connection:
-                    explained = await connection.exec_driver_sql(
-                        f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
+    for name, search, sort in ASKED:
+        rows = 0
+        for statement, parameters in await asked(
+            on_postgresql, await second_page(on_postgresql, search, sort)
+        ):
+            async with on_postgresql._database.reading() as connection:
+                explained = await connection.exec_driver_sql(
+                    f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
+                )
+                found = explained.scalar_one()
+            plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+            for node in nodes_of(plan):
+                assert node["Node Type"] != "Seq Scan", (name, sort, statement)
+                if "Scan" in node["Node Type"]:
+                    removed = node.get("Rows Removed by Filter", 0) + node.get(
+                        "Rows Removed by Index Recheck", 0
                     )
-                    found = explained.scalar_one()
-                plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-                for node in nodes_of(plan):
-                    assert node["Node Type"] != "Seq Scan", (name, sort, statement)
-                    if "Scan" in node["Node Type"]:
-                        removed = node.get("Rows Removed by Filter", 0) + node.get(
-                            "Rows Removed by Index Recheck", 0
-                        )
-                        rows += (node["Actual Rows"] + removed) * node["Actual Loops"]
-            assert rows <= MOST_ROWS, (name, sort, rows)
+                    rows += (node["Actual Rows"] + removed) * node["Actual Loops"]
+        assert rows <= MOST_ROWS, (name, sort, rows)
 
 
 async def steps(store: SqlStore, ask: Callable[[], Any]) -> int:
@@ -157,14 +164,13 @@ async def test_a_page_costs_sqlite_no_more_steps_among_ten_thousand_specimens_th
     tmp_path,
 ) -> None:
     few, many = [await filled(f"sqlite:///{tmp_path}/{count}.db", count) for count in (FEW, MANY)]
-    for name, search in SEARCHES.items():
-        for sort in get_args(SpecimenSort):
-            among_few = await steps(few, await second_page(few, search, sort))
-            among_many = await steps(many, await second_page(many, search, sort))
-            assert among_many <= 2 * among_few + 200, (name, sort, among_few, among_many)
-            for statement, parameters in await asked(many, await second_page(many, search, sort)):
-                async with many._database.reading() as connection:
-                    plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-                    assert all("SCAN specimens" not in str(row) for row in plan), (name, sort, statement)
+    for name, search, sort in ASKED:
+        among_few = await steps(few, await second_page(few, search, sort))
+        among_many = await steps(many, await second_page(many, search, sort))
+        assert among_many <= 2 * among_few, (name, sort, among_few, among_many)
+        for statement, parameters in await asked(many, await second_page(many, search, sort)):
+            async with many._database.reading() as connection:
+                plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                assert all("SCAN specimens" not in str(row) for row in plan), (name, sort, statement)
     for store in (few, many):
         await store.close()

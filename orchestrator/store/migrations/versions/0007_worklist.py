@@ -46,6 +46,6 @@ def upgrade() -> None:
         op.execute(statement)
     # Times are sorted as the text that they are, not by the rules of some language.
     created = "created_at" if is_sqlite else text('created_at COLLATE "C"')
-    op.create_index("ix_specimens_created", "specimens", ["state", created, "place"])
-    op.create_index("ix_specimens_doubt", "specimens", ["state", "unreviewed", "place"])
-    op.create_index("ix_specimens_assignee", "specimens", ["assignee", "state", created, "place"])
+    for sort, columns in (("created", [created, "place"]), ("doubt", ["unreviewed", "place"])):
+        op.create_index(f"ix_specimens_{sort}", "specimens", ["state", *columns])
+        op.create_index(f"ix_specimens_assignee_{sort}", "specimens", ["assignee", "state", *columns])
