@@ -18,6 +18,9 @@ from orchestrator.model_contract import CLASS_NAMES, ClassName
 CellLabel = Literal[ClassName, "Unidentified"]
 UNIDENTIFIED: Final = "Unidentified"
 
+ANYBODY: Final = ""
+"""Of whom a specimen is taken by a caller who does not say whom they saw; nobody's name."""
+
 _NOT_PRINTED: Final = (
     r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"

@@ -17,6 +17,7 @@ from orchestrator import errors
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
+    ANYBODY,
     Differential,
     ImageKind,
     Specimen,
@@ -28,7 +29,7 @@ from orchestrator.specimen import (
 )
 from orchestrator.specimens.differential import DifferentialRules, differential
 from orchestrator.specimens.runner import SpecimenRunner
-from orchestrator.store.base import ANYBODY, EVERYTHING, AuditEntry, Seen, Store
+from orchestrator.store.base import EVERYTHING, AuditEntry, Seen, Store
 from orchestrator.vision.containers import read_container
 from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
 

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from orchestrator.errors import ChangedMeanwhile
 from orchestrator.specimen import (
+    ANYBODY,
     CellResult,
     FieldPlace,
     Specimen,
@@ -30,8 +31,6 @@ does not say what they saw."""
 
 NOTHING: Final[Mapping[int, str]] = MappingProxyType({})
 EVERYTHING: Final = SpecimenSearch()
-ANYBODY: Final = ""
-"""Of whom a specimen is taken by a caller who does not say whom they saw; nobody's name."""
 
 
 @dataclass(frozen=True, slots=True)

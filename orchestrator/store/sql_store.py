@@ -43,6 +43,7 @@ from orchestrator.errors import (
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
+    ANYBODY,
     CellResult,
     FieldPlace,
     Specimen,
@@ -55,7 +56,6 @@ from orchestrator.store import statements
 from orchestrator.store.anchors import Anchor, head_line
 from orchestrator.store.audit_chain import hash_of, verified
 from orchestrator.store.base import (
-    ANYBODY,
     EVERYTHING,
     NOTHING,
     Actor,

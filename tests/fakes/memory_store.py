@@ -20,6 +20,7 @@ from orchestrator.errors import (
     UnknownDifferential,
 )
 from orchestrator.specimen import (
+    ANYBODY,
     BY_STATE,
     CellDecision,
     CellResult,
@@ -35,7 +36,6 @@ from orchestrator.specimen import (
     SpecimenSummary,
 )
 from orchestrator.store.base import (
-    ANYBODY,
     EVERYTHING,
     NOTHING,
     AuditEntry,

@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.documents.differential import DifferentialId, DifferentialSummary, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.specimen import IDENTIFIER, CellLabel
-from orchestrator.store.base import ANYBODY
+from orchestrator.specimen import ANYBODY, IDENTIFIER, CellLabel
 
 Person = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
 

@@ -7,7 +7,7 @@ export function following(look, signal) {
   let timer = null;
 
   async function again() {
-    if (!document.hidden) await look();
+    if (!document.hidden && !signal.aborted) await look();
     clearTimeout(timer);
     if (!signal.aborted) timer = setTimeout(again, REFRESH_MS);
   }

@@ -442,7 +442,6 @@ export class SpecimenView {
     }
     if (this.#overtaken === cell.id) {  // the key was meant for what the cell was before
       this.#overtaken = null;
-      announce(`${meanwhile(cell)} ${t("sayAgain")}`);
       say(this.#parts.others, `${meanwhile(cell)} ${t("sayAgain")}`);
       return;
     }

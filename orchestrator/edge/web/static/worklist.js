@@ -120,6 +120,7 @@ export class Worklist {
     const parts = this.#parts = {
       rows, heads,
       problem: el("p", {class: "note", role: "status"}),
+      told: el("p", {class: "problem", role: "alert"}),
       empty: el("p", {class: "empty"}, t("noneOfThese")),
       more: el("button", {type: "button", id: "more-specimens", onclick: () => this.#grow()}, t("showMore")),
       table: el("div", {class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "worklist-title"},
@@ -137,7 +138,7 @@ export class Worklist {
             onchange: ({target}) => this.#choose({review: target.checked ? "1" : ""})}),
           el("label", {for: "worklist-review"}, t("worklist-review")))),
       el("p", {class: "note", id: "worklist-text-note"}, t("worklist-textNote")),
-      parts.problem, parts.table, parts.empty, el("p", {}, parts.more));
+      parts.problem, parts.told, parts.table, parts.empty, el("p", {}, parts.more));
     [parts.table.hidden, parts.empty.hidden, parts.more.hidden] = [true, true, true];
     this.#showSort();
   }
@@ -187,7 +188,7 @@ export class Worklist {
   async #assigned(problem) {
     this.#etag = null;
     await this.#refresh();
-    if (problem) say(this.#parts.problem, problem);
+    say(this.#parts.told, problem);
   }
 
   // The keyboard
