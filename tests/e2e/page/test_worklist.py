@@ -12,7 +12,7 @@ from tests.e2e.page.conftest import LOOKS, WAIT_MS, choose, kept, violations
 from tests.running_service import RunningService, running_service
 from tests.waiting import becomes_meanwhile
 
-CLIENT = httpx2.Client(timeout=60, verify=False)  # plain http, on this machine
+CLIENT = httpx2.Client(timeout=60, verify=False, headers={"Connection": "close"})  # plain http
 COUNTS = {"S-1": 3, "S-2": 1, "S-3": 2}
 """Cells of each specimen, which all wait for a person; the last specimen is signed."""
 

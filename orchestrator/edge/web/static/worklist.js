@@ -21,7 +21,7 @@ const DEFAULTS = {text: "", state: "open", whose: "anybody", age: "any", review:
 const CLOSED = ["signed", "cancelled"];
 
 export class Worklist {
-  node = el("section", {id: "worklist", "aria-labelledby": "worklist-title"});
+  node = el("div", {id: "worklist"});
   #choice = {...DEFAULTS};
   /** Who asks, as the service knows them. */
   #me = null;
