@@ -45,6 +45,7 @@ HARMLESS: Final[Mapping[str, str]] = {
     "cells.version": "a decision by `If-Match` is refused, or is not; what was decided has its digest",
     "specimens.version": "a signature by `If-Match` is refused, or is not; what was signed has its digest",
     "specimens.name_key": "a search by the laboratory's name misses it; every answer has the name itself",
+    "specimens.unreviewed": "the worklist is sorted by it; a specimen is judged by its results",
     "audit_head.id": "nothing reads it",
     "clock.id": "nothing reads it",
     "clock.known_at": "retention then waits, or needs the clock itself to be wrong too; no result has it",
@@ -53,7 +54,11 @@ HARMLESS: Final[Mapping[str, str]] = {
 """What is neither found by verify nor refused by an export, and why that may be."""
 
 
-_NOTHING: Final[Mapping[str, str]] = {"specimens.kind": "'field'", "cells.found_in": "1"}
+_NOTHING: Final[Mapping[str, str]] = {
+    "specimens.kind": "'field'",
+    "specimens.assignee": "'anna'",
+    "cells.found_in": "1",
+}
 """Columns that hold nothing of an order of cells, and what stands there after a change."""
 
 

@@ -16,6 +16,9 @@ from orchestrator.domain import DEVICE_UNKNOWN, DISCLAIMER, Box, DeviceState, Mo
 from orchestrator.labels import CELL_LABELS, NEUTROPHIL, NUCLEATED_RED_CELL, UNIDENTIFIED, Denominator
 from orchestrator.model_contract import CLASS_NAMES
 
+ANYBODY: Final = ""
+"""Of whom a specimen is taken by a caller who does not say whom they saw; nobody's name."""
+
 _NOT_PRINTED: Final = (
     r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -70,6 +73,14 @@ CLASSIFIER_ERROR: Final = (
 SpecimenState = Literal["waiting", "running", "analysed", "signed", "cancelled"]
 """``waiting`` and ``running``: cells are still to be analysed; ``analysed``: all are, and people may decide;
 ``signed`` and ``cancelled`` are final."""
+
+NOT_CLOSED: Final[tuple[SpecimenState, ...]] = ("analysed", "running", "waiting")
+"""While a person has still something to do, the nearest to their hand first."""
+BY_STATE: Final[tuple[SpecimenState, ...]] = (*NOT_CLOSED, "signed", "cancelled")
+
+SpecimenSort = Literal["created", "-created", "doubt", "-doubt", "state", "-state"]
+"""How a list of specimens is sorted, downwards with a minus: by the time of the order; by how many cells wait
+for a person's decision; or by state in the order of :data:`BY_STATE`."""
 
 CellState = Literal["waiting", "analysed", "failed"]
 
@@ -250,7 +261,7 @@ class SpecimenOrder:
 class Specimen:
     """An order and what became of it; ``cells`` in the order of their numbers; ``fields`` are those images
     whose cells were found, and are among ``cells`` until then; ``version`` rises with every change of it or
-    of a cell."""
+    of a cell; ``assignee`` is who has taken it to review, which keeps nobody else from doing so."""
 
     differential_id: str
     order: SpecimenOrder
@@ -261,6 +272,7 @@ class Specimen:
     signature: Signature | None = None
     version: int = 0
     fields: tuple[SpecimenField, ...] = ()
+    assignee: str | None = None
 
     @property
     def etag(self) -> str:
@@ -312,7 +324,7 @@ def _of_unknown_device(cell: SpecimenCell) -> SpecimenCell:
 @dataclass(frozen=True, slots=True)
 class SpecimenSummary:
     """One line of a list of specimens: how many cells it has, and how many of them wait to be analysed, could
-    not be, and wait for a person's decision."""
+    not be, and wait for a person's decision; ``assignee`` is who has taken it, None where nobody has."""
 
     differential_id: str
     specimen_id: str
@@ -323,17 +335,34 @@ class SpecimenSummary:
     failed: int
     unreviewed: int
     signature: Signature | None = None
+    assignee: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SpecimenSearch:
     """Which specimens a list has: of this laboratory's id, in one of ``states`` (all where empty), created
-    from the first moment on and before the second."""
+    from the first moment on and before the second; with ``text`` as the laboratory's id or as the beginning
+    of the order's; taken by ``assignee`` (by nobody where empty); and, where ``needs_review``, not closed and
+    with cells that wait for a person's decision."""
 
     specimen_id: str | None = None
     states: tuple[SpecimenState, ...] = ()
     created_from: datetime | None = None
     created_before: datetime | None = None
+    text: str | None = None
+    assignee: str | None = None
+    needs_review: bool = False
+
+    @property
+    def is_of_few(self) -> bool:
+        """Whether it names what is looked for."""
+        return self.specimen_id is not None or self.text is not None
+
+    @property
+    def in_states(self) -> tuple[SpecimenState, ...]:
+        """Those that it asks for, in the order of :data:`BY_STATE`."""
+        of = NOT_CLOSED if self.needs_review else BY_STATE
+        return tuple(state for state in of if not self.states or state in self.states)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,7 @@ class Differential:
     etag: str | None
     fields: tuple[SpecimenField, ...] = field(metadata={"kind": SpecimenField})
     cells_per_field: float | None
+    assignee: str | None
 
     @property
     def ended(self) -> bool:
@@ -211,11 +212,13 @@ class DifferentialSummary:
     failed: int
     unreviewed: int
     signature: Signature | None = field(metadata={"kind": Signature})
+    assignee: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class DifferentialPage:
-    """A part of a list, the newest first; ``next_page_token`` asks for the next, and is empty on the last."""
+    """A part of a list, the newest first where nothing else was asked for; ``next_page_token`` asks for the
+    next, and is empty on the last."""
 
     differentials: tuple[DifferentialSummary, ...] = field(metadata={"kind": DifferentialSummary})
     next_page_token: str
@@ -230,15 +233,24 @@ class DifferentialPage:
 @dataclass(frozen=True, slots=True)
 class Search:
     """Which differentials a list has: of this laboratory's name of the specimen, in one of ``states`` (all
-    where empty), ordered from the first time on and before the second (aware)."""
+    where empty), ordered from the first time on and before the second (aware); with ``text`` as that name or
+    as the beginning of the order's id; taken by ``assignee``, by nobody where empty, or where ``mine`` by who
+    asks; with cells that wait for a person where ``needs_review``. ``sort`` is ``created``, ``doubt`` or
+    ``state``, or one of these with a minus before it; a page token is of one order."""
 
     specimen_id: str = ""
     states: tuple[str, ...] = ()
     created_from: datetime | None = None
     created_before: datetime | None = None
+    text: str = ""
+    assignee: str | None = None
+    mine: bool = False
+    needs_review: bool = False
+    sort: str = "-created"
 
     def message(self, page_size: int, page_token: str) -> pb.ListDifferentialsRequest:
-        """On the wire. Raises ``ValueError`` where there is no such state."""
+        """On the wire. Raises ``ValueError`` where there is no such state or order."""
+        by = f"{self.sort[1:]}_descending" if self.sort.startswith("-") else self.sort
         return pb.ListDifferentialsRequest(
             page_size=page_size,
             page_token=page_token,
@@ -246,6 +258,11 @@ class Search:
             states=[number(pb.SpecimenState, "SPECIMEN_STATE", state) for state in self.states],
             created_from=self.created_from,
             created_before=self.created_before,
+            text=self.text,
+            assignee=self.assignee,
+            mine=self.mine,
+            needs_review=self.needs_review,
+            sort=number(pb.SpecimenSort, "SPECIMEN_SORT", by),
         )
 
 

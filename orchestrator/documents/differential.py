@@ -51,6 +51,11 @@ State = Annotated[
     ),
 ]
 
+Assignee = Annotated[
+    str | None,
+    Field(examples=[None], description="Who has taken it to review, which keeps nobody else from it."),
+]
+
 WITHOUT_CELLS: Final = "without cells"
 
 
@@ -295,6 +300,7 @@ class DifferentialResult(Document):
     service_version: str = Field(examples=["0.5.0"])
     computed_at: Time
     signature: SignatureDocument | None = Field(validation_alias=AliasPath("specimen", "signature"))
+    assignee: Assignee = Field(default=None, validation_alias=AliasPath("specimen", "assignee"))
     etag: str | None = Field(
         default=None,
         validation_alias=AliasPath("specimen", "etag"),
@@ -330,3 +336,4 @@ class DifferentialSummary(Document):
     failed: int = Field(ge=0, examples=[0])
     unreviewed: int = Field(ge=0, examples=[7])
     signature: SignatureDocument | None
+    assignee: Assignee = None

@@ -80,6 +80,7 @@ def read_differential(data: bytes) -> Differential:
             signature=_optional(Signature, document.signature),
             version=_version(document.etag),
             fields=tuple(_value(SpecimenField, field, field_id=field.id) for field in document.fields),
+            assignee=document.assignee,
         ),
         counts=tuple(
             _value(

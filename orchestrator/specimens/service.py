@@ -18,12 +18,14 @@ from orchestrator.device_state import NO_AUDITS, DeviceAudits
 from orchestrator.labels import Labels
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
+    ANYBODY,
     Differential,
     ImageKind,
     Specimen,
     SpecimenCell,
     SpecimenOrder,
     SpecimenSearch,
+    SpecimenSort,
     SpecimenState,
     SpecimenSummary,
 )
@@ -166,10 +168,29 @@ class Specimens:
         return await self._computed(await self._store.checked(differential_id))
 
     async def page(
-        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+        self,
+        limit: int,
+        after: str | None = None,
+        search: SpecimenSearch = EVERYTHING,
+        sort: SpecimenSort = "-created",
     ) -> tuple[list[SpecimenSummary], str | None]:
-        """Up to ``limit`` specimens, the newest first, and the cursor of the next ones."""
-        return await self._store.page(limit, after, search)
+        """Up to ``limit`` specimens and the cursor of the next ones, as :meth:`Store.page`."""
+        return await self._store.page(limit, after, search, sort)
+
+    async def etag(self, differential_id: str) -> str:
+        """The name of its state, by which who has the specimen knows whether it is still so."""
+        return await self._store.etag(differential_id)
+
+    async def assign(
+        self, differential_id: str, assignee: str | None, actor: str, instead_of: str | None = ANYBODY
+    ) -> Differential:
+        """Say who has taken a specimen, None where nobody any more; others may decide and sign all the same.
+
+        Raises:
+            ChangedMeanwhile: another has it than ``instead_of``.
+            SpecimenClosed: it is signed or cancelled.
+        """
+        return await self._changed(await self._store.assign(differential_id, assignee, actor, instead_of))
 
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None

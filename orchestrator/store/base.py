@@ -7,12 +7,15 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
+from orchestrator.errors import ChangedMeanwhile
 from orchestrator.specimen import (
+    ANYBODY,
     CellResult,
     FieldPlace,
     Specimen,
     SpecimenOrder,
     SpecimenSearch,
+    SpecimenSort,
     SpecimenSummary,
 )
 
@@ -118,6 +121,17 @@ class Recorded(IntEnum):
     LAST = 2
 
 
+def require_assignee(specimen: Specimen, instead_of: str | None) -> None:
+    """Raises ``ChangedMeanwhile`` where another has taken it than somebody saw; of :data:`ANYBODY` never."""
+    if instead_of in (ANYBODY, specimen.assignee):
+        return
+    if specimen.assignee is None:
+        raise ChangedMeanwhile("The specimen was given back since it was read; read it again.")
+    raise ChangedMeanwhile(
+        f"The specimen was taken by {specimen.assignee} since it was read; ask them, or take it over."
+    )
+
+
 class Store(Protocol):
     """Keeps specimens, durably: what a method has answered is not lost by a kill of the process.
 
@@ -157,6 +171,9 @@ class Store(Protocol):
         refused: Mapping[int, str] = NOTHING,
     ) -> tuple[Specimen, bool]: ...
     async def get(self, differential_id: str) -> Specimen: ...
+    async def etag(self, differential_id: str) -> str:
+        """Of a specimen, read without its cells."""
+
     async def checked(self, differential_id: str) -> Specimen:
         """As :meth:`get`, where it is what the trail says, for all that leaves the service.
 
@@ -164,8 +181,20 @@ class Store(Protocol):
         """
 
     async def page(
-        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
-    ) -> tuple[list[SpecimenSummary], str | None]: ...
+        self,
+        limit: int,
+        after: str | None = None,
+        search: SpecimenSearch = EVERYTHING,
+        sort: SpecimenSort = "-created",
+    ) -> tuple[list[SpecimenSummary], str | None]:
+        """Up to so many specimens, and the cursor ``after`` which the next ones come, None where none do.
+
+        The cursor is a place in the order, not a specimen: it holds while specimens come, change and go. Of
+        those that stay as they are, none is left out or told twice.
+
+        Raises :class:`~orchestrator.errors.UnknownDifferential` where it is no cursor of this order.
+        """
+
     async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None: ...
     async def renew(self, cell_id: str, token: int, lease_s: float) -> bool: ...
     async def withdraw(self, cell_id: str, token: int) -> None: ...
@@ -188,6 +217,14 @@ class Store(Protocol):
         self, differential_id: str, cell_id: str, actor: Actor, action: str, details: Mapping[str, str]
     ) -> None:
         """Write into the trail what followed elsewhere from a decision about a cell."""
+
+    async def assign(
+        self, differential_id: str, assignee: str | None, actor: Actor, instead_of: str | None = ANYBODY
+    ) -> Specimen:
+        """Say who has taken a specimen, None where nobody any more.
+
+        Raises :class:`~orchestrator.errors.ChangedMeanwhile` where another has it than the caller saw.
+        """
 
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen: ...
     async def cancel(self, differential_id: str, actor: Actor, seen: Seen = None) -> Specimen: ...

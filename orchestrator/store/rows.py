@@ -33,6 +33,7 @@ def specimen_of(kept: Kept) -> Specimen:
         fields=tuple(field_of(cell) for cell in kept.cells if cell.state == SEARCHED),
         signature=signature_of(row),
         version=row.version,
+        assignee=row.assignee,
     )
 
 

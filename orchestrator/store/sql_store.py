@@ -7,6 +7,7 @@ head of the trail first, so that writers, of whatever process, go one after anot
 import asyncio
 import hashlib
 import logging
+import re
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,20 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import (
@@ -29,11 +43,13 @@ from orchestrator.errors import (
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
+    ANYBODY,
     CellResult,
     FieldPlace,
     Specimen,
     SpecimenOrder,
     SpecimenSearch,
+    SpecimenSort,
     SpecimenSummary,
 )
 from orchestrator.store import statements
@@ -51,6 +67,7 @@ from orchestrator.store.base import (
     Recorded,
     SameCells,
     Seen,
+    require_assignee,
 )
 from orchestrator.store.database import Database
 from orchestrator.store.documents import field_document, result_document
@@ -66,6 +83,7 @@ from orchestrator.store.trail_replay import (
     order_fingerprint,
     text_digest,
 )
+from orchestrator.store.worklist import Order
 
 SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
@@ -204,6 +222,11 @@ class SqlStore:
         async with self._database.reading() as connection:
             return await self._specimen(connection, differential_id)
 
+    async def etag(self, differential_id: str) -> str:
+        async with self._database.reading() as connection:
+            await statements.state_of(connection, differential_id)
+            return await statements.etag_of(connection, differential_id)
+
     async def checked(self, differential_id: str) -> Specimen:
         async with self._database.reading() as connection:
             kept, trail = await self._with_trail(connection, differential_id)
@@ -211,24 +234,18 @@ class SqlStore:
         return await asyncio.to_thread(self._checked, kept, trail)
 
     async def page(
-        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+        self,
+        limit: int,
+        after: str | None = None,
+        search: SpecimenSearch = EVERYTHING,
+        sort: SpecimenSort = "-created",
     ) -> tuple[list[SpecimenSummary], str | None]:
-        newest_first = select(SPECIMENS).order_by(SPECIMENS.c.place.desc()).limit(limit + 1)
-        newest_first = newest_first.where(*self._found_by(search))
+        order = Order(sort, self._created_at)
         async with self._database.reading() as connection:
-            if after is not None:
-                place = None
-                if statements.is_id(after):
-                    place = await connection.scalar(
-                        select(SPECIMENS.c.place).where(SPECIMENS.c.differential_id == after)
-                    )
-                if place is None:
-                    raise UnknownDifferential("There is no page after this one: its last specimen is gone.")
-                newest_first = newest_first.where(SPECIMENS.c.place < place)
-            rows = list(await connection.execute(newest_first))
+            rows = await order.page(connection, limit + 1, after, search, self._found_by(search))
             counts = await statements.cell_counts(connection, [row.differential_id for row in rows[:limit]])
         found = [self._summary(row, counts[row.differential_id]) for row in rows[:limit]]
-        return found, rows[limit - 1].differential_id if len(rows) > limit else None
+        return found, order.cursor(rows[limit - 1]) if len(rows) > limit else None
 
     async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
         now = self._database.now
@@ -373,6 +390,21 @@ class SqlStore:
         async with self._writing() as connection:
             await statements.require_cell(connection, differential_id, cell_id)
             await statements.note(connection, _now(), actor, action, differential_id, cell_id, details)
+
+    async def assign(
+        self, differential_id: str, assignee: str | None, actor: Actor, instead_of: str | None = ANYBODY
+    ) -> Specimen:
+        async with self._writing() as connection:
+            await statements.require_open(connection, differential_id)
+            specimen = await self._specimen(connection, differential_id)
+            require_assignee(specimen, instead_of)
+            if specimen.assignee == assignee:
+                return specimen
+            await self._require_unaltered(connection, differential_id)
+            await statements.set_specimen(connection, differential_id, {"assignee": assignee})
+            action, details = ("given_back", {}) if assignee is None else ("assigned", {"assignee": assignee})
+            await statements.note(connection, _now(), actor, action, differential_id, None, details)
+            return await self._specimen(connection, differential_id)
 
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         now = _now()
@@ -728,24 +760,43 @@ class SqlStore:
             specimen_id=self._cipher.decrypted_text(row.specimen_id),
             state=row.state,
             created_at=datetime.fromisoformat(row.created_at),
+            unreviewed=row.unreviewed,
             signature=signature_of(row),
+            assignee=row.assignee,
             **counts._asdict(),
         )
 
-    def _found_by(self, search: SpecimenSearch) -> list[ColumnElement[bool]]:
+    @property
+    def _created_at(self) -> ColumnElement[str]:
+        """As it is sorted: else by the rules of some language."""
         created_at: ColumnElement[str] = SPECIMENS.c.created_at
-        if not self._database.is_sqlite:  # else by the rules of some language
-            created_at = created_at.collate("C")
+        return created_at if self._database.is_sqlite else created_at.collate("C")
+
+    def _found_by(self, search: SpecimenSearch) -> list[ColumnElement[bool]]:
+        created_at, assignee = self._created_at, SPECIMENS.c.assignee
         found: list[ColumnElement[bool]] = []
         if search.specimen_id is not None:
             found.append(SPECIMENS.c.name_key.in_(self._cipher.name_keys(search.specimen_id)))
-        if search.states:
-            found.append(SPECIMENS.c.state.in_(search.states))
         if search.created_from is not None:
             found.append(created_at >= search.created_from.astimezone(UTC).isoformat())
         if search.created_before is not None:
             found.append(created_at < search.created_before.astimezone(UTC).isoformat())
+        if search.text is not None:
+            found.append(SPECIMENS.c.place.in_(self._named(search.text)))
+        if search.assignee is not None:
+            found.append(assignee == search.assignee if search.assignee else assignee.is_(None))
+        if search.needs_review:
+            found.append(SPECIMENS.c.unreviewed > 0)
         return found
+
+    def _named(self, text: str) -> Select[tuple[int]] | CompoundSelect[tuple[int]]:
+        """The places of what a person may mean who types this."""
+        by_name = select(SPECIMENS.c.place).where(SPECIMENS.c.name_key.in_(self._cipher.name_keys(text)))
+        if not re.fullmatch("[0-9a-f]{4,32}", text.lower()):
+            return by_name
+        differential_id: ColumnElement[str] = SPECIMENS.c.differential_id
+        begins = differential_id.between(text.lower(), text.lower().ljust(32, "f"))
+        return union(by_name, select(SPECIMENS.c.place).where(begins))
 
     async def _key_names(self) -> None:
         """Make findable what an older version has kept."""

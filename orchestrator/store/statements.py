@@ -39,12 +39,11 @@ def is_id(text: str) -> bool:
 
 
 class CellCounts(NamedTuple):
-    """How many cells of a specimen there are, wait, failed, and wait for a person."""
+    """How many cells of a specimen there are, wait to be analysed, and failed."""
 
     cells: int = 0
     waiting: int = 0
     failed: int = 0
-    unreviewed: int = 0
 
 
 async def cell_counts(connection: AsyncConnection, ids: Sequence[str]) -> Mapping[str, CellCounts]:
@@ -59,7 +58,6 @@ async def cell_counts(connection: AsyncConnection, ids: Sequence[str]) -> Mappin
             func.count(),
             number(CELLS.c.state == "waiting"),
             number(CELLS.c.state == "failed"),
-            number((CELLS.c.needs_review == 1) & CELLS.c.label.is_(None)),
         )
         .where(CELLS.c.differential_id.in_(ids), CELLS.c.state != SEARCHED)
         .group_by(CELLS.c.differential_id)
@@ -162,16 +160,21 @@ async def require_no_double(connection: AsyncConnection, cell_id: str) -> None:
         raise CountedAlready(CountedAlready.kind.example)
 
 
+async def etag_of(connection: AsyncConnection, differential_id: str) -> str:
+    """Of a specimen that is there."""
+    version = await connection.scalar(
+        select(SPECIMENS.c.version).where(SPECIMENS.c.differential_id == differential_id)
+    )
+    return differential_etag(version or 0)
+
+
 async def require_seen(
     connection: AsyncConnection, seen: Seen, differential_id: str, cell_id: str | None = None
 ) -> None:
     """Raises ``ChangedMeanwhile`` where neither the cell nor its specimen is as it was ``seen``."""
     if seen is None:
         return
-    version = await connection.scalar(
-        select(SPECIMENS.c.version).where(SPECIMENS.c.differential_id == differential_id)
-    )
-    current = {differential_etag(version or 0)}
+    current = {await etag_of(connection, differential_id)}
     if cell_id is not None:
         version = await connection.scalar(select(CELLS.c.version).where(CELLS.c.cell_id == cell_id))
         current.add(cell_etag(version or 0))

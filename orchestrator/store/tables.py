@@ -42,8 +42,16 @@ SPECIMENS: Final = Table(
     Column("version", Integer, nullable=False, server_default="0"),
     Column("name_key", String(64), index=True),  # of specimen_id, to be found by; NULL until it is known
     Column("kind", String(8)),  # of its images; NULL where each is a cell
+    Column("unreviewed", Integer, nullable=False, server_default="0"),
+    Column("assignee", Text),  # who has taken it; NULL where nobody has
+    # What the worklist is sorted by, within one state: a page reads no row that it does not tell of.
+    Index("ix_specimens_created", "state", "created_at", "place"),
+    Index("ix_specimens_doubt", "state", "unreviewed", "place"),
+    Index("ix_specimens_assignee_created", "assignee", "state", "created_at", "place"),
+    Index("ix_specimens_assignee_doubt", "assignee", "state", "unreviewed", "place"),
 )
-"""``place`` is the order in which they came; ``version`` rises with every change."""
+"""``place`` is the order in which they came; ``version`` rises with every change. ``unreviewed``, the number
+of cells that wait for a person's decision, is counted by triggers on the cells, whichever version writes."""
 
 CELLS: Final = Table(
     "cells",

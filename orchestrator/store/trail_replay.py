@@ -92,6 +92,9 @@ def differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
     for cell in kept.cells:
         for what in _cell_differences(cell, of_cells.get(cell.cell_id, ())):
             yield f"cell {cell.number}: {what}"
+    assigned = next((entry for entry in reversed(trail) if entry.action in ("assigned", "given_back")), None)
+    if kept.row.assignee != (None if assigned is None else assigned.details.get("assignee")):
+        yield "who has taken it is not what the trail says"
     yield from _closing_differences(kept, trail)
 
 

@@ -256,7 +256,11 @@ class ModelServerSuite:
                 r"expected morphometry as float32\[1, 8\], received float32\[1, 3\]",
             ),
             (
-                ViewBatch(IMAGE[np.newaxis], np.ones(1, np.float32), np.float32([[0, 0, 51, 0, 0, 0, 0, 0]])),
+                ViewBatch(
+                    IMAGE[np.newaxis],
+                    np.ones(1, np.float32),
+                    np.full((1, 8), 51, np.float32),
+                ),
                 "expected morphometry of at most 50, or unknown",
             ),
             (

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,8 +18,8 @@ from orchestrator.errors import (
     UnknownCell,
     UnknownDifferential,
 )
-from orchestrator.specimen import CellResult, FieldPlace, SpecimenOrder, SpecimenSearch
-from orchestrator.store.base import FoundCell, FoundField, Recorded, Store
+from orchestrator.specimen import CellResult, FieldPlace, SpecimenOrder, SpecimenSearch, SpecimenSort
+from orchestrator.store.base import EVERYTHING, FoundCell, FoundField, Recorded, Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
 RESULT = CellResult(
@@ -330,6 +330,138 @@ class StoreSuite:
         second, end = await store.page(1, cursor, SpecimenSearch("S-1"))
         assert ([one.differential_id for one in second], end) == ([ids[0]], None)
 
+    async def test_a_list_is_sorted_by_age_doubt_and_state_both_ways(self, store: Store) -> None:
+        ids = [await self.reviewed(store, waits) for waits in (1, 3, 0, 3)]
+        await store.sign(ids[0], "doctor")
+        running, _ = await store.create(ORDER, [b"one"], "nurse")
+        ids.append(running.differential_id)
+
+        async def sorted_by(sort: SpecimenSort) -> list[int]:
+            """Over pages of two."""
+            found: list[int] = []
+            cursor: str | None = None
+            while not found or cursor is not None:
+                page, cursor = await store.page(2, cursor, EVERYTHING, sort)
+                found += [ids.index(one.differential_id) for one in page]
+            return found
+
+        assert await sorted_by("created") == [0, 1, 2, 3, 4]
+        assert await sorted_by("-created") == [4, 3, 2, 1, 0]
+        assert await sorted_by("doubt") == [2, 4, 0, 1, 3]
+        assert await sorted_by("-doubt") == [3, 1, 0, 4, 2]
+        assert await sorted_by("state") == [1, 2, 3, 4, 0]
+        assert await sorted_by("-state") == [0, 4, 3, 2, 1]
+
+    @pytest.mark.parametrize("sort", get_args(SpecimenSort))
+    async def test_a_cursor_holds_while_specimens_come_change_and_close(
+        self, store: Store, sort: SpecimenSort
+    ) -> None:
+        there = [await self.reviewed(store, waits) for waits in (2, 1, 3, 2, 1, 2)]
+        first, cursor = await store.page(3, None, EVERYTHING, sort)
+        seen = [one.differential_id for one in first]
+        last = await store.get(seen[-1])
+        came = await self.reviewed(store, 2)
+        await store.decide(last.differential_id, last.cells[0].cell_id, "Monocyte", "doctor")
+        await store.sign(last.differential_id, "doctor")
+
+        while cursor is not None:
+            page, cursor = await store.page(2, cursor, EVERYTHING, sort)
+            seen += [one.differential_id for one in page]
+
+        told = [one for one in seen if one not in (last.differential_id, came)]
+        assert sorted(told) == sorted(one for one in there if one != last.differential_id)
+
+    async def test_a_cursor_of_another_order_is_none(self, store: Store) -> None:
+        for waits in (1, 1):
+            await self.reviewed(store, waits)
+        _, cursor = await store.page(1)
+
+        with pytest.raises(UnknownDifferential):
+            await store.page(1, cursor, EVERYTHING, "doubt")
+
+    async def test_a_worklist_has_what_waits_what_is_taken_and_what_is_typed(self, store: Store) -> None:
+        waits, done, signed, late = [await self.reviewed(store, count) for count in (2, 0, 1, 1)]
+        await store.sign(signed, "doctor")
+        await store.assign(waits, "anna", "anna")
+        await store.assign(late, "bob", "anna")
+        named, _ = await store.create(replace(ORDER, specimen_id="S-9"), [b"one"], "nurse")
+
+        async def found(**search: Any) -> list[str]:
+            return [one.differential_id for one in (await store.page(9, None, SpecimenSearch(**search)))[0]]
+
+        assert await found(needs_review=True) == [late, waits]
+        assert await found(needs_review=True, states=("signed",)) == []
+        assert await found(assignee="anna") == [waits]
+        assert await found(assignee="bob", needs_review=True) == [late]
+        assert await found(assignee="") == [named.differential_id, signed, done]
+        assert await found(text="S-9") == [named.differential_id]
+        assert await found(text="s-9") == []
+        assert await found(text=done[:12].upper()) == [done]
+        assert await found(text=done) == [done]
+        assert await found(text=done[:3]) == []
+        assert await found(text="S-9", assignee="anna") == []
+
+    async def test_a_specimen_is_taken_handed_over_and_given_back_and_the_trail_says_so(
+        self, store: Store
+    ) -> None:
+        specimen = await self.analysed(store)
+        of, before = specimen.differential_id, len(await store.audit(specimen.differential_id))
+
+        taken = await store.assign(of, "anna", "anna", None)
+        assert (taken.assignee, taken.etag != specimen.etag) == ("anna", True)
+        assert await store.assign(of, "anna", "anna", "anna") == taken
+        assert (await store.assign(of, "bob", "anna", "anna")).assignee == "bob"
+        (summary,), _ = await store.page(1)
+        assert summary.assignee == "bob"
+        assert (await store.assign(of, None, "bob")).assignee is None
+
+        trail = (await store.audit(of))[before:]
+        assert [(e.actor, e.action, e.details.get("assignee")) for e in trail] == [
+            ("anna", "assigned", "anna"),
+            ("anna", "assigned", "bob"),
+            ("bob", "given_back", None),
+        ]
+        assert (await store.verify()).ok
+
+    async def test_what_somebody_else_took_or_gave_back_meanwhile_is_refused_by_name(
+        self, store: Store
+    ) -> None:
+        of = (await self.analysed(store)).differential_id
+        await store.assign(of, "anna", "anna", None)
+
+        with pytest.raises(ChangedMeanwhile, match="taken by anna"):
+            await store.assign(of, "bob", "bob", None)
+        with pytest.raises(ChangedMeanwhile, match="taken by anna"):
+            await store.assign(of, None, "carl", "carl")
+        assert (await store.get(of)).assignee == "anna"
+        await store.assign(of, None, "anna")
+        with pytest.raises(ChangedMeanwhile, match="given back"):
+            await store.assign(of, "bob", "bob", "anna")
+
+    async def test_of_those_who_take_a_specimen_at_once_one_has_it(self, store: Store) -> None:
+        of = (await self.analysed(store)).differential_id
+
+        taken = await asyncio.gather(
+            *(store.assign(of, person, person, None) for person in ("anna", "bob", "carl")),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(one, ChangedMeanwhile) for one in taken) == 2
+
+    async def test_what_is_taken_can_be_decided_and_signed_by_others_and_what_is_closed_not_taken(
+        self, store: Store
+    ) -> None:
+        specimen = await self.analysed(store)
+        of = specimen.differential_id
+        await store.assign(of, "anna", "anna")
+
+        await store.decide(of, specimen.cells[0].cell_id, "Monocyte", "bob")
+        signed = await store.sign(of, "bob")
+
+        assert (signed.state, signed.assignee) == ("signed", "anna")
+        with pytest.raises(SpecimenClosed):
+            await store.assign(of, "bob", "bob")
+
     async def test_what_cannot_be_analysed_is_a_failed_cell_from_the_beginning(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse", None, {1: "no image"})
 
@@ -454,6 +586,15 @@ class StoreSuite:
         ordered, _ = await store.create(ORDER, [b"one"], "nurse")
         await store.record_result(ordered.differential_id, ordered.cells[0].cell_id, RESULT)
         return await store.get(ordered.differential_id)
+
+    @staticmethod
+    async def reviewed(store: Store, waits: int) -> str:
+        """A specimen that is analysed, of whose cells so many wait for a person, and one does not."""
+        ordered, _ = await store.create(ORDER, [b"one"] * (waits + 1), "nurse")
+        for cell in ordered.cells:
+            await store.record_result(ordered.differential_id, cell.cell_id, RESULT)
+        await store.decide(ordered.differential_id, ordered.cells[-1].cell_id, "Monocyte", "doctor")
+        return ordered.differential_id
 
     @staticmethod
     async def claimed(store: Store, differential_id: str) -> list[tuple[str, int]]:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from prometheus_client import REGISTRY
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 
 from orchestrator.errors import ConfigurationError, RecordAltered, StoreUnavailable, UnknownDifferential
 from orchestrator.store.base import KeepImages, Store
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, _configuration
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
 from orchestrator.store.tables import CELLS
@@ -360,6 +361,58 @@ async def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> No
 
     with pytest.raises(StoreUnavailable, match="newer version"):
         await SqlStore(Database(f"sqlite:///{path}")).start()
+
+
+async def test_cells_to_review_of_older_versions_are_counted_whether_they_came_before_or_come_after(
+    url: str, tmp_path: Path
+) -> None:
+    tmp_path.joinpath("folder").mkdir(exist_ok=True)
+    of, one, two, three = "0" * 32, "1" * 32, "2" * 32, "3" * 32
+
+    def cell(cell_id: str, needs_review: int, label: str) -> str:
+        return (
+            "INSERT INTO cells (cell_id, differential_id, number, image_sha256, state, needs_review, label) "
+            f"VALUES ('{cell_id}', '{of}', {cell_id[0]}, '', 'analysed', {needs_review}, {label})"
+        )
+
+    async def written(*statements: str) -> None:
+        async with database.writing() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+
+    async def waiting() -> int:
+        (summary,), _ = await store.page(1)
+        return summary.unreviewed
+
+    def older(connection: Connection) -> None:
+        config = _configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+
+    database = Database(url)
+    async with database.writing() as connection:
+        await connection.run_sync(older)
+    await written(
+        "INSERT INTO specimens (differential_id, specimen_id, state, created_by, created_at) "
+        f"VALUES ('{of}', 'S-1', 'analysed', 'nurse', '2026-03-02T09:41:12.345678+00:00')",
+        cell(one, 1, "NULL"),
+        cell(two, 1, "'Monocyte'"),
+    )
+    await database.close()
+    store, database = SqlStore(Database(url)), Database(url)
+    await store.start()
+    assert await waiting() == 1
+
+    await written(cell(three, 0, "NULL"))
+    assert await waiting() == 1
+    await written(f"UPDATE cells SET needs_review = 1 WHERE cell_id = '{three}'")
+    assert await waiting() == 2
+    await written(f"UPDATE cells SET label = 'Basophil' WHERE cell_id <> '{two}'")
+    assert await waiting() == 0
+    await written("UPDATE cells SET label = NULL", cell("4" * 32, 1, "NULL"))
+    assert await waiting() == 4
+    await store.close()
+    await database.close()
 
 
 async def tables(url: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from types import MappingProxyType
 
 from orchestrator.errors import (
@@ -19,6 +20,8 @@ from orchestrator.errors import (
     UnknownDifferential,
 )
 from orchestrator.specimen import (
+    ANYBODY,
+    BY_STATE,
     CellDecision,
     CellResult,
     CellState,
@@ -28,6 +31,7 @@ from orchestrator.specimen import (
     SpecimenField,
     SpecimenOrder,
     SpecimenSearch,
+    SpecimenSort,
     SpecimenState,
     SpecimenSummary,
 )
@@ -41,6 +45,7 @@ from orchestrator.store.base import (
     Recorded,
     SameCells,
     Seen,
+    require_assignee,
 )
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
@@ -59,6 +64,7 @@ class MemoryStore:
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._trail: list[AuditEntry] = []
         self._marks: dict[str, list[tuple[str, bytes]]] = {}
+        self._cursors: dict[str, tuple[SpecimenSort, tuple[int, datetime, int]]] = {}
 
     async def start(self) -> None:
         pass
@@ -112,20 +118,37 @@ class MemoryStore:
         except KeyError as error:
             raise UnknownDifferential("There is no differential of this id.") from error
 
+    async def etag(self, differential_id: str) -> str:
+        return (await self.get(differential_id)).etag
+
     async def checked(self, differential_id: str) -> Specimen:
         return await self.get(differential_id)
 
     async def page(
-        self, limit: int, after: str | None = None, search: SpecimenSearch = EVERYTHING
+        self,
+        limit: int,
+        after: str | None = None,
+        search: SpecimenSearch = EVERYTHING,
+        sort: SpecimenSort = "-created",
     ) -> tuple[list[SpecimenSummary], str | None]:
-        newest_first = list(reversed(self._specimens.values()))
+        by, is_down = sort.removeprefix("-"), sort.startswith("-")
+        placed: list[tuple[tuple[int, datetime, int], SpecimenSummary]] = []
+        for place, specimen in enumerate(self._specimens.values()):
+            summary = _summary(specimen)
+            value = {"created": 0, "doubt": summary.unreviewed, "state": BY_STATE.index(summary.state)}[by]
+            if _is_found(specimen, search):
+                placed.append(((value, summary.created_at, place), summary))
+        placed.sort(key=itemgetter(0), reverse=is_down)
         if after is not None:
-            ids = [specimen.differential_id for specimen in newest_first]
-            if after not in ids:
+            if after not in self._cursors or self._cursors[after][0] != sort:
                 raise UnknownDifferential("There is no page after this one.")
-            newest_first = newest_first[ids.index(after) + 1 :]
-        found = [_summary(specimen) for specimen in newest_first if _is_found(specimen, search)]
-        return found[:limit], found[limit - 1].differential_id if len(found) > limit else None
+            last = self._cursors[after][1]
+            placed = [one for one in placed if (one[0] < last if is_down else one[0] > last)]
+        cursor = None
+        if len(placed) > limit:
+            cursor = uuid.uuid4().hex
+            self._cursors[cursor] = (sort, placed[limit - 1][0])
+        return [summary for _, summary in placed[:limit]], cursor
 
     async def claim(self, differential_id: str, lease_s: float) -> LeasedCell | None:
         specimen = await self.get(differential_id)
@@ -230,6 +253,17 @@ class MemoryStore:
     ) -> None:
         _cell(await self.get(differential_id), cell_id)
         self._note(actor, action, differential_id, cell_id, details)
+
+    async def assign(
+        self, differential_id: str, assignee: str | None, actor: str, instead_of: str | None = ANYBODY
+    ) -> Specimen:
+        specimen = await self._open(differential_id)
+        require_assignee(specimen, instead_of)
+        if specimen.assignee == assignee:
+            return specimen
+        details = {} if assignee is None else {"assignee": assignee}
+        self._note(actor, "assigned" if details else "given_back", differential_id, None, details)
+        return self._put(replace(specimen, assignee=assignee))
 
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen:
         specimen = await self._open(differential_id)
@@ -370,10 +404,18 @@ def _require_seen(seen: Seen, *current: str) -> None:
 def _is_found(specimen: Specimen, search: SpecimenSearch) -> bool:
     return (
         search.specimen_id in (None, specimen.order.specimen_id)
-        and (not search.states or specimen.state in search.states)
+        and specimen.state in search.in_states
+        and (search.assignee is None or search.assignee == (specimen.assignee or ""))
+        and (not search.needs_review or any(cell.needs_review for cell in specimen.cells))
+        and (search.text is None or _is_meant(specimen, search.text))
         and (search.created_from is None or specimen.created_at >= search.created_from)
         and (search.created_before is None or specimen.created_at < search.created_before)
     )
+
+
+def _is_meant(specimen: Specimen, text: str) -> bool:
+    begins = len(text) >= 4 and specimen.differential_id.startswith(text.lower())
+    return begins or specimen.order.specimen_id == text
 
 
 def _summary(specimen: Specimen) -> SpecimenSummary:
@@ -388,4 +430,5 @@ def _summary(specimen: Specimen) -> SpecimenSummary:
         states["failed"],
         sum(cell.needs_review for cell in specimen.cells),
         specimen.signature,
+        specimen.assignee,
     )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import grpc
@@ -20,6 +20,7 @@ from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.bootstrap.store import build_store
 from orchestrator.client import AnalyzerError, Connection, LabelledImage
+from orchestrator.client.words import ClassName
 from orchestrator.commands.cli import app
 from orchestrator.domain import DISCLAIMER, ModelIdentity
 from orchestrator.edge.orders import MAX_SIGNED
@@ -410,7 +411,7 @@ async def test_http_grpc_and_the_command_learn_the_same_bits(
 async def test_clients_learn_switch_on_roll_back_and_suggest(
     cells: list[Cell], heads: Path, kind: str
 ) -> None:
-    labelled = [LabelledImage(data, name, specimen) for specimen, name, data in cells]
+    labelled = [LabelledImage(data, cast(ClassName, name), specimen) for specimen, name, data in cells]
     async with grpc_edge(FakeModelServer(), settings=Settings(heads_dir=heads)) as edge:
         ask = partial(using, kind, Connection(edge.target))
         unlabelled = [replace(image, label=None) for image in labelled[15:]]

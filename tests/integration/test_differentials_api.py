@@ -762,6 +762,73 @@ async def test_the_list_comes_in_pages_the_newest_first(client, cells):
     assert_problem(await client.get(PATH, params={"cursor": "nowhere"}), 404, "unknown-differential")
 
 
+async def test_the_worklist_is_sorted_and_says_what_waits_and_who_has_it(client, cells):
+    broken = [b"no image"]
+    first = await done(client, [*cells[:1], *broken], specimen_id="S-1")
+    second = await done(client, cells[:2], specimen_id="S-2")
+    place = f"{PATH}/{second['id']}"
+
+    async def found(**query: Any) -> list[str]:
+        response = await client.get(PATH, params=query)
+        assert response.status_code == 200, response.text
+        return [item["specimen_id"] for item in response.json()["items"]]
+
+    assert await found(sort="created") == ["S-1", "S-2"]
+    assert await found(sort="-doubt") == ["S-2", "S-1"]
+    assert await found(text=second["id"][:8]) == ["S-2"]
+    taken = await client.post(f"{place}/assign", json={"assignee": "local", "instead_of": None})
+    assert (taken.json()["assignee"], taken.headers["etag"] != f'"{second["etag"]}"') == ("local", True)
+    assert await found(mine=True) == await found(assignee="local") == ["S-2"]
+    assert await found(assignee="") == ["S-1"]
+    page = (await client.get(PATH, params={"mine": True})).json()
+    assert (page["person"], page["items"][0]["assignee"]) == ("local", "local")
+    for wrong in ({"sort": "name"}, {"assignee": "a\nb"}, {"text": "x" * 65}, {"needs_review": "perhaps"}):
+        assert (await client.get(PATH, params=wrong)).status_code == 422, wrong
+    cursor = (await client.get(PATH, params={"limit": 1})).json()["next_cursor"]
+    other = await client.get(PATH, params={"limit": 1, "cursor": cursor, "sort": "doubt"})
+    assert_problem(other, 404, "unknown-differential")
+    assert first["assignee"] is None
+
+
+async def test_a_specimen_that_somebody_else_took_meanwhile_is_refused_in_words_and_signed_by_anybody(
+    client, cells
+):
+    document = await done(client, cells[:2])
+    place = f"{PATH}/{document['id']}"
+    assert (await client.post(f"{place}/assign", json={"assignee": "anna"})).status_code == 200
+
+    refused = await client.post(f"{place}/assign", json={"assignee": "local", "instead_of": None})
+    assert_problem(refused, 412, "changed-meanwhile")
+    assert "taken by anna" in refused.json()["detail"]
+    for wrong in ({}, {"assignee": ""}, {"assignee": "a\tb"}, {"assignee": 3}, {"assignee": "x" * 256}):
+        assert (await client.post(f"{place}/assign", json=wrong)).status_code == 422, wrong
+    seen = (await client.get(place)).headers["etag"]
+    signed = await client.post(f"{place}/sign", headers={"If-Match": seen})
+    assert (signed.status_code, signed.json()["assignee"]) == (200, "anna")
+    closed = await client.post(f"{place}/assign", json={"assignee": None})
+    assert_problem(closed, 409, "specimen-closed")
+    trail = (await client.get(f"{place}/audit")).json()["entries"]
+    assert [entry["details"] for entry in trail if entry["action"] == "assigned"] == [{"assignee": "anna"}]
+
+
+async def test_what_is_as_the_caller_has_it_is_not_sent_again_until_somebody_changes_it(client, cells):
+    document = await done(client, cells[:2])
+    place = f"{PATH}/{document['id']}"
+    for path, assignee in ((PATH, "anna"), (f"{PATH}?mine=true", "local"), (place, "bob")):
+        etag = (await client.get(path)).headers["etag"]
+
+        for known in (etag, f'"other", W/{etag}', "*"):
+            again = await client.get(path, headers={"If-None-Match": known})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+        await client.post(f"{place}/assign", json={"assignee": assignee})
+
+        changed = await client.get(path, headers={"If-None-Match": etag})
+        assert changed.status_code == 200
+        assert changed.headers["etag"] != etag
+    gone = await client.get(f"{PATH}/{'0' * 32}", headers={"If-None-Match": '"1"'})
+    assert_problem(gone, 404, "unknown-differential")
+
+
 async def test_the_cells_can_be_left_out(client, cells):
     document = await done(client, cells[:2])
     assert (await client.get(f"{PATH}/{document['id']}", params={"cells": "false"})).json()["cells"] is None

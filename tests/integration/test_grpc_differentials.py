@@ -187,6 +187,28 @@ async def test_the_list_comes_in_pages_and_is_searched(edge, cells):
     assert none.differentials == ()
 
 
+async def test_the_worklist_is_sorted_searched_and_says_who_has_what(edge, cells):
+    made = [await ordered(edge, cells[:count], SpecimenOrder(f"S-{count}", tta="none")) for count in (2, 1)]
+    await edge.specimens.assign(made[0].differential_id, "anna", "anna")
+
+    async def found(**search: Any) -> list[str]:
+        page = await client.list_differentials(Search(**search))
+        return [one.specimen_id for one in page.differentials]
+
+    async with AsyncClient(Connection(edge.target)) as client:
+        (mine,) = (await client.list_differentials(Search(assignee="anna"))).differentials
+        assert (mine.specimen_id, mine.assignee) == ("S-2", "anna")
+        assert (await client.get_differential(made[0].differential_id)).assignee == "anna"
+        assert await found(assignee="") == ["S-1"]
+        assert await found(mine=True) == []
+        assert await found(text=made[1].differential_id[:6]) == ["S-1"]
+        assert await found(sort="created") == ["S-2", "S-1"]
+        assert await found(sort="-doubt") == ["S-2", "S-1"]
+        assert await found(sort="doubt", needs_review=True) == ["S-1", "S-2"]
+        with pytest.raises(ValueError, match="name"):
+            await client.list_differentials(Search(sort="name"))
+
+
 async def test_the_cells_may_be_left_out(edge, cells):
     found = await ordered(edge, cells)
     async with AsyncClient(Connection(edge.target)) as client:

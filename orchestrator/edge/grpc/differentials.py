@@ -1,7 +1,7 @@
 """Orders and differentials as messages of ``wbc.v1``: projections of the documents that HTTP answers."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -10,10 +10,10 @@ from orchestrator.documents.differential import DifferentialResult, Differential
 from orchestrator.edge import orders
 from orchestrator.edge.grpc.messages import fields_of
 from orchestrator.edge.grpc.projection import fill, message_of
-from orchestrator.edge.grpc.words import IMAGE_KINDS, LABELS, SPECIMEN_STATES, TTA_MODES
+from orchestrator.edge.grpc.words import IMAGE_KINDS, LABELS, SPECIMEN_SORTS, SPECIMEN_STATES, TTA_MODES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import Differential, SpecimenOrder, SpecimenSearch, SpecimenSummary
+from orchestrator.specimen import Differential, SpecimenOrder, SpecimenSearch, SpecimenSort, SpecimenSummary
 
 DEFAULT_PAGE: Final = 20
 MAX_PAGE: Final = 100
@@ -47,20 +47,27 @@ def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrd
     return order, key
 
 
-def search_of(message: pb.ListDifferentialsRequest) -> tuple[int, SpecimenSearch]:
-    """How many differentials of a list were asked for, and which; raises as :func:`order_of`."""
+def search_of(message: pb.ListDifferentialsRequest, person: str) -> tuple[int, SpecimenSearch, SpecimenSort]:
+    """How many differentials of a list ``person`` asks for, which, and in what order; raises as
+    :func:`order_of`."""
     size = message.page_size if message.HasField("page_size") else DEFAULT_PAGE
     if not 1 <= size <= MAX_PAGE:
         raise InvalidParameter(FieldProblem("page_size", f"expected 1 to {MAX_PAGE}"))
     states = [SPECIMEN_STATES.word(number, "states") for number in message.states]
     if None in states:
         raise InvalidParameter(FieldProblem("states", "one is unspecified"))
-    return size, SpecimenSearch(
+    assignee = message.assignee if message.HasField("assignee") else None
+    search = SpecimenSearch(
         message.specimen_id or None,
         tuple(state for state in states if state is not None),
         _time_of(message, "created_from"),
         _time_of(message, "created_before"),
+        message.text or None,
+        person if message.mine else assignee,
+        message.needs_review,
     )
+    by, _, down = (SPECIMEN_SORTS.word(message.sort, "sort") or "created_descending").partition("_")
+    return size, search, cast("SpecimenSort", f"-{by}" if down else by)
 
 
 def label_of(message: pb.DecideCellRequest) -> str:

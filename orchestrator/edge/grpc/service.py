@@ -184,8 +184,8 @@ class GrpcService:
         specimens = self._kept()
         async with within(self._seconds(call)):
             request = await call.receive_one()
-            size, search = search_of(request)
-            found, following = await specimens.page(size, request.page_token or None, search)
+            size, search, sort = search_of(request, call.principal.name)
+            found, following = await specimens.page(size, request.page_token or None, search, sort)
         return pb.ListDifferentialsResponse(
             differentials=map(summary_message, found),
             next_page_token=following or "",

@@ -7,7 +7,7 @@ from orchestrator.domain import Language
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.labels import CELL_LABELS
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
-from orchestrator.specimen import ImageKind, SpecimenState
+from orchestrator.specimen import ImageKind, SpecimenSort, SpecimenState
 from orchestrator.vision.heatmap import ColourMap, OverlayFormat, OverlayStyle
 from orchestrator.vision.tta import TtaMode
 
@@ -37,6 +37,11 @@ LANGUAGES: Final = EnumCodec[Language](pb.Language, "LANGUAGE", get_args(Languag
 TTA_MODES: Final = EnumCodec[TtaMode](pb.TestTimeAugmentation, "TEST_TIME_AUGMENTATION", get_args(TtaMode))
 IMAGE_KINDS: Final = EnumCodec[ImageKind](pb.ImageKind, "IMAGE_KIND", get_args(ImageKind))
 SPECIMEN_STATES: Final = EnumCodec[SpecimenState](pb.SpecimenState, "SPECIMEN_STATE", get_args(SpecimenState))
+SPECIMEN_SORTS: Final = EnumCodec[str](
+    pb.SpecimenSort,
+    "SPECIMEN_SORT",
+    tuple(f"{sort[1:]}_descending" if sort.startswith("-") else sort for sort in get_args(SpecimenSort)),
+)
 LABELS: Final = EnumCodec[str](pb.CellClass, "CELL_CLASS", CELL_LABELS)
 COLOUR_MAPS: Final = EnumCodec[ColourMap](pb.ColourMap, "COLOUR_MAP", get_args(ColourMap))
 HEATMAP_FORMATS: Final = EnumCodec[OverlayFormat](pb.HeatmapFormat, "HEATMAP_FORMAT", get_args(OverlayFormat))

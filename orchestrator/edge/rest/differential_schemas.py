@@ -1,6 +1,6 @@
 """What the HTTP edge receives and answers about many differentials, their progress and their audit trail."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,6 +8,9 @@ from orchestrator.documents.differential import DifferentialId, DifferentialSumm
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
 from orchestrator.labels import Denominator
+from orchestrator.specimen import ANYBODY, IDENTIFIER
+
+Person = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
 
 
 class DecisionBody(BaseModel):
@@ -19,6 +22,20 @@ class DecisionBody(BaseModel):
         description="One of `GET /v1/labels`. The service's own class accepts it; another one reclassifies "
         "the cell.",
         examples=["Monocyte"],
+    )
+
+
+class AssignmentBody(BaseModel):
+    """Who has a specimen from now on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    assignee: Person | None = Field(description="Who reviews it; null gives it back.", examples=["anna"])
+    instead_of: Person | Literal[""] | None = Field(
+        default=ANYBODY,
+        description="Whom the caller saw it with, null for nobody: refused with 412 where that is so no "
+        "more. Whoever has it where absent.",
+        examples=[None],
     )
 
 
@@ -41,12 +58,13 @@ class LabelList(Document):
 
 
 class DifferentialPage(Document):
-    """One page of the list, the newest first."""
+    """One page of the list, the newest first where nothing else was asked for."""
 
     items: list[DifferentialSummary]
     next_cursor: str | None = Field(
         examples=[None], description="The `cursor` of the next page; null on the last one."
     )
+    person: str = Field(examples=["local"], description="As whom the service knows who asks.")
     disclaimer: str = DISCLAIMER
 
 

@@ -1,8 +1,9 @@
 """Differentials over HTTP: many images of one specimen in, and everything that is done with them."""
 
 import asyncio
+import hashlib
 import re
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from orchestrator.edge.http.zip_archive import is_archive, unpack
 from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, max_image_bytes, order_of, require_sizes
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
+    AssignmentBody,
     AuditTrail,
     DecisionBody,
     DifferentialPage,
@@ -46,7 +48,14 @@ from orchestrator.errors import (
     UploadTimeout,
     UploadTooLarge,
 )
-from orchestrator.specimen import Differential, ImageKind, SpecimenSearch, SpecimenState
+from orchestrator.specimen import (
+    IDENTIFIER,
+    Differential,
+    ImageKind,
+    SpecimenSearch,
+    SpecimenSort,
+    SpecimenState,
+)
 from orchestrator.specimens.service import Progress, Specimens
 
 PATH: Final = "/v1/differentials"
@@ -84,6 +93,13 @@ IfMatch = Annotated[
         description="What the caller saw: the `ETag` of the differential, or the `etag` of the cell in "
         "quotes, or several. Refused with 412 where none is current; any state will do where absent.",
         examples=['"cell-1"'],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        max_length=1000,
+        description="The `ETag` of what the caller has; answered with 304 where it is still so.",
     ),
 ]
 LastEventId = Annotated[
@@ -162,9 +178,12 @@ class DifferentialsApi:
 
     async def page(
         self,
+        request: Request,
+        response: Response,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         cursor: Annotated[
-            str | None, Query(max_length=200, description="The `next_cursor` of the page before.")
+            str | None,
+            Query(max_length=200, description="The `next_cursor` of the page before; it is of its `sort`."),
         ] = None,
         specimen_id: Annotated[
             str | None, Query(max_length=64, description="Only of this laboratory's name of the specimen.")
@@ -177,15 +196,53 @@ class DifferentialsApi:
             AwareDatetime | None, Query(description="Only ordered at this time or later.")
         ] = None,
         created_before: Annotated[AwareDatetime | None, Query(description="Only ordered earlier.")] = None,
-    ) -> DifferentialPage:
+        text: Annotated[
+            str | None,
+            Query(
+                max_length=64,
+                description="Only of this laboratory's name, or of an order whose id begins so (4 characters "
+                "or more).",
+            ),
+        ] = None,
+        assignee: Annotated[
+            str | None,
+            Query(max_length=255, pattern=f"^$|{IDENTIFIER}", description="Only taken by; empty: by nobody."),
+        ] = None,
+        mine: Annotated[bool, Query(description="Only taken by who asks.")] = False,
+        needs_review: Annotated[
+            bool, Query(description="Only with cells that wait for a person, neither signed nor cancelled.")
+        ] = False,
+        sort: Annotated[
+            SpecimenSort,
+            Query(
+                description="By the time of the order, by how many cells wait for a person, or by state "
+                "(analysed, running, waiting, signed, cancelled); with a minus downwards."
+            ),
+        ] = "-created",
+        if_none_match: IfNoneMatch = None,
+    ) -> DifferentialPage | Response:
         """List differentials, the newest first: all, or those that are looked for."""
-        from_time = _in_utc("created_from", created_from)
-        search = SpecimenSearch(specimen_id, state, from_time, _in_utc("created_before", created_before))
-        summaries, following = await self._specimens.page(limit, cursor, search)
-        return DifferentialPage(
+        person = acting_person(request)
+        search = SpecimenSearch(
+            specimen_id,
+            state,
+            _in_utc("created_from", created_from),
+            _in_utc("created_before", created_before),
+            text,
+            person if mine else assignee,
+            needs_review,
+        )
+        summaries, following = await self._specimens.page(limit, cursor, search, sort)
+        page = DifferentialPage(
             items=[DifferentialSummary.model_validate(summary) for summary in summaries],
             next_cursor=following,
+            person=person,
         )
+        etag = hashlib.sha256(page.model_dump_json().encode()).hexdigest()[:32]
+        if _is_known(if_none_match, etag):
+            return _unchanged(etag)
+        response.headers["ETag"] = f'"{etag}"'
+        return page
 
     async def labels(self) -> LabelList:
         """What a person may call a cell: the model's five classes, the words beside them, and a site's own.
@@ -195,13 +252,21 @@ class DifferentialsApi:
         return LabelList.model_validate({"labels": list(self._specimens.labels)})
 
     async def get(
-        self, response: Response, differential_id: DifferentialIdPath, cells: WithCells = True
-    ) -> DifferentialResult:
+        self,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_none_match: IfNoneMatch = None,
+    ) -> DifferentialResult | Response:
         """Get the differential as it is now.
 
         Counts, percentages with exact 95 % intervals, flags, the list of cells to review, and what limits
         them.
         """
+        if if_none_match is not None:
+            etag = await self._specimens.etag(differential_id)
+            if _is_known(if_none_match, etag):
+                return _unchanged(etag)
         return _told(await self._specimens.get(differential_id), response, cells)
 
     async def events(
@@ -263,6 +328,23 @@ class DifferentialsApi:
         """Take a decision about a cell back."""
         differential = await self._specimens.undecide(
             differential_id, cell_id, acting_person(request), _seen(request, if_match)
+        )
+        return _told(differential, response, cells)
+
+    async def assign(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+    ) -> DifferentialResult:
+        """Take a specimen to review it, hand it over, or give it back.
+
+        It tells others who is at it, and keeps nobody from deciding and signing.
+        """
+        said = await read_json(request, AssignmentBody)
+        differential = await self._specimens.assign(
+            differential_id, said.assignee, acting_person(request), said.instead_of
         )
         return _told(differential, response, cells)
 
@@ -348,6 +430,16 @@ def seen_of(if_match: str | None) -> Collection[str] | None:
     return [tag.strip('"') for tag in tags if not tag.startswith("W/")]
 
 
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    """Whether it names this state (RFC 9110, 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+    return not tags.isdisjoint({f'"{etag}"', "*"})
+
+
+def _unchanged(etag: str) -> Response:
+    return Response(status_code=304, headers={"ETag": f'"{etag}"'})
+
+
 def _told(differential: Differential, response: Response, cells: bool) -> DifferentialResult:
     response.headers["ETag"] = f'"{differential.specimen.etag}"'
     return DifferentialResult.of(differential, cells=cells)
@@ -357,6 +449,9 @@ def _event_id(progress: Progress) -> str:
     return f"{progress.state}-{progress.analysed + progress.failed}"
 
 
+_UNCHANGED: Final[Mapping[int | str, Mapping[str, str]]] = {
+    304: {"description": "It is still as the caller has it."}
+}
 _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.StoreUnavailable)
 _CHECKED_PROBLEMS: Final = (*_READ_PROBLEMS, errors.RecordAltered)
 _CHANGE_PROBLEMS: Final = (*_CHECKED_PROBLEMS, errors.SpecimenClosed)
@@ -395,9 +490,27 @@ def differential_routes(
             responses={202: {"headers": LOCATION}},
             openapi_extra={"requestBody": order_form()},
         ),
-        route("GET", PATH, api.page, READ, name="list_differentials", refusals=_READ_PROBLEMS),
+        route(
+            "GET",
+            PATH,
+            api.page,
+            READ,
+            name="list_differentials",
+            refusals=_READ_PROBLEMS,
+            response_model=DifferentialPage,
+            responses=_UNCHANGED,
+        ),
         route("GET", LABELS_PATH, api.labels, READ, name="list_labels"),
-        route("GET", one, api.get, READ, name="get_differential", refusals=_CHECKED_PROBLEMS),
+        route(
+            "GET",
+            one,
+            api.get,
+            READ,
+            name="get_differential",
+            refusals=_CHECKED_PROBLEMS,
+            response_model=DifferentialResult,
+            responses=_UNCHANGED,
+        ),
         route(
             "GET",
             f"{one}/events",
@@ -432,6 +545,15 @@ def differential_routes(
             REVIEW,
             name="undecide_cell",
             refusals=(*_DECISION_PROBLEMS, errors.UnknownCell),
+        ),
+        route(
+            "POST",
+            f"{one}/assign",
+            api.assign,
+            REVIEW,
+            name="assign_differential",
+            refusals=(*_DECISION_PROBLEMS, UploadTooLarge),
+            openapi_extra={"requestBody": json_schema(AssignmentBody)},
         ),
         route(
             "POST",

@@ -36,6 +36,10 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
             f'{_CURL} {_JSON} -d \'{{"label": "Monocyte"}}\' \\\n'
             f"  {at(f'{differential}/cells/{EXAMPLE_CELL}/decision')}"
         ),
+        "assign_differential": (
+            f'{_CURL} {_JSON} -d \'{{"assignee": "anna", "instead_of": null}}\' \\\n'
+            f"  {at(f'{differential}/assign')}"
+        ),
         "sign_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/sign')}",
         "learn_adaptation": (
             "d=$(mktemp -d)\n"

@@ -1,5 +1,6 @@
 """A real Chromium that drives the page of the real service."""
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
@@ -101,6 +102,18 @@ def violations(page: Page) -> list[str]:
     options = {"rules": {"target-size": {"enabled": True}}, "resultTypes": ["violations"]}
     found = Axe().run(page, options=options).response["violations"]
     return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]
+
+
+def unheard(page: Page) -> None:
+    """What others do does not come to the page by itself: where it asks, nothing has changed."""
+
+    def still_so(route: Route) -> None:
+        if "if-none-match" in route.request.headers:
+            route.fulfill(status=304)
+        else:
+            route.fallback()
+
+    page.route(re.compile(r"/v1/differentials/[\w-]+$"), still_so)
 
 
 def choose(page: Page, **choices: str) -> None:

@@ -28,7 +28,11 @@ def test_axe_finds_nothing_in_any_view_in_either_language_and_theme(page: Page, 
         page.locator(".more summary").click()
         assert violations(page) == [], (language, theme)
         kept(page, f"cells_{language}_{theme}")
-        for view, shown in (("specimen", "#order"), ("history", "#stored tbody tr"), ("settings", "#reset")):
+        for view, shown in (
+            ("specimen", "#stored tbody tr"),
+            ("history", "#history-title"),
+            ("settings", "#reset"),
+        ):
             page.goto(f"/#/{view}")
             expect(page.locator(shown).first).to_be_visible()
             assert violations(page) == [], (view, language, theme)
@@ -117,8 +121,8 @@ def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, width: int, language:
     for view, shown in (
         (specimen, "#review-detail .stage canvas"),
         ("/cells/2", "#detail .stage canvas"),
-        ("/specimen", "#order"),
-        ("/history", "#stored"),
+        ("/specimen", "#stored"),
+        ("/history", "#history-title"),
         ("/settings", "#reset"),
     ):
         page.goto(f"/#{view}")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.e2e.page.conftest import PATIENCE_MS, WAIT_MS, choose, order
+from tests.e2e.page.conftest import PATIENCE_MS, WAIT_MS, choose, order, unheard
 from tests.running_service import RunningService
 
 DECISIONS = "**/decision"
@@ -246,8 +246,9 @@ def test_the_end_of_the_analysis_leaves_the_cell_that_a_person_looks_at(
 
 
 @pytest.fixture
-def colleague(browser: Browser, service: RunningService) -> Iterator[Page]:
-    """The page in a browser of somebody else."""
+def colleague(browser: Browser, service: RunningService, page: Page) -> Iterator[Page]:
+    """The page in a browser of somebody else, of whom the first page hears when it says something itself."""
+    unheard(page)
     context = browser.new_context(base_url=service.url, locale="en-GB")
     context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()

@@ -25,6 +25,7 @@ from tests.e2e.page.conftest import (
     kept,
     order,
     tab_to,
+    unheard,
     violations,
 )
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
@@ -149,6 +150,7 @@ def test_cells_unlike_their_profiles_are_said_once_with_the_profile_that_they_lo
     choose(page, tta="none")  # sooner done
     order(page, [*cells, *cells[:8]], "S-33", profile="")
     page.route(re.compile(r"/v1/differentials/[\w-]+$"), told)
+    unheard(page)
     page.reload()
     note = page.locator(".device-note")
     expect(note).to_contain_text("do not look like those of profile “raabin”")
@@ -333,7 +335,7 @@ def test_too_few_cells_give_counts_and_no_percentages(page: Page, cells: list[Pa
     expect(page.locator("#view-specimen")).to_contain_text("Fewer than 100 cells")
 
 
-def test_a_specimens_address_opens_it_and_its_cell_again_and_history_lists_it(
+def test_a_specimens_address_opens_it_and_its_cell_again_and_the_worklist_has_it(
     page: Page, cells: list[Path]
 ) -> None:
     order(page, cells[:6], "S-20")
@@ -342,7 +344,7 @@ def test_a_specimens_address_opens_it_and_its_cell_again_and_history_lists_it(
     head = page.locator("#cell-head").inner_text()
     address = page.url
 
-    page.goto("/#/history")
+    page.goto("/#/specimen")
     expect(page.locator("#stored")).to_contain_text("S-20")
     page.goto("/")
     page.goto(address)
@@ -510,8 +512,7 @@ def test_without_a_store_the_page_says_how_to_have_one(storeless: Page, cells: l
     storeless.click("#order:enabled")
 
     expect(storeless.get_by_role("alert").last).to_contain_text("WBC_STORE__URL")
-    storeless.goto("/#/history")
-    expect(storeless.locator("#view-history")).to_contain_text("WBC_STORE__URL")
+    expect(storeless.locator("#worklist")).to_contain_text("WBC_STORE__URL")
 
 
 def test_a_colleague_reviews_in_another_browser_by_pictures_that_the_service_keeps_until_the_signature(

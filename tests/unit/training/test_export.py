@@ -200,7 +200,7 @@ class TestWhatASiteAdds:
             strict=True,
         ):
             products = [x * y for i, x in enumerate(measures) for y in measures[i:]]
-            free = np.float32([1.0, *measures, *products]) @ table
+            free = np.array([1.0, *measures, *products], np.float32) @ table
             assert np.ptp(free) > min(limit, 2.0)
             added.append(np.maximum(free, free.max() - limit))
         appearance, outline, size = added
@@ -223,7 +223,7 @@ class TestWhatASiteAdds:
         self, signatures: Any, place: int, unknown: float
     ) -> None:
         part = slice(1, 4) if place < 4 else slice(4, 8)
-        morphometry = np.float32([NOTHING] * 2)
+        morphometry = np.array([NOTHING] * 2, np.float32)
         morphometry[:, part] = MEASURED[part]
         morphometry[:, place] = unknown
 

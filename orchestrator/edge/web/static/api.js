@@ -25,7 +25,7 @@ export function setApiKey(key) {
   else sessionStorage.removeItem(KEY);
 }
 
-/** Fetch, and make a ServiceError of whatever is no success. */
+/** Fetch, and make a ServiceError of whatever is no success; that it is as the caller has it is one. */
 export async function ask(path, options = {}) {
   const headers = new Headers(options.headers);
   if (apiKey()) headers.set("X-API-Key", apiKey());
@@ -36,7 +36,7 @@ export async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new ServiceError(0, "");
   }
-  if (response.ok) return response;
+  if (response.ok || response.status === 304) return response;
   const retryAfter = Number.parseFloat(response.headers.get("Retry-After"));
   let problem = {};
   try {

@@ -50,9 +50,9 @@ queue.addEventListener("change", () => {
   }
 });
 
-/** `#/specimen/42/7` is the view "specimen", "42", and its cell "7". */
+/** `#/specimen/42/7` is the view "specimen", "42", and its cell "7"; what follows a "?" is the view's own. */
 function address() {
-  const [, view, id, part] = location.hash.split("/").map(decoded);
+  const [, view, id, part] = location.hash.split("?")[0].split("/").map(decoded);
   return [VIEWS.includes(view) ? view : "cells", id || null, part || null];
 }
 
@@ -75,6 +75,7 @@ function go({moved = true} = {}) {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
+  if (view !== "specimen") views.specimen.leave();
   document.title = `${t(view)} · WBC Analyzer`;
   if (view === "cells") views.cells.select(id);
   else if (view === "settings") views.settings.render();

@@ -3,6 +3,8 @@
 import {ask, readEvents} from "./api.js";
 import {decimalSeparator} from "./messages.js";
 
+const NOT_MODIFIED = 304;
+
 const path = (id, rest = "") => `v1/differentials/${encodeURIComponent(id)}${rest}`;
 
 /** A key that no other order has. Not `randomUUID`: over plain http a browser has that on its own machine alone. */
@@ -20,11 +22,27 @@ export async function order(files, {specimenId, totalWbc, profile, tta, key}) {
   return (await response.json()).id;
 }
 
-export const get = async (id) => (await ask(path(id))).json();
-export async function page(limit, cursor = null) {
-  const query = new URLSearchParams({limit, ...(cursor ? {cursor} : {})});
-  return (await ask(`v1/differentials?${query}`)).json();
+/** One; null where it is still that of the `etag`. */
+export const get = (id, etag = null) => unlessKnown(path(id), etag);
+/** A part of the list, with its `etag`; null where it is still that of the `etag`. */
+export function page(asked, etag = null) {
+  const query = new URLSearchParams(Object.entries(asked).flatMap(([name, value]) => [value].flat().map((one) => [name, one])));
+  return unlessKnown(`v1/differentials?${query}`, etag);
 }
+
+async function unlessKnown(address, etag) {
+  const response = await ask(address, {headers: etag ? {"If-None-Match": `"${etag}"`} : {}});
+  if (response.status === NOT_MODIFIED) return null;
+  return {etag: response.headers.get("ETag")?.replaceAll('"', "") ?? null, ...await response.json()};
+}
+
+/** As whom the service knows who asks. */
+export const whoAsks = async () => (await page({limit: 1})).person;
+
+/** Say who has it; `insteadOf` is whom the person saw it with, which the service refuses with 412 where that is so no more. */
+export const assign = (id, assignee, insteadOf) => changed(path(id, "/assign"), {
+  method: "POST", body: JSON.stringify({assignee, instead_of: insteadOf}), headers: {"Content-Type": "application/json"},
+});
 export const cancel = (id) => changed(path(id, "/cancel"), {method: "POST"});
 // What follows names the state that it rests on; the service refuses it with 412 where that is so no more.
 export const sign = (id, etag) => changed(path(id, "/sign"), {method: "POST", headers: ifMatch(etag)});

@@ -1,16 +1,14 @@
-// What this browser has seen before, and the specimens that the service keeps.
+// What this browser has seen before.
 
 import {askFirst} from "./ask_first.js";
 import {el, fill} from "./dom.js";
 import {notOfDevice} from "./device.js";
-import * as differentials from "./differentials.js";
 import {showDetail} from "./cell_detail.js";
 import {all, find, forgetAll} from "./history.js";
 import {lazyImage} from "./lazy_image.js";
 import {forgetTabs} from "./tab_cells.js";
-import {className, dateTime, errorText, nameOf, number, percent, specimenState, t} from "./messages.js";
+import {className, dateTime, percent, t} from "./messages.js";
 
-const STORED_AT_ONCE = 20;
 const SEEN_AT_ONCE = 60;
 
 export class HistoryView {
@@ -24,7 +22,6 @@ export class HistoryView {
   async render(id = null) {
     const detail = el("div", {class: "detail-place", tabindex: "-1"});
     const seen = el("div", {});
-    const stored = el("div", {}, el("p", {role: "status"}, t("loading")));
     const forget = el("button", {
       type: "button", id: "forget", hidden: true, onclick: async () => {
         if (!await askFirst("forget", t("forgetTitle"), el("p", {}, t("forgetQuestion")), t("forgetAll"))) return;
@@ -34,12 +31,10 @@ export class HistoryView {
     }, t("forgetAll"));
     fill(this.#place,
       el("h2", {id: "history-title"}, t("history")),
-      el("div", {}, el("h3", {id: "stored-title"}, t("storedSpecimens")), stored),
       el("section", {"aria-labelledby": "browser-title"},
         el("h3", {id: "browser-title"}, t("thisBrowser")),
         el("p", {class: "note"}, t("historyNote"), " ", forget),
         el("div", {class: "split"}, seen, detail)));
-    showStored(stored);
     const entries = await all();
     forget.hidden = !entries.length;
     if (entries.length) inParts(seen, el("ul", {class: "tiles"}), entries.map((entry) => () => tile(entry, entry.id === id)), SEEN_AT_ONCE);
@@ -76,41 +71,4 @@ function tile(entry, isSelected) {
       el("span", {class: "tile-name"}, entry.name),
       el("span", {}, className(decision.class), " ", percent(decision.confidence, 0)),
       el("span", {class: "note"}, dateTime(entry.when, "short")))));
-}
-
-async function showStored(place) {
-  const rows = el("tbody", {});
-  const more = el("button", {type: "button", id: "more-specimens", onclick: () => grow()}, t("showMore"));
-  let cursor = null;
-
-  async function grow() {
-    const page = await differentials.page(STORED_AT_ONCE, cursor);
-    cursor = page.next_cursor;
-    rows.append(...page.items.map(row));
-    more.hidden = !cursor;
-  }
-
-  try {
-    await grow();
-    const head = ["specimenId", "state", "cells", "toReview", "created"];
-    fill(place, rows.childElementCount ? [
-      el("div", {class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "stored-title"},
-        el("table", {id: "stored"},
-          el("thead", {}, el("tr", {}, head.map((key) => el("th", {scope: "col", class: ["cells", "toReview"].includes(key) ? "number" : null}, t(key))))),
-          rows)),
-      el("p", {}, more),
-    ] : el("p", {class: "empty"}, t("noSpecimens"), " ", el("a", {href: "#/specimen"}, t("newOrder"))));
-  } catch (error) {
-    fill(place, el("p", {class: "note"}, [404, 501].includes(error.status) ? t("storeIsOff") : errorText(error)));
-  }
-}
-
-function row(one) {
-  const state = one.signature ? `${specimenState(one.state)}, ${nameOf(one.signature.person)}` : specimenState(one.state);
-  return el("tr", {},
-    el("th", {scope: "row"}, el("a", {href: `#/specimen/${encodeURIComponent(one.id)}`}, one.specimen_id)),
-    el("td", {}, state),
-    el("td", {class: "number"}, number(one.cells)),
-    el("td", {class: "number"}, number(one.unreviewed)),
-    el("td", {}, dateTime(one.created_at)));
 }

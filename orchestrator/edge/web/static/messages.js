@@ -59,7 +59,7 @@ const ENGLISH = {
   storedSpecimens: "Stored specimens", thisBrowser: "Cells seen in this browser", historyNote:
     "Results and small pictures, in this browser alone. Reports are not kept, and whole images only for their tab (see Settings).",
   forgetAll: "Forget all", nothingYet: "Nothing yet.", specimenId: "Specimen", state: "State", created: "Created",
-  noSpecimens: "No specimens yet.", storeIsOff:
+  storeIsOff:
     "The service keeps no specimens: whoever runs it can switch that on by WBC_STORE__URL.",
   access: "Access", apiKey: "API key, if the service asks for one",
   apiKeyNote: "Kept until this tab is closed, and sent to this service alone.",
@@ -160,6 +160,16 @@ const ENGLISH = {
   pick: "Select cell {number}", picked: "{count} selected", pickNone: "Select none", pickFirst: "Select cells first.",
   moreLabels: "More labels", partOf: "of which {label}", per100: "{label}, per 100 white cells",
   acceptAll: "Accept these {count}", saidOf: "{count} cells decided.", unseenLeft: "{count} were not on the screen yet and are left.",
+  assignee: "Reviewed by", nobody: "nobody yet", you: "you", take: "Take", takeOver: "Take over", giveBack: "Give back", handOver: "Hand over …", handTo: "To whom",
+  takenBy: "{person} has it now.", givenBack: "Nobody has it now.", takenMeanwhile: "{person} took it meanwhile: ask them, or take it over.",
+  givenBackMeanwhile: "It was given back meanwhile: take it, if you want it.", act_assigned: "assigned", act_given_back: "gave back",
+  signTaken: "{person} has taken this specimen. You may sign it all the same.", noneOfThese: "No specimen is like that.",
+  othersDecided: "{count} cells were decided meanwhile by somebody else.", sayAgain: "Your key was not taken: press it again if you disagree.",
+  "worklist-text": "Find", "worklist-textNote": "The specimen's whole name, or how the id of its order begins.", "worklist-state": "State",
+  "worklist-state_open": "not closed", "worklist-state_analysed": "to sign", "worklist-state_running": "being analysed", "worklist-state_signed": "signed",
+  "worklist-state_cancelled": "cancelled", "worklist-state_all": "all", "worklist-whose": "Whose", "worklist-whose_anybody": "anybody's", "worklist-whose_mine": "mine",
+  "worklist-whose_nobody": "nobody's", "worklist-age": "Age", "worklist-age_any": "any", "worklist-age_newer": "under 24 hours", "worklist-age_older": "over 24 hours",
+  "worklist-review": "only with cells to review",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
 };
 
@@ -220,7 +230,7 @@ const TURKISH = {
   storedSpecimens: "Saklanan numuneler", thisBrowser: "Bu tarayıcıda görülen hücreler", historyNote:
     "Yalnızca bu tarayıcıda, sonuçlar ve küçük resimler. Raporlar saklanmaz; görüntülerin kendisi yalnızca sekmeleri için (bkz. Ayarlar).",
   forgetAll: "Tümünü unut", nothingYet: "Henüz bir şey yok.", specimenId: "Numune", state: "Durum", created: "Oluşturuldu",
-  noSpecimens: "Henüz numune yok.", storeIsOff: "Hizmet numune saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
+  storeIsOff: "Hizmet numune saklamıyor: çalıştıran kişi WBC_STORE__URL ile açabilir.",
   access: "Erişim", apiKey: "API anahtarı, hizmet isterse",
   apiKeyNote: "Bu sekme kapanana dek tutulur, yalnızca bu hizmete gönderilir.",
   noAccess: "Hizmet kim olduğunuzu soruyor: Ayarlar altında bir anahtar verin.", appearance: "Görünüş", setting_language: "Dil", setting_theme: "Tema", setting_palette: "Sınıfların renkleri",
@@ -320,6 +330,16 @@ const TURKISH = {
   pick: "{number}. hücreyi seç", picked: "{count} seçili", pickNone: "Seçimi kaldır", pickFirst: "Önce hücre seçin.",
   moreLabels: "Diğer etiketler", partOf: "bunlardan {label}", per100: "{label}, 100 beyaz hücrede",
   acceptAll: "Bu {count} hücreyi onayla", saidOf: "{count} hücre için karar verildi.", unseenLeft: "{count} hücre henüz ekranda görülmedi, bırakıldı.",
+  assignee: "İnceleyen", nobody: "henüz kimse", you: "siz", take: "Üstlen", takeOver: "Devral", giveBack: "Geri bırak", handOver: "Devret …", handTo: "Kime",
+  takenBy: "Artık {person} inceliyor.", givenBack: "Artık kimse incelemiyor.", takenMeanwhile: "Bu arada {person} üstlendi: ona sorun ya da devralın.",
+  givenBackMeanwhile: "Bu arada geri bırakıldı: isterseniz üstlenin.", act_assigned: "verildi", act_given_back: "geri bırakıldı",
+  signTaken: "Bu numuneyi {person} üstlendi. Yine de imzalayabilirsiniz.", noneOfThese: "Böyle bir numune yok.",
+  othersDecided: "Bu arada {count} hücreye başka biri karar verdi.", sayAgain: "Tuşunuz işlenmedi: aynı fikirde değilseniz yeniden basın.",
+  "worklist-text": "Bul", "worklist-textNote": "Numunenin tam adı ya da istek kimliğinin başı.", "worklist-state": "Durum",
+  "worklist-state_open": "kapanmamış", "worklist-state_analysed": "imzalanacak", "worklist-state_running": "inceleniyor", "worklist-state_signed": "imzalı",
+  "worklist-state_cancelled": "iptal edilmiş", "worklist-state_all": "tümü", "worklist-whose": "Kimin", "worklist-whose_anybody": "herkesin", "worklist-whose_mine": "benim",
+  "worklist-whose_nobody": "kimsenin değil", "worklist-age": "Yaş", "worklist-age_any": "hepsi", "worklist-age_newer": "24 saatten yeni", "worklist-age_older": "24 saatten eski",
+  "worklist-review": "yalnızca incelenecek hücresi olanlar",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
 };
 

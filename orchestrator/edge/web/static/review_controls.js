@@ -54,9 +54,10 @@ export function keysHelp() {
     el("a", {href: "#/settings"}, t("changeKeys")));
 }
 
-/** Ask whether to sign, with what still waits and how many cells a person looked at; whether to. */
-export const askToSign = (unreviewed, seen, total) => askFirst("sign", t("signTitle"), [
+/** Ask whether to sign, with what still waits, how many cells a person looked at and, in words, who else has `taken` it. */
+export const askToSign = (unreviewed, seen, total, taken) => askFirst("sign", t("signTitle"), [
   el("p", {}, t("signQuestion")),
   el("p", {id: "sign-seen"}, t("signSeen", {seen: number(seen), total: number(total)})),
   unreviewed ? el("p", {class: "problem"}, t("signUnreviewed", {count: number(unreviewed)})) : null,
+  taken ? el("p", {class: "problem", id: "sign-taken"}, taken) : null,
 ], t("sign"));

@@ -52,5 +52,6 @@ function line(entry, numberOf) {
   return [
     dateTime(entry.at), nameOf(entry.actor), actionName(entry.action),
     cell ? t("cellNumber", {number: number(cell)}) : "", className(entry.details.label ?? entry.details.class ?? ""),
+    nameOf(entry.details.assignee ?? ""),
   ].filter(Boolean).join(" · ");
 }

@@ -1,5 +1,6 @@
 // One specimen: its order, its differential, and the review by which a person closes it.
 
+import {assignment} from "./assignment.js";
 import {announce, el, fill, refill, say} from "./dom.js";
 import {CellPanel} from "./cell_panel.js";
 import {canBeDecided, Decisions, isDouble} from "./decisions.js";
@@ -9,6 +10,7 @@ import {deviceNote, deviceOf, resembled} from "./device.js";
 import * as differentials from "./differentials.js";
 import {labelOfKey, readLabels} from "./labels.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
+import {following} from "./following.js";
 import {imagesIn} from "./intake.js";
 import {progressLine} from "./progress_line.js";
 import {askToSign, keysHelp} from "./review_controls.js";
@@ -19,15 +21,23 @@ import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
 import {LABELS} from "./specimen_gallery.js";
 import {SpecimenTiles} from "./specimen_tiles.js";
+import {Worklist} from "./worklist.js";
 
 const CLOSED = ["signed", "cancelled"];
 const REFRESH_MS = 2500;
 const RETRY_S = 2;
+/** Of so many cells it is said one by one what somebody else decided. */
+const MOST_NAMED = 3;
+
+/** The cells about which something else is decided now. */
+function changedSince(before, now) {
+  const said = new Map(before.cells.map(({id, decision}) => [id, decision?.label]));
+  return now.cells.filter(({id, decision}) => decision?.label !== said.get(id));
+}
 
 /** What somebody else has decided since, in words; empty where that is nothing. */
 function notSigned(before, now) {
-  const said = new Map(before.cells.map(({id, decision}) => [id, decision?.label]));
-  const changed = now.cells.filter(({id, decision}) => decision?.label !== said.get(id));
+  const changed = changedSince(before, now);
   return changed.length ? t("notSignedChanged", {what: changed.map(meanwhile).join(" ")}) : "";
 }
 
@@ -61,14 +71,26 @@ export class SpecimenView {
   #leftAt = null;
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
+  #worklist = new Worklist();
+  /** As whom the service knows who looks; null before it has said so. */
+  #me = null;
+  /** The cell on the screen, where somebody else has decided about it and the person has not answered to that yet. */
+  #overtaken = null;
 
   constructor(place) {
     this.#place = place;
     document.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** The order form, or the specimen with this id, and the cell with this number. */
+  /** What follows the service, once something else is looked at. */
+  leave() {
+    this.#worklist.leave();
+  }
+
+  /** The worklist and the order form, or the specimen with this id, and the cell with this number. */
   async render(id = null, cellNumber = null) {
+    const isFromList = this.#worklist.node.isConnected;
+    this.leave();
     this.#follow?.abort();
     const {signal} = this.#follow = new AbortController();
     this.taken = null;
@@ -91,13 +113,35 @@ export class SpecimenView {
       if (asked) [this.#current, this.#isChosen] = [asked, true];
       this.#take(found);
       if (this.#isOpen()) this.#goTo(this.#current);
-      else {
-        this.#show();
-        this.#watch(id, signal);
-      }
+      else this.#show();
+      // Who has opened it by keyboard is in the review.
+      if (isFromList) this.#parts.panel.node.focus({preventScroll: true});
+      await Promise.all([this.#whoAmI(), this.#isOpen() ? null : this.#watch(id, signal)]);
+      following(() => this.#lookForOthers(id), signal);
     } catch (error) {
       if (!signal.aborted) this.#failed(error);
     }
+  }
+
+  async #whoAmI() {
+    this.#me ??= await differentials.whoAsks().catch(() => null);
+    if (this.#me && this.#parts && this.#found) this.#showAssignee();
+  }
+
+  /** What colleagues have done meanwhile; what is under way here goes before. */
+  async #lookForOthers(id) {
+    const isHere = () => this.#place.isConnected && this.#found?.id === id && !this.#isClosed();
+    const decisions = this.#decisionsOf(id);
+    const {answers} = decisions;
+    if (!isHere() || decisions.pending) return;
+    const before = this.#kept;
+    const found = await differentials.get(id, before.etag).catch(() => null);
+    if (!found || !isHere() || decisions.pending || decisions.answers !== answers) return;
+    const changed = changedSince(before, found);
+    if (changed.some((cell) => cell.id === this.#current)) this.#overtaken = this.#current;
+    this.#takeAndShow(found);
+    const words = changed.length > MOST_NAMED ? t("othersDecided", {count: number(changed.length)}) : changed.map(meanwhile).join(" ");
+    if (words) say(this.#parts.others, words);
   }
 
   #decisionsOf(id) {
@@ -156,7 +200,9 @@ export class SpecimenView {
 
   #orderForm() {
     this.taken = this.#form().taken;
-    fill(this.#place, el("h2", {id: "specimen-title"}, t("newOrder")), this.#order.node);
+    fill(this.#place, el("h2", {id: "specimen-title"}, t("specimen")), this.#worklist.node,
+      el("h3", {id: "order-title"}, t("newOrder")), this.#order.node);
+    this.#worklist.render();
   }
 
   /** Follow the analysis to its end. */
@@ -222,6 +268,8 @@ export class SpecimenView {
       state: el("span", {class: "note", id: "specimen-state"}),
       problem: el("p", {class: "problem", role: "alert"}),
       refused: el("p", {class: "problem", role: "alert", id: "refused"}),
+      others: el("p", {class: "note", role: "status", id: "others"}),
+      assigned: el("span", {id: "assigned"}),
       pending: el("span", {class: "note", id: "pending"}),
       signed: el("p", {id: "signed"}),
       device: el("div", {id: "device"}),
@@ -242,9 +290,9 @@ export class SpecimenView {
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
       el("div", {class: "specimen-bar"},
-        el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state), progress.node, parts.pending,
+        el("h2", {id: "specimen-title"}, found.specimen_id, " ", parts.state), progress.node, parts.assigned, parts.pending,
         el("span", {class: "buttons no-print"}, parts.gallery, parts.undo, parts.redo, parts.sign)),
-      parts.problem, parts.refused, parts.signed, parts.device, tiles.whole.node,
+      parts.problem, parts.refused, parts.others, parts.signed, parts.device, tiles.whole.node,
       parts.workspace = el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
@@ -277,7 +325,20 @@ export class SpecimenView {
     // Its figures are the service's: they follow when it knows of a decision.
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found, this.#isClosed());
+    this.#showAssignee();
     this.#showProgress();
+  }
+
+  /** Who has taken it; by whom the page is used it cannot know where the service does not say. */
+  #showAssignee() {
+    const {id, specimen_id: name, assignee, state} = this.#kept;
+    const of = {id, name, assignee, me: this.#me, isClosed: CLOSED.includes(state) || !this.#me};
+    refill(this.#parts.assigned, of, () => assignment(of, async (problem) => {
+      const found = await this.#fresh(id).catch(() => null);
+      if (this.#found?.id !== id) return;
+      if (found) this.#takeAndShow(found);
+      this.#say(problem);
+    }));
   }
 
   #takeAndShow(kept) {
@@ -342,6 +403,7 @@ export class SpecimenView {
 
   #goTo(id) {
     this.#current = id;
+    if (id !== this.#overtaken) this.#overtaken = null;
     this.#showProgress();
     const cell = this.#cell(id);
     if (cell && this.#place.isConnected) history.replaceState(null, "", `#/specimen/${encodeURIComponent(this.#found.id)}/${cell.number}`);
@@ -377,6 +439,11 @@ export class SpecimenView {
     if (this.#isClosed() || !said || !canBeDecided(cell)) return;
     if (!this.#parts.panel.hasPicture) {
       announce(this.#parts.panel.note);
+      return;
+    }
+    if (this.#overtaken === cell.id) {  // the key was meant for what the cell was before
+      this.#overtaken = null;
+      say(this.#parts.others, `${meanwhile(cell)} ${t("sayAgain")}`);
       return;
     }
     const next = this.#next(cell.id);
@@ -440,8 +507,9 @@ export class SpecimenView {
 
   async #sign() {
     const asked = this.#found;
-    const {id, cells, progress} = asked;
-    if (!await askToSign(progress.unreviewed, countSeen(id, cells), cells.length) || this.#found?.id !== id) return;
+    const {id, cells, progress, assignee} = asked;
+    const taken = assignee && assignee !== this.#me ? t("signTaken", {person: nameOf(assignee)}) : "";
+    if (!await askToSign(progress.unreviewed, countSeen(id, cells), cells.length, taken) || this.#found?.id !== id) return;
     const decisions = this.#decisionsOf(id);
     this.#isSigning = true;
     this.#takeAndShow(this.#kept);

@@ -114,6 +114,16 @@ class ImageKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IMAGE_KIND_CELL: _ClassVar[ImageKind]
     IMAGE_KIND_FIELD: _ClassVar[ImageKind]
     IMAGE_KIND_AUTO: _ClassVar[ImageKind]
+
+class SpecimenSort(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPECIMEN_SORT_UNSPECIFIED: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_CREATED: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_CREATED_DESCENDING: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_DOUBT: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_DOUBT_DESCENDING: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_STATE: _ClassVar[SpecimenSort]
+    SPECIMEN_SORT_STATE_DESCENDING: _ClassVar[SpecimenSort]
 CELL_CLASS_UNSPECIFIED: CellClass
 CELL_CLASS_BASOPHIL: CellClass
 CELL_CLASS_EOSINOPHIL: CellClass
@@ -176,6 +186,13 @@ IMAGE_KIND_UNSPECIFIED: ImageKind
 IMAGE_KIND_CELL: ImageKind
 IMAGE_KIND_FIELD: ImageKind
 IMAGE_KIND_AUTO: ImageKind
+SPECIMEN_SORT_UNSPECIFIED: SpecimenSort
+SPECIMEN_SORT_CREATED: SpecimenSort
+SPECIMEN_SORT_CREATED_DESCENDING: SpecimenSort
+SPECIMEN_SORT_DOUBT: SpecimenSort
+SPECIMEN_SORT_DOUBT_DESCENDING: SpecimenSort
+SPECIMEN_SORT_STATE: SpecimenSort
+SPECIMEN_SORT_STATE_DESCENDING: SpecimenSort
 
 class AnalysisOptions(_message.Message):
     __slots__ = ("profile", "tta", "language", "heatmap", "heatmap_format", "heatmap_style", "colour_map", "report", "outlines")
@@ -585,20 +602,30 @@ class GetDifferentialResponse(_message.Message):
     def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
 
 class ListDifferentialsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "specimen_id", "states", "created_from", "created_before")
+    __slots__ = ("page_size", "page_token", "specimen_id", "states", "created_from", "created_before", "text", "assignee", "mine", "needs_review", "sort")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     CREATED_FROM_FIELD_NUMBER: _ClassVar[int]
     CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNEE_FIELD_NUMBER: _ClassVar[int]
+    MINE_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_REVIEW_FIELD_NUMBER: _ClassVar[int]
+    SORT_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     specimen_id: str
     states: _containers.RepeatedScalarFieldContainer[SpecimenState]
     created_from: _timestamp_pb2.Timestamp
     created_before: _timestamp_pb2.Timestamp
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., specimen_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[SpecimenState, str]]] = ..., created_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    text: str
+    assignee: str
+    mine: bool
+    needs_review: bool
+    sort: SpecimenSort
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., specimen_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[SpecimenState, str]]] = ..., created_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., assignee: _Optional[str] = ..., mine: _Optional[bool] = ..., needs_review: _Optional[bool] = ..., sort: _Optional[_Union[SpecimenSort, str]] = ...) -> None: ...
 
 class ListDifferentialsResponse(_message.Message):
     __slots__ = ("differentials", "next_page_token", "disclaimer")
@@ -611,7 +638,7 @@ class ListDifferentialsResponse(_message.Message):
     def __init__(self, differentials: _Optional[_Iterable[_Union[DifferentialSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., disclaimer: _Optional[str] = ...) -> None: ...
 
 class DifferentialSummary(_message.Message):
-    __slots__ = ("differential_id", "specimen_id", "state", "created_at", "cells", "waiting", "failed", "unreviewed", "signature")
+    __slots__ = ("differential_id", "specimen_id", "state", "created_at", "cells", "waiting", "failed", "unreviewed", "signature", "assignee")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     SPECIMEN_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -621,6 +648,7 @@ class DifferentialSummary(_message.Message):
     FAILED_FIELD_NUMBER: _ClassVar[int]
     UNREVIEWED_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNEE_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     specimen_id: str
     state: SpecimenState
@@ -630,7 +658,8 @@ class DifferentialSummary(_message.Message):
     failed: int
     unreviewed: int
     signature: Signature
-    def __init__(self, differential_id: _Optional[str] = ..., specimen_id: _Optional[str] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cells: _Optional[int] = ..., waiting: _Optional[int] = ..., failed: _Optional[int] = ..., unreviewed: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ...) -> None: ...
+    assignee: str
+    def __init__(self, differential_id: _Optional[str] = ..., specimen_id: _Optional[str] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cells: _Optional[int] = ..., waiting: _Optional[int] = ..., failed: _Optional[int] = ..., unreviewed: _Optional[int] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., assignee: _Optional[str] = ...) -> None: ...
 
 class DecideCellRequest(_message.Message):
     __slots__ = ("differential_id", "cell_id", "label", "etag", "label_name")
@@ -857,7 +886,7 @@ class ReleasedErrors(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag", "fields", "cells_per_field")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag", "fields", "cells_per_field", "assignee")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -881,6 +910,7 @@ class Differential(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     CELLS_PER_FIELD_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNEE_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -904,7 +934,8 @@ class Differential(_message.Message):
     etag: str
     fields: _containers.RepeatedCompositeFieldContainer[SpecimenField]
     cells_per_field: float
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[SpecimenField, _Mapping]]] = ..., cells_per_field: _Optional[float] = ...) -> None: ...
+    assignee: str
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[SpecimenField, _Mapping]]] = ..., cells_per_field: _Optional[float] = ..., assignee: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()

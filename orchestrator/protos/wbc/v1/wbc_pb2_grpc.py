@@ -155,7 +155,7 @@ class AnalyzerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDifferentials(self, request, context):
-        """Lists differentials, the newest first.
+        """Lists differentials, the newest first where nothing else is asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
