@@ -38,14 +38,12 @@ Change = Callable[[AsyncConnection, "Ids"], Awaitable[None]]
 
 HARMLESS: Final[Mapping[str, str]] = {
     "cells.attempts": "counts tries of an image that waits; no result has it",
-    "cells.needs_review": "the list counts by it; a specimen is judged by its results",
     "cells.leased_until": "an image is analysed once more, or later; no result has it",
     "cells.lease_token": "the work of one image is refused, and done anew; no result has it",
     "cells.mark": "while fields wait a cell in two of them is counted twice, or once; then it is gone",
     "cells.version": "a decision by `If-Match` is refused, or is not; what was decided has its digest",
     "specimens.version": "a signature by `If-Match` is refused, or is not; what was signed has its digest",
     "specimens.name_key": "a search by the laboratory's name misses it; every answer has the name itself",
-    "specimens.unreviewed": "the worklist is sorted by it; a specimen is judged by its results",
     "audit_head.id": "nothing reads it",
     "clock.id": "nothing reads it",
     "clock.known_at": "retention then waits, or needs the clock itself to be wrong too; no result has it",

@@ -83,7 +83,7 @@ from orchestrator.store.trail_replay import (
     order_fingerprint,
     text_digest,
 )
-from orchestrator.store.worklist import Order
+from orchestrator.store.worklist import Order, listed_differences
 
 SERVICE: Final = "service"
 """The actor of what nobody asked for: the recording of results, and retention."""
@@ -566,7 +566,8 @@ class SqlStore:
             except StoreUnavailable as error:  # of the cipher
                 yield f"{differential_id}: {error}"
                 continue
-            for what in differences(kept, trail):
+            altered = [*differences(kept, trail)]
+            for what in altered or listed_differences(kept):
                 yield f"{differential_id}: {what}"
             if is_older(trail):
                 older.append(differential_id)

@@ -6,7 +6,8 @@ doubt and chosen by time, all of a state may be looked at.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from orchestrator.errors import UnknownDifferential
 from orchestrator.specimen import BY_STATE, SpecimenSearch, SpecimenSort, SpecimenState
+from orchestrator.store.rows import specimen_of
 from orchestrator.store.tables import SPECIMENS
+from orchestrator.store.trail_replay import Kept
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -94,6 +97,20 @@ class Order(NamedTuple):
             return found if (_RANKS[state] < rank) == self._is_down else None
         here = tuple_(value if self._by == "doubt" else _time(value), place)
         return found.where(tuple_(*keys) < here if self._is_down else tuple_(*keys) > here)
+
+
+def listed_differences(kept: Kept) -> Iterator[str]:
+    """Where what a list counts, is sorted and filtered by does not follow from the results and decisions of a
+    specimen, which the trail tells of, in words."""
+    cells = {cell.cell_id: cell for cell in specimen_of(kept).cells}
+    for row in kept.cells:
+        cell = cells.get(row.cell_id)
+        asks = cell is not None and replace(cell, decision=None).needs_review
+        if row.needs_review != asks:
+            yield f"cell {row.number}: whether a person should look at it is not what its result says"
+    waiting = sum(cell.needs_review for cell in cells.values())
+    if kept.row.unreviewed != waiting:
+        yield f"{waiting} of its cells wait for a person, and the list says {kept.row.unreviewed}"
 
 
 def _microseconds(created_at: str) -> int:
