@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.page.conftest import choose, violations
 from tests.e2e.page.test_decisions import kept_document, said, waiting
@@ -53,3 +53,23 @@ def test_a_key_that_a_person_chose_for_something_else_goes_before_the_label_that
 
     expect(page.locator(f".tile[data-cell='{ids[1]}'] a")).to_have_attribute("aria-current", "true")
     assert said(kept_document(page)) == {}
+    page.locator("#review-detail .more-labels summary").click()
+    expect(page.locator("#as-Band")).to_have_text("Band")
+    expect(page.locator("#as-Blast")).to_have_text("9 Blast")
+
+
+def test_a_label_of_the_site_takes_no_key_from_the_gallery(page: Page, cells: list[Path]) -> None:
+    def with_one_more(route: Route) -> None:
+        told = route.fetch().json()
+        told["labels"].append({**told["labels"][-1], "name": "Xenocyte", "key": "x"})
+        route.fulfill(json=told)
+
+    page.route("**/v1/labels", with_one_more)
+    ids = waiting(page, cells[:2], "L-gallery")
+    expect(page.locator("#accept")).to_be_enabled()
+    page.keyboard.press("g")
+
+    page.locator(f"#gallery .tile[data-cell='{ids[0]}'] a").press("x")
+
+    expect(page.locator("#gallery-picked")).to_have_text("1 selected")
+    expect(page.locator("#gallery button[data-label='Xenocyte']")).to_have_text("Xenocyte")

@@ -1,12 +1,12 @@
 // The buttons by which a person says what cells are.
 
 import {el} from "./dom.js";
-import {moreLabels} from "./labels.js";
+import {keyOf} from "./labels.js";
 import {className, keyName, t} from "./messages.js";
 
 /** A button of a label with its key: that which was chosen in the settings, or the label's own. */
 export function labelButton(label, chosenKey, attributes) {
-  const key = chosenKey ?? moreLabels().find(({name}) => name === label)?.key;
+  const key = chosenKey ?? keyOf(label);
   return el("button", {type: "button", ...attributes}, key ? [el("kbd", {}, keyName(key)), " "] : null, className(label));
 }
 

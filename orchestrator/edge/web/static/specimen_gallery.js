@@ -130,6 +130,11 @@ export class Gallery {
     this.#mark();
   }
 
+  /** These are not what a person has selected any more. */
+  drop(ids) {
+    for (const id of ids) this.#picked.delete(id);
+  }
+
   pickNone() {
     this.#picked.clear();
     this.#mark();

@@ -8,7 +8,7 @@ import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
 import {deviceNote, deviceOf, resembled} from "./device.js";
 import * as differentials from "./differentials.js";
-import {labelOfKey, readLabels} from "./labels.js";
+import {labelOfKey, PICK_KEY, readLabels} from "./labels.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {following} from "./following.js";
 import {imagesIn} from "./intake.js";
@@ -139,6 +139,7 @@ export class SpecimenView {
     if (!found || !isHere() || decisions.pending || decisions.answers !== answers) return;
     const changed = changedSince(before, found);
     if (changed.some((cell) => cell.id === this.#current)) this.#overtaken = this.#current;
+    this.#parts.tiles.whole.drop(changed.map((cell) => cell.id));
     this.#takeAndShow(found);
     const words = changed.length > MOST_NAMED ? t("othersDecided", {count: number(changed.length)}) : changed.map(meanwhile).join(" ");
     if (words) say(this.#parts.others, words);
@@ -441,15 +442,19 @@ export class SpecimenView {
       announce(this.#parts.panel.note);
       return;
     }
-    if (this.#overtaken === cell.id) {  // the key was meant for what the cell was before
-      this.#overtaken = null;
-      say(this.#parts.others, `${meanwhile(cell)} ${t("sayAgain")}`);
-      return;
-    }
+    if (this.#wasOvertaken(cell)) return;
     const next = this.#next(cell.id);
     this.#decisionsOf(this.#found.id).decide(cell, said);
     announce(`${t("cellNumber", {number: cell.number})}: ${className(said)}`);
     this.#decided(next ?? cell.id);
+  }
+
+  /** Whether a key was meant for what the cell was before somebody else decided, which is said once. */
+  #wasOvertaken(cell) {
+    if (!cell || this.#overtaken !== cell.id) return false;
+    this.#overtaken = null;
+    say(this.#parts.others, `${meanwhile(cell)} ${t("sayAgain")}`);
+    return true;
   }
 
   /** Of several cells what a person has said of each. */
@@ -484,7 +489,9 @@ export class SpecimenView {
 
   #undo() {
     if (this.#isClosed()) return;
-    const id = this.#decisionsOf(this.#found.id).undo(this.#cell(this.#current));
+    const [decisions, cell] = [this.#decisionsOf(this.#found.id), this.#cell(this.#current)];
+    if (!decisions.latest && this.#wasOvertaken(cell)) return;
+    const id = decisions.undo(cell);
     if (!id) return;
     announce(t("undone", {number: this.#cell(id).number}));
     this.#decided(id);
@@ -588,7 +595,7 @@ export class SpecimenView {
     } else if (event.key === next || event.key === previous) {
       const id = whole.order[whole.order.indexOf(at) + (event.key === next ? 1 : -1)];
       whole.node.querySelector(`.tile[data-cell="${id}"] a`)?.focus();
-    } else if (event.key === "x" && at) whole.pick(at);
+    } else if (event.key === PICK_KEY && at) whole.pick(at);
     else if (event.key === "Escape") whole.pickNone();
     else return false;
     return true;
@@ -609,9 +616,7 @@ export class SpecimenView {
     const keys = settings.get("keys");
     const onControl = event.target.closest("button, a, summary");
     if (onControl && (event.key === "Enter" || event.key === " ")) return;
-    const {labels, ...others} = keys;
-    // What a person has chosen for a key goes before the label that has it.
-    const label = LABELS[labels.indexOf(event.key)] ?? (Object.values(others).includes(event.key) ? undefined : labelOfKey(event.key));
+    const label = LABELS[keys.labels.indexOf(event.key)] ?? labelOfKey(event.key);
     const outside = [keys.undo, keys.sign];
     if (event.key === keys.gallery) this.#toggleGallery();
     else if (this.#parts.tiles.whole.isOpen && !outside.includes(event.key)) {
