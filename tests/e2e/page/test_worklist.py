@@ -211,6 +211,82 @@ def test_what_a_colleague_decides_comes_to_the_page_and_a_key_on_its_way_does_no
     expect(page.locator("#signed")).to_contain_text("Signed by local")
 
 
+def test_an_undo_on_its_way_does_not_take_back_what_a_colleague_decided(
+    page: Page, service: RunningService, cells: list[Path]
+) -> None:
+    place = ordered(service, "S-undo", cells[:3])
+    cell = asked(service, "GET", place)["review_list"][0]
+    page.goto(f"/#/specimen{place}")
+    expect(page.locator("#cell-head")).to_contain_text("to review")
+    asked(service, "POST", f"{place}/cells/{cell}/decision", json={"label": "Band"})
+    expect(page.locator("#others")).to_contain_text("decided meanwhile by local: Band.")
+
+    page.keyboard.press("u")
+    expect(page.locator("#others")).to_contain_text("Your key was not taken")
+    expect(page.locator("#said")).to_contain_text("Band")
+    page.keyboard.press("u")
+    expect(page.locator("#said")).to_be_empty()
+
+
+def test_a_selected_cell_that_a_colleague_decides_is_selected_no_more(
+    page: Page, service: RunningService, cells: list[Path]
+) -> None:
+    place = ordered(service, "S-picked", cells[:2])
+    first, second = (cell["id"] for cell in asked(service, "GET", place)["cells"])
+    page.goto(f"/#/specimen{place}")
+    expect(page.locator("#cell-head")).to_contain_text("to review")
+    page.keyboard.press("g")
+    for cell in (first, second):
+        page.locator(f"#gallery .tile[data-cell='{cell}'] input").check()
+    expect(page.locator("#gallery-picked")).to_have_text("2 selected")
+
+    asked(service, "POST", f"{place}/cells/{first}/decision", json={"label": "Blast"})
+
+    expect(page.locator("#gallery-picked")).to_have_text("1 selected")
+    expect(page.locator(f"#gallery .tile[data-cell='{second}'] input")).to_be_checked()
+
+
+def test_a_specimen_that_could_not_be_taken_can_be_taken_again_and_the_keyboard_stays_with_it(
+    page: Page, service: RunningService, cells: list[Path]
+) -> None:
+    place = ordered(service, "S-again", cells[:1])
+    page.goto("/#/specimen?text=S-again")
+    take = page.locator(f"#take-{place[1:]}")
+    page.route("**/assign", lambda route: route.fulfill(status=503), times=1)
+
+    take.press("Enter")
+
+    expect(page.locator("#worklist .problem")).not_to_be_empty()
+    expect(take).to_be_enabled()
+    expect(take).to_be_focused()
+    take.press("Enter")
+    expect(page.locator("#stored tbody tr")).to_contain_text("you")
+    expect(page.locator(f"#give-{place[1:]}")).to_be_focused()
+
+
+def test_a_longer_list_that_is_followed_leaves_out_nothing(
+    page: Page, service: RunningService, cells: list[Path]
+) -> None:
+    def cancelled(number: int) -> None:
+        files = [("files", cells[0].read_bytes())]
+        found = asked(service, "POST", "", files=files, data={"specimen_id": f"S-long-{number:02}"})
+        asked(service, "POST", f"/{found['id']}/cancel")
+
+    for number in range(21):
+        cancelled(number)
+    names = [f"S-long-{number:02}" for number in reversed(range(23))]
+    page.goto("/#/specimen?state=cancelled")
+    lists(page, *names[2:22])
+    page.click("#more-specimens")
+    lists(page, *names[2:])
+
+    for number in (21, 22):
+        cancelled(number)
+
+    lists(page, *names)
+    expect(page.locator("#more-specimens")).to_be_hidden()
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_in_the_list_and_nothing_is_cut_on_a_telephone(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 844})

@@ -14,11 +14,15 @@ const CHANGED_MEANWHILE = 412;
 export function assignment({id, name, assignee, me, isClosed}, changed) {
   const one = (action, to, words) => el("button", {
     type: "button", id: `${action}-${id}`, class: "quiet", "aria-label": `${words}: ${name}`,
-    onclick: async ({currentTarget}) => {
+    onclick: async ({currentTarget: button}) => {
       const whom = typeof to === "function" ? await to() : to;
       if (whom === undefined) return;
-      currentTarget.disabled = true;
+      const hadFocus = document.activeElement === button;
+      button.disabled = true;
       await assign(id, whom, assignee, changed);
+      button.disabled = false;  // it may stand there still: what was refused can be tried again
+      if (!hadFocus || document.activeElement !== document.body) return;
+      (button.isConnected ? button : document.querySelector(`#take-${id}, #give-${id}`))?.focus({preventScroll: true});
     },
   }, words);
   const buttons = isClosed ? [] : assignee === me
@@ -33,14 +37,14 @@ async function assign(id, to, insteadOf, changed) {
   try {
     const {assignee} = await differentials.assign(id, to, insteadOf);
     announce(assignee ? t("takenBy", {person: nameOf(assignee)}) : t("givenBack"));
-    changed("");
+    await changed("");
   } catch (error) {
     if (error.status !== CHANGED_MEANWHILE) {
-      changed(errorText(error));
+      await changed(errorText(error));
       return;
     }
     const now = await differentials.get(id).catch(() => null);
-    changed(now?.assignee ? t("takenMeanwhile", {person: nameOf(now.assignee)}) : t("givenBackMeanwhile"));
+    await changed(now?.assignee ? t("takenMeanwhile", {person: nameOf(now.assignee)}) : t("givenBackMeanwhile"));
   }
 }
 

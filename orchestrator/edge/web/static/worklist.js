@@ -80,10 +80,16 @@ export class Worklist {
       if (signal.aborted) return;
       say(this.#parts.problem, "");
       if (!found) return;  // it is as it was
-      this.#etag = found.etag;
       this.#me = found.person;
-      this.#pages[0] = found.items;
-      if (this.#pages.length === 1) this.#cursor = found.next_cursor;
+      // What came or went moves all that follows.
+      const pages = [found];
+      while (pages.length < this.#pages.length && pages.at(-1).next_cursor) {
+        pages.push(await differentials.page(this.#query({cursor: pages.at(-1).next_cursor})));
+        if (signal.aborted) return;
+      }
+      this.#etag = found.etag;
+      this.#pages = pages.map(({items}) => items);
+      this.#cursor = pages.at(-1).next_cursor;
       this.#show();
     } catch (error) {
       if (signal.aborted) return;
@@ -93,10 +99,14 @@ export class Worklist {
   }
 
   async #grow() {
-    const {signal} = this.#follow;
+    const [{signal}, cursor] = [this.#follow, this.#cursor];
     try {
-      const found = await differentials.page(this.#query({cursor: this.#cursor}));
+      const found = await differentials.page(this.#query({cursor}));
       if (signal.aborted) return;
+      if (cursor !== this.#cursor) {  // the list has changed meanwhile
+        await this.#grow();
+        return;
+      }
       this.#pages.push(found.items);
       this.#cursor = found.next_cursor;
       this.#show();
