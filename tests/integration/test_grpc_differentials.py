@@ -179,6 +179,10 @@ async def test_the_list_comes_in_pages_and_is_searched(edge, cells):
             with pytest.raises(AnalyzerError) as raised:
                 await wrong
             assert "page_size" in raised.value.fields
+        for name in ("a\0b", " anna", "a" * 256):
+            with pytest.raises(AnalyzerError) as raised:
+                await client.list_differentials(Search(assignee=name))
+            assert list(raised.value.fields) == ["assignee"]
     listed = [one.differential_id for one in (*first.differentials, *second.differentials)]
     assert listed == [one.differential_id for one in reversed(made)]
     assert (second.next_page_token, first.disclaimer) == ("", DISCLAIMER)
