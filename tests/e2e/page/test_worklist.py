@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
+from orchestrator.store.encryption import new_key
 from tests.e2e.page.conftest import LOOKS, WAIT_MS, choose, kept, violations
 from tests.running_service import RunningService, running_service
 from tests.waiting import becomes_meanwhile
@@ -36,7 +37,11 @@ def ordered(service: RunningService, name: str, cells: list[Path]) -> str:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     database = tmp_path_factory.mktemp("worklist") / "wbc.db"
-    with running_service(environment={"WBC_STORE__URL": f"sqlite:///{database}"}) as service:
+    environment = {
+        "WBC_STORE__URL": f"sqlite:///{database}",
+        "WBC_STORE__ENCRYPTION_KEY": new_key(),  # with the images, or nobody could decide here
+    }
+    with running_service(environment=environment) as service:
         yield service
 
 
