@@ -40,7 +40,7 @@ def test_a_configuration_is_one_of_triton_with_the_tensors_of_the_contract() -> 
     assert (rows["name"], views["name"]) == ("wbc", "wbc_views")
     assert rows["platform"] == "onnxruntime_onnx"
     assert rows["max_batch_size"] == MAX_BATCH_SIZE
-    assert dims(rows["input"]) == {"images": [224, 224, 3], "gain": [1], "morphometry": [4], "head": [257, 5]}
+    assert dims(rows["input"]) == {"images": [224, 224, 3], "gain": [1], "morphometry": [8], "head": [257, 5]}
     assert [tensor["data_type"] for tensor in views["input"]] == [
         "TYPE_UINT8",
         "TYPE_INT32",
