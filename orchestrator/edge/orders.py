@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
@@ -14,6 +14,8 @@ from orchestrator.errors import FieldProblem, ImageTooLarge, InvalidParameter
 from orchestrator.specimen import IDENTIFIER, ImageKind, SpecimenOrder
 
 SPECIMEN_NAME: Final = re.compile(rf"(?=.{{1,64}}\Z){IDENTIFIER}")
+PersonName = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
+
 DEFAULT_WANTED: Final = 20
 """Cells to label next, where nobody says how many."""
 

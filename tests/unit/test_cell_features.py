@@ -53,8 +53,13 @@ def test_of_another_model_nothing_is_said(model):
 
 
 def test_a_server_that_tells_no_hash_is_believed_its_version():
-    assert likeness(features_at(0, 0, 0, 0), 0, ModelIdentity("wbc", MODEL.version, None), {"a": AT_ZERO}) == {"a": True}
-    assert likeness(np.zeros(256, np.float32), 0, ModelIdentity("wbc", MODEL.version, None), {"a": AT_ZERO}) is None
+    assert likeness(
+        features_at(0, 0, 0, 0), 0, ModelIdentity("wbc", MODEL.version, None), {"a": AT_ZERO}
+    ) == {"a": True}
+    assert (
+        likeness(np.zeros(256, np.float32), 0, ModelIdentity("wbc", MODEL.version, None), {"a": AT_ZERO})
+        is None
+    )
 
 
 def test_the_known_devices_have_statistics_of_the_shipped_model_and_the_others_none():

@@ -1,6 +1,5 @@
 """Orders and differentials as messages of ``wbc.v1``: projections of the documents that HTTP answers."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Final, cast
 
@@ -15,7 +14,6 @@ from orchestrator.edge.grpc.words import IMAGE_KINDS, LABELS, SPECIMEN_SORTS, SP
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.specimen import (
-    IDENTIFIER,
     Differential,
     SpecimenOrder,
     SpecimenSearch,
@@ -28,8 +26,7 @@ MAX_PAGE: Final = 100
 """As over HTTP."""
 
 _KEYS: TypeAdapter[str | None] = TypeAdapter(Annotated[str | None, Field(pattern=orders.IDEMPOTENCY_KEY)])
-
-_PERSON: Final = re.compile(rf"(?=.{{1,255}}\Z){IDENTIFIER}")
+_PERSONS: TypeAdapter[str | None] = TypeAdapter(orders.PersonName | None)
 
 
 def order_of(message: pb.SpecimenOrder, services: Services) -> tuple[SpecimenOrder, str | None]:
@@ -67,8 +64,11 @@ def search_of(message: pb.ListDifferentialsRequest, person: str) -> tuple[int, S
     if None in states:
         raise InvalidParameter(FieldProblem("states", "one is unspecified"))
     assignee = message.assignee if message.HasField("assignee") else None
-    if assignee and _PERSON.fullmatch(assignee) is None:
-        raise InvalidParameter(FieldProblem("assignee", "expected a name of at most 255 characters"))
+    try:
+        _PERSONS.validate_python(assignee or None)
+    except ValidationError as error:
+        what = "expected a name of at most 255 characters"
+        raise InvalidParameter(FieldProblem("assignee", what)) from error
     search = SpecimenSearch(
         message.specimen_id or None,
         tuple(state for state in states if state is not None),

@@ -1,16 +1,15 @@
 """What the HTTP edge receives and answers about many differentials, their progress and their audit trail."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.documents.differential import DifferentialId, DifferentialSummary, Label, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
+from orchestrator.edge.orders import PersonName
 from orchestrator.labels import Denominator
-from orchestrator.specimen import ANYBODY, IDENTIFIER
-
-Person = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
+from orchestrator.specimen import ANYBODY
 
 
 class DecisionBody(BaseModel):
@@ -30,8 +29,8 @@ class AssignmentBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    assignee: Person | None = Field(description="Who reviews it; null gives it back.", examples=["anna"])
-    instead_of: Person | Literal[""] | None = Field(
+    assignee: PersonName | None = Field(description="Who reviews it; null gives it back.", examples=["anna"])
+    instead_of: PersonName | Literal[""] | None = Field(
         default=ANYBODY,
         description="Whom the caller saw it with, null for nobody: refused with 412 where that is so no "
         "more. Whoever has it where absent.",

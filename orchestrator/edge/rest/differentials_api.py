@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, Literal, cast
 
 from fastapi import Header, Path, Query
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
@@ -28,7 +28,14 @@ from orchestrator.edge.http.bodies import json_schema, read_json
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.edge.http.uploads import FILES_FIELD, ZIP_SIGNATURE, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
-from orchestrator.edge.orders import IDEMPOTENCY_KEY, OrderLimits, max_image_bytes, order_of, require_sizes
+from orchestrator.edge.orders import (
+    IDEMPOTENCY_KEY,
+    OrderLimits,
+    PersonName,
+    max_image_bytes,
+    order_of,
+    require_sizes,
+)
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
     AssignmentBody,
@@ -49,7 +56,6 @@ from orchestrator.errors import (
     UploadTooLarge,
 )
 from orchestrator.specimen import (
-    IDENTIFIER,
     Differential,
     ImageKind,
     SpecimenSearch,
@@ -205,8 +211,7 @@ class DifferentialsApi:
             ),
         ] = None,
         assignee: Annotated[
-            str | None,
-            Query(max_length=255, pattern=f"^$|{IDENTIFIER}", description="Only taken by; empty: by nobody."),
+            PersonName | Literal[""] | None, Query(description="Only taken by; empty: by nobody.")
         ] = None,
         mine: Annotated[bool, Query(description="Only taken by who asks.")] = False,
         needs_review: Annotated[

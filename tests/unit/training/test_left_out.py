@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.model_contract import PARTS
 from training import left_out
 from training.adaptation_table import Seen
 from training.datasets import read_split
@@ -38,6 +39,10 @@ def test_each_device_is_seen_by_a_network_that_was_trained_without_it(root, arch
         assert seen.labels.tolist() == [sample.class_index for sample in of]
         assert seen.features.shape == (len(of), 8, 1280)
         assert np.isfinite(seen.logits).all()
+        archive = np.load(archives / f"{device}-5.npz")
+        assert archive["evidence"].shape == (len(PARTS), len(of), 5)
+        told = archive["network"] + archive["evidence"].sum(axis=0)[:, np.newaxis]
+        np.testing.assert_array_equal(archive["logits"], told)
         assert np.ptp(seen.logits[:, :6], axis=1).max() > 1e-3  # the views are views
 
 
@@ -47,7 +52,7 @@ def test_what_is_there_is_not_trained_again(root, archives, capsys, monkeypatch)
     left_out.main(["--data-root", str(root), "--output", str(archives), *STEPS])
 
     printed = capsys.readouterr().out
-    assert "| left out | images |" in printed
+    assert "| network alone | and the size | and the appearance | and the outline |" in printed
     assert "For research use only" in printed
 
 

@@ -334,12 +334,12 @@ export class SpecimenView {
   #showAssignee() {
     const {id, specimen_id: name, assignee, state} = this.#kept;
     const of = {id, name, assignee, me: this.#me, isClosed: CLOSED.includes(state) || !this.#me};
-    refill(this.#parts.assigned, of, () => assignment(of, async (problem) => {
+    refill(this.#parts.assigned, of, () => [t("assignee"), ": ", assignment(of, async (problem) => {
       const found = await this.#fresh(id).catch(() => null);
       if (this.#found?.id !== id) return;
       if (found) this.#takeAndShow(found);
       this.#say(problem);
-    }));
+    })]);
   }
 
   #takeAndShow(kept) {
