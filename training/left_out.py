@@ -6,13 +6,15 @@ out. What was seen lies in ``OUT/DEVICE-SEED.npz``, which :mod:`training.adaptat
 there is not trained again, and not changed by other settings. Then it prints a table of all devices.
 
 The network is smaller than the shipped one, so that a device takes minutes and not an hour: 160 pixels, no
-attention, and of each image a few fixed variations, of which the frozen blocks are computed once.
+attention, and of each image a few fixed variations, of which the frozen blocks are computed once. As there,
+the head learns first, and then the late blocks with it (Kumar et al. 2022, arXiv:2202.10054).
 """
 
 import argparse
+import math
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +47,10 @@ FROZEN_BLOCKS: Final = 9
 """They, and all batch normalisation, stay as they came."""
 
 BATCH: Final = 32
+PROBE_SHARE: Final = 0.5
+"""Steps of the head alone, for each of the blocks."""
+
+PROBE_LEARNING_RATE: Final = 1e-3
 LEARNING_RATE: Final = 6e-4
 WARMUP_STEPS: Final = 20
 WEIGHT_DECAY: Final = 0.02
@@ -57,6 +63,12 @@ FEW: Final = 10
 RESAMPLES: Final = 2000
 CHUNK: Final = 64
 """Images that go through a network at once."""
+
+_HEAD: Final = "head"
+_OTHER_BATCHES: Final = 1 << 32
+"""Added to a seed: the head sees other batches than the blocks."""
+
+_LOSS: Final = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
 
 _stderr = Console(stderr=True)
 
@@ -87,7 +99,7 @@ def split_network() -> tuple[keras.Model, keras.Model]:
     for layer in late.layers:
         layer.trainable = not isinstance(layer, layers.BatchNormalization)
     features = layers.GlobalAveragePooling2D()(late(MixStyle()(maps)))
-    logits = layers.Dense(NUM_CLASSES)(layers.Dropout(DROPOUT)(features))
+    logits = layers.Dense(NUM_CLASSES, name=_HEAD)(layers.Dropout(DROPOUT)(features))
     return frozen, keras.Model(maps, {"logits": logits, "features": features})
 
 
@@ -159,16 +171,24 @@ def train_without(
     late: keras.Model,
     maps: NDArray[np.float16],
     samples: Sequence[Sample],
-    device: str,
+    unseen: Collection[str],
     *,
     steps: int,
     seed: int,
+    tuned_share: float = 1.0,
 ) -> None:
-    """Train the late blocks on every sample but those of ``device``; their averaged weights stay."""
-    known = np.array([sample.device != device for sample in samples])
+    """Train the head, then the late blocks with it, on every sample but those of the ``unseen`` devices; the
+    averaged weights of the last step stay.
+
+    With a ``tuned_share`` in (0, 1) they stay so far on the way from the trained head on untrained blocks
+    (Wortsman et al. 2022, arXiv:2109.01903).
+    """
+    known = np.array([sample.device not in unseen for sample in samples])
     shares = np.zeros(len(samples))
-    shares[known] = fair_shares([sample for sample in samples if sample.device != device])
+    shares[known] = fair_shares([sample for sample in samples if sample.device not in unseen])
     labels = np.array([sample.class_index for sample in samples])
+    _train_head(late, _Batches(maps, labels, shares, math.ceil(PROBE_SHARE * steps), seed + _OTHER_BATCHES))
+    probed = late.get_weights()
     late.compile(
         keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -179,13 +199,24 @@ def train_without(
             use_ema=True,
             ema_momentum=EMA,
         ),
-        loss={
-            "logits": keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING),
-            "features": None,
-        },
+        loss={"logits": _LOSS, "features": None},
         jit_compile=False,
     )
     late.fit(_Batches(maps, labels, shares, steps, seed), verbose=1 if _stderr.is_terminal else 2)
+    if tuned_share < 1:
+        between = zip(probed, late.get_weights(), strict=True)
+        late.set_weights([before + tuned_share * (after - before) for before, after in between])
+
+
+def _train_head(late: keras.Model, batches: _Batches) -> None:
+    """Alone, on what the late blocks make of the maps as they are."""
+    head = layers.Dense(NUM_CLASSES)
+    probe = keras.Sequential([layers.Dropout(DROPOUT), head])
+    probe.compile(keras.optimizers.AdamW(PROBE_LEARNING_RATE, weight_decay=WEIGHT_DECAY), _LOSS)
+    for index in range(len(batches)):
+        maps, labels = batches[index]
+        probe.train_on_batch(late.predict_on_batch(maps)["features"], labels["logits"])
+    late.get_layer(_HEAD).set_weights(head.get_weights())
 
 
 def seen_by(frozen: keras.Model, late: keras.Model, pixels: UInt8Array) -> tuple[Float32Array, Float32Array]:
@@ -199,9 +230,18 @@ def seen_by(frozen: keras.Model, late: keras.Model, pixels: UInt8Array) -> tuple
 
 
 def collect(
-    samples: Sequence[Sample], base: int, output: Path, seeds: Sequence[int], steps: int, variations: int
+    samples: Sequence[Sample],
+    base: int,
+    output: Path,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    variations: int,
+    aside: Collection[str] = (),
+    tuned_share: float = 1.0,
 ) -> None:
-    """Write the archives that are not there; the first ``base`` samples are scored, the others only train."""
+    """Write the archives that are not there; the first ``base`` samples are scored, the others only train,
+    and those of the devices ``aside`` are only scored."""
     devices = sorted({sample.device for sample in samples[:base]})
     wanted = [
         (device, seed)
@@ -220,10 +260,11 @@ def collect(
         keras.utils.set_random_seed(seed)
         frozen, late = split_network()
         maps = varied_maps(frozen, images, variations, output / "maps.npy")
-        train_without(late, maps, samples, device, steps=steps, seed=seed)
+        unseen = {device, *aside}
+        train_without(late, maps, samples, unseen, steps=steps, seed=seed, tuned_share=tuned_share)
         of = [i for i in range(base) if samples[i].device == device]
         features, logits = seen_by(frozen, late, plain_pixels([images[i] for i in of], recipe))
-        others = [i for i in range(len(samples)) if samples[i].device != device]
+        others = [i for i in range(len(samples)) if samples[i].device not in unseen]
         evidence = fit_evidence([samples[i] for i in others], measured[others]).added(measured[of])
         archive = output / f"{device}-{seed}.npz"
         partial = archive.with_suffix(".partial.npz")
@@ -291,6 +332,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=400, help=f"of {BATCH} images")
     parser.add_argument("--variations", type=int, default=10, help="of each image")
+    parser.add_argument(
+        "--aside", action="append", default=[], metavar="DEVICE", help="is scored, and trains nothing"
+    )
+    parser.add_argument(
+        "--tuned-share",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="how far the weights go from those of a trained head alone to the tuned ones (0 to 1)",
+    )
     given: Any = parser.parse_args(arguments)
     samples = [
         *read_split(given.data_root, "Train"),
@@ -298,8 +349,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     base = len(samples)
     samples += [sample for folder in given.only_train for sample in read_device(folder)]
-    collect(samples, base, given.output, given.seeds, given.steps, given.variations)
     devices = sorted({sample.device for sample in samples[:base]})
+    if unknown := set(given.aside) - set(devices):
+        parser.error(f"--aside names {', '.join(sorted(unknown))}: expected some of {', '.join(devices)}")
+    if not 0 <= given.tuned_share <= 1:
+        parser.error(f"expected a --tuned-share of 0 to 1, got {given.tuned_share}")
+    collect(
+        samples,
+        base,
+        given.output,
+        seeds=given.seeds,
+        steps=given.steps,
+        variations=given.variations,
+        aside=given.aside,
+        tuned_share=given.tuned_share,
+    )
     for line in table(given.output, devices, given.seeds):
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"\n{DISCLAIMER}\n")

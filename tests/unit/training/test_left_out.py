@@ -56,22 +56,68 @@ def test_what_is_there_is_not_trained_again(root, archives, capsys, monkeypatch)
     assert "For research use only" in printed
 
 
-def test_no_batch_holds_an_image_of_the_device_that_is_left_out(root):
+class Late:
+    """Late blocks that keep in mind which maps they were shown; tuning adds 1 to their one weight."""
+
+    def __init__(self) -> None:
+        self.places: set[int] = set()
+        self.weight = np.zeros(1)
+        self.head: list[np.ndarray] = []
+
+    def predict_on_batch(self, maps):
+        self.places |= set(maps.ravel().astype(int))
+        return {"features": np.zeros((len(maps), 4), np.float32)}
+
+    def compile(self, *_args, **_named):
+        pass
+
+    def fit(self, batches, **_named):
+        for index in range(len(batches)):
+            self.places |= set(batches[index][0].ravel().astype(int))
+        self.weight = self.weight + 1
+
+    def get_layer(self, _name):
+        return self
+
+    def get_weights(self):
+        return [self.weight]
+
+    def set_weights(self, weights):
+        if len(weights) == 2:
+            self.head = weights
+        else:
+            [self.weight] = weights
+
+
+def test_no_batch_holds_an_image_of_a_device_that_is_left_out_or_aside(root):
     samples = read_split(root, "Train")
-    device = samples[0].device
-    drawn = {}
-
-    class Late:
-        def compile(self, *_args, **_named):
-            pass
-
-        def fit(self, batches, **_named):
-            drawn["places"] = {int(place) for i in range(len(batches)) for place in batches[i][0].ravel()}
-
+    devices = sorted({sample.device for sample in samples})
     maps = np.arange(len(samples), dtype=np.float16).reshape(-1, 1, 1)
-    left_out.train_without(Late(), maps, samples, device, steps=30, seed=1)
+    for unseen in ({devices[0]}, set(devices[:-1])):
+        late = Late()
+        left_out.train_without(late, maps, samples, unseen, steps=30, seed=1)
+        assert late.places == {i for i, sample in enumerate(samples) if sample.device not in unseen}
 
-    assert drawn["places"] == {i for i, sample in enumerate(samples) if sample.device != device}
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_weights_stay_as_far_from_the_trained_head_alone_as_is_asked_for(root, share):
+    samples, late = read_split(root, "Train"), Late()
+    maps = np.arange(len(samples), dtype=np.float16).reshape(-1, 1, 1)
+
+    left_out.train_without(late, maps, samples, {samples[0].device}, steps=2, seed=1, tuned_share=share)
+
+    assert [weights.shape for weights in late.head] == [(4, 5), (5,)]
+    assert late.weight == share
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("--aside", "nowhere"), "--aside names nowhere"), (("--tuned-share", "2"), "tuned-share of 0 to 1")],
+)
+def test_what_cannot_be_meant_is_refused(root, tmp_path, words, told, capsys):
+    with pytest.raises(SystemExit):
+        left_out.main(["--data-root", str(root), "--output", str(tmp_path), *words])
+    assert told in capsys.readouterr().err
 
 
 def test_variations_of_other_images_are_refused(tmp_path):
