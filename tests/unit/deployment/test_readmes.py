@@ -116,7 +116,7 @@ def test_every_component_is_told_of(project_root: Path) -> None:
 def test_image_builds_of_the_docker_readme_name_stages_that_are_there(project_root: Path) -> None:
     text = (project_root / "docker" / "README.md").read_text()
     commands = [_words(line) for line in text.splitlines() if line.startswith("docker build")]
-    assert len(commands) == 7
+    assert len(commands) == 8
     assert f"\n{SET_VERSION}\ndocker build" in text
     versions = [path.name for path in (project_root / "model_repository" / MODEL_NAME).iterdir()]
     for words in commands:
