@@ -45,7 +45,7 @@ OPSET: Final = 18
 """Of ONNX; ONNX Runtime reads it since 1.14 (2023)."""
 
 MAX_QUEUED: Final = 4 * MAX_BATCH_SIZE
-"""Requests that wait at Triton before it refuses: four batches, as in ``batching.config``."""
+"""Requests that wait at Triton before it refuses: four full batches."""
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 

@@ -103,14 +103,11 @@ class TestModelServer:
             path = main_container(server)["readinessProbe"]["httpGet"]["path"]
             assert path == f"/v1/models/{MODEL_NAME}/metadata"
 
-    def test_it_has_one_thread_of_batching_a_cpu_and_a_queue_as_long(self, served: list[Manifest]) -> None:
+    def test_it_has_a_thread_for_each_cpu_that_it_asks_for(self, served: list[Manifest]) -> None:
         for server in workloads(served, MODEL_SERVER):
-            (volume,) = (v for v in pod_of(server)["volumes"] if v["name"] == "config")
-            batching = named(served, "ConfigMap", volume["configMap"]["name"])["data"]["batching.config"]
-            values = dict(re.findall(r"^(\w+) \{ value: (\d+) \}", batching, re.MULTILINE))
-            assert values["max_enqueued_batches"] == values["num_batch_threads"]
-            flags = serving_flags.parse(main_container(server)["args"])
-            assert flags["tensorflow_intra_op_parallelism"] == values["num_batch_threads"]
+            container = main_container(server)
+            threads = serving_flags.parse(container["args"])["tensorflow_intra_op_parallelism"]
+            assert container["resources"]["requests"]["cpu"] in (threads, "1")  # what a laptop can spare
 
 
 def test_an_unknown_flag_is_noticed() -> None:
@@ -142,6 +139,13 @@ class TestGpu:
             assert wanted["nvidia.com/gpu.compute.major"] == ["7", "8"]
             flags = serving_flags.parse(container["args"])
             assert 0 < float(flags["per_process_gpu_memory_fraction"]) < 1
+
+    @pytest.mark.parametrize("name", ["production-gpu", "production-h100"])
+    def test_no_caller_waits_while_convolutions_are_tried_out(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        (server,) = workloads(overlays[name], MODEL_SERVER)
+        assert {"name": "TF_CUDNN_USE_AUTOTUNE", "value": "0"} in main_container(server)["env"]
 
     def test_a_newer_gpu_keeps_what_it_compiles_and_has_the_time_for_it(
         self, overlays: dict[str, list[Manifest]]
