@@ -92,13 +92,12 @@ def test_probes_ask_the_routes_of_the_open_inference_protocol(
     # Of both models, as long as this holds.
     assert flags["strict-readiness"] == "true"
     assert container["startupProbe"]["httpGet"] == {"path": "/v2/health/ready", "port": "rest"}
-    assert container["livenessProbe"]["httpGet"] == {"path": "/v2/health/live", "port": "rest"}
     asked = f"/v2/models/{OPEN_MODELS[VIEWS_SIGNATURE]}/ready"
     assert container["readinessProbe"]["httpGet"] == {"path": asked, "port": "rest"}
 
 
 def test_the_onnx_is_copied_to_where_it_is_read(server: Manifest, flags: dict[str, str]) -> None:
-    (copier,) = pod_of(server)["initContainers"]
+    _, copier = pod_of(server)["initContainers"]
     (mount,) = (m for m in main_container(server)["volumeMounts"] if m["name"] == "model")
     assert copier["volumeMounts"] == [{"name": "model", "mountPath": "/target"}]
     assert mount["mountPath"] == flags["model-repository"]
