@@ -148,8 +148,8 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
             routes = [route for route in http_routes(manifests) if route.host == address.hostname]
             assert nearest(routes, address.path) is not None
             method = "POST" if {"-F", "--json", "--request"} & set(given) else "GET"
-            path = address.path.replace("$ID", "{differential_id}").replace("$CELL", "{cell_id}")
-            assert (method, path) in _operations()
+            asked = address.path.replace("$ID", "{differential_id}").replace("$CELL", "{cell_id}")
+            assert (method, asked) in _operations()
         case ["curl", "--fail-with-body", "-F", file, url]:
             assert (project_root / file.removeprefix("file=@")).is_file()
             assert url == "localhost:8000/predict"
