@@ -176,8 +176,8 @@ class TfServingSettings(_Section):
     version_label: str | None = Field(
         default=None, min_length=1, description="Whatever version has this label, instead of a version."
     )
-    sha256: dict[int, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
-        default={},
+    sha256: dict[int, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] | None = Field(
+        default=None,
         description="Of the files of each version that may answer, where its pods check them (`wbc model "
         "verify`); stands in the results.",
     )

@@ -35,7 +35,7 @@ def verify(
 
     Before a TensorFlow Serving starts, which itself tells nothing of its files.
     """
-    known = load_settings().tf_serving.sha256
+    known = load_settings().tf_serving.sha256 or {}
     versions = {int(path.name): path for path in folder.glob("*") if path.name.isdecimal()}
     if not versions:
         raise ConfigurationError(f"{folder}: expected a folder for each version of the model, received none")

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -75,7 +75,7 @@ class RemoteOptions:
     target: str
     version: int | None = None
     version_label: str | None = None
-    sha256: Mapping[int, str] = field(default_factory=dict)
+    sha256: Mapping[int, str] | None = None
     tls: TlsFiles | None = None
     timeout_s: float = 5.0
     start_timeout_s: float = 30.0

@@ -4,7 +4,7 @@ What surrounds a call (deadline, retries, hedging, circuit breakers) is the same
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -48,7 +48,7 @@ class WhatAnswers:
 
     version: int | None = None
     label: str | None = None
-    sha256: Mapping[int, str] = field(default_factory=dict)
+    sha256: Mapping[int, str] | None = None
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
@@ -72,12 +72,13 @@ class WhatAnswers:
                 f"expected an answer of {self}, received one of "
                 f"{name or 'no name'} version {'unknown' if version is None else version}"
             )
-        if self.sha256 and version not in self.sha256:
+        known = self.sha256 or {}
+        if known and version not in known:
             raise ContractViolation(
-                f"expected a version whose files are known ({', '.join(map(str, sorted(self.sha256)))}), "
+                f"expected a version whose files are known ({', '.join(map(str, sorted(known)))}), "
                 f"received version {version}"
             )
-        return ModelIdentity(MODEL_NAME, version, self.sha256.get(version), server)
+        return ModelIdentity(MODEL_NAME, version, known.get(version), server)
 
 
 class Wire(Protocol):
