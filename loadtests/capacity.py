@@ -5,8 +5,8 @@
 
 An analysis is one image with eight views, its heatmap and its report. What an orchestrator bears and what
 goes over the wire is measured; what a GPU bears is an estimate, as there was none: the longest of arithmetic,
-memory traffic and launches of kernels in a pass of 32 views, from the figures below. For research use only.
-Not for use in diagnostic procedures.
+memory traffic and launches of kernels in a pass, from the figures below. A batch counts
+images. For research use only. Not for use in diagnostic procedures.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.model_contract import IMAGE_SIZE, NUM_VIEWS
+from orchestrator.model_contract import IMAGE_SIZE, MAX_BATCH_SIZE, NUM_VIEWS
 
 GFLOP_A_VIEW: Final = 0.789
 MEGABYTES_A_VIEW: Final = 64.0
@@ -26,7 +26,13 @@ KERNELS: Final = 474
 """Of one pass."""
 KERNEL_US: Final = 6.5
 """To launch one: 5 to 8."""
-VIEWS_A_PASS: Final = 32
+
+CPU_MS_A_VIEW: Final = 9.0
+"""Of one core of TensorFlow Serving without a GPU: 8 rows took 71 ms, 32 took 254."""
+SERVER_MEGABYTES: Final = 770.0
+MEGABYTES_AN_IMAGE: Final = 60.0
+"""What TensorFlow holds with the model, and while an image with eight views runs on CPUs: 860 MB with one,
+1,230 with eight, 2,300 with 32."""
 
 BYTES_A_REQUEST: Final = IMAGE_SIZE * IMAGE_SIZE * 3 + 4 * NUM_VIEWS + 60
 """The image once, since its views are made in the graph; over the wire 150,618 were measured."""
@@ -45,17 +51,17 @@ class Gpu:
     gigabytes_s: float
     note: str = ""
 
-    @property
-    def pass_ms(self) -> float:
-        """Of 32 views: the kernels are launched while the others run, so the longest of the three counts."""
-        arithmetic = GFLOP_A_VIEW * VIEWS_A_PASS / self.tflops
-        memory = (MEGABYTES_A_VIEW * VIEWS_A_PASS + WEIGHT_MEGABYTES) / self.gigabytes_s
+    def batch_ms(self, images: int) -> float:
+        """Of one pass: the kernels are launched while the others run, so the longest of the three counts."""
+        views = images * NUM_VIEWS
+        arithmetic = GFLOP_A_VIEW * views / self.tflops
+        memory = (MEGABYTES_A_VIEW * views + WEIGHT_MEGABYTES) / self.gigabytes_s
         return max(arithmetic, memory, KERNELS * KERNEL_US / 1000)
 
     @property
     def requests_s(self) -> float:
-        """Of one GPU."""
-        return VIEWS_A_PASS / NUM_VIEWS / (self.pass_ms / 1000)
+        """Of one GPU whose batches are full."""
+        return MAX_BATCH_SIZE / (self.batch_ms(MAX_BATCH_SIZE) / 1000)
 
 
 # NVIDIA's data sheets, dense, half of the peak for arithmetic.
@@ -64,6 +70,22 @@ GPUS: Final = {
     "a100": Gpu(78.0, 1555.0),
     "h100": Gpu(247.0, 3350.0, "with code or a filled cache for 9.0"),
 }
+
+
+def cpu_batch_ms(images: int, cores: int) -> float:
+    """Of one pass without a GPU."""
+    return images * NUM_VIEWS * CPU_MS_A_VIEW / cores
+
+
+def longest_wait_s(batch_ms: float, threads: int, enqueued: int) -> float:
+    """Until a question that found room in the queue of TensorFlow Serving is answered: all batches that run
+    and wait are full, it is of the last, and they are worked on in turn, by all cores or the one GPU."""
+    return (threads + enqueued) * batch_ms / 1000
+
+
+def server_megabytes(threads: int) -> float:
+    """Of TensorFlow Serving without a GPU while all its threads have full batches."""
+    return SERVER_MEGABYTES + threads * MAX_BATCH_SIZE * MEGABYTES_AN_IMAGE
 
 
 @dataclass(frozen=True)
@@ -100,15 +122,16 @@ def pods_for(requests_s: float, processes: int = 0) -> int:
 def table() -> str:
     """The table of docs/speed.md."""
     lines = [
-        "| one GPU | a pass of 32 views, ms | requests/s | Gbit/s | orchestrator cores | pods "
-        "| first limit of 2 GPUs, 20 pods |",
+        f"| one GPU | a batch of 1 / 4 / {MAX_BATCH_SIZE} images, ms | requests/s | Gbit/s "
+        "| orchestrator cores | pods | first limit of 2 GPUs, 20 pods |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, gpu in GPUS.items():
         rate = gpu.requests_s
+        batches = " / ".join(f"{gpu.batch_ms(images):.1f}" for images in (1, 4, MAX_BATCH_SIZE))
         first = limits(name, 2, 20)[0]
         lines.append(
-            f"| {name} | {gpu.pass_ms:.1f} | {rate:.0f} | {rate * BYTES_A_REQUEST * 8 / 1e9:.2f} "
+            f"| {name} | {batches} | {rate:.0f} | {rate * BYTES_A_REQUEST * 8 / 1e9:.2f} "
             f"| {rate / REQUESTS_A_CORE:.0f} | {pods_for(rate)} | {first.name}: {first.requests_s:.0f}/s |"
         )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_origin
+from typing import Annotated, Any, Final, Literal, Self, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -176,6 +176,11 @@ class TfServingSettings(_Section):
     version_label: str | None = Field(
         default=None, min_length=1, description="Whatever version has this label, instead of a version."
     )
+    sha256: dict[int, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] | None = Field(
+        default=None,
+        description="Of the files of each version that may answer, where its pods check them (`wbc model "
+        "verify`); stands in the results.",
+    )
     timeout_s: float = Field(default=5.0, gt=0, description="Of one question, its retries included.")
     start_timeout_s: float = Field(default=30.0, gt=0, description="How long a start waits for the server.")
     keepalive_s: float = Field(default=300.0, ge=300, description="The server refuses more frequent pings.")
@@ -198,6 +203,8 @@ class TfServingSettings(_Section):
     def _check(self) -> Self:
         if self.version is not None and self.version_label is not None:
             raise ValueError("expected a version or a version_label, received both")
+        if self.sha256 and self.protocol != "tf_serving":
+            raise ValueError("expected sha256 with protocol=tf_serving alone: it is of a SavedModel")
         if (self.client_certificate_file is None) != (self.client_key_file is None):
             raise ValueError("expected both client_certificate_file and client_key_file, received one")
         if not self.tls and (self.ca_file or self.client_certificate_file):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from orchestrator.domain import Float32Array
 from orchestrator.model_contract import (
+    ALLOWED_BATCH_SIZES,
     CODES,
     GAIN,
     HEAD,
@@ -44,7 +45,7 @@ OPSET: Final = 18
 """Of ONNX; ONNX Runtime reads it since 1.14 (2023)."""
 
 MAX_QUEUED: Final = 4 * MAX_BATCH_SIZE
-"""Requests that wait at Triton before it refuses: four batches, as in ``batching.config``."""
+"""Requests that wait at Triton before it refuses: four full batches."""
 
 _TYPES: Final = {"uint8": "TYPE_UINT8", "int32": "TYPE_INT32", "float32": "TYPE_FP32"}
 
@@ -90,14 +91,26 @@ def triton_config(name: str, features: int) -> str:
         f"max_batch_size: {MAX_BATCH_SIZE}",
     ]
     for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
-        for spec in specs:
-            dims = ", ".join(map(str, _sizes(spec, features)))
-            lines.append(f'{kind} {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} dims: [ {dims} ] }}')
+        lines += [f'{kind} {{ name: "{spec.name}" {_declared(spec, features)} }}' for spec in specs]
     lines += [
         "# Rows gather while the network is busy; a caller beyond the queue is told to come back.",
         f"dynamic_batching {{ default_queue_policy {{ max_queue_size: {MAX_QUEUED} }} }}",
+        "# On a GPU: by rule, not by trials, which begin anew at each size that comes for the first time.",
+        'parameters { key: "cudnn_conv_algo_search" value { string_value: "1" } }',
     ]
+    for size in ALLOWED_BATCH_SIZES:
+        lines.append(f'model_warmup {{ name: "{size}" batch_size: {size}')
+        lines += [
+            f'  inputs {{ key: "{spec.name}" value {{ {_declared(spec, features)} zero_data: true }} }}'
+            for spec in signature.inputs
+        ]
+        lines.append("}")
     return "\n".join(lines) + "\n"
+
+
+def _declared(spec: TensorSpec, features: int) -> str:
+    dims = ", ".join(map(str, _sizes(spec, features)))
+    return f"data_type: {_TYPES[spec.dtype]} dims: [ {dims} ]"
 
 
 def _sizes(spec: TensorSpec, features: int) -> list[int]:

@@ -25,14 +25,17 @@ model_config_list {{
 
 BATCHING_CONFIG: Final = "\n".join(
     [
-        "# Read by --batching_parameters_file, with --enable_batching. Made for 4 cores; on a GPU, first",
-        "# find the batch size that fills it, then try a timeout of up to a few thousand microseconds.",
+        "# Read by --batching_parameters_file, with --enable_batching. Of the signature `views` a batch",
+        "# counts images, each with up to eight views. For 4 cores and for a GPU; loadtests/capacity.py says",
+        "# how long a full batch takes.",
         f"max_batch_size {{ value: {MAX_BATCH_SIZE} }}",
-        "# No waiting: rows gather by themselves while every thread is busy.",
+        "# No waiting: images gather by themselves while every thread is busy.",
         "batch_timeout_micros { value: 0 }",
-        "# A short queue: a caller waits at most for one batch before their own, or is told to come back.",
-        "max_enqueued_batches { value: 4 }",
-        "num_batch_threads { value: 4 }",
+        "# One batch runs, and the next is made ready meanwhile. Each takes 60 MB an image, and more threads",
+        "# would only share the same cores, or the one stream of a GPU, with smaller batches.",
+        "num_batch_threads { value: 2 }",
+        "# A short queue: a caller waits at most for one batch of each thread, or is told to come back.",
+        "max_enqueued_batches { value: 2 }",
         "# The last one has to equal max_batch_size; the warm-up records cover each.",
         *(f"allowed_batch_sizes: {size}" for size in ALLOWED_BATCH_SIZES),
         "",

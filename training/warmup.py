@@ -1,5 +1,5 @@
 """Warm-up records for TensorFlow Serving: one request per signature and allowed batch size; of the signature
-``views``, an image with one view, with all, and a few images.
+``views``, so many images with all their views, and one image with one view, which most are asked first.
 
 The server replays them before it declares a version available, so that no caller pays for the first
 run of a graph at a new batch size.
@@ -32,7 +32,7 @@ from orchestrator.model_contract import (
 
 WARMUP_FILE: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 
-WARMUP_VIEWS: Final = ((1, 1), (1, NUM_VIEWS), (4, NUM_VIEWS))
+WARMUP_VIEWS: Final = ((1, 1), *((images, NUM_VIEWS) for images in ALLOWED_BATCH_SIZES))
 """Images, and views of each, of the records of the signature ``views``."""
 
 _VALUES: Final[Mapping[TensorSpec, Any]] = {

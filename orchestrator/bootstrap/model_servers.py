@@ -97,6 +97,7 @@ def remote_model_server(settings: Settings, target: str, role: str = "") -> Mode
         target,
         version=version if chosen.version_label is None else None,
         version_label=chosen.version_label,
+        sha256=chosen.sha256,
         tls=files if chosen.tls else None,
         timeout_s=chosen.timeout_s,
         start_timeout_s=chosen.start_timeout_s,

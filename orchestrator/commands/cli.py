@@ -27,6 +27,7 @@ from orchestrator.commands.field import field
 from orchestrator.commands.identifiers import printable
 from orchestrator.commands.image_files import ImageFile, image_files, make_folder, progress_of
 from orchestrator.commands.keys import keys_app
+from orchestrator.commands.model import model_app
 from orchestrator.commands.report import report
 from orchestrator.commands.samples import samples
 from orchestrator.commands.store import audit_app, store_app
@@ -190,6 +191,7 @@ app.command()(samples)
 app.add_typer(dicom_app, name="dicom")
 app.add_typer(emulate_app, name="emulate")
 app.add_typer(keys_app, name="keys")
+app.add_typer(model_app, name="model")
 app.add_typer(audit_app, name="audit")
 app.add_typer(audit_device_app, name="audit-device")
 app.add_typer(store_app, name="store")

@@ -8,7 +8,7 @@ where it is set), and the circuit breaker of the pod that is asked. Innermost is
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -46,8 +46,8 @@ _LOOK_TIMEOUT_S: Final = 5.0
 _FAIR_SHARE: Final = 0.5
 """Of the time for a question: with less, a timeout is no sign of a failing server."""
 
-_ONE_ROW: Final = ViewBatch(np.full((1, IMAGE_SIZE, IMAGE_SIZE, 3), 128, np.uint8), np.ones(1, np.float32))
-"""What a pod is asked that failed, to see whether it answers again."""
+ONE_ROW: Final = ViewBatch(np.full((1, IMAGE_SIZE, IMAGE_SIZE, 3), 128, np.uint8), np.ones(1, np.float32))
+"""What a server is asked, to see whether it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ class RemoteOptions:
         version: the version that answers, or
         version_label: the label of the version that answers, where the protocol knows labels; with neither,
             the newest that is loaded.
+        sha256: of the files of each version that may answer, where the servers were started on files of
+            these hashes; any version may where none is named.
         tls: plain text where None.
         timeout_s: the longest that a question may take, retries included; less where the deadline of the
             request is nearer.
@@ -73,6 +75,7 @@ class RemoteOptions:
     target: str
     version: int | None = None
     version_label: str | None = None
+    sha256: Mapping[int, str] | None = None
     tls: TlsFiles | None = None
     timeout_s: float = 5.0
     start_timeout_s: float = 30.0
@@ -107,7 +110,7 @@ class RemoteModelServer:
     ) -> None:
         self._options = options
         self._server = server
-        self._wanted = WhatAnswers(options.version, options.version_label)
+        self._wanted = WhatAnswers(options.version, options.version_label, options.sha256)
         self._open_wire = open_wire
         self._observer = observer or Unobserved()
         self._clock = clock
@@ -255,7 +258,7 @@ class RemoteModelServer:
     async def _probe(self, pod: Pod) -> None:
         """Ask one row, as a request does."""
         with deadline(self._options.timeout_s):
-            await self._call(pod, "classify", _ONE_ROW)
+            await self._call(pod, "classify", ONE_ROW)
 
     async def _is_ready(self, pod: Pod) -> bool:
         try:

@@ -43,10 +43,12 @@ Tensor = TypeVar("Tensor")
 
 @dataclass(frozen=True, slots=True)
 class WhatAnswers:
-    """The version that is to answer, or what has this label; the newest where neither is named."""
+    """The version that is to answer, or what has this label; the newest where neither is named. ``sha256`` is
+    that of the files of each version that may, where any is known."""
 
     version: int | None = None
     label: str | None = None
+    sha256: Mapping[int, str] | None = None
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
@@ -58,18 +60,25 @@ class WhatAnswers:
         return MODEL_NAME if self.version is None else f"{MODEL_NAME} version {self.version}"
 
     def identity(self, name: str, version: int | None, server: str) -> ModelIdentity:
-        """Whose answer one is that names ``name`` and ``version``. It has no hash: no server tells of its
-        files.
+        """Whose answer one is that names ``name`` and ``version``. No server tells of its files: the hash is
+        that which was checked before it started, and None where none was.
 
         Raises:
-            ContractViolation: the reply does not say, or it is not what was asked for.
+            ContractViolation: the reply does not say, it is not what was asked for, or nobody checked the
+                files of its version.
         """
         if name != MODEL_NAME or version is None or self.version not in (None, version):
             raise ContractViolation(
                 f"expected an answer of {self}, received one of "
                 f"{name or 'no name'} version {'unknown' if version is None else version}"
             )
-        return ModelIdentity(MODEL_NAME, version, None, server)
+        known = self.sha256 or {}
+        if known and version not in known:
+            raise ContractViolation(
+                f"expected a version whose files are known ({', '.join(map(str, sorted(known)))}), "
+                f"received version {version}"
+            )
+        return ModelIdentity(MODEL_NAME, version, known.get(version), server)
 
 
 class Wire(Protocol):

@@ -208,6 +208,17 @@ class TestVersions:
         with pytest.raises(ContractViolation, match=r"expected an answer of wbc version 1, .* wbc version 9"):
             await client.classify(views_of(1))
 
+    async def test_the_hash_of_the_files_that_its_pods_check_stands_in_the_answer(
+        self, connect: Connect
+    ) -> None:
+        client = await connect(sha256={1: "a" * 64, 2: "b" * 64})
+        answer = await client.classify(views_of(1))
+        assert answer.model.sha256 == {1: "a" * 64, 2: "b" * 64}[answer.model.version]
+
+    async def test_a_version_whose_files_nobody_checks_is_refused(self, connect: Connect) -> None:
+        with pytest.raises(ContractViolation, match=r"whose files are known \(9\), received version"):
+            await connect(sha256={9: "a" * 64})
+
     async def test_an_answer_that_does_not_say_its_version_is_refused(
         self, connect: Connect, stand_in: "StandIn"
     ) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.model_contract import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -22,11 +24,11 @@ Arrays = Mapping[str, NDArray[Any]]
 class BatchingParameters:
     """The fields of the server's message of this name; the defaults are those of batching.config."""
 
-    max_batch_size: int = 32
+    max_batch_size: int = MAX_BATCH_SIZE
     batch_timeout_micros: int = 0
-    max_enqueued_batches: int = 4
-    num_batch_threads: int = 4
-    allowed_batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    max_enqueued_batches: int = 2
+    num_batch_threads: int = 2
+    allowed_batch_sizes: tuple[int, ...] = ALLOWED_BATCH_SIZES
 
 
 class QueueFull(Exception):

@@ -14,7 +14,14 @@ Manifest = dict[str, Any]
 WithComponent = Callable[[str], list[Manifest]]
 """Renders the base with one component."""
 
-OVERLAYS: Final = ("local-cpu", "staging", "production-cpu", "production-gpu", "production-h100")
+OVERLAYS: Final = (
+    "local-cpu",
+    "staging",
+    "production-cpu",
+    "production-gpu",
+    "production-h100",
+    "production-triton",
+)
 COMPONENTS: Final = (
     "api-keys",
     "autoscaling",
@@ -31,7 +38,9 @@ COMPONENTS: Final = (
     "gpu",
     "gpu-hopper",
     "grpc",
+    "inference-probe",
     "ingress",
+    "model-hash",
     "model-init-container",
     "model-oci-volume",
     "model-server-tls",
@@ -39,13 +48,14 @@ COMPONENTS: Final = (
     "network-policies",
     "postgresql",
     "training-job",
+    "triton",
 )
 
-GUARDED: Final = ("staging", "production-cpu", "production-gpu", "production-h100")
+GUARDED: Final = tuple(name for name in OVERLAYS if name != "local-cpu")
 """The overlays with network policies, autoscaling, TLS and API keys."""
 
 SERVED: Final = ("local-cpu", "staging", "production-gpu", "production-h100")
-"""The overlays in which TensorFlow Serving has the model; in the others each orchestrator has."""
+"""The overlays in which TensorFlow Serving has the model."""
 
 WORKLOADS: Final = ("Deployment", "Job")
 MODEL_SERVER: Final = "model-server"

@@ -13,6 +13,7 @@ from tests.unit.deployment.manifests import (
     SERVED,
     Manifest,
     WithComponent,
+    containers_of,
     leaves,
     main_container,
     named,
@@ -48,6 +49,12 @@ class TestReferences:
             assert [n for n in names if re.fullmatch(rf"{start}-[a-z0-9]{{10}}", n)]
 
 
+def _sidecar_ports(workload: Manifest) -> set[int]:
+    """What the commands of a pod's sidecars listen on."""
+    commands = [c["command"] for c in containers_of(workload) if c.get("restartPolicy") == "Always"]
+    return {int(word.removeprefix("--port=")) for words in commands for word in words if "--port=" in word}
+
+
 def _references(manifest: Manifest) -> set[tuple[str, str]]:
     """(kind, name) of every object in the namespace that this one needs."""
     found = set()
@@ -75,7 +82,7 @@ class TestPorts:
             names = {port["name"]: port["containerPort"] for port in container["ports"]}
             for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
                 check = container[probe].get("httpGet") or container[probe]["grpc"]
-                assert check["port"] in {*names, *names.values()}
+                assert check["port"] in {*names, *names.values(), *_sidecar_ports(workload)}
         services = of_kind(overlay, "Service")
         assert {s["metadata"]["name"] for s in services} == {
             d["metadata"]["name"] for d in of_kind(overlay, "Deployment")

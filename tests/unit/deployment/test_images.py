@@ -10,14 +10,16 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from orchestrator import __version__
+from orchestrator.model_contract import OPEN_MODELS
 from orchestrator.settings import Settings
 from tests.unit.deployment import dockerfiles, serving_flags
 from tests.unit.deployment.dockerfiles import Stage
 
-NAMES = ("model", "orchestrator", "tf-serving", "tf-serving-hopper", "training")
+NAMES = ("model", "onnx-model", "orchestrator", "tf-serving", "tf-serving-hopper", "training")
 # Stages that become an image. `artifact` is files alone: no one runs in it.
 IMAGES: dict[str, list[str | None]] = {
     "model": ["copier"],
+    "onnx-model": [None],
     "orchestrator": [None],
     "tf-serving": ["cpu", "gpu"],
     "tf-serving-hopper": [None],
@@ -108,6 +110,9 @@ def test_what_is_copied_is_there_and_reaches_the_builder(
         if line.startswith("!")
     ]
     sources = {source for stage in stages for source in dockerfiles.copied(stage)}
+    if name == "onnx-model":  # built in the folder that `wbc-train onnx` writes
+        assert sources == set(OPEN_MODELS.values())
+        return
     assert sources or name == "tf-serving-hopper"  # which has the model from a volume
     for source in sources:
         assert (project_root / source).exists(), source

@@ -1,15 +1,19 @@
 """Orchestrator and TensorFlow Serving: settings, flags, files, GPUs, replicas."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from orchestrator.commands.model import PATIENCE_S
 from orchestrator.model_contract import MODEL_NAME
+from orchestrator.model_server.fingerprint import model_sha256
 from tests.unit.deployment import serving_flags
 from tests.unit.deployment.manifests import (
     GUARDED,
     MODEL_SERVER,
+    OVERLAYS,
     Manifest,
     WithComponent,
     containers_of,
@@ -103,14 +107,11 @@ class TestModelServer:
             path = main_container(server)["readinessProbe"]["httpGet"]["path"]
             assert path == f"/v1/models/{MODEL_NAME}/metadata"
 
-    def test_it_has_one_thread_of_batching_a_cpu_and_a_queue_as_long(self, served: list[Manifest]) -> None:
+    def test_it_has_a_thread_for_each_cpu_that_it_asks_for(self, served: list[Manifest]) -> None:
         for server in workloads(served, MODEL_SERVER):
-            (volume,) = (v for v in pod_of(server)["volumes"] if v["name"] == "config")
-            batching = named(served, "ConfigMap", volume["configMap"]["name"])["data"]["batching.config"]
-            values = dict(re.findall(r"^(\w+) \{ value: (\d+) \}", batching, re.MULTILINE))
-            assert values["max_enqueued_batches"] == values["num_batch_threads"]
-            flags = serving_flags.parse(main_container(server)["args"])
-            assert flags["tensorflow_intra_op_parallelism"] == values["num_batch_threads"]
+            container = main_container(server)
+            threads = serving_flags.parse(container["args"])["tensorflow_intra_op_parallelism"]
+            assert container["resources"]["requests"]["cpu"] in (threads, "1")  # what a laptop can spare
 
 
 def test_an_unknown_flag_is_noticed() -> None:
@@ -122,6 +123,55 @@ def test_an_unknown_flag_is_noticed() -> None:
         serving_flags.parse(["--tensorflow_session_parallelism=4", "--tensorflow_intra_op_parallelism=4"])
     with pytest.raises(ValueError, match="--name=value"):
         serving_flags.parse(["--enable_batching"])
+
+
+class TestInferenceProbe:
+    @pytest.mark.parametrize("name", ["staging", "production-gpu", "production-h100", "production-triton"])
+    def test_what_hangs_is_restarted_and_what_is_slow_is_not(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        (server,) = workloads(overlays[name], MODEL_SERVER)
+        sidecar, container = pod_of(server)["initContainers"][0], main_container(server)
+        assert sidecar["restartPolicy"] == "Always"
+        assert sidecar["command"][:3] == ["wbc", "model", "probe"]
+        asked = environment(overlays[name], sidecar)
+        grpc = next(port["containerPort"] for port in container["ports"] if port["name"] == "grpc")
+        assert asked["WBC_TF_SERVING__TARGET"] == f"127.0.0.1:{grpc}"
+        settings = orchestrator_settings(overlays[name])
+        assert asked.get("WBC_TF_SERVING__PROTOCOL", "tf_serving") == settings.tf_serving.protocol
+        probe = container["livenessProbe"]
+        assert probe["httpGet"] == {"path": "/livez", "port": 8503}
+        assert probe["timeoutSeconds"] > PATIENCE_S + settings.tf_serving.timeout_s
+        assert probe["failureThreshold"] * probe["periodSeconds"] >= 60
+
+    @pytest.mark.parametrize("name", OVERLAYS)
+    def test_it_is_not_asked_over_tls_whose_name_it_has_not(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        sidecars = [
+            container["name"]
+            for workload in workloads(overlays[name])
+            for container in containers_of(workload)
+            if container.get("restartPolicy") == "Always"
+        ]
+        assert not (sidecars and orchestrator_settings(overlays[name]).tf_serving.tls)
+
+
+class TestModelHash:
+    @pytest.mark.parametrize("name", ["staging", "production-gpu", "production-h100"])
+    def test_the_pod_checks_the_files_that_it_serves_against_what_results_tell(
+        self, overlays: dict[str, list[Manifest]], name: str, project_root: Path
+    ) -> None:
+        (server,) = workloads(overlays[name], MODEL_SERVER)
+        *_, copier, check = pod_of(server)["initContainers"]  # in turn
+        assert (copier["name"], check["name"]) == ("model", "model-hash")
+        (mount,) = (m for m in check["volumeMounts"] if m["name"] == "model")
+        assert check["command"] == ["wbc", "model", "verify", f"{mount['mountPath']}/{MODEL_NAME}"]
+        told = environment(overlays[name], check)["WBC_TF_SERVING__SHA256"]
+        hashes = orchestrator_settings(overlays[name]).tf_serving.sha256
+        assert {int(version): digest for version, digest in json.loads(told).items()} == hashes
+        versions = (project_root / "model_repository" / MODEL_NAME).iterdir()
+        assert hashes == {int(path.name): model_sha256(path) for path in versions if path.name.isdecimal()}
 
 
 class TestGpu:
@@ -142,6 +192,13 @@ class TestGpu:
             assert wanted["nvidia.com/gpu.compute.major"] == ["7", "8"]
             flags = serving_flags.parse(container["args"])
             assert 0 < float(flags["per_process_gpu_memory_fraction"]) < 1
+
+    @pytest.mark.parametrize("name", ["production-gpu", "production-h100"])
+    def test_no_caller_waits_while_convolutions_are_tried_out(
+        self, overlays: dict[str, list[Manifest]], name: str
+    ) -> None:
+        (server,) = workloads(overlays[name], MODEL_SERVER)
+        assert {"name": "TF_CUDNN_USE_AUTOTUNE", "value": "0"} in main_container(server)["env"]
 
     def test_a_newer_gpu_keeps_what_it_compiles_and_has_the_time_for_it(
         self, overlays: dict[str, list[Manifest]]

@@ -7,8 +7,12 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from orchestrator.model_contract import ALLOWED_BATCH_SIZES, MODEL_NAME
-from tests.unit.training.test_export import serving_message
+from loadtests.capacity import GPUS, cpu_batch_ms, longest_wait_s, server_megabytes
+from orchestrator.model_contract import ALLOWED_BATCH_SIZES, MODEL_NAME, SIGNATURES
+from tests.unit.deployment import serving_flags
+from tests.unit.deployment.manifests import MODEL_SERVER, SERVED, Manifest, main_container, workloads
+from tests.unit.deployment.settings_of import orchestrator_settings
+from tests.unit.training.test_export import serving_message, warmup_requests
 
 
 def _model(path: Path) -> Any:
@@ -18,9 +22,7 @@ def _model(path: Path) -> Any:
 
 
 def _files(project_root: Path, name: str) -> list[Path]:
-    found = sorted((project_root / "k8s").rglob(name))
-    assert len(found) == 2, "that of the base and that of one component"
-    return found
+    return sorted((project_root / "k8s").rglob(name))
 
 
 def test_every_file_names_the_model_of_the_contract(project_root: Path) -> None:
@@ -37,14 +39,56 @@ def test_the_canary_serves_every_version_that_it_labels(project_root: Path) -> N
     assert model.version_labels["stable"] <= model.version_labels["canary"]
 
 
-def test_every_batch_size_is_one_that_the_warm_up_covers(project_root: Path) -> None:
-    for path in _files(project_root, "batching.config"):
-        batching = text_format.Parse(path.read_text(), serving_message("BatchingParameters"))
-        assert set(batching.allowed_batch_sizes) <= set(ALLOWED_BATCH_SIZES)
-        # The server refuses to start where the last allowed size is not the largest batch.
-        assert batching.max_batch_size.value == batching.allowed_batch_sizes[-1]
-        assert batching.max_enqueued_batches.value == batching.num_batch_threads.value
-        assert 0 <= batching.batch_timeout_micros.value <= 5000
+@pytest.fixture
+def batching(project_root: Path) -> Any:
+    (path,) = _files(project_root, "batching.config")
+    return text_format.Parse(path.read_text(), serving_message("BatchingParameters"))
+
+
+def test_the_batch_sizes_are_those_that_the_shipped_warm_up_covers(project_root: Path, batching: Any) -> None:
+    (version,) = (
+        path for path in (project_root / "model_repository" / MODEL_NAME).iterdir() if path.is_dir()
+    )
+    warmed: dict[str, set[int]] = {}
+    for request in warmup_requests(version):
+        images = next(request.inputs[name] for name in ("images", "image") if name in request.inputs)
+        sizes = warmed.setdefault(request.model_spec.signature_name, set())
+        sizes.add(images.tensor_shape.dim[0].size)
+    assert warmed == {name: set(batching.allowed_batch_sizes) for name in SIGNATURES}
+    assert tuple(batching.allowed_batch_sizes) == ALLOWED_BATCH_SIZES
+    # The server refuses to start where the last allowed size is not the largest batch.
+    assert batching.max_batch_size.value == batching.allowed_batch_sizes[-1]
+
+
+def test_no_batch_waits_for_more(batching: Any) -> None:
+    assert batching.batch_timeout_micros.value == 0
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_what_the_queue_takes_is_answered_within_the_time_of_a_question(
+    overlays: dict[str, list[Manifest]], batching: Any, name: str
+) -> None:
+    settings = orchestrator_settings(overlays[name])
+    for server in workloads(overlays[name], MODEL_SERVER):
+        resources = main_container(server)["resources"]["limits"]
+        cores = int(serving_flags.parse(main_container(server)["args"])["tensorflow_intra_op_parallelism"])
+        size = batching.max_batch_size.value
+        slowest = GPUS["l4"].batch_ms(size) if "nvidia.com/gpu" in resources else cpu_batch_ms(size, cores)
+        waits_s = longest_wait_s(
+            slowest, batching.num_batch_threads.value, batching.max_enqueued_batches.value
+        )
+        assert waits_s < settings.tf_serving.timeout_s < settings.deadline.default_s
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_a_pod_has_the_memory_for_a_full_batch_of_each_thread(
+    overlays: dict[str, list[Manifest]], batching: Any, name: str
+) -> None:
+    for server in workloads(overlays[name], MODEL_SERVER):
+        limit = main_container(server)["resources"]["limits"]["memory"]
+        assert limit.endswith("Gi")
+        needed = server_megabytes(batching.num_batch_threads.value)
+        assert needed * 1e6 < int(limit.removesuffix("Gi")) * 2**30
 
 
 def test_a_misspelt_field_is_refused() -> None:

@@ -458,7 +458,10 @@ class TestWarmUp:
         views = [
             tf.make_ndarray(request.inputs["codes"]) for request in requests if "codes" in request.inputs
         ]
-        assert [(len(codes), int((codes >= 0).sum())) for codes in views] == [(1, 1), (1, 8), (4, 32)]
+        assert [(len(codes), int((codes >= 0).sum())) for codes in views] == [
+            (1, 1),
+            *((images, 8 * images) for images in ALLOWED_BATCH_SIZES),
+        ]
         assert {request.model_spec.name for request in requests} == {MODEL_NAME}
         assert (small_exported_model.version_dir / WARMUP_FILE).stat().st_size < 100_000
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import ContractViolation
-from orchestrator.model_contract import MAX_BATCH_SIZE
+from orchestrator.model_contract import ALLOWED_BATCH_SIZES, MAX_BATCH_SIZE
 from tests.export_fixture import ExportedModel
 from training.onnx_export import export_onnx, triton_config
 
@@ -50,6 +50,17 @@ def test_a_configuration_is_one_of_triton_with_the_tensors_of_the_contract() -> 
     assert dims(views["output"])["features"] == [8, 256]
     assert all(dims(rows["output"]).values())
     assert rows["dynamic_batching"]["default_queue_policy"]["max_queue_size"] == 4 * MAX_BATCH_SIZE
+
+
+def test_triton_warms_up_each_size_with_every_input() -> None:
+    config = as_triton_reads(triton_config("views", 256))
+
+    assert tuple(sample["batch_size"] for sample in config["model_warmup"]) == ALLOWED_BATCH_SIZES
+    declared = {tensor["name"]: (tensor["data_type"], tensor["dims"]) for tensor in config["input"]}
+    for sample in config["model_warmup"]:
+        inputs = {name: (one["data_type"], one["dims"]) for name, one in sample["inputs"].items()}
+        assert inputs == declared
+        assert all(one["zero_data"] for one in sample["inputs"].values())
 
 
 def test_both_models_are_written_as_configured_and_a_version_once(
