@@ -12,7 +12,7 @@ from hashlib import sha256
 from orchestrator import field_steps, routing
 from orchestrator.analyse import Services, answered_by_head, likeness_of
 from orchestrator.device_state import device_state, with_device_reason
-from orchestrator.domain import CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
+from orchestrator.domain import Box, CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
 from orchestrator.field_steps import PreparedField
 from orchestrator.image_steps import RenderOptions
 from orchestrator.model_contract import MAX_BATCH_SIZE
@@ -39,6 +39,8 @@ class FieldOptions:
     drawing: RenderOptions = field(default_factory=RenderOptions)
     of_specimen: bool = False
     """Whether its cells are kept as those of a specimen, each with its image."""
+    drawn: Box | None = None
+    """What a person drew around a cell of it, which alone is then analysed."""
 
 
 async def analyse_field(
@@ -67,6 +69,7 @@ async def analyse_field(
             options.red_cell_px,
             options.heatmap,
             options.of_specimen,
+            options.drawn,
         )
 
         async def ask(profile: Profile) -> list[Prediction]:
@@ -81,11 +84,12 @@ async def analyse_field(
         ]
     model = predictions[0].model if predictions else None
     told = milliseconds(stages)
-    record_field(
-        sum(cell.is_identified for cell in cells),
-        sum(not cell.is_identified for cell in cells),
-        told.get("total", 0.0) / 1000,
-    )
+    if options.drawn is None:
+        record_field(
+            sum(cell.is_identified for cell in cells),
+            sum(not cell.is_identified for cell in cells),
+            told.get("total", 0.0) / 1000,
+        )
     return FieldAnalysis(
         request_id=request_id or str(uuid.uuid4()),
         model=model,
