@@ -2,8 +2,9 @@
 
     python -m loadtests.specimen_of_fields [--fields 100]
 
-Starts a service with a store of its own, orders one specimen, waits for its analysis, decides what waits as the
-service suggests, signs, and fetches FHIR, HL7 v2, DICOM and the table of cells. Prints seconds, cells and bytes.
+Starts a service with a store of its own, orders one specimen, waits for its analysis, decides what waits as
+the service suggests, signs, and fetches FHIR, HL7 v2, DICOM and the table of cells. Prints seconds, cells and
+bytes.
 For research use only. Not for use in diagnostic procedures.
 """
 

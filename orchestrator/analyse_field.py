@@ -29,7 +29,8 @@ from orchestrator.vision.tta import TtaMode
 class FieldOptions:
     """What a caller chooses of a field; None stands for the service's or the profile's default.
 
-    ``red_cell_px`` is the diameter of the field's red cells in pixels; None: as the field tells.
+    ``red_cell_px`` is the diameter of the field's red cells in pixels; None: the profile's, or as the field
+    tells.
     """
 
     profile: str | None = None
@@ -66,7 +67,7 @@ async def analyse_field(
             profile.recipe,
             services.field_limits,
             profile.quality,
-            options.red_cell_px,
+            options.red_cell_px or profile.red_cell_px,
             options.heatmap,
             options.of_specimen,
             options.drawn,
