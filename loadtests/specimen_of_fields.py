@@ -39,7 +39,7 @@ def painted_fields(count: int) -> list[ImageFile]:
     while len(files) < count:
         number = len(files) // VIEWS
         field = field_file(CELLS[number % len(CELLS)], seed=number)
-        bgr = cv2.imdecode(np.frombuffer(field.data, np.uint8), cv2.IMREAD_COLOR)
+        bgr = np.asarray(cv2.imdecode(np.frombuffer(field.data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         for view in range(VIEWS):
             turned = np.rot90(bgr if view < VIEWS // 2 else np.fliplr(bgr), view % (VIEWS // 2))
             _, data = cv2.imencode(".jpg", np.ascontiguousarray(turned), [cv2.IMWRITE_JPEG_QUALITY, 95])
