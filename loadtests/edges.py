@@ -1,4 +1,4 @@
-"""The ways into the service that the load takes: REST. gRPC is one more class with the same two methods."""
+"""The ways into the service that the load takes: REST. gRPC is one more class with the same methods."""
 
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -20,27 +20,40 @@ class Edge(Protocol):
     def analyse(self, kind: str, file: ImageFile, *, full: bool) -> float:
         """Send a cell; with heatmap and report where ``full``. The seconds that a busy service asks for."""
 
+    def find(self, kind: str, file: ImageFile) -> float:
+        """Send a whole field with white cells. The seconds that a busy service asks for."""
+
     def refuse(self, kind: str, file: ImageFile) -> None:
         """Send what is no image; a refusal is the right answer."""
 
 
 class RestEdge:
-    """``POST /predict``, and ``POST /v1/analyses`` where neither heatmap nor report is wanted."""
+    """``POST /predict``, ``POST /v1/analyses`` where neither heatmap nor report is wanted, and
+    ``POST /v1/fields``."""
 
     def __init__(self, client: FastHttpSession) -> None:
         self._client = client
 
     def analyse(self, kind: str, file: ImageFile, *, full: bool) -> float:
         """See :class:`Edge`."""
-        path = "/predict" if full else "/v1/analyses?heatmap=false&report=none"
+        if full:
+            return self._answered("/predict", kind, file, "gradcam_image")
+        return self._answered("/v1/analyses?heatmap=false&report=none", kind, file, "decision")
+
+    def find(self, kind: str, file: ImageFile) -> float:
+        """See :class:`Edge`."""
+        return self._answered("/v1/fields", kind, file, "cells")
+
+    def _answered(self, path: str, kind: str, file: ImageFile, expected: str) -> float:
+        """Post a file; ``expected`` is what the answer must hold, and not empty."""
         with self._client.post(path, name=kind, files=_form(file), catch_response=True) as response:
             if response.status_code in BUSY:
                 response.failure(f"busy ({response.status_code})")
                 return _retry_after_s(response.headers.get("Retry-After"))
             if response.status_code != HTTPStatus.OK:
                 response.failure(f"expected 200, received {response.status_code}: {response.text}")
-            elif full and not response.json()["gradcam_image"]:
-                response.failure("expected a heatmap, received none")
+            elif not response.json()[expected]:
+                response.failure(f"expected {expected}, received none")
         return 0.0
 
     def refuse(self, kind: str, file: ImageFile) -> None:

@@ -3,6 +3,7 @@
 Nothing here is an image of a patient, and nothing is written to disk.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,20 @@ from typing import Final
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 
-from orchestrator.domain import UInt8Array
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import LOOKS
 from orchestrator.painting.smear import paint_cell
 
 SIDE_PX: Final = {"scanner": 360, "phone": 575}
 """Frames of the devices whose images the model was trained on: CellaVision DM96 and Raabin's telephone."""
+
+FIELD_SIZE: Final = (675, 1080)
+"""Height and width of a field as a microscope's camera photographs it."""
+
+UM_PER_PX: Final = 0.1
 
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -39,8 +46,36 @@ def painted_cells(per_class: int = 4, seed: int = 0) -> list[ImageFile]:
             for number in range(per_class):
                 random = np.random.default_rng((seed, number, side, CLASS_NAMES.index(name)))
                 rgb = paint_cell(name, LOOKS[device](random), random).rgb
-                files.append(_jpeg(f"{device}-{name}-{number}.jpg", rgb, side))
+                resized = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_CUBIC)
+                files.append(_jpeg(f"{device}-{name}-{number}.jpg", resized))
     return files
+
+
+def painted_fields(counts: Sequence[int] = (1, 3)) -> list[ImageFile]:
+    """JPEG files of whole fields with so many white cells each."""
+    return [field_file(count) for count in counts]
+
+
+def field_file(cells: int, seed: int = 0) -> ImageFile:
+    """A JPEG file of a field in which so many white cells lie whole.
+
+    Of one cell it has :data:`FIELD_SIZE`, of several it is a square of as many pixels.
+
+    Raises ``ValueError`` where there is no room for them.
+    """
+    height, width = FIELD_SIZE
+    side = width if cells == 1 else math.isqrt(height * width)
+    random = np.random.default_rng((seed, cells))
+    names = [CLASS_NAMES[number % len(CLASS_NAMES)] for number in range(cells)]
+    field = paint_field(LOOKS["scanner"](random), random, names, side_um=UM_PER_PX * side, crowding=0.25)
+    if len(field.cells) != cells:
+        raise ValueError(f"expected a number of cells for which there is room in a field, received {cells}")
+    rgb = cv2.resize(field.rgb, (side, side), interpolation=cv2.INTER_AREA)
+    if cells == 1:
+        _, top, _, bottom = (edge * side / field.rgb.shape[0] for edge in field.cells[0].box)
+        first = round(min(max((top + bottom - height) / 2, 0), side - height))
+        rgb = rgb[first : first + height]
+    return _jpeg(f"field-{cells}.jpg", rgb)
 
 
 def files_of(folder: Path, limit: int | None = None) -> list[ImageFile]:
@@ -72,9 +107,8 @@ def bad_files(cells: Sequence[ImageFile]) -> list[ImageFile]:
     ]
 
 
-def _jpeg(name: str, rgb: UInt8Array, side: int) -> ImageFile:
-    resized = cv2.resize(rgb, (side, side), interpolation=cv2.INTER_CUBIC)
-    _, data = cv2.imencode(".jpg", resized[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+def _jpeg(name: str, rgb: MatLike) -> ImageFile:
+    _, data = cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     return ImageFile(name, data.tobytes(), "image/jpeg")
 
 

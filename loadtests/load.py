@@ -115,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--url", help="a running service; see above where absent")
     parser.add_argument("--default-port", type=int, default=DEFAULT_PORT, help="looked at without --url")
-    parser.add_argument("--users", type=int, default=10, help="two of them send a batch and bad files")
+    parser.add_argument(
+        "--users", type=int, default=10, help="three of them send fields, a batch and bad files"
+    )
     parser.add_argument("--spawn-rate", type=float, default=5, help="users that begin a second")
     parser.add_argument("--run-time", default="60s", help="such as 90s or 5m")
     parser.add_argument("--slo", type=Path, default=SLO_FILE, help="another objective")

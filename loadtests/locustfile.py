@@ -2,10 +2,10 @@
 
     locust -f loadtests/locustfile.py --host http://localhost:8000
 
-Four kinds of users, named in the statistics by what they send: ``single`` images of a person who looks at
-each answer, a ``burst`` of the cells of one field, a ``batch`` from an archive without heatmap and report,
-and now and then a ``bad file``, which must be refused. Every request that is not answered as expected is a
-failure; so is one that a busy service sends away, whose Retry-After is kept.
+Five kinds of users, named in the statistics by what they send: ``single`` images of a person who looks at
+each answer, a ``burst`` of the cells of one field, a whole ``field``, a ``batch`` from an archive without
+heatmap and report, and now and then a ``bad file``, which must be refused. Every request that is not answered
+as expected is a failure; so is one that a busy service sends away, whose Retry-After is kept.
 
 How a request travels is the matter of :mod:`loadtests.edges` alone. For research use only. Not for use in
 diagnostic procedures.
@@ -23,9 +23,10 @@ from locust import FastHttpUser, between, constant, events, task
 from locust.env import Environment
 
 from loadtests.edges import Edge, RestEdge
-from loadtests.images import ImageFile, bad_files, painted_cells
+from loadtests.images import ImageFile, bad_files, painted_cells, painted_fields
 
 CELLS = painted_cells(per_class=2)
+FIELDS = painted_fields()
 BAD_FILES = bad_files(CELLS)
 # Painting took seconds in which the loop's clock stood still; Locust would count them as run time.
 gevent.get_hub().loop.update_now()
@@ -96,6 +97,20 @@ class Microscope(LabUser):
         for file in random.choices(CELLS, k=random.randint(*FIELD_CELLS)):
             pool.spawn(self.send, "burst", file)
         pool.join()
+
+
+class Camera(LabUser):
+    """Sends whole fields, one after the other as the stage moves."""
+
+    fixed_count = 1
+    wait_time = between(2, 4)
+
+    @task
+    def whole_field(self) -> None:
+        """A field."""
+        pause_s = self.edge.find("field", random.choice(FIELDS))
+        if pause_s:
+            gevent.sleep(pause_s)
 
 
 class Archive(LabUser):

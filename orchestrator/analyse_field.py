@@ -12,7 +12,7 @@ from hashlib import sha256
 from orchestrator import field_steps, routing
 from orchestrator.analyse import Services, answered_by_head, likeness_of
 from orchestrator.device_state import device_state, with_device_reason
-from orchestrator.domain import CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
+from orchestrator.domain import Box, CellViews, FieldAnalysis, FieldCell, Finding, Prediction, joined
 from orchestrator.field_steps import PreparedField
 from orchestrator.image_steps import RenderOptions
 from orchestrator.model_contract import MAX_BATCH_SIZE
@@ -29,7 +29,8 @@ from orchestrator.vision.tta import TtaMode
 class FieldOptions:
     """What a caller chooses of a field; None stands for the service's or the profile's default.
 
-    ``red_cell_px`` is the diameter of the field's red cells in pixels; None: as the field tells.
+    ``red_cell_px`` is the diameter of the field's red cells in pixels; None: the profile's, or as the field
+    tells.
     """
 
     profile: str | None = None
@@ -39,6 +40,8 @@ class FieldOptions:
     drawing: RenderOptions = field(default_factory=RenderOptions)
     of_specimen: bool = False
     """Whether its cells are kept as those of a specimen, each with its image."""
+    drawn: Box | None = None
+    """What a person drew around a cell of it, which alone is then analysed."""
 
 
 async def analyse_field(
@@ -64,9 +67,10 @@ async def analyse_field(
             profile.recipe,
             services.field_limits,
             profile.quality,
-            options.red_cell_px,
+            options.red_cell_px or profile.red_cell_px,
             options.heatmap,
             options.of_specimen,
+            options.drawn,
         )
 
         async def ask(profile: Profile) -> list[Prediction]:
@@ -81,11 +85,12 @@ async def analyse_field(
         ]
     model = predictions[0].model if predictions else None
     told = milliseconds(stages)
-    record_field(
-        sum(cell.is_identified for cell in cells),
-        sum(not cell.is_identified for cell in cells),
-        told.get("total", 0.0) / 1000,
-    )
+    if options.drawn is None:
+        record_field(
+            sum(cell.is_identified for cell in cells),
+            sum(not cell.is_identified for cell in cells),
+            told.get("total", 0.0) / 1000,
+        )
     return FieldAnalysis(
         request_id=request_id or str(uuid.uuid4()),
         model=model,

@@ -16,7 +16,13 @@ from orchestrator.vision import heatmap, quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.decode import DecodeLimits, decode
 from orchestrator.vision.field_cells import MIN_RED_CELL_PX, search_field
-from orchestrator.vision.field_crops import PreparedFieldCell, prepare_cell, with_image, without_doubles
+from orchestrator.vision.field_crops import (
+    PreparedFieldCell,
+    as_drawn,
+    prepare_cell,
+    with_image,
+    without_doubles,
+)
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.tta import TtaMode
 
@@ -43,15 +49,22 @@ def prepare_field(
     red_cell_px: float | None = None,
     keep_crops: bool = False,
     keep_images: bool = False,
+    drawn: Box | None = None,
 ) -> PreparedField:
     """Before the network: bytes to all that may be a white cell, each as the model sees it, with its image
-    where that is to be kept.
+    where that is to be kept; where a person has ``drawn`` a box, to the cell in that alone.
 
     Raises :class:`~orchestrator.errors.InvalidImage` where the payload cannot be analysed, and where its red
     cells are too small for a white one to be told.
     """
     with stage("decode"):
         rgb = decode(payload, limits).rgb
+    height, width = rgb.shape[:2]
+    image_sha256 = sha256(payload).hexdigest()
+    if drawn is not None:
+        with stage("preprocess"):
+            cell = as_drawn(rgb, drawn, recipe, usual, keep_crops=keep_crops)
+        return PreparedField((height, width), red_cell_px, image_sha256, () if cell is None else (cell,))
     with stage("search"):
         searched = search_field(rgb, red_cell_px)
     if searched.red_cell_px is not None and searched.red_cell_px < MIN_RED_CELL_PX:
@@ -66,11 +79,10 @@ def prepare_field(
             if cell is not None and keep_images and searched.red_cell_px is not None:
                 cell = with_image(cell, rgb, one, searched.red_cell_px)
             cells.append(cell)
-    height, width = rgb.shape[:2]
     return PreparedField(
         (height, width),
         searched.red_cell_px,
-        sha256(payload).hexdigest(),
+        image_sha256,
         tuple(without_doubles([cell for cell in cells if cell is not None])),
     )
 

@@ -132,6 +132,7 @@ class FieldPlace:
 
     ``is_identified`` is False of what may be no white cell: it counts once a person says what it is.
     ``same_as`` is the id of the cell of an earlier field that it is once more, where the fields overlap.
+    ``added_by`` is who drew its box where the service had missed it.
     """
 
     number: int
@@ -139,6 +140,7 @@ class FieldPlace:
     is_clump: bool
     is_identified: bool
     same_as: str | None = None
+    added_by: str | None = None
 
     @property
     def counts(self) -> bool:
@@ -226,7 +228,8 @@ class SpecimenCell:
 class SpecimenField:
     """A field whose cells were found; ``number`` and ``image_sha256`` as of a :class:`SpecimenCell`.
     ``image_size`` is height and width in pixels, ``red_cell_px`` the diameter of its red cells, None where
-    nothing tells. ``cells`` are the white ones found in it, also those that another field has too."""
+    nothing tells. ``cells`` are the white ones in it, as the service found and persons added them, also those
+    that another field has too."""
 
     field_id: str
     number: int

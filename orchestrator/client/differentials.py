@@ -78,7 +78,7 @@ class FieldPlace:
     """In which field a cell lies, by its ``number``; where in it says the result's ``box``.
 
     ``is_identified`` is False of what may be no white cell; ``same_as`` is the id of the cell of an earlier
-    field that it is once more.
+    field that it is once more, ``added_by`` who drew its box where the service had missed it.
     """
 
     number: int
@@ -86,6 +86,7 @@ class FieldPlace:
     is_clump: bool
     is_identified: bool
     same_as: str | None
+    added_by: str | None
 
 
 @dataclass(frozen=True, slots=True)

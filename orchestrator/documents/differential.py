@@ -187,6 +187,11 @@ class PlaceDocument(Document):
         examples=[None],
         description="The cell of an earlier field that it is once more, where fields overlap; not counted.",
     )
+    added_by: str | None = Field(
+        default=None,
+        examples=[None],
+        description="Who drew its box, where the service had missed it; null of what the service found.",
+    )
 
 
 class FieldDocument(Document):
@@ -202,7 +207,8 @@ class FieldDocument(Document):
     cells: int = Field(
         ge=0,
         examples=[3],
-        description="White cells that the service found in it, also those that another field has too.",
+        description="White cells in it, as the service found and persons added them, also those that another "
+        "field has too.",
     )
 
 

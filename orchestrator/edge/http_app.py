@@ -206,6 +206,7 @@ def _specimen_endpoints(
     specimens: Specimens | None,
     services: Services,
     limits: OrderLimits,
+    deadlines: Deadlines,
     site: Site,
     reports: ReportProcess,
 ) -> list[Endpoint]:
@@ -216,7 +217,7 @@ def _specimen_endpoints(
         return await kept.get(differential_id)
 
     endpoints = [
-        *differential_routes(kept, services, limits),
+        *differential_routes(kept, services, limits, deadlines),
         *interop_routes(differential, site, reports),
     ]
     return endpoints if specimens is not None else [without_store(endpoint) for endpoint in endpoints]
@@ -254,7 +255,7 @@ def create_app(
         *analysis_routes(services, admission, deadlines),
         *field_routes(services, admission, deadlines),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
-        *_specimen_endpoints(specimens, services, order_limits, site, reports),
+        *_specimen_endpoints(specimens, services, order_limits, deadlines, site, reports),
         *_adaptation_endpoints(adaptations, services, order_limits),
         *device_audit_routes(audits_folder, services.decode_limits.max_bytes),
         *open_inference_routes(services, admission, deadlines, api.readyz),

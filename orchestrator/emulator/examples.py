@@ -19,10 +19,12 @@ from orchestrator.specimen import (
     CellResult,
     ClassCount,
     Differential,
+    FieldPlace,
     Range,
     Signature,
     Specimen,
     SpecimenCell,
+    SpecimenField,
     SpecimenOrder,
 )
 from orchestrator.specimens.differential import DifferentialRules, differential
@@ -90,6 +92,7 @@ def examples() -> dict[str, Example]:
             replace(unsigned, specimen=replace(unsigned.specimen, state="cancelled", signature=None))
         ),
         "persons_labels": Example(_persons_labels("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c007")),
+        "fields": Example(_fields("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c008")),
         "unknown_device": Example(_unknown_device("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c006")),
     }
 
@@ -188,6 +191,51 @@ def _persons_labels(differential_id: str) -> Differential:
     rules = DifferentialRules(labels=labels_of([Label("Hairy cell", "Saçlı hücre", "y")]))
     found = differential(specimen, rules, _BEGUN + timedelta(minutes=30))
     return replace(found, service_version="1.0.0", reference_source="made up for this example")
+
+
+def _fields(differential_id: str) -> Differential:
+    """Two fields of 1080 x 675 pixels: of the second one cell was added by a person, one lies in the first
+    field too, and one may be no white cell."""
+    places = [FieldPlace(number, False, False, True) for number in (1, 1, 2, 2, 2, 2)]
+    found = [
+        replace(_cell(differential_id, number, label), place=place)
+        for number, (label, place) in enumerate(
+            zip(
+                ("Neutrophil", "Monocyte", "Lymphocyte", "Neutrophil", "Eosinophil", UNIDENTIFIED),
+                places,
+                strict=True,
+            ),
+            start=3,
+        )
+    ]
+    found[3] = replace(found[3], place=replace(places[3], same_as=found[0].cell_id))
+    found[4] = replace(found[4], place=replace(places[4], added_by="dr.demir"))
+    found[5] = replace(found[5], place=replace(places[5], is_identified=False))
+    cells = tuple(
+        replace(
+            cell,
+            result=replace(
+                cell.result, image_size=(675, 1080), box=Box(40.5, 150.0 * n, 140.0, 150.0 * n + 98.5)
+            ),
+        )
+        for n, cell in enumerate(found)
+        if cell.result is not None
+    )
+    fields = tuple(
+        SpecimenField(
+            f"{differential_id[:8]}-field-{number}",
+            number,
+            hashlib.sha256(f"{differential_id}/field {number}".encode()).hexdigest(),
+            (675, 1080),
+            61.5,
+            white_cells,
+        )
+        for number, white_cells in ((1, 2), (2, 3))
+    )
+    order = SpecimenOrder("S-2026-000128", _TOTAL_WBC, kind="field")
+    specimen = Specimen(differential_id, order, "analysed", "lis", _BEGUN, cells, fields=fields)
+    counted = differential(specimen, DifferentialRules(min_cells=_MIN_CELLS), _BEGUN + timedelta(minutes=30))
+    return replace(counted, service_version="1.0.0", reference_source="made up for this example")
 
 
 def _unknown_device(differential_id: str) -> Differential:

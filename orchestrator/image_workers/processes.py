@@ -29,7 +29,8 @@ R = TypeVar("R")
 _LOGGER = logging.getLogger(__name__)
 
 LONGEST_STEP_S: Final = 60.0
-"""A step on an image of 25 million pixels takes 1.2 s; what takes so long does not end."""
+"""A step on an image of 25 million pixels takes 1.2 s; what takes so long does not end, unless a caller who
+waits longer expects it to: a field of 100 million pixels with hundreds of cells may."""
 
 _START_S: Final = 60.0
 _ATTEMPTS: Final = 2
@@ -53,7 +54,8 @@ class ImageProcesses:
 
     Args:
         processes: how many; each costs 35 MB.
-        longest_step_s: after so many seconds a process is ended, and another takes its place.
+        longest_step_s: after so many seconds, or at the end of a caller's deadline that is longer, a process
+            is ended, and another takes its place.
     """
 
     def __init__(self, processes: int, longest_step_s: float = LONGEST_STEP_S) -> None:
@@ -98,7 +100,7 @@ class ImageProcesses:
                 try:
                     channel = process.channel()
                     channel.send(call)
-                    outcome: Outcome = channel.receive(self._longest_step_s)
+                    outcome: Outcome = channel.receive(max(self._longest_step_s, remaining_s() or 0.0))
                 except (EOFError, OSError, _NotStarted) as error:  # TimeoutError is an OSError
                     _LOGGER.warning("a process for images was lost (%s)", type(error).__name__)
                     IMAGE_WORKERS_LOST.inc()

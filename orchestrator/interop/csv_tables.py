@@ -81,6 +81,7 @@ _DECIDED: Final[Mapping[str, Callable[[CellDecision], Cell]]] = {
 _PLACED: Final[Mapping[str, Callable[[FieldPlace], Cell]]] = {
     "field": lambda place: place.number,
     "same_as": lambda place: place.same_as,
+    "added_by": lambda place: place.added_by,
 }
 _MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
     "model": lambda result: result.model.name,

@@ -10,30 +10,36 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import (
     AlgorithmIdentification,
     ComprehensiveSR,
     DeviceObserverIdentifyingAttributes,
+    GraphicTypeValues,
     ImageContentItem,
+    ImageRegion,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     PersonObserverIdentifyingAttributes,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     SourceImageForMeasurementGroup,
+    SourceImageForRegion,
     SubjectContext,
     SubjectContextSpecimen,
     TextContentItem,
     TrackingIdentifier,
 )
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ComprehensiveSRStorage
+from pydicom.uid import ComprehensiveSRStorage, VLMicroscopicImageStorage
 
-from orchestrator.domain import DISCLAIMER, Analysis, ModelIdentity
+from orchestrator.domain import DISCLAIMER, Analysis, Box, ModelIdentity
 from orchestrator.interop import coding, dicom_codes
 from orchestrator.interop.coding import Code, Unit
 from orchestrator.interop.dicom import (
@@ -53,8 +59,17 @@ from orchestrator.interop.dicom import (
 from orchestrator.interop.dicom_codes import class_code, concept
 from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, reported
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
+from orchestrator.labels import UNIDENTIFIED
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import CellResult, ClassCount, Differential, Range, Signature
+from orchestrator.specimen import (
+    CellResult,
+    ClassCount,
+    Differential,
+    Range,
+    Signature,
+    Specimen,
+    SpecimenField,
+)
 
 SERIES_NUMBER: Final = 9002
 
@@ -64,7 +79,7 @@ _ABSOLUTE_DIGITS: Final = 3
 
 _OWN_CODES: Final = CodingSchemeIdentificationItem("99WBC", "Codes of WBC Analyzer", uid=derived_uid("codes"))
 
-Group = MeasurementsAndQualitativeEvaluations
+Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 
 def cell_report(
@@ -119,7 +134,11 @@ def cell_report(
 def differential_report(
     differential: Differential, site: Site = DEFAULT_SITE, context: OrderContext = NO_CONTEXT
 ) -> DicomObject:
-    """A specimen: each class's number and share with its interval, and what was counted.
+    """A specimen: each class's number and share with its interval, and what was counted; of whole fields each
+    cell too, with its region in its field.
+
+    A field that came as a mere picture is named by an identifier that follows from its SHA-256
+    (:func:`field_uid`).
 
     The same differential gives the same object; after a decision or the signature it is another one.
     """
@@ -133,19 +152,21 @@ def differential_report(
         begun_at=specimen.created_at,
     )
     signature = specimen.signature if phase(differential) == "final" else None
+    fields = specimen.fields
     with quiet():
         content = _content(
             procedure=coding.panel(site.method),
-            groups=_specimen_groups(differential, site),
+            groups=[*_specimen_groups(differential, site), *_regions(specimen, site)],
             study=study,
             service_version=differential.service_version,
-            sentences=(*notes(differential), f"Method: {METHOD}."),
+            sentences=(*notes(differential), f"Method: {METHOD}.", *map(_field_in_words, fields)),
             person=None if signature is None else signature.person,
         )
         report = _document(
             content,
             study,
-            [_stand_in(study, ComprehensiveSRStorage, derived_uid("none"))],
+            [_field_stand_in(study, field) for field in fields]
+            or [_stand_in(study, ComprehensiveSRStorage, derived_uid("none"))],
             series=derived_uid("reports", study.study_uid),
             number=1,
             moment=issued_at(differential),
@@ -153,9 +174,14 @@ def differential_report(
             signature=signature,
             site=site,
         )
-        # highdicom demands evidence; the images of a differential were no DICOM objects.
-        del report.CurrentRequestedProcedureEvidenceSequence
+        if not fields:  # highdicom demands evidence; images of single cells are none
+            del report.CurrentRequestedProcedureEvidenceSequence
         return finished(report)
+
+
+def field_uid(image_sha256: str) -> str:
+    """The identifier of a field as a VL Microscopic Image, whoever makes one of its file."""
+    return derived_uid("field", image_sha256)
 
 
 def _content(
@@ -275,7 +301,7 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
         f"views: {analysis.views}",
         f"routing: {finding.decided_by}",
     )
-    return Group(
+    return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             derived_uid("cell", source.study.study_uid, source.key), f"Cell {source.number}"
         ),
@@ -296,7 +322,7 @@ def _specimen_groups(differential: Differential, site: Site) -> list[Group]:
     shifts = dict(zip(CLASS_NAMES, differential.label_shift or (), strict=False))
     algorithm = _algorithm(differential.models, *sorted(_profiles(differential)))
     groups = [
-        Group(
+        MeasurementsAndQualitativeEvaluations(
             tracking_identifier=_tracked(differential, count.label),
             finding_type=concept(class_code(count.label, site)),
             algorithm_id=algorithm,
@@ -308,6 +334,56 @@ def _specimen_groups(differential: Differential, site: Site) -> list[Group]:
         for count in differential.counts
     ]
     return [_summary(differential, algorithm), *groups]
+
+
+def _regions(specimen: Specimen, site: Site) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
+    """Of each cell of a field that counts, or that a person is asked about: what it is, and its box there."""
+    images = {
+        field.number: SourceImageForRegion(VLMicroscopicImageStorage, field_uid(field.image_sha256))
+        for field in specimen.fields
+    }
+    for cell in specimen.cells:
+        if cell.place is None or cell.result is None or cell.result.box is None:
+            continue
+        if cell.label is None and not cell.needs_review:
+            continue
+        label = cell.label or UNIDENTIFIED
+        yield PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=TrackingIdentifier(
+                derived_uid("cell", specimen.differential_id, cell.cell_id), f"Cell {cell.number}"
+            ),
+            referenced_region=ImageRegion(
+                GraphicTypeValues.POLYLINE, _corners(cell.result.box), images[cell.place.number]
+            ),
+            finding_type=concept(class_code(label, site)),
+            qualitative_evaluations=[
+                _evaluated(dicom_codes.CLASS, class_code(label, site)),
+                _evaluated(
+                    dicom_codes.NEEDS_REVIEW, dicom_codes.YES if cell.needs_review else dicom_codes.NO
+                ),
+            ],
+        )
+
+
+def _corners(box: Box) -> NDArray[np.float64]:
+    """The box as a closed line, ``[5, 2]`` of column and row from the outer corner of the first pixel."""
+    left, top, right, bottom = box.left, box.top, box.right, box.bottom
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]])
+
+
+def _field_stand_in(study: StudyContext, field: SpecimenField) -> Dataset:
+    known = _stand_in(study, VLMicroscopicImageStorage, field_uid(field.image_sha256))
+    known.SeriesInstanceUID = derived_uid("fields", study.study_uid)
+    known.Rows, known.Columns = field.image_size
+    return known
+
+
+def _field_in_words(field: SpecimenField) -> str:
+    height, width = field.image_size
+    return (
+        f"Field {field.number} has {width} x {height} pixels and the SHA-256 {field.image_sha256}; regions "
+        f"in it name it as {field_uid(field.image_sha256)}."
+    )
 
 
 def _summary(differential: Differential, algorithm: AlgorithmIdentification | None) -> Group:
@@ -323,7 +399,7 @@ def _summary(differential: Differential, algorithm: AlgorithmIdentification | No
     if total is not None:
         measurements.append(_measured(coding.TOTAL_WBC, total, coding.PER_NANOLITRE, _ABSOLUTE_DIGITS))
     state = differential.specimen.device_state
-    return Group(
+    return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracked(differential, "Specimen"),
         algorithm_id=algorithm,
         measurements=measurements,

@@ -159,7 +159,8 @@ SPECIMENS = Counter(
 )
 SPECIMEN_CELLS = Counter(
     "wbc_specimen_cells",
-    "Cells of specimens: analysed, failed, or retried because the model server was busy or away.",
+    "Cells of specimens: analysed, failed, added by a person, or retried because the model server was busy "
+    "or away.",
     ["outcome"],
 )
 SPECIMEN_DECISIONS = Counter(

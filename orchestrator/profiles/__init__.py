@@ -8,6 +8,7 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     device = "profiled"          # optional: unknown | profiled; built-in ones also known (see DeviceState)
     tta = "light"                # none | light (8 views) | adaptive (1, or 8 where that one is not clear)
     adaptive_margin = 0.33       # optional: how clear; belongs to one model (wbc-train adaptive-margin)
+    red_cell_px = 61.5           # optional: diameter of a red cell in a whole field; else as each field tells
 
     [preprocessing]
     version = "v1"               # v1 | v2 | v3 | v4 | v5 | v6
@@ -79,6 +80,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.routing import RoutingPolicy
 from orchestrator.site_head.head_file import SiteHead
+from orchestrator.vision.field_cells import MIN_RED_CELL_PX
 from orchestrator.vision.preprocessing import Recipe
 from orchestrator.vision.quality import GENERAL_LIMITS, QualityLimits
 from orchestrator.vision.stain import LabStatistics, MacenkoReference
@@ -113,6 +115,8 @@ class Profile:
     head: SiteHead | None = None
     """The site's own head where one is switched on (:mod:`orchestrator.site_head`); no file of a profile
     names it."""
+    red_cell_px: float | None = None
+    """Diameter of a red cell in the device's whole fields, in pixels; None where each field is to tell."""
 
     @property
     def sha256(self) -> str:
@@ -146,6 +150,8 @@ class Profile:
 def _sha256_of(profile: Profile) -> str:
     whole = asdict(replace(profile, head=None))
     decisive = {key: value for key, value in whole.items() if key not in ("name", "description", "head")}
+    if profile.red_cell_px is None:  # which says nothing, as before there was the key
+        del decisive["red_cell_px"]
     if profile.head is not None:
         decisive["head"] = profile.head.sha256
     return _hash(decisive)
@@ -357,6 +363,7 @@ class _ProfileFile(_Table):
     device: ProfiledDevice = "profiled"
     tta: TtaMode
     adaptive_margin: float = Field(default=1.0, ge=0, le=1)
+    red_cell_px: float | None = Field(default=None, ge=MIN_RED_CELL_PX, le=1000)
     preprocessing: _Preprocessing
     routing: _Routing
     quality: _Quality = _Quality()
@@ -373,4 +380,5 @@ class _ProfileFile(_Table):
             device=self.device,
             quality=self.quality.to_limits(),
             features=None if self.features is None else self.features.to_statistics(),
+            red_cell_px=self.red_cell_px,
         )

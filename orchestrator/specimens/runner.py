@@ -27,13 +27,13 @@ from orchestrator import errors, field_steps
 from orchestrator.analyse import AnalysisOptions, Services, analyse
 from orchestrator.analyse_field import FieldOptions, analyse_field
 from orchestrator.common.deadline import deadline
-from orchestrator.domain import Analysis, FieldAnalysis, FieldCell, ModelIdentity
+from orchestrator.domain import Analysis, Box, FieldAnalysis, FieldCell, ModelIdentity
 from orchestrator.image_steps import RenderOptions
 from orchestrator.image_workers.base import ImageWorkers
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMENS, SPECIMENS_UNDER_WAY
 from orchestrator.observability.request_context import set_request_id
-from orchestrator.specimen import CellResult, FieldPlace, ImageKind, SpecimenOrder
-from orchestrator.store.base import FoundCell, FoundField, LeasedCell, Recorded, SameCells, Store
+from orchestrator.specimen import CellResult, FieldPlace, ImageKind, SpecimenField, SpecimenOrder
+from orchestrator.store.base import CutOutCell, FoundCell, FoundField, LeasedCell, Recorded, SameCells, Store
 from orchestrator.vision.same_cells import same_cells
 from orchestrator.vision.tta import TtaMode
 
@@ -85,12 +85,31 @@ def found_of(analysis: FieldAnalysis, analysed_at: datetime) -> FoundField:
 
 
 def _found_cell(analysis: FieldAnalysis, cell: FieldCell, analysed_at: datetime) -> FoundCell:
-    if cell.image is None or cell.mark is None or analysis.model is None:
+    if cell.mark is None:
+        raise ValueError("expected a field that was analysed as one of a specimen")
+    place = FieldPlace(0, cell.is_cut, cell.is_clump, cell.is_identified)
+    return FoundCell(*_cut_out(analysis, cell, analysed_at), place, cell.mark)
+
+
+def drawn_of(analysis: FieldAnalysis, person: str, analysed_at: datetime) -> CutOutCell:
+    """What is kept of the one cell that a person drew in a field: a white cell, by their word.
+
+    Raises ``InvalidParameter`` where nothing in the box has an outline.
+    """
+    if not analysis.found:
+        raise errors.InvalidParameter(
+            errors.FieldProblem("box", "no cell can be outlined here: draw the box closely around one cell")
+        )
+    cell = analysis.found[0]
+    place = FieldPlace(0, cell.is_cut, cell.is_clump, is_identified=True, added_by=person)
+    return CutOutCell(*_cut_out(analysis, cell, analysed_at), place)
+
+
+def _cut_out(analysis: FieldAnalysis, cell: FieldCell, analysed_at: datetime) -> tuple[bytes, CellResult]:
+    if cell.image is None or analysis.model is None:
         raise ValueError("expected a field that was analysed as one of a specimen")
     focus_ratio = None if cell.focus is None else cell.focus.focus_ratio
-    result = _result(analysis, cell, analysis.model, focus_ratio, analysed_at)
-    place = FieldPlace(0, cell.is_cut, cell.is_clump, cell.is_identified)
-    return FoundCell(cell.image, result, place, cell.mark)
+    return cell.image, _result(analysis, cell, analysis.model, focus_ratio, analysed_at)
 
 
 def _result(
@@ -133,10 +152,13 @@ async def outcome_of(
         is_field = await services.images.run(field_steps.is_field, payload, services.field_limits)
     if not is_field:
         return result_of(await analyse(payload, services, options), datetime.now(UTC))
-    of_field = FieldOptions(
+    return found_of(await analyse_field(payload, services, _of_field(options)), datetime.now(UTC))
+
+
+def _of_field(options: AnalysisOptions) -> FieldOptions:
+    return FieldOptions(
         options.profile, options.tta, heatmap=options.heatmap, drawing=options.drawing, of_specimen=True
     )
-    return found_of(await analyse_field(payload, services, of_field), datetime.now(UTC))
 
 
 def cell_options(order: SpecimenOrder) -> AnalysisOptions:
@@ -248,6 +270,18 @@ class SpecimenRunner:
         self._tasks[differential_id] = task
         SPECIMENS_UNDER_WAY.set(len(self._tasks))
         task.add_done_callback(lambda _: self._ended(differential_id))
+
+    async def drawn(
+        self, order: SpecimenOrder, field: SpecimenField, image: bytes, box: Box, person: str
+    ) -> CutOutCell:
+        """The cell in a box that a person drew in a field of an order, analysed at once, since they wait.
+
+        Raises as :func:`~orchestrator.analyse_field.analyse_field` and :func:`drawn_of`.
+        """
+        options = replace(_of_field(cell_options(order)), drawn=box, red_cell_px=field.red_cell_px)
+        async with self._turn():
+            analysis = await analyse_field(image, self._services, options)
+        return drawn_of(analysis, person, datetime.now(UTC))
 
     async def stop(self, differential_id: str) -> None:
         """Break off the work on a specimen, such as a cancelled one; without effect where there is none."""

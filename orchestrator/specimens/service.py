@@ -15,6 +15,7 @@ from typing import Final
 
 from orchestrator import errors
 from orchestrator.device_state import NO_AUDITS, DeviceAudits
+from orchestrator.domain import Box
 from orchestrator.labels import Labels
 from orchestrator.observability.metrics import SPECIMEN_CELLS, SPECIMEN_DECISIONS, SPECIMENS, STORE_READY
 from orchestrator.specimen import (
@@ -23,6 +24,7 @@ from orchestrator.specimen import (
     ImageKind,
     Specimen,
     SpecimenCell,
+    SpecimenField,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenSort,
@@ -31,7 +33,7 @@ from orchestrator.specimen import (
 )
 from orchestrator.specimens.differential import DifferentialRules, differential
 from orchestrator.specimens.runner import SpecimenRunner
-from orchestrator.store.base import EVERYTHING, AuditEntry, Seen, Store
+from orchestrator.store.base import EVERYTHING, AuditEntry, Seen, Store, require_room
 from orchestrator.vision.containers import read_container
 from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
 
@@ -49,6 +51,9 @@ RETENTION_EVERY_S: Final = 3600.0
 
 _SPACING_S: Final = 0.25
 """Between two looks at a specimen: its results come faster than anybody reads."""
+
+LEAST_BOX_PX: Final = 8
+"""Sides, at least, of the box of a cell that a person adds."""
 
 _logger = logging.getLogger(__name__)
 
@@ -192,6 +197,34 @@ class Specimens:
         """
         return await self._changed(await self._store.assign(differential_id, assignee, actor, instead_of))
 
+    async def add_cell(
+        self, differential_id: str, field_id: str, box: Box, person: str, seen: Seen = None
+    ) -> Differential:
+        """A person adds a cell that was missed in a field, in this box of it; ``seen`` as in :meth:`sign`.
+
+        It is analysed at once, and joins the specimen with the next number.
+
+        Raises:
+            InvalidParameter: the box is not within the field, too small, or nothing in it has an outline.
+            ChangedMeanwhile: the differential is in none of these states any more.
+            UnknownCell: there is no field of this id.
+            CountedAlready: a cell of the field lies there.
+            NotReady: cells wait to be analysed.
+            SpecimenClosed: it is signed or cancelled.
+            ImageNotKept: the image of the field is not here.
+            ModelServerError, Overloaded: the model server did not answer.
+        """
+        specimen = await self._store.get(differential_id)
+        field = require_room(specimen, field_id, box)
+        _require_within(box, field)
+        image = await self._store.image(differential_id, field_id)
+        if image is None:
+            raise errors.ImageNotKept("The image of the field is not kept here, or not any more.")
+        cell = await self._runner.drawn(specimen.order, field, image, box, person)
+        specimen = await self._store.add_cell(differential_id, field_id, cell, person, seen)
+        SPECIMEN_CELLS.labels("added").inc()
+        return await self._changed(specimen)
+
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Differential:
@@ -247,7 +280,8 @@ class Specimens:
         return await self._changed(specimen)
 
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
-        """The image of a cell as it was sent; None where images are not kept. Raises ``UnknownCell``."""
+        """The image of a cell, or of a field, as it was sent; None where images are not kept. Raises
+        ``UnknownCell``."""
         return await self._store.image(differential_id, cell_id)
 
     async def audit(self, differential_id: str) -> list[AuditEntry]:
@@ -350,3 +384,16 @@ class Specimens:
         specimen = specimen.judged()
         released_errors = self._audits.released_errors(specimen.cells)
         return differential(specimen, self._rules, datetime.now(UTC), released_errors)
+
+
+def _require_within(box: Box, field: SpecimenField) -> None:
+    height, width = field.image_size
+    is_within = min(box.top, box.left) >= 0 and box.bottom <= height and box.right <= width
+    if not is_within or min(box.bottom - box.top, box.right - box.left) < LEAST_BOX_PX:
+        raise errors.InvalidParameter(
+            errors.FieldProblem(
+                "box",
+                f"expected edges within the {width} x {height} pixels of the field, at least {LEAST_BOX_PX} "
+                "pixels apart",
+            )
+        )

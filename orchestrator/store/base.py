@@ -7,12 +7,14 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from orchestrator.errors import ChangedMeanwhile
+from orchestrator.domain import Box
+from orchestrator.errors import ChangedMeanwhile, CountedAlready, NotReady, SpecimenClosed, UnknownCell
 from orchestrator.specimen import (
     ANYBODY,
     CellResult,
     FieldPlace,
     Specimen,
+    SpecimenField,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenSort,
@@ -84,13 +86,26 @@ class LeasedCell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCell:
-    """A cell of a field: its image, a PNG; what was found in it; where it lies, of a field whose number the
-    store knows; and the mark by which it is known again in another field."""
+class CutOutCell:
+    """A cell of a field: its image, a PNG; what was found in it; and where it lies, of a field whose number
+    the store knows."""
 
     image: bytes
     result: CellResult
     place: FieldPlace
+
+    @property
+    def box(self) -> Box:
+        """Where it lies in the field."""
+        if self.result.box is None:
+            raise ValueError("expected a cell of a field with its box, received one without")
+        return self.result.box
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCell(CutOutCell):
+    """One that the service found, with the mark by which it is known again in another field."""
+
     mark: bytes
 
 
@@ -107,6 +122,9 @@ class FoundField:
         """How many of them are white cells without a person's word."""
         return sum(cell.place.is_identified for cell in self.cells)
 
+
+SAME_PLACE: Final = 0.5
+"""Intersection over union from which on two boxes of a field are around one cell."""
 
 SameCells = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[int | None]]
 """By the marks of a field's cells and of those of earlier fields: which of the latter each is."""
@@ -130,6 +148,27 @@ def require_assignee(specimen: Specimen, instead_of: str | None) -> None:
     raise ChangedMeanwhile(
         f"The specimen was taken by {specimen.assignee} since it was read; ask them, or take it over."
     )
+
+
+def require_room(specimen: Specimen, field_id: str, box: Box) -> SpecimenField:
+    """The field of this id, where a person may add the cell in this box of it.
+
+    Raises ``SpecimenClosed``, ``NotReady`` while cells wait, ``UnknownCell`` without such a field, and
+    ``CountedAlready`` where one of its cells lies there.
+    """
+    if specimen.state in ("signed", "cancelled"):
+        raise SpecimenClosed("The differential is signed or cancelled.")
+    if specimen.state != "analysed":
+        raise NotReady("Cells wait to be analysed.")
+    field = next((field for field in specimen.fields if field.field_id == field_id), None)
+    if field is None:
+        raise UnknownCell("The differential has no field of this id.")
+    for cell in specimen.cells:
+        if cell.place is None or cell.place.number != field.number or cell.result is None:
+            continue
+        if cell.result.box is not None and box.overlap(cell.result.box) >= SAME_PLACE:
+            raise CountedAlready(f"Cell {cell.number} of this field lies there: decide about that one.")
+    return field
 
 
 class Store(Protocol):
@@ -207,6 +246,11 @@ class Store(Protocol):
     async def record_field(
         self, differential_id: str, cell_id: str, found: FoundField, same: SameCells, token: int | None = None
     ) -> Recorded: ...
+    async def add_cell(
+        self, differential_id: str, field_id: str, cell: CutOutCell, person: str, seen: Seen = None
+    ) -> Specimen:
+        """Add a cell that a person drew in a field, with the next number. Raises as :func:`require_room`."""
+
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen: ...
@@ -228,7 +272,9 @@ class Store(Protocol):
 
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Specimen: ...
     async def cancel(self, differential_id: str, actor: Actor, seen: Seen = None) -> Specimen: ...
-    async def image(self, differential_id: str, cell_id: str) -> bytes | None: ...
+    async def image(self, differential_id: str, cell_id: str) -> bytes | None:
+        """Of a cell, or of a field by its id."""
+
     async def unfinished(self) -> list[str]: ...
     async def purge(self, now: datetime) -> int:
         """Remove what retention does not keep, as two readings of the clock in a row say; gives how many.

@@ -1,6 +1,8 @@
 """Rows of the tables as the values that they keep."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,14 +25,15 @@ from orchestrator.store.trail_replay import Kept
 def specimen_of(kept: Kept) -> Specimen:
     """A specimen with its cells."""
     row = kept.row
+    cells = tuple(cell_of(cell) for cell in kept.cells if cell.state != SEARCHED)
     return Specimen(
         differential_id=row.differential_id,
         order=SpecimenOrder(kept.specimen_id, row.total_wbc, row.profile, row.tta, row.kind or "cell"),
         state=row.state,
         created_by=row.created_by,
         created_at=datetime.fromisoformat(row.created_at),
-        cells=tuple(cell_of(cell) for cell in kept.cells if cell.state != SEARCHED),
-        fields=tuple(field_of(cell) for cell in kept.cells if cell.state == SEARCHED),
+        cells=cells,
+        fields=tuple(_with_added(field_of(cell), cells) for cell in kept.cells if cell.state == SEARCHED),
         signature=signature_of(row),
         version=row.version,
         assignee=row.assignee,
@@ -66,6 +69,12 @@ def field_of(row: Row[Any]) -> SpecimenField:
     said = json.loads(row.result)
     size = (said["image_size"][0], said["image_size"][1])
     return SpecimenField(row.cell_id, row.number, row.image_sha256, size, said["red_cell_px"], said["cells"])
+
+
+def _with_added(field: SpecimenField, cells: Sequence[SpecimenCell]) -> SpecimenField:
+    places = [cell.place for cell in cells if cell.place is not None]
+    added = sum(place.number == field.number and place.added_by is not None for place in places)
+    return replace(field, cells=field.cells + added)
 
 
 def entry_of(row: Row[Any]) -> AuditEntry:

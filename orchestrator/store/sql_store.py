@@ -61,6 +61,7 @@ from orchestrator.store.base import (
     Actor,
     AuditEntry,
     AuditVerdict,
+    CutOutCell,
     FoundField,
     KeepImages,
     LeasedCell,
@@ -68,6 +69,7 @@ from orchestrator.store.base import (
     SameCells,
     Seen,
     require_assignee,
+    require_room,
 )
 from orchestrator.store.database import Database
 from orchestrator.store.documents import field_document, result_document
@@ -75,7 +77,9 @@ from orchestrator.store.encryption import Cipher
 from orchestrator.store.rows import entry_of, signature_of, specimen_of
 from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SEARCHED, SPECIMENS
 from orchestrator.store.trail_replay import (
+    ADDED,
     Kept,
+    added_digest,
     cell_digest,
     differences,
     is_older,
@@ -369,6 +373,34 @@ class SqlStore:
         details = {"failure": text_digest(why)}
         return await self._record(differential_id, cell_id, "failed", values, details, token)
 
+    async def add_cell(
+        self, differential_id: str, field_id: str, cell: CutOutCell, person: str, seen: Seen = None
+    ) -> Specimen:
+        image = None if self._keep_images == "never" else self._cipher.encrypted(cell.image)
+        cell_id = uuid.uuid4().hex
+        of_it = CELLS.c.differential_id == differential_id
+        async with self._writing() as connection:
+            specimen = await self._specimen(connection, differential_id)
+            field = require_room(specimen, field_id, cell.box)
+            await statements.require_seen(connection, seen, differential_id)
+            await self._require_unaltered(connection, differential_id)
+            last = await connection.scalar(select(func.max(CELLS.c.number)).where(of_it)) or 0
+            values, details = _analysed(cell.result, replace(cell.place, number=field.number))
+            values |= {
+                "cell_id": cell_id,
+                "differential_id": differential_id,
+                "number": last + 1,
+                "image_sha256": _sha256(cell.image),
+                "found_in": field.number,
+                "payload": image,
+            }
+            await connection.execute(insert(CELLS).values(**values))
+            await statements.set_specimen(connection, differential_id, {})
+            row = (await connection.execute(select(*_LISTED).where(CELLS.c.cell_id == cell_id))).one()
+            details["digest"] = added_digest(row)
+            await statements.note(connection, _now(), person, ADDED, differential_id, cell_id, details)
+            return await self._specimen(connection, differential_id)
+
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen:
@@ -448,7 +480,7 @@ class SqlStore:
                 )
             ).one()
             kept = await self._kept(connection, differential_id, _ORDERED)
-            images = AUDIT.c.action.in_(("ordered", SEARCHED))
+            images = AUDIT.c.action.in_(("ordered", SEARCHED, ADDED))
             trail = await self._trail(connection, differential_id, images)
             for what in chain(_changed_rows(trail), order_differences(kept, trail)):
                 raise _altered(differential_id, what)

@@ -7,7 +7,7 @@ versions before digests lack those; of them the values that they name are compar
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,12 @@ from orchestrator.store.tables import SEARCHED
 
 CLOSING: Final = {"signed": "signed", "cancelled": "cancelled"}
 """Actions that end a specimen, and the state that each leaves."""
+
+ADDED: Final = "added"
+"""What a person does who draws a cell of a field."""
+
+_RECORDED: Final = {"analysed": "analysed", "failed": "failed", SEARCHED: SEARCHED, ADDED: "analysed"}
+"""Actions after which a cell is not waiting, and the state that each leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,10 @@ class Kept:
         """Of the cells those that were sent."""
         return [cell for cell in self.cells if cell.found_in is None]
 
-    def found_digest(self, number: int) -> str:
-        """Of what was found in the field of this number."""
-        return _digest([_image(cell) for cell in self.cells if cell.found_in == number])
+    def found_digest(self, number: int, added: Collection[str] = ()) -> str:
+        """Of what was found in the field of this number, without what persons ``added``, by their ids."""
+        found = [cell for cell in self.cells if cell.found_in == number and cell.cell_id not in added]
+        return _digest([_image(cell) for cell in found])
 
     def order_digest(self) -> str:
         """Of what was ordered."""
@@ -57,6 +64,11 @@ class Kept:
 def cell_digest(cell: Row[Any]) -> str:
     """Of a cell and what was decided about it."""
     return _digest(_cell_parts(cell))
+
+
+def added_digest(cell: Row[Any]) -> str:
+    """Of a cell that a person added: its image and its field."""
+    return _digest([*_image(cell), cell.found_in])
 
 
 def text_digest(text: str) -> str:
@@ -117,18 +129,23 @@ def order_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
     elif "digest" in ordered.details and ordered.details["digest"] != kept.order_digest():
         yield f"the ids of its cells, or the key of its order, are not those of {place}"
     numbers = {cell.cell_id: cell.number for cell in kept.ordered}
+    added = {entry.cell_id or "": entry for entry in trail if entry.action == ADDED}
+    drawn = {cell.cell_id: added_digest(cell) for cell in kept.cells if cell.cell_id in added}
+    for cell_id, entry in added.items():
+        if drawn.get(cell_id) != entry.details.get("digest"):
+            yield f"the cell that a person added is not that of row {entry.sequence}"
     searched = {numbers.get(entry.cell_id or ""): entry for entry in trail if entry.action == SEARCHED}
     for number, entry in searched.items():
-        if number is not None and entry.details.get("digest") != kept.found_digest(number):
+        if number is not None and entry.details.get("digest") != kept.found_digest(number, added):
             yield f"the cells of field {number} are not those of row {entry.sequence}"
     if any(cell.found_in is not None and cell.found_in not in searched for cell in kept.cells):
         yield "it has cells of a field of which no row of the trail tells"
 
 
 def _cell_differences(cell: Row[Any], trail: Sequence[AuditEntry]) -> Iterator[str]:
-    recorded = next((entry for entry in trail if entry.action in ("analysed", "failed", SEARCHED)), None)
+    recorded = next((entry for entry in trail if entry.action in _RECORDED), None)
     decided = next((entry for entry in reversed(trail) if entry.action in ("decided", "undecided")), None)
-    if cell.state != ("waiting" if recorded is None else recorded.action):
+    if cell.state != ("waiting" if recorded is None else _RECORDED[recorded.action]):
         yield f"its state is {cell.state}, which no row of the trail says"
         return
     said = {} if recorded is None else recorded.details

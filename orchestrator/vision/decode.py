@@ -64,6 +64,8 @@ _DARK: Final = 16
 """What the highest value of 12 bits, of 16, is at 8 bits: an image without a brighter one, or of inverted
 colours without a darker one, is no photograph of a slide but one of a camera with fewer bits."""
 
+_STRIP_PIXELS: Final = 2**22
+
 _PROBE: Final = b"\x5a\xa5\x3c" * 20
 
 
@@ -151,10 +153,21 @@ def _to_rgb(image: Image.Image, container: ImageContainer) -> UInt8Array:
     if image.mode in _DEEP_GREY:
         rgb = _deep_grey_to_rgb(np.asarray(image), container)
     else:
-        rgb = np.asarray(_to_rgb_mode(image, is_bmp=container.media_type == "image/bmp"))
+        rgb = _copied(_to_rgb_mode(image, is_bmp=container.media_type == "image/bmp"))
     if container.transparent_rgb is not None:
         transparent = (rgb == container.transparent_rgb).all(axis=-1, keepdims=True)
         rgb = np.where(transparent, np.uint8(255), rgb)
+    return rgb
+
+
+def _copied(image: Image.Image) -> UInt8Array:
+    """The pixels of an RGB image; Pillow by itself would hold those of a large one twice more meanwhile."""
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        rgb[top:bottom] = np.asarray(image.crop((0, top, width, bottom)) if rows < height else image)
     return rgb
 
 

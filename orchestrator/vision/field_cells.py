@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.domain import Float32Array, UInt8Array
+from orchestrator.domain import Box, Float32Array, UInt8Array
 from orchestrator.vision.histogram import percentiles
 from orchestrator.vision.red_cells import round_things
 
@@ -142,6 +142,31 @@ def search_field(rgb: UInt8Array, red_cell_px: float | None = None) -> SearchedF
     least = PEAK_OF_BEST * best
     cells = [_as_cell(group, rgb.shape) for group in found if group.stain >= least]
     return SearchedField(red_cell_px, tuple(sorted(cells, key=lambda c: (c.rows.start, c.columns.start))))
+
+
+def nuclei_in(rgb: UInt8Array, box: Box) -> NucleiOfCell:
+    """What is stained most within a box that a person drew around one cell of a field, uint8 ``[H, W, 3]``;
+    the middle of the box where nothing stands out."""
+    size = max(box.bottom - box.top, box.right - box.left)
+    reach, row, column = PART / 2 * size, (box.top + box.bottom) / 2, (box.left + box.right) / 2
+    rows = slice(max(0, math.floor(row - reach)), min(rgb.shape[0], math.ceil(row + reach)))
+    columns = slice(max(0, math.floor(column - reach)), min(rgb.shape[1], math.ceil(column + reach)))
+    scale = NUCLEI_TO_CELL * MAX_NUCLEI * WORKING_RED_CELL_PX / size
+    small = _resized(rgb[rows, columns], scale)
+    stain, red = _nuclear_stain(_densities(small, LIGHT_RED_CELLS * WORKING_RED_CELL_PX))
+    inside = np.zeros(small.shape[:2], np.uint8)
+    middle = (round((column - columns.start) * scale), round((row - rows.start) * scale))
+    axes = [max(1, round(side * scale / 2)) for side in (box.right - box.left, box.bottom - box.top)]
+    cv2.ellipse(inside, middle, axes, 0, 0, 360, (1,), cv2.FILLED)
+    levels = np.clip(stain * (255 / max(float(stain.max()), MIN_PEAK)), 0, 255).astype(np.uint8)
+    least, _ = cv2.threshold(levels[inside > 0], 0, 255, cv2.THRESH_OTSU)
+    mask = cv2.morphologyEx((levels > least).view(np.uint8) & inside, cv2.MORPH_OPEN, _SMALL)
+    if not mask.any():
+        axes = [max(1, round(NUCLEI_TO_CELL * axis)) for axis in axes]
+        cv2.ellipse(mask, middle, axes, 0, 0, 360, (1,), cv2.FILLED)
+    strength = float(np.median(stain[mask > 0])) / max(red, MIN_PEAK)
+    nuclei = np.asarray(mask * 255, np.uint8)
+    return NucleiOfCell(rows, columns, nuclei, strength, is_cut=False, is_clump=False)
 
 
 def field_scale(rgb: UInt8Array) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from orchestrator.domain import Box, CellOutlines, Morphometry, ReviewReason, UInt8Array
 from orchestrator.vision import quality
 from orchestrator.vision.crop import Window
-from orchestrator.vision.field_cells import NucleiOfCell
+from orchestrator.vision.field_cells import NucleiOfCell, nuclei_in
 from orchestrator.vision.foreground import CellMasks
 from orchestrator.vision.outlines import bounding_box, mask_outlines
 from orchestrator.vision.png import write_png
@@ -98,6 +98,22 @@ def with_image(
     """The cell with what is kept of it; ``red_cell_px`` is the diameter of its field's red cells."""
     image = write_png(np.ascontiguousarray(rgb[nuclei.rows, nuclei.columns]))
     return replace(cell, image=image, mark=mark_of(rgb, cell.box, red_cell_px))
+
+
+def as_drawn(
+    rgb: UInt8Array,
+    box: Box,
+    recipe: Recipe,
+    usual: quality.QualityLimits = quality.GENERAL_LIMITS,
+    *,
+    keep_crops: bool = False,
+) -> PreparedFieldCell | None:
+    """The cell in a box that a person drew, with its image; None where nothing in it has an outline."""
+    nuclei = nuclei_in(rgb, box)
+    cell = prepare_cell(rgb, nuclei, recipe, usual, keep_crops=keep_crops)
+    if cell is None:
+        return None
+    return replace(cell, box=box, image=write_png(np.ascontiguousarray(rgb[nuclei.rows, nuclei.columns])))
 
 
 def without_doubles(cells: list[PreparedFieldCell]) -> list[PreparedFieldCell]:

@@ -18,8 +18,15 @@ from orchestrator.errors import (
     UnknownCell,
     UnknownDifferential,
 )
-from orchestrator.specimen import CellResult, FieldPlace, SpecimenOrder, SpecimenSearch, SpecimenSort
-from orchestrator.store.base import EVERYTHING, FoundCell, FoundField, Recorded, Store
+from orchestrator.specimen import (
+    CellResult,
+    FieldPlace,
+    Specimen,
+    SpecimenOrder,
+    SpecimenSearch,
+    SpecimenSort,
+)
+from orchestrator.store.base import EVERYTHING, CutOutCell, FoundCell, FoundField, Recorded, Store
 
 ORDER = SpecimenOrder("S-2026-ğü/17", 6.2, "raabin", "adaptive")
 RESULT = CellResult(
@@ -39,6 +46,11 @@ RESULT = CellResult(
 
 FIELDS = replace(ORDER, kind="field")
 BOX = Box(1.5, 20.0, 31.25, 52.0)
+DRAWN = CutOutCell(
+    b"drawn",
+    replace(RESULT, box=Box(100.0, 200.0, 150.0, 250.0)),
+    FieldPlace(0, is_cut=False, is_clump=False, is_identified=True, added_by="anna"),
+)
 
 
 def found_field(*marks: bytes, is_identified: bool = True) -> FoundField:
@@ -139,6 +151,59 @@ class StoreSuite:
         signed = await store.sign(ordered.differential_id, "anna")
         assert [cell.label for cell in signed.cells] == [None, "Monocyte", None, "Unidentified"]
         assert (await store.verify()).ok
+
+    async def test_a_cell_that_a_person_drew_joins_its_field_with_the_next_number(self, store: Store) -> None:
+        specimen = await self.field_of(store)
+        differential_id, field = specimen.differential_id, specimen.fields[0]
+
+        added = await store.add_cell(differential_id, field.field_id, DRAWN, "anna", [specimen.etag])
+
+        assert added == await store.checked(differential_id)
+        new = added.cells[-1]
+        assert (new.number, new.state) == (specimen.cells[-1].number + 1, "analysed")
+        assert new.place == replace(DRAWN.place, number=field.number)
+        assert new.result == DRAWN.result
+        assert added.fields == (replace(field, cells=field.cells + 1),)
+        assert added.version > specimen.version
+        entry = (await store.audit(differential_id))[-1]
+        assert (entry.actor, entry.action, entry.cell_id) == ("anna", "added", new.cell_id)
+        assert entry.details["class"] == DRAWN.result.class_name
+        (summary,), _ = await store.page(10)
+        assert (summary.cells, summary.unreviewed) == (2, 2)
+        await store.decide(differential_id, new.cell_id, "Monocyte", "anna", [new.etag])
+        signed = await store.sign(differential_id, "anna")
+        assert signed.cells[-1].label == "Monocyte"
+        assert (await store.verify()).ok
+
+    async def test_no_cell_is_added_where_one_lies_nor_on_what_somebody_has_not_seen_nor_once_closed(
+        self, store: Store
+    ) -> None:
+        specimen = await self.field_of(store)
+        differential_id, field_id = specimen.differential_id, specimen.fields[0].field_id
+        there = replace(DRAWN, result=replace(RESULT, box=replace(BOX, right=BOX.right + 4)))
+
+        with pytest.raises(CountedAlready, match=f"Cell {specimen.cells[0].number} "):
+            await store.add_cell(differential_id, field_id, there, "anna")
+        with pytest.raises(UnknownCell):
+            await store.add_cell(differential_id, specimen.cells[0].cell_id, DRAWN, "anna")
+        await store.assign(differential_id, "anna", "anna")
+        with pytest.raises(ChangedMeanwhile):
+            await store.add_cell(differential_id, field_id, DRAWN, "anna", [specimen.etag])
+        signed = await store.sign(differential_id, "anna")
+        with pytest.raises(SpecimenClosed):
+            await store.add_cell(differential_id, field_id, DRAWN, "anna")
+        assert (await store.get(differential_id)).cells == signed.cells
+
+        waiting, _ = await store.create(FIELDS, [b"one"], "nurse")
+        with pytest.raises(NotReady):
+            await store.add_cell(waiting.differential_id, waiting.cells[0].cell_id, DRAWN, "anna")
+
+    async def field_of(self, store: Store) -> Specimen:
+        """A specimen of one field with one cell."""
+        ordered, _ = await store.create(FIELDS, [b"one"], "nurse")
+        field_id = ordered.cells[0].cell_id
+        await store.record_field(ordered.differential_id, field_id, found_field(b"a"), same_mark)
+        return await store.get(ordered.differential_id)
 
     async def test_a_field_without_cells_is_no_cell(self, store: Store) -> None:
         ordered, _ = await store.create(FIELDS, [b"one"], "nurse")

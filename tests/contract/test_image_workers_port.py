@@ -20,7 +20,7 @@ from orchestrator.image_workers.processes import ImageProcesses
 from orchestrator.image_workers.threads import ImageThreads
 from tests.contract.image_workers_suite import ImageWorkersSuite
 from tests.image_functions import brighter, end_suddenly, hold, never_end, note, threads_of_opencv
-from tests.waiting import becomes, becomes_meanwhile
+from tests.waiting import LONGEST_S, becomes, becomes_meanwhile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="processes for images need Linux")
 
@@ -83,6 +83,17 @@ async def test_a_process_that_is_lost_is_replaced_and_its_work_done_again(
     assert (tmp_path / "runs").read_text() == "xx"
     assert await process_of(one_process) != before
     assert lost() - had == 1
+
+
+async def test_a_caller_who_waits_longer_may_have_a_longer_step(
+    one_process: ImageProcesses, tmp_path: Path
+) -> None:
+    before = await process_of(one_process)
+
+    with deadline(LONGEST_S):
+        assert await one_process.run(note, tmp_path / "runs", "x", 2.5) == "x"
+    assert (tmp_path / "runs").read_text() == "x"
+    assert await process_of(one_process) == before
 
 
 async def test_what_ends_two_processes_is_an_image_that_cannot_be_processed(

@@ -19,7 +19,7 @@ from orchestrator.store.database import Database, _configuration
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
 from orchestrator.store.tables import CELLS
-from tests.contract.store_suite import FIELDS, ORDER, RESULT, StoreSuite, found_field, same_mark
+from tests.contract.store_suite import DRAWN, FIELDS, ORDER, RESULT, StoreSuite, found_field, same_mark
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
 from tests.waiting import LONGEST_S
@@ -549,6 +549,43 @@ async def test_the_marks_of_cells_go_with_the_last_field_and_their_images_stay_w
         assert b"a" not in marks[0]  # encrypted
         assert set(marks[1]) == {None}
         assert await store.image(ordered.differential_id, found.cell_id) == b"a"
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE cells SET found_in = 9",
+        "UPDATE cells SET image_sha256 = '0'",
+        "UPDATE cells SET number = 99",
+        "DELETE FROM cells",
+    ],
+)
+async def test_a_drawn_cell_that_is_not_what_was_added_is_found(sql_store: SqlStore, change: str) -> None:
+    specimen = await StoreSuite().field_of(sql_store)
+    differential_id, field_id = specimen.differential_id, specimen.fields[0].field_id
+    added = await sql_store.add_cell(differential_id, field_id, DRAWN, "anna")
+
+    await tamper(sql_store, f"{change} WHERE cell_id = '{added.cells[-1].cell_id}'")
+
+    with pytest.raises(RecordAltered):
+        await sql_store.checked(differential_id)
+
+
+async def test_the_image_of_a_searched_field_stays_as_long_as_those_of_its_cells(url: str) -> None:
+    store = SqlStore(Database(url), Cipher([new_key()]), keep_images="until_signed")
+    await store.start()
+    try:
+        specimen = await StoreSuite().field_of(store)
+        differential_id, field_id = specimen.differential_id, specimen.fields[0].field_id
+        added = await store.add_cell(differential_id, field_id, DRAWN, "anna")
+
+        images = [await store.image(differential_id, one) for one in (field_id, added.cells[-1].cell_id)]
+        await store.sign(differential_id, "anna")
+
+        assert images == [b"one", DRAWN.image]
+        assert await store.image(differential_id, field_id) is None
     finally:
         await store.close()
 

@@ -40,12 +40,14 @@ from orchestrator.store.base import (
     NOTHING,
     AuditEntry,
     AuditVerdict,
+    CutOutCell,
     FoundField,
     LeasedCell,
     Recorded,
     SameCells,
     Seen,
     require_assignee,
+    require_room,
 )
 
 _FINAL: tuple[SpecimenState, ...] = ("signed", "cancelled")
@@ -233,6 +235,24 @@ class MemoryStore:
         self._put(replace(specimen, cells=tuple(cells), fields=fields, state=state))
         return taken
 
+    async def add_cell(
+        self, differential_id: str, field_id: str, cell: CutOutCell, person: str, seen: Seen = None
+    ) -> Specimen:
+        specimen = await self.get(differential_id)
+        field = require_room(specimen, field_id, cell.box)
+        _require_seen(seen, specimen.etag)
+        numbers = [one.number for one in specimen.cells] + [one.number for one in specimen.fields]
+        number = 1 + max(numbers)
+        image_sha256 = hashlib.sha256(cell.image).hexdigest()
+        place = replace(cell.place, number=field.number)
+        new = SpecimenCell(uuid.uuid4().hex, number, image_sha256, "analysed", cell.result, place=place)
+        self._payloads[new.cell_id] = cell.image
+        fields = tuple(
+            replace(one, cells=one.cells + 1) if one.field_id == field_id else one for one in specimen.fields
+        )
+        self._note(person, "added", differential_id, new.cell_id, {"class": cell.result.class_name})
+        return self._put(replace(specimen, cells=(*specimen.cells, new), fields=fields))
+
     async def decide(
         self, differential_id: str, cell_id: str, label: str, person: str, seen: Seen = None
     ) -> Specimen:
@@ -280,8 +300,10 @@ class MemoryStore:
         return self._put(replace(specimen, state="cancelled"))
 
     async def image(self, differential_id: str, cell_id: str) -> bytes | None:
-        cell = _cell(await self.get(differential_id), cell_id)
-        return self._payloads[cell.cell_id] if self._keeps_images else None
+        specimen = await self.get(differential_id)
+        if all(field.field_id != cell_id for field in specimen.fields):
+            _cell(specimen, cell_id)
+        return self._payloads[cell_id] if self._keeps_images else None
 
     async def unfinished(self) -> list[str]:
         return [

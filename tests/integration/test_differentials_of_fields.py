@@ -35,6 +35,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.grpc_edge import grpc_edge
 from tests.http_edge import client_of
 from tests.integration.test_differentials_api import finished, ordered
+from tests.integration.test_http_api import assert_problem
 from tests.synthetic_cells import cell_file, image_file
 from tests.waiting import LONGEST_S
 
@@ -54,6 +55,19 @@ def again(field: UInt8Array) -> bytes:
     part += np.random.default_rng(1).normal(0, 2, part.shape)
     _, data = cv2.imencode(".jpg", np.clip(part, 0, 255).astype(np.uint8)[:, :, ::-1])
     return data.tobytes()
+
+
+def with_a_missed_cell() -> tuple[UInt8Array, dict[str, float]]:
+    """A field of which the first white cell is so pale that the service misses it, and the box around it."""
+    random = np.random.default_rng(4)
+    field = paint_field(scanner(random), random, NAMES, crowding=0.3)
+    left, top, right, bottom = field.cells[0].box
+    pale = field.rgb.astype(np.float32)
+    part = (slice(max(0, top - 4), bottom + 4), slice(max(0, left - 4), right + 4))
+    light = np.median(pale.reshape(-1, 3), axis=0)
+    pale[part] = light + 0.3 * (pale[part] - light)
+    box = {"top": top - 2.0, "left": left - 2.0, "bottom": bottom + 2.0, "right": right + 2.0}
+    return pale.round().astype(np.uint8), box
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +150,82 @@ async def test_a_cell_that_lies_in_two_fields_counts_once_and_that_is_said(
         assert cell["id"] not in document["review_list"]
     (said,) = (one for one in document["limitations"] if one["code"] == "same_cells")
     assert said["message"].startswith(f"Fields overlap: {len(doubles)} finds")
+
+
+async def test_a_missed_cell_that_a_person_draws_is_analysed_counted_and_in_the_trail(
+    client: httpx2.AsyncClient,
+) -> None:
+    field, box = with_a_missed_cell()
+    document = await finished(client, await ordered(client, [image_file(field)], kind="field"))
+    path = f"/v1/differentials/{document['id']}"
+    adding = f"{path}/fields/{document['fields'][0]['id']}/cells"
+    assert len(document["cells"]) == len(NAMES) - 1
+
+    answer = await client.post(adding, json=box, headers={"If-Match": f'"{document["etag"]}"'})
+
+    assert answer.status_code == 200, answer.text
+    after = answer.json()
+    added = after["cells"][-1]
+    assert added["number"] == document["cells"][-1]["number"] + 1
+    assert added["place"] == {
+        "number": 1, "is_cut": False, "is_clump": False, "is_identified": True, "same_as": None,
+        "added_by": "local",
+    }  # fmt: skip
+    assert added["result"]["box"] == box
+    assert added["label"] in (added["result"]["class"], "Unidentified")
+    assert [cell["place"]["added_by"] for cell in after["cells"][:-1]] == [None] * (len(NAMES) - 1)
+    assert after["progress"]["counted"] == document["progress"]["counted"] + 1
+    assert after["progress"]["total"] == document["progress"]["total"] + 1
+    assert after["cells_per_field"] == document["cells_per_field"] + 1
+    image = await client.get(f"{path}/cells/{added['id']}/image")
+    seen = cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR)
+    cut_out = field[round(box["top"]) : round(box["bottom"]), round(box["left"]) : round(box["right"])]
+    assert seen is not None
+    best = cv2.matchTemplate(seen, cv2.cvtColor(cut_out, cv2.COLOR_RGB2BGR), cv2.TM_SQDIFF).min()
+    assert best == pytest.approx(0, abs=1)
+    row = (await client.get(f"{path}/audit")).json()["entries"][-1]
+    assert (row["action"], row["actor"], row["cell_id"]) == ("added", "local", added["id"])
+    table = (await client.get(f"{path}/export.csv?table=cells")).text.splitlines()
+    assert table[0].split(",").index("added_by") == table[-1].split(",").index("local")
+
+    stale = await client.post(
+        adding, json={**box, "top": 0, "bottom": 40}, headers={"If-Match": f'"{document["etag"]}"'}
+    )
+    assert_problem(stale, 412, "changed-meanwhile")
+    assert_problem(await client.post(adding, json=box), 409, "counted-already")
+    none = await client.post(f"{path}/fields/{added['id']}/cells", json=box)
+    assert_problem(none, 404, "unknown-cell")
+    decision = f"{path}/cells/{added['id']}/decision"
+    removed = (await client.post(decision, json={"label": "Artefact"})).json()
+    assert removed["progress"]["counted"] == document["progress"]["counted"]
+    signed = await client.post(f"{path}/sign")
+    assert signed.status_code == 200, signed.text
+    assert_problem(await client.post(adding, json=box), 409, "specimen-closed")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"right": 10_000}, {"top": -1}, {"bottom": 1}, {"left": None}, {"more": 1}],
+    ids=["beyond", "before", "too small", "no number", "unknown"],
+)
+async def test_a_box_that_is_none_of_the_field_is_refused(
+    client: httpx2.AsyncClient, files: list[bytes], wrong: dict[str, Any]
+) -> None:
+    document = await finished(client, await ordered(client, files[:1], kind="field"))
+    adding = f"/v1/differentials/{document['id']}/fields/{document['fields'][0]['id']}/cells"
+
+    box = {"top": 0, "left": 0, "bottom": 60, "right": 60} | wrong
+
+    assert_problem(await client.post(adding, json=box), 422, "invalid-parameter")
+
+
+async def test_without_the_image_of_the_field_nothing_is_added_and_it_is_said_why(files: list[bytes]) -> None:
+    async with client_with(MemoryStore(keeps_images=False)) as client:
+        document = await finished(client, await ordered(client, files[:1], kind="field"))
+        adding = f"/v1/differentials/{document['id']}/fields/{document['fields'][0]['id']}/cells"
+        refused = await client.post(adding, json={"top": 0, "left": 0, "bottom": 60, "right": 60})
+
+    assert_problem(refused, 404, "image-not-kept")
 
 
 async def test_a_site_may_want_every_find_counted(files: list[bytes]) -> None:

@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,24 @@ async def test_too_small_a_scale_is_refused_in_words(client: httpx2.AsyncClient,
     assert response.status_code == 422
     assert response.json()["type"].endswith("field-too-small")
     assert "about 7 pixels wide; at least 12" in response.json()["detail"]
+
+
+async def test_a_profile_says_the_scale_of_its_fields_where_the_caller_does_not(
+    field: bytes, tmp_path: Path
+) -> None:
+    text = (resources.files("orchestrator.profiles") / "default.toml").read_text(encoding="utf-8")
+    (tmp_path / "site.toml").write_text(f"red_cell_px = 71.5\n{text}", encoding="utf-8")
+    settings = Settings(profiles_dir=tmp_path)
+    async with client_of(
+        build_app(settings, build_services(settings, model_server=FakeModelServer()))
+    ) as client:
+        told = [
+            (await asked(client, field, **said)).json()["red_cell_px"]
+            for said in ({"profile": "site"}, {"profile": "site", "red_cell_px": 60.5}, {})
+        ]
+
+    assert told[:2] == [71.5, 60.5]
+    assert told[2] not in (71.5, 60.5)
 
 
 async def test_a_field_may_be_larger_than_the_image_of_a_cell_and_has_a_limit_of_its_own(

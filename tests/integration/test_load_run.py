@@ -57,7 +57,7 @@ def test_a_run_writes_csv_report_and_verdict_and_ends_by_the_objective(url, tmp_
     assert "<html" in (tmp_path / "load/report.html").read_text(encoding="utf-8")
     statistics = read_statistics(tmp_path / "load/load_times.csv")
     assert is_met(judge(read_objective(lenient), statistics))
-    assert {"single", "burst", "batch", "bad file"} <= set(statistics)
+    assert {"single", "burst", "field", "batch", "bad file"} <= set(statistics)
 
 
 def test_a_named_service_that_is_not_there_is_said_at_once(tmp_path):

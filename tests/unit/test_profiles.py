@@ -166,6 +166,17 @@ def test_the_margin_of_adaptive_augmentation_is_read_and_by_default_hardly_ever_
     assert (profile.tta, profile.adaptive_margin) == ("adaptive", 0.4)
 
 
+def test_the_scale_of_whole_fields_is_read_and_decides_only_where_it_is_said(tmp_path: Path) -> None:
+    without = load_profiles(write(tmp_path, VALID))["site"]
+    text = VALID.replace('tta = "none"', 'tta = "none"\nred_cell_px = 61.5')
+    with_scale = load_profiles(write(tmp_path, text))["site"]
+
+    assert (without.red_cell_px, with_scale.red_cell_px) == (None, 61.5)
+    assert with_scale.sha256 != without.sha256
+    write(tmp_path, text.replace("61.5", "7"))
+    assert "red_cell_px: expected" in message_of(tmp_path)
+
+
 def test_an_energy_limit_and_the_shares_of_the_classes_are_read(tmp_path: Path) -> None:
     text = VALID.replace(
         'mode = "aux"',

@@ -24,6 +24,17 @@ class DecisionBody(BaseModel):
     )
 
 
+class AddedCellBody(BaseModel):
+    """A white cell that was missed in a field: its box, drawn closely, in pixels of the upright field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top: float = Field(ge=0, allow_inf_nan=False, examples=[120.0])
+    left: float = Field(ge=0, allow_inf_nan=False, examples=[340.0])
+    bottom: float = Field(ge=0, allow_inf_nan=False, examples=[215.0])
+    right: float = Field(ge=0, allow_inf_nan=False, examples=[430.0])
+
+
 class AssignmentBody(BaseModel):
     """Who has a specimen from now on."""
 

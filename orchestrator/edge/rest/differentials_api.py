@@ -20,12 +20,13 @@ from starlette.types import Receive, Scope, Send
 from orchestrator import errors
 from orchestrator.analyse import Services
 from orchestrator.documents.differential import DifferentialResult, DifferentialSummary
+from orchestrator.domain import Box
 from orchestrator.edge.access.needs import ADMIN, ORDER, READ, REVIEW, SIGN, UPLOAD
 from orchestrator.edge.admission import BUSY_RETRY_S
 from orchestrator.edge.http import problems
 from orchestrator.edge.http.access import acting_person
 from orchestrator.edge.http.bodies import json_schema, read_json
-from orchestrator.edge.http.endpoint import Endpoint
+from orchestrator.edge.http.endpoint import Endpoint, TimeoutMs
 from orchestrator.edge.http.uploads import FILES_FIELD, ZIP_SIGNATURE, UploadLimits, Uploads, read_uploads
 from orchestrator.edge.http.zip_archive import is_archive, unpack
 from orchestrator.edge.orders import (
@@ -36,8 +37,10 @@ from orchestrator.edge.orders import (
     order_of,
     require_sizes,
 )
+from orchestrator.edge.request_frame import Deadlines, within
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
+    AddedCellBody,
     AssignmentBody,
     AuditTrail,
     DecisionBody,
@@ -138,8 +141,11 @@ class EventStream(EventSourceResponse):
 class DifferentialsApi:
     """The endpoints, bound to the use cases."""
 
-    def __init__(self, specimens: Specimens, services: Services, limits: OrderLimits) -> None:
+    def __init__(
+        self, specimens: Specimens, services: Services, limits: OrderLimits, deadlines: Deadlines
+    ) -> None:
         self._specimens = specimens
+        self._deadlines = deadlines
         self._services = services
         self._uploads = UploadLimits(
             max_file_bytes=max(services.decode_limits.max_bytes, services.field_limits.max_bytes),
@@ -305,6 +311,29 @@ class DifferentialsApi:
         differential = await self._specimens.cancel(differential_id, person, seen)
         return _told(differential, response, cells)
 
+    async def add_cell(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        field_id: CellIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
+        timeout_ms: TimeoutMs = None,
+    ) -> DifferentialResult:
+        """Add a white cell that was missed in a field.
+
+        The cell in the box is analysed, and joins the specimen with the next number, its `place` saying who
+        added it; the answer is the differential that follows. It needs the image of the field: the service
+        has it where it keeps images. Of what is no white cell decide `Artefact` instead.
+        """
+        async with within(self._deadlines.seconds(timeout_ms)):
+            box = Box(**(await read_json(request, AddedCellBody)).model_dump())
+            differential = await self._specimens.add_cell(
+                differential_id, field_id, box, acting_person(request), _seen(request, if_match)
+            )
+        return _told(differential, response, cells)
+
     async def decide(
         self,
         request: Request,
@@ -461,6 +490,19 @@ _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.St
 _CHECKED_PROBLEMS: Final = (*_READ_PROBLEMS, errors.RecordAltered)
 _CHANGE_PROBLEMS: Final = (*_CHECKED_PROBLEMS, errors.SpecimenClosed)
 _DECISION_PROBLEMS: Final = (*_CHANGE_PROBLEMS, errors.ChangedMeanwhile)
+_ADDING_PROBLEMS: Final = (
+    errors.UnknownCell,
+    errors.ImageNotKept,
+    errors.CountedAlready,
+    errors.NotReady,
+    errors.UnknownProfile,
+    UploadTooLarge,
+    errors.Overloaded,
+    errors.DeadlineExceeded,
+    errors.ModelServerUnavailable,
+    errors.ModelServerTimeout,
+    errors.ModelServerError,
+)
 _ORDER_PROBLEMS: Final = (
     MalformedUpload,
     UploadTimeout,
@@ -476,10 +518,13 @@ _ORDER_PROBLEMS: Final = (
 
 
 def differential_routes(
-    specimens: Specimens, services: Services, limits: OrderLimits = OrderLimits()
+    specimens: Specimens,
+    services: Services,
+    limits: OrderLimits = OrderLimits(),
+    deadlines: Deadlines = Deadlines(),
 ) -> list[Endpoint]:
     """The routes, for the application's list."""
-    api = DifferentialsApi(specimens, services, limits)
+    api = DifferentialsApi(specimens, services, limits, deadlines)
     one, cell = _ONE, _CELL
     route = partial(Endpoint, tags=["differentials"])
     return [
@@ -533,6 +578,15 @@ def differential_routes(
             ORDER,
             name="cancel_differential",
             refusals=_DECISION_PROBLEMS,
+        ),
+        route(
+            "POST",
+            f"{one}/fields/{{field_id}}/cells",
+            api.add_cell,
+            REVIEW,
+            name="add_cell",
+            refusals=(*_DECISION_PROBLEMS, *_ADDING_PROBLEMS),
+            openapi_extra={"requestBody": json_schema(AddedCellBody)},
         ),
         route(
             "POST",

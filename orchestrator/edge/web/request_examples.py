@@ -32,6 +32,10 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
             f"  {at('/v1/differentials')}"
         ),
         "cancel_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/cancel')}",
+        "add_cell": (
+            f'{_CURL} {_JSON} -d \'{{"top": 120, "left": 340, "bottom": 215, "right": 430}}\' \\\n'
+            f"  {at(f'{differential}/fields/{EXAMPLE_CELL}/cells')}"
+        ),
         "decide_cell": (
             f'{_CURL} {_JSON} -d \'{{"label": "Monocyte"}}\' \\\n'
             f"  {at(f'{differential}/cells/{EXAMPLE_CELL}/decision')}"

@@ -12,7 +12,7 @@ from orchestrator.emulator.dicom_check import checked_object
 from orchestrator.emulator.examples import AWKWARD_TEXT, Example, examples
 from orchestrator.interop.dicom import DicomObject
 from orchestrator.interop.dicom_process import ReportProcess
-from orchestrator.interop.dicom_report import differential_report
+from orchestrator.interop.dicom_report import differential_report, field_uid
 from orchestrator.interop.site import DEFAULT_SITE
 
 EXAMPLES = examples()
@@ -112,6 +112,42 @@ def test_the_same_differential_gives_the_same_object_and_another_state_another()
     assert report_of(EXAMPLES["final"]) == report_of(EXAMPLES["final"])
     uids = {report_of(example).sop_instance_uid for example in EXAMPLES.values()}
     assert len(uids) == len(EXAMPLES)
+
+
+def test_each_cell_of_a_field_that_counts_or_waits_has_its_region_in_the_image_of_its_field():
+    specimen = EXAMPLES["fields"].differential.specimen
+    report = sr_of(report_of(EXAMPLES["fields"]))
+    groups = {g.tracking_identifier: g for g in report.content.get_planar_roi_measurement_groups()}
+
+    told = [cell for cell in specimen.cells if not cell.is_double]
+    assert set(groups) == {f"Cell {cell.number}" for cell in told}
+    assert len(told) < len(specimen.cells)
+    hashes = {field.number: field.image_sha256 for field in specimen.fields}
+    for cell in told:
+        group = groups[f"Cell {cell.number}"]
+        assert cell.place is not None
+        assert cell.result is not None
+        assert cell.result.box is not None
+        box = cell.result.box
+        assert group.finding_type.meaning == (cell.label or "Unidentified")
+        region = group.roi
+        assert region.graphic_type.name == "POLYLINE"
+        points = region.value
+        assert (points[0] == points[-1]).all()
+        assert points.min(axis=0).tolist() == [box.left, box.top]
+        assert points.max(axis=0).tolist() == [box.right, box.bottom]
+        selected = region.ContentSequence[0].ReferencedSOPSequence[0]
+        assert selected.ReferencedSOPInstanceUID == field_uid(hashes[cell.place.number])
+    named = {
+        one.ReferencedSOPInstanceUID
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
+    assert named == {field_uid(sha256) for sha256 in hashes.values()}
+    comments = [line.value for line in checked_object(report_of(EXAMPLES["fields"]).data).lines]
+    for sha256 in hashes.values():
+        assert any(sha256 in text and field_uid(sha256) in text for text in comments)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

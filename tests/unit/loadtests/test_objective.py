@@ -41,7 +41,7 @@ def missed(found: dict[str, KindStatistics], folder: Path) -> list[str]:
 def test_the_shipped_objective_names_the_kinds_that_the_locustfile_sends(project_root: Path) -> None:
     source = (project_root / "loadtests/locustfile.py").read_text(encoding="utf-8")
     kinds = read_objective().latency
-    assert set(kinds) == {"single", "burst", "batch", "bad file"}
+    assert set(kinds) == {"single", "burst", "field", "batch", "bad file"}
     for kind in kinds:
         assert f'("{kind}",' in source or f'"{kind}", file' in source
 

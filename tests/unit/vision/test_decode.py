@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from orchestrator.errors import ImageTooLarge, InvalidImage, UndecodableImage, UnsupportedImage
-from orchestrator.vision.decode import MOST_PIXELS, DecodeLimits, decode
+from orchestrator.vision.decode import FIELD_LIMITS, MOST_PIXELS, DecodeLimits, decode
 from tests.malformed_images import FORMATS, malformed_images, png_chunk, png_file, tiff_file, whole_image
-from tests.synthetic_cells import synthetic_cell
+from tests.synthetic_cells import image_file, synthetic_cell
 
 CELL = synthetic_cell("Eosinophil", seed=1, size=96)[:80]  # not square: 80 rows, 96 columns
 SMOOTH = cv2.GaussianBlur(CELL, (0, 0), 1.5)  # lossy formats keep little of the sensor's noise
@@ -526,3 +526,11 @@ class TestFuzz:
             assert decode(magic + rest).rgb.size
         except InvalidImage:
             return
+
+
+def test_an_image_of_several_strips_has_every_pixel_where_it_was() -> None:
+    random = np.random.default_rng(3)
+    rgb = random.integers(0, 256, (2100, 2003, 3), dtype=np.uint8)
+
+    assert rgb.shape[0] * rgb.shape[1] > 2**22
+    assert np.array_equal(decode(image_file(rgb), FIELD_LIMITS).rgb, rgb)

@@ -9,8 +9,9 @@ from orchestrator.domain import Box, UInt8Array
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import PaintedField, paint_field
 from orchestrator.painting.looks import LOOKS
-from orchestrator.vision.field_cells import field_scale, search_field
-from orchestrator.vision.field_crops import PreparedFieldCell, prepare_cell, without_doubles
+from orchestrator.vision.field_cells import field_scale, nuclei_in, search_field
+from orchestrator.vision.field_crops import PreparedFieldCell, as_drawn, prepare_cell, without_doubles
+from orchestrator.vision.outlines import bounding_box
 from orchestrator.vision.preprocessing import Recipe
 
 DEVICES = ("scanner", "phone", "camera")
@@ -115,3 +116,41 @@ def test_memory_does_not_grow_with_the_field_but_by_a_tile() -> None:
         return most
 
     assert peak(8) < 2 * peak(4)  # of four times the pixels
+
+
+@pytest.mark.parametrize("fade", [1.0, 0.3], ids=["as it is", "pale"])
+def test_the_cell_in_a_drawn_box_is_outlined_where_the_finder_would_miss_it(fade: float) -> None:
+    random = np.random.default_rng(4)
+    field = paint_field(LOOKS["scanner"](random), random, CLASS_NAMES, crowding=0.3)
+    light = np.median(field.rgb.reshape(-1, 3), axis=0)
+    for cell in field.cells:
+        left, top, right, bottom = cell.box
+        rgb = field.rgb.astype(np.float32)
+        part = (slice(max(0, top - 4), bottom + 4), slice(max(0, left - 4), right + 4))
+        rgb[part] = light + fade * (rgb[part] - light)
+        box = Box(top - 2.0, left - 2.0, bottom + 2.0, right + 2.0)
+
+        drawn = as_drawn(rgb.round().astype(np.uint8), box, Recipe())
+
+        assert drawn is not None
+        assert drawn.box == box
+        assert drawn.image is not None
+        outlined = bounding_box(drawn.outlines.cell, rgb.shape)
+        assert outlined is not None
+        assert outlined.overlap(Box(top, left, bottom, right)) > 0.6, cell.class_name
+
+
+def test_of_a_box_in_which_nothing_stands_out_its_middle_is_the_cell() -> None:
+    blank = np.full((200, 300, 3), 220, np.uint8)
+
+    nuclei = nuclei_in(blank, Box(50.0, 100.0, 90.0, 140.0))
+
+    assert nuclei.mask.any()
+    rows, columns = np.nonzero(nuclei.mask)
+    height, width = nuclei.mask.shape
+    assert nuclei.rows.start + rows.mean() / height * (nuclei.rows.stop - nuclei.rows.start) == pytest.approx(
+        70, abs=2
+    )
+    assert nuclei.columns.start + columns.mean() / width * (
+        nuclei.columns.stop - nuclei.columns.start
+    ) == pytest.approx(120, abs=2)

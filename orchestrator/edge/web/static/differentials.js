@@ -11,12 +11,13 @@ const path = (id, rest = "") => `v1/differentials/${encodeURIComponent(id)}${res
 export const orderKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Order one; its id. The key makes a second try of the same order the same order. */
-export async function order(files, {specimenId, totalWbc, profile, tta, key}) {
+export async function order(files, {specimenId, totalWbc, profile, tta, kind, key}) {
   const body = new FormData();
   body.append("specimen_id", specimenId);
   if (totalWbc) body.append("total_wbc", String(totalWbc));
   if (profile) body.append("profile", profile);
   if (tta) body.append("tta", tta);
+  body.append("kind", kind);
   files.forEach((file, index) => body.append("files", file, `cell-${index + 1}`));
   const response = await ask("v1/differentials", {method: "POST", body, headers: {"Idempotency-Key": key}});
   return (await response.json()).id;
@@ -54,6 +55,11 @@ export const imageUrl = (id, cell) => path(id, `/cells/${encodeURIComponent(cell
 export const exports = (id) => ({
   csv: path(id, `/export.csv?spreadsheet=${decimalSeparator()}`), cells: path(id, `/export.csv?table=cells&spreadsheet=${decimalSeparator()}`),
   json: path(id), fhir: path(id, "/fhir"), hl7: path(id, "/hl7"), dicom: path(id, "/dicom"),
+});
+
+/** Add the cell in this `box` of a field. */
+export const addCell = (id, field, box, etag) => changed(path(id, `/fields/${encodeURIComponent(field)}/cells`), {
+  method: "POST", body: JSON.stringify(box), headers: {"Content-Type": "application/json", ...ifMatch(etag)},
 });
 
 export function decide(id, cell, label, etag) {

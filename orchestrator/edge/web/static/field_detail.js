@@ -26,7 +26,7 @@ export function showField(place, item) {
 function fieldDetail({result, url, name, file, asked}) {
   const found = [
     ...result.cells.map((cell) => entryOf(cell, cell.decision.class)), ...result.unidentified.map((cell) => entryOf(cell, UNIDENTIFIED)),
-  ];
+  ].map((entry, at) => ({...entry, number: at + 1}));
   const {next, previous} = settings.get("keys");
   const problem = el("p", {class: "problem", role: "alert"});
   const drawing = boxes(found, result.image);
@@ -39,7 +39,7 @@ function fieldDetail({result, url, name, file, asked}) {
   const list = el("fieldset", {class: "found"},
     el("legend", {}, t("foundCells")),
     el("p", {class: "note"}, t("foundNote", {next: keyName(next), previous: keyName(previous)})),
-    found.map((entry, at) => el("div", {class: "check"}, radios[at], el("label", {for: `found-${at}`}, words(entry, at).join(" · ")))));
+    found.map((entry, at) => el("div", {class: "check"}, radios[at], el("label", {for: `found-${at}`}, words(entry).join(" · ")))));
   let chosen = -1;
 
   function choose(at, isSeen = false) {
@@ -65,7 +65,7 @@ function fieldDetail({result, url, name, file, asked}) {
     if (event.key !== next && event.key !== previous) return;
     const at = event.key === next ? Math.min(chosen + 1, found.length - 1) : Math.max(chosen - 1, 0);
     choose(at);
-    announce(words(found[at], at).join(", "));
+    announce(words(found[at]).join(", "));
   }
 
   async function download(format, button) {
@@ -99,26 +99,27 @@ function fieldDetail({result, url, name, file, asked}) {
 const entryOf = (cell, label) => ({cell, label, kind: label === UNIDENTIFIED ? "unidentified" : isDoubtful(cell) ? "doubtful" : "sure"});
 
 /** What the list says of one: its number as in the files, class, confidence, and what is to be known of it. */
-const words = ({cell, label, kind}, at) => [
-  `${number(at + 1)} ${className(label)}`, percent(cell.decision.confidence), kind === "doubtful" ? t("review") : "",
+const words = ({cell, label, kind, number: own}) => [
+  `${number(own)} ${className(label)}`, percent(cell.decision.confidence), kind === "doubtful" ? t("review") : "",
   cell.is_cut ? t("isCut") : "", cell.is_clump ? t("isClump") : "",
 ].filter(Boolean);
 
-function boxes(found, {width, height}) {
+/** A drawing of boxes over a picture of this size: of each of `found` its `cell.box`, its `number`, `label` and `kind`. */
+export function boxes(found, {width, height}) {
   const drawing = svg("svg", {class: "layer", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
   const size = width * WORDS_SHARE;
   drawing.style.setProperty("--words", String(size));
-  for (const [at, {cell: {box}, label, kind}] of found.entries()) {
+  for (const {cell: {box}, label, kind, number: own} of found) {
     const place = {x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top};
     drawing.append(svg("g", {class: `box ${kind}`},
       svg("rect", {class: "ground", ...place}), svg("rect", {class: "line", ...place}),
-      svg("text", {x: box.left, y: Math.max(box.top - size / 4, size)}, `${number(at + 1)} ${className(label)}`)));
+      svg("text", {x: box.left, y: Math.max(box.top - size / 4, size)}, `${number(own)} ${className(label)}`)));
   }
   return drawing;
 }
 
 /** What the lines of the boxes mean. */
-function legend() {
+export function legend() {
   return el("p", {class: "controls small"}, ["sure", "doubtful", "unidentified"].map((kind) => el("span", {class: "check"},
     svg("svg", {class: "line-sample", viewBox: "0 0 36 8", "aria-hidden": "true"},
       svg("g", {class: `box ${kind}`}, svg("path", {class: "ground", d: "M0 4h36"}), svg("path", {class: "line", d: "M0 4h36"}))),

@@ -99,6 +99,11 @@ const ENGLISH = {
   reclassify: "Reclassify", changeKeys: "Change keys", placeInReview: "{at} of {count} to review", undone: "Cell {number}: taken back",
   reviewLater: "The review begins when all cells are analysed.", signUnreviewed: "{count} cells still wait for review.",
   act_ordered: "requested", act_analysed: "analysed", act_failed: "failed", act_searched: "searched a field", act_decided: "decided", act_undecided: "took back",
+  fields: "The fields, with their cells", field: "Field", fieldCells: "{number} ({count} white cells)", drawCell: "Add a missed cell", drawNone: "Add none",
+  addCell: "Add this cell", noCell: "No white cell: take it out (Artefact)", cellAdded: "Cell {number} was added: {label}", act_added: "added",
+  fieldsNote: "Choose a cell by its box. What was missed can be added, and what is no white cell taken out; the audit trail tells of both.",
+  drawHint: "Draw a box closely around the cell: drag, or click two corners; or move it with the arrow keys, size it with plus and minus, and press Enter. Escape ends it.",
+  fieldNotKept: "The picture of this field is not kept, or not any more: no cell can be added to it.",
   act_signed: "signed", act_cancelled: "cancelled", act_audit_sample: "counted in the audit",
   adapt: "Teach", adaptTitle: "Teach it this microscope", teachIt: "Is it new? About ten cells of each class teach the service this microscope.",
   adaptNote: "Label about ten cells of each class, of two specimens or more. The images stay in this page until the service learns from them; it "
@@ -269,6 +274,11 @@ const TURKISH = {
   reclassify: "Yeniden sınıfla", changeKeys: "Tuşları değiştir", placeInReview: "gözden geçirme {at} / {count}", undone: "Hücre {number}: geri alındı",
   reviewLater: "Gözden geçirme, tüm hücreler incelenince başlar.", signUnreviewed: "{count} hücre hâlâ gözden geçirilmeyi bekliyor.",
   act_ordered: "istedi", act_analysed: "inceledi", act_failed: "inceleyemedi", act_searched: "bir alanı taradı", act_decided: "karar verdi", act_undecided: "geri aldı",
+  fields: "Alanlar ve içlerindeki hücreler", field: "Alan", fieldCells: "{number} ({count} beyaz hücre)", drawCell: "Atlanan hücreyi ekle", drawNone: "Ekleme",
+  addCell: "Bu hücreyi ekle", noCell: "Beyaz hücre değil: çıkar (Artefakt)", cellAdded: "Hücre {number} eklendi: {label}", act_added: "ekledi",
+  fieldsNote: "Hücreyi kutusundan seçin. Atlanan eklenebilir, beyaz hücre olmayan çıkarılabilir; denetim izi ikisini de gösterir.",
+  drawHint: "Hücrenin çevresine sıkıca bir kutu çizin: sürükleyin ya da iki köşesine tıklayın; veya ok tuşlarıyla kaydırın, artı ve eksiyle büyütüp küçültün, Enter'a basın. Escape bitirir.",
+  fieldNotKept: "Bu alanın resmi saklanmadı ya da artık saklanmıyor: ona hücre eklenemez.",
   act_signed: "imzaladı", act_cancelled: "iptal etti", act_audit_sample: "denetime saydı",
   adapt: "Öğret", adaptTitle: "Bu mikroskobu öğretin", teachIt: "Yeni mi? Her sınıftan yaklaşık on hücre bu mikroskobu hizmete öğretir.",
   adaptNote: "En az iki örnekten, her sınıftan yaklaşık on hücre etiketleyin. Görüntüler hizmet onlardan öğrenene kadar bu sayfada kalır; hizmet "

@@ -9,6 +9,12 @@ import {settings} from "./settings.js";
 const MAX_TRIES = 5;
 const LONGEST_WAIT_S = 30;
 
+/** What all of the images show; where they differ the service looks. */
+function kindOf(files) {
+  const kinds = new Set(files.map(({kind}) => kind ?? "cell"));
+  return kinds.size === 1 ? [...kinds][0] : "auto";
+}
+
 /**
  * The form; `ordered(id, files)` is told when the service has kept the order. `taken(files)` adds images. The samples are
  * of no person, and are never among images that are: they make a specimen of their own.
@@ -24,7 +30,9 @@ export function orderForm(ordered) {
   const send = el("button", {type: "submit", id: "order", class: "primary", disabled: true}, t("analyseNone"));
   const none = el("button", {type: "button", id: "none-of-these", onclick: () => choose([])}, t("clear"));
   const take = (more) => choose([...new Set([...files.filter((file) => !file.profile), ...more])]);
-  const intaking = intake(take, {takeSamples: (samples) => choose(samples), samplesName: t("sampleSpecimen")});
+  const intaking = intake(take, {
+    takeSamples: (samples) => choose(samples), samplesName: t("sampleSpecimen"), takesFields: true,
+  });
 
   function choose(chosen) {
     files = chosen;
@@ -39,7 +47,7 @@ export function orderForm(ordered) {
   async function order() {
     const specimen = {
       specimenId: name.value.trim(), totalWbc: total.valueAsNumber || null,
-      profile: files[0].profile ?? settings.get("profile"), tta: settings.get("tta"), key,
+      profile: files[0].profile ?? settings.get("profile"), tta: settings.get("tta"), kind: kindOf(files), key,
     };
     for (let tries = 1; ; tries += 1) {
       status.textContent = t("sending", {count: number(files.length)});

@@ -20,6 +20,7 @@ import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
 import {orderForm} from "./specimen_order.js";
 import {LABELS} from "./specimen_gallery.js";
+import {SpecimenFields} from "./specimen_fields.js";
 import {SpecimenTiles} from "./specimen_tiles.js";
 import {Worklist} from "./worklist.js";
 
@@ -288,6 +289,10 @@ export class SpecimenView {
       }),
     };
     parts.dock = dockable(parts.panel.node);
+    parts.fields = new SpecimenFields({
+      choose: (id) => this.#choose(id), decide: (label) => this.#decide(label), add: (field, box) => this.#addCell(field, box),
+      fileOf: (field) => this.#fileOf(field),
+    });
     const numberOf = (id) => this.#cell(id)?.number ?? null;
     parts.nodes = [
       el("div", {class: "specimen-bar"},
@@ -298,7 +303,7 @@ export class SpecimenView {
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
         el("div", {class: "paper"}, parts.sheet, exports(found.id), trail(found.id, numberOf))),
-      tiles.gallery,
+      parts.fields.node, tiles.gallery,
     ];
     this.#parts = parts;
     fill(this.#place, parts.nodes);
@@ -326,8 +331,13 @@ export class SpecimenView {
     // Its figures are the service's: they follow when it knows of a decision.
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found, this.#isClosed());
+    this.#showFields();
     this.#showAssignee();
     this.#showProgress();
+  }
+
+  #showFields() {
+    this.#parts.fields.show(this.#found, this.#current, this.#isClosed());
   }
 
   /** Who has taken it; by whom the page is used it cannot know where the service does not say. */
@@ -425,6 +435,7 @@ export class SpecimenView {
     const at = waiting.indexOf(cell.id);
     const place = at < 0 ? (isDouble(cell) ? t("countedElsewhere") : "") : t("placeInReview", {at: number(at + 1), count: number(waiting.length)});
     panel.show(this.#found, cell, place, this.#isClosed());
+    this.#showFields();
     tiles.select(cell.id);
   }
 
@@ -455,6 +466,29 @@ export class SpecimenView {
     this.#overtaken = null;
     say(this.#parts.others, `${meanwhile(cell)} ${t("sayAgain")}`);
     return true;
+  }
+
+  /** A person adds the cell in this box of a field, which becomes the current one; throws where that is refused. */
+  async #addCell(field, box) {
+    const {id, cells} = this.#found;
+    const decisions = this.#decisionsOf(id);
+    await decisions.settled();
+    let found;
+    try {
+      found = await differentials.addCell(id, field.id, box, decisions.known.etag);
+    } catch (error) {
+      const now = await this.#fresh(id).catch(() => null);
+      if (now) decisions.heard(now);
+      throw error;
+    }
+    decisions.heard(found);
+    const known = new Set(cells.map((cell) => cell.id));
+    const added = found.cells.find((cell) => !known.has(cell.id) && cell.place?.added_by);
+    if (this.#found?.id === id) {
+      this.#choose(added.id);
+      this.#parts.panel.node.focus({preventScroll: true});
+    }
+    return added;
   }
 
   /** Of several cells what a person has said of each. */

@@ -154,7 +154,8 @@ function outlines(found, height, width) {
   return drawing;
 }
 
-function zoomable(frame, stage) {
+/** Let a `stage` be zoomed and moved in its `frame` by wheel, pointer and keys: `zoom(factor)`, `reset()`, `look(x, y)`. */
+export function zoomable(frame, stage) {
   let scale = 1, left = 0, top = 0, drag = null;
 
   function show() {

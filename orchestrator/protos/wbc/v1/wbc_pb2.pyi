@@ -826,18 +826,20 @@ class Cell(_message.Message):
     def __init__(self, cell_id: _Optional[str] = ..., number: _Optional[int] = ..., image_sha256: _Optional[str] = ..., state: _Optional[_Union[CellState, str]] = ..., label: _Optional[_Union[CellClass, str]] = ..., needs_review: _Optional[bool] = ..., failure: _Optional[str] = ..., result: _Optional[_Union[CellResult, _Mapping]] = ..., decision: _Optional[_Union[CellDecision, _Mapping]] = ..., etag: _Optional[str] = ..., place: _Optional[_Union[FieldPlace, _Mapping]] = ..., label_name: _Optional[str] = ...) -> None: ...
 
 class FieldPlace(_message.Message):
-    __slots__ = ("number", "is_cut", "is_clump", "is_identified", "same_as")
+    __slots__ = ("number", "is_cut", "is_clump", "is_identified", "same_as", "added_by")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     IS_CUT_FIELD_NUMBER: _ClassVar[int]
     IS_CLUMP_FIELD_NUMBER: _ClassVar[int]
     IS_IDENTIFIED_FIELD_NUMBER: _ClassVar[int]
     SAME_AS_FIELD_NUMBER: _ClassVar[int]
+    ADDED_BY_FIELD_NUMBER: _ClassVar[int]
     number: int
     is_cut: bool
     is_clump: bool
     is_identified: bool
     same_as: str
-    def __init__(self, number: _Optional[int] = ..., is_cut: _Optional[bool] = ..., is_clump: _Optional[bool] = ..., is_identified: _Optional[bool] = ..., same_as: _Optional[str] = ...) -> None: ...
+    added_by: str
+    def __init__(self, number: _Optional[int] = ..., is_cut: _Optional[bool] = ..., is_clump: _Optional[bool] = ..., is_identified: _Optional[bool] = ..., same_as: _Optional[str] = ..., added_by: _Optional[str] = ...) -> None: ...
 
 class SpecimenField(_message.Message):
     __slots__ = ("field_id", "number", "image_sha256", "image", "red_cell_px", "cells")
