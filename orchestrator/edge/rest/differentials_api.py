@@ -38,8 +38,10 @@ from orchestrator.edge.orders import (
 )
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
+    AddendumBody,
     AssignmentBody,
     AuditTrail,
+    CommentBody,
     DecisionBody,
     DifferentialPage,
     LabelList,
@@ -353,6 +355,34 @@ class DifferentialsApi:
         )
         return _told(differential, response, cells)
 
+    async def comment(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
+    ) -> DifferentialResult:
+        """Write something about the specimen, or about one of its cells, before the signature."""
+        said, person = await read_json(request, CommentBody), acting_person(request)
+        differential = await self._specimens.comment(
+            differential_id, said.text, person, said.cell_id, _seen(request, if_match)
+        )
+        return _told(differential, response, cells)
+
+    async def add(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
+    ) -> DifferentialResult:
+        """Add to a signed differential; what was signed stays as it is."""
+        said, person = await read_json(request, AddendumBody), acting_person(request)
+        differential = await self._specimens.add(differential_id, said.text, person, _seen(request, if_match))
+        return _told(differential, response, cells)
+
     async def sign(
         self,
         request: Request,
@@ -461,6 +491,12 @@ _READ_PROBLEMS: Final = (errors.UnknownDifferential, InvalidParameter, errors.St
 _CHECKED_PROBLEMS: Final = (*_READ_PROBLEMS, errors.RecordAltered)
 _CHANGE_PROBLEMS: Final = (*_CHECKED_PROBLEMS, errors.SpecimenClosed)
 _DECISION_PROBLEMS: Final = (*_CHANGE_PROBLEMS, errors.ChangedMeanwhile)
+_COMMENT_PROBLEMS: Final = (
+    *_DECISION_PROBLEMS,
+    errors.NotReady,
+    errors.TooManyComments,
+    UploadTooLarge,
+)
 _ORDER_PROBLEMS: Final = (
     MalformedUpload,
     UploadTimeout,
@@ -559,6 +595,24 @@ def differential_routes(
             name="assign_differential",
             refusals=(*_DECISION_PROBLEMS, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(AssignmentBody)},
+        ),
+        route(
+            "POST",
+            f"{one}/comments",
+            api.comment,
+            REVIEW,
+            name="comment_on_differential",
+            refusals=(*_COMMENT_PROBLEMS, errors.UnknownCell),
+            openapi_extra={"requestBody": json_schema(CommentBody)},
+        ),
+        route(
+            "POST",
+            f"{one}/addenda",
+            api.add,
+            SIGN,
+            name="add_to_differential",
+            refusals=_COMMENT_PROBLEMS,
+            openapi_extra={"requestBody": json_schema(AddendumBody)},
         ),
         route(
             "POST",
