@@ -91,7 +91,7 @@ def test_on_a_slow_line_the_next_key_is_for_the_cell_and_what_is_refused_meanwhi
     opened(page, place)
     unheard(page)
     held: list[Route] = []
-    page.route("**/comments?*", held.append)
+    page.route("**/comments?*", lambda route: held.append(route))
     first = page.locator("#cell-head").inner_text()
 
     page.keyboard.press("c")
