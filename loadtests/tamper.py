@@ -127,7 +127,7 @@ def result(name: str, number: int) -> CellResult:
 
 
 async def made(url: str) -> Ids:
-    """Fill the store: one specimen that is signed last, one cancelled, one open."""
+    """Fill the store: one specimen that is signed last, with an addendum, one cancelled, one open."""
     store = SqlStore(Database(url), keep_images="always", retention=timedelta(days=3650))
     await store.start()
     try:
@@ -148,9 +148,12 @@ async def _filled(store: SqlStore) -> Ids:
     await store.decide(signed.differential_id, first, "Lymphocyte", "doctor")
     await store.decide(signed.differential_id, second, "Basophil", "doctor")
     await store.undecide(signed.differential_id, second, "doctor")
+    await store.comment(signed.differential_id, "Smudged.", "doctor", first)
+    await store.comment(signed.differential_id, "Thick smear.", "doctor")
     await store.record_result(waiting.differential_id, waiting.cells[0].cell_id, result("Monocyte", 3))
     await store.cancel(cancelled.differential_id, "lis")
     await store.sign(signed.differential_id, "doctor")
+    await store.add(signed.differential_id, "Told by telephone.", "doctor")
     return Ids(signed.differential_id, cancelled.differential_id, waiting.differential_id)
 
 
@@ -170,6 +173,7 @@ _ROW: Final[Mapping[str, str]] = {
     "cells": f"{_OF_SIGNED} AND number = 1",
     "cells.differential_id": f"{_OF_SIGNED} AND number = 3",
     "cells.failure": f"{_OF_SIGNED} AND number = 3",
+    "comments": f"{_OF_SIGNED} AND number = 1",
     "order_keys": _OF_SIGNED,
     "audit": "action = 'signed'",
     "audit.cell_id": f"{_OF_SIGNED} AND action = 'undecided'",
@@ -189,6 +193,8 @@ _VALUE: Final[Mapping[str, str]] = {
     "audit.sequence": "99",
     "order_keys.differential_id": "'{open}'",
     "cells.differential_id": "'{open}'",
+    "comments.differential_id": "'{open}'",
+    "comments.number": "9",
     "alembic_version.version_num": "'9999'",
 }
 """By column, the value that it gets; elsewhere one made of the old one."""
@@ -252,9 +258,16 @@ def _rows() -> Iterator[Case]:
     yield Case("specimens: the signed one removed", _sql(f"DELETE FROM specimens WHERE {signed}"))
     yield Case(
         "specimens: the signed one and its cells removed",
-        _sql(*(f"DELETE FROM {table} WHERE {signed}" for table in ("cells", "order_keys", "specimens"))),
+        _sql(
+            *(
+                f"DELETE FROM {table} WHERE {signed}"
+                for table in ("cells", "comments", "order_keys", "specimens")
+            )
+        ),
     )
     yield Case("cells: one removed", _sql(f"DELETE FROM cells WHERE {cell}"))
+    yield Case("comments: one removed", _sql(f"DELETE FROM comments WHERE {_ROW['comments']}"))
+    yield Case("comments: the addendum removed", _sql("DELETE FROM comments WHERE is_addendum = 1"))
     yield Case("order_keys: one removed", _sql(f"DELETE FROM order_keys WHERE {signed}"))
     yield Case("audit: the first removed", _sql("DELETE FROM audit WHERE sequence = 1"))
     yield Case("audit: one in the middle removed", _sql("DELETE FROM audit WHERE action = 'decided'"))
@@ -270,8 +283,12 @@ def _rows() -> Iterator[Case]:
     empty = f"UPDATE audit_head SET sequence = 0, row_hash = '{GENESIS}'"
     yield Case("audit: all removed, and the head set to it", _sql("DELETE FROM audit", empty))
     reopened = f"UPDATE specimens SET state = 'analysed', signed_by = NULL, signed_at = NULL WHERE {signed}"
-    yield Case("a signature undone: its row, the head, the specimen", _sql(cut, head, reopened), True)
-    everything = ("cells", "order_keys", "specimens", "audit")
+    undone = "DELETE FROM audit WHERE sequence >= (SELECT sequence FROM audit WHERE action = 'signed')"
+    added = "DELETE FROM comments WHERE is_addendum = 1"
+    yield Case(
+        "a signature undone: its row, the head, the specimen", _sql(undone, added, head, reopened), True
+    )
+    everything = ("cells", "comments", "order_keys", "specimens", "audit")
     yield Case("every row of every table removed", _sql(*(f"DELETE FROM {one}" for one in everything), empty))
     yield Case(
         "audit: two rows reordered", _sql(*_exchange("audit", "sequence", "sequence = 1", "sequence = 2"))

@@ -418,6 +418,17 @@ class CountedAlready(StoreError):
     )
 
 
+class TooManyComments(StoreError):
+    """The specimen takes no more comments."""
+
+    kind = ProblemType(
+        "too-many-comments",
+        HTTPStatus.CONFLICT,
+        "There are too many comments",
+        "The differential has as many comments as it takes.",
+    )
+
+
 class ChangedMeanwhile(StoreError):
     """What the caller decides about is not any more as they saw it."""
 
@@ -430,7 +441,7 @@ class ChangedMeanwhile(StoreError):
 
 
 class NotReady(StoreError):
-    """Cells wait to be analysed, so that the differential cannot be signed."""
+    """Something comes first: cells are analysed before a signature, and an addendum comes after it."""
 
     kind = ProblemType(
         "not-ready",

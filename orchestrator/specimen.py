@@ -20,15 +20,21 @@ ANYBODY: Final = ""
 """Of whom a specimen is taken by a caller who does not say whom they saw; nobody's name."""
 
 _NOT_PRINTED: Final = (
-    r"\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\x00-\x09\x0b-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u2028-\u202f\u205f-\u206f\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-IDENTIFIER: Final = rf"^[^{_NOT_PRINTED}\s](?:[^{_NOT_PRINTED}]*[^{_NOT_PRINTED}\s])?$"
+IDENTIFIER: Final = rf"^[^{_NOT_PRINTED}\s](?:[^{_NOT_PRINTED}\n]*[^{_NOT_PRINTED}\s])?$"
 """What a laboratory's own identifier may be: any text of one line, without spaces around it, but for what
 nobody prints. These are control characters (C0, C1), the separators of lines and paragraphs, spaces that are
 not the one of ASCII, and what has no width or a direction alone (Unicode's default ignorable code points):
 by these two identifiers look alike, or one looks like another."""
+PROSE: Final = rf"^[^{_NOT_PRINTED}]+$"
+"""What a person may write beside a finding: the same, of several lines."""
+MAX_COMMENT: Final = 2000
+"""Characters of one comment."""
+MAX_COMMENTS: Final = 200
+"""Comments on one specimen with its cells, and addenda to it."""
 
 UNVERIFIED_DEVICES: Final[Mapping[DeviceState, str]] = MappingProxyType(
     {
@@ -248,6 +254,20 @@ class Signature:
 
 
 @dataclass(frozen=True, slots=True)
+class Comment:
+    """What a person wrote (:data:`PROSE`) about the cell of this id, or where it is None about the specimen;
+    ``number`` counts from 1 within the specimen. An addendum came after the signature, and changes nothing
+    that was signed."""
+
+    number: int
+    cell_id: str | None
+    person: str
+    said_at: datetime
+    text: str
+    is_addendum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SpecimenOrder:
     """What a caller orders. ``specimen_id`` is the laboratory's own, opaque here; ``total_wbc`` is the white
     cell count in 10^9/L (equal to 10*3/uL), measured elsewhere; ``profile`` and ``tta`` as for one image;
@@ -264,7 +284,8 @@ class SpecimenOrder:
 class Specimen:
     """An order and what became of it; ``cells`` in the order of their numbers; ``fields`` are those images
     whose cells were found, and are among ``cells`` until then; ``version`` rises with every change of it or
-    of a cell; ``assignee`` is who has taken it to review, which keeps nobody else from doing so."""
+    of a cell; ``assignee`` is who has taken it to review, which keeps nobody else from doing so; ``comments``
+    are in the order in which they were written, addenda last."""
 
     differential_id: str
     order: SpecimenOrder
@@ -276,11 +297,21 @@ class Specimen:
     version: int = 0
     fields: tuple[SpecimenField, ...] = ()
     assignee: str | None = None
+    comments: tuple[Comment, ...] = ()
 
     @property
     def etag(self) -> str:
         """Of its state with all its cells: what a signature rests on."""
         return differential_etag(self.version)
+
+    @property
+    def addenda(self) -> tuple[Comment, ...]:
+        """Those of the comments that came after the signature."""
+        return tuple(comment for comment in self.comments if comment.is_addendum)
+
+    def comments_on(self, cell_id: str | None) -> tuple[Comment, ...]:
+        """Those on one cell, or on the specimen where None; no addenda."""
+        return tuple(c for c in self.comments if c.cell_id == cell_id and not c.is_addendum)
 
     @property
     def device_state(self) -> DeviceState | None:

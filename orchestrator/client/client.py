@@ -232,6 +232,41 @@ class Client:
         response = _called(lambda: self._stub.UndecideCell(request, timeout=timeout_s, metadata=metadata))
         return Differential.of(response.differential)
 
+    def comment_on_differential(
+        self,
+        differential_id: str,
+        text: str,
+        cell_id: str | None = None,
+        *,
+        etag: str | None = None,
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> Differential:
+        """Write something about the specimen, or about a cell; ``etag`` as of :meth:`decide_cell`."""
+        request = pb.CommentOnDifferentialRequest(
+            differential_id=differential_id, cell_id=cell_id or "", text=text, etag=etag or ""
+        )
+        metadata = self._connection.metadata()
+        response = _called(
+            lambda: self._stub.CommentOnDifferential(request, timeout=timeout_s, metadata=metadata)
+        )
+        return Differential.of(response.differential)
+
+    def add_to_differential(
+        self,
+        differential_id: str,
+        text: str,
+        *,
+        etag: str | None = None,
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> Differential:
+        """Add to a signed differential, which stays as it is; ``etag`` as of :meth:`sign_differential`."""
+        request = pb.AddToDifferentialRequest(differential_id=differential_id, text=text, etag=etag or "")
+        metadata = self._connection.metadata()
+        response = _called(
+            lambda: self._stub.AddToDifferential(request, timeout=timeout_s, metadata=metadata)
+        )
+        return Differential.of(response.differential)
+
     def sign_differential(
         self, differential_id: str, *, etag: str | None = None, timeout_s: float = ANALYSIS_TIMEOUT_S
     ) -> Differential:

@@ -131,6 +131,19 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Comment:
+    """What a person wrote about the cell of this id, or where it is None about the specimen; an addendum
+    came after the signature."""
+
+    number: int
+    cell_id: str | None
+    person: str
+    said_at: datetime
+    text: str
+    is_addendum: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """Who closed a differential, and when."""
 
@@ -187,6 +200,7 @@ class Differential:
     fields: tuple[SpecimenField, ...] = field(metadata={"kind": SpecimenField})
     cells_per_field: float | None
     assignee: str | None
+    comments: tuple[Comment, ...] = field(metadata={"kind": Comment})
 
     @property
     def ended(self) -> bool:

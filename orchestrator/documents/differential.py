@@ -136,6 +136,19 @@ class SignatureDocument(Document):
     signed_at: Time
 
 
+class CommentDocument(Document):
+    """What a person wrote."""
+
+    number: int = Field(ge=1, examples=[1], description="Within the specimen, from 1.")
+    cell_id: CellId | None = Field(description="The cell that it is about; the specimen where null.")
+    person: str = Field(examples=["local"])
+    said_at: Time
+    text: str = Field(examples=["Smudged; stained anew."])
+    is_addendum: bool = Field(
+        examples=[False], description="Whether it came after the signature, of which it changes nothing."
+    )
+
+
 class CellFinding(Document):
     """What the service found in one image."""
 
@@ -306,6 +319,12 @@ class DifferentialResult(Document):
     service_version: str = Field(examples=["0.5.0"])
     computed_at: Time
     signature: SignatureDocument | None = Field(validation_alias=AliasPath("specimen", "signature"))
+    comments: list[CommentDocument] = Field(
+        default=[],
+        validation_alias=AliasPath("specimen", "comments"),
+        description="On the specimen and its cells, in the order in which they were written; addenda to what "
+        "is signed come last.",
+    )
     assignee: Assignee = Field(default=None, validation_alias=AliasPath("specimen", "assignee"))
     etag: str | None = Field(
         default=None,

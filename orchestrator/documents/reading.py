@@ -20,6 +20,7 @@ from orchestrator.specimen import (
     CellDecision,
     CellResult,
     ClassCount,
+    Comment,
     Differential,
     FieldPlace,
     Range,
@@ -67,6 +68,8 @@ def read_differential(data: bytes) -> Differential:
         raise MalformedMessage("This is no differential: label_shift is of other classes.")
     if errors is not None and not set(errors.limits) <= set(CLASS_NAMES):
         raise MalformedMessage("This is no differential: released_errors is of other classes.")
+    if not {comment.cell_id for comment in document.comments} <= {None, *(c.id for c in document.cells)}:
+        raise MalformedMessage("This is no differential: a comment is on a cell that it does not have.")
     order = {name: getattr(document, name) for name in _names(SpecimenOrder)}
     specimen = {name: getattr(document, name) for name in ("state", "created_by", "created_at")}
     return _value(
@@ -81,6 +84,7 @@ def read_differential(data: bytes) -> Differential:
             version=_version(document.etag),
             fields=tuple(_value(SpecimenField, field, field_id=field.id) for field in document.fields),
             assignee=document.assignee,
+            comments=tuple(_value(Comment, comment) for comment in document.comments),
         ),
         counts=tuple(
             _value(

@@ -5,16 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 
 from orchestrator.analyse import Services
 from orchestrator.edge.admission import Places
 from orchestrator.edge.parameters import OrderParameters
 from orchestrator.errors import FieldProblem, ImageTooLarge, InvalidParameter
-from orchestrator.specimen import IDENTIFIER, ImageKind, SpecimenOrder
+from orchestrator.specimen import IDENTIFIER, MAX_COMMENT, PROSE, ImageKind, SpecimenOrder
 
 SPECIMEN_NAME: Final = re.compile(rf"(?=.{{1,64}}\Z){IDENTIFIER}")
 PersonName = Annotated[str, Field(max_length=255, pattern=IDENTIFIER)]
+
+
+def _require_prose(text: str) -> str:
+    if re.fullmatch(PROSE, text) is None:
+        raise PydanticCustomError("prose", "expected text without tabs, control and direction characters")
+    return text
+
+
+CommentText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_COMMENT),
+    AfterValidator(_require_prose),
+]
 
 DEFAULT_WANTED: Final = 20
 """Cells to label next, where nobody says how many."""

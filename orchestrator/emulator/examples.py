@@ -18,6 +18,7 @@ from orchestrator.specimen import (
     CellDecision,
     CellResult,
     ClassCount,
+    Comment,
     Differential,
     FieldPlace,
     Range,
@@ -76,6 +77,7 @@ def examples() -> dict[str, Example]:
     unsigned = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c001", "S-2026-000123", _TOTAL_WBC)
     without_total = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c002", "S-2026-000124", None)
     awkward = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c004", AWKWARD_TEXT, _TOTAL_WBC)
+    to_be_added_to = _preliminary("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c009", "S-2026-000129", _TOTAL_WBC)
     patient = Patient(identifier="P|1^2", family="O'Brien & Söhne", given="Zoë\n|~")
     return {
         "preliminary": Example(unsigned),
@@ -93,6 +95,7 @@ def examples() -> dict[str, Example]:
         ),
         "persons_labels": Example(_persons_labels("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c007")),
         "fields": Example(_fields("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c008")),
+        "addendum": Example(_with_addendum(signed(to_be_added_to, "dr.demir"))),
         "unknown_device": Example(_unknown_device("4b0cbd19-3a4e-4d57-9f5e-1f8a5cf1c006")),
     }
 
@@ -111,6 +114,22 @@ def signed(differential: Differential, person: str) -> Differential:
     )
     return replace(
         differential, specimen=specimen, review_list=(), computed_at=signed_at + timedelta(seconds=1)
+    )
+
+
+def _with_addendum(differential: Differential) -> Differential:
+    """Two comments before the signature, and two addenda an hour after it."""
+    before, after = _BEGUN + timedelta(minutes=32), _BEGUN + timedelta(minutes=95)
+    comments = (
+        Comment(1, differential.specimen.cells[2].cell_id, "dr.demir", before, "Vacuoles."),
+        Comment(2, None, "dr.demir", before, "Thick smear:\nstained anew."),
+        Comment(3, None, "dr.demir", after, "Told to the ward by telephone.", is_addendum=True),
+        Comment(4, None, AWKWARD_TEXT, after, AWKWARD_TEXT, is_addendum=True),
+    )
+    return replace(
+        differential,
+        specimen=replace(differential.specimen, comments=comments),
+        computed_at=after + timedelta(seconds=1),
     )
 
 
@@ -151,6 +170,8 @@ def _too_few(differential_id: str) -> Differential:
     failed = replace(missing[0], state="failed", failure="The JPEG data ends early: the file is truncated.")
     waiting = [replace(cell, state="waiting") for cell in missing[1:]]
     cells += [failed, *waiting]
+    said_at = decided_at + timedelta(minutes=1)
+    comment = Comment(1, cells[6].cell_id, "dr.demir", said_at, "Granules are fine:\nnot coarse.")
     whole = _preliminary(differential_id, "S-2026-000125", _TOTAL_WBC)
     counted = {label: sum(cell.label == label for cell in cells) for label in CELL_LABELS}
     counts = tuple(
@@ -159,7 +180,7 @@ def _too_few(differential_id: str) -> Differential:
     )
     return replace(
         whole,
-        specimen=replace(whole.specimen, state="running", cells=tuple(cells)),
+        specimen=replace(whole.specimen, state="running", cells=tuple(cells), comments=(comment,)),
         counts=counts,
         cells_counted=8,
         cells_waiting=3,

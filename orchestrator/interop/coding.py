@@ -114,6 +114,7 @@ _DEVICE_STATES: Final[Mapping[DeviceState, str]] = MappingProxyType(
     }
 )
 
+COMMENT: Final = Code(LOINC, "48767-8", "Annotation comment [Interpretation] Narrative")
 TOTAL_WBC: Final = Code(LOINC, "26464-8", "Leukocytes [#/volume] in Blood")
 """The total on which absolute counts rest. It was measured elsewhere, by a method that is not told here."""
 

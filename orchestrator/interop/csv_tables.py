@@ -23,6 +23,7 @@ from orchestrator.specimen import (
     CellDecision,
     CellResult,
     ClassCount,
+    Comment,
     Differential,
     FieldPlace,
     Range,
@@ -48,7 +49,7 @@ CLASS_COLUMNS: Final = (
     "absolute", "absolute_interval_low", "absolute_interval_high",
     "reference_low", "reference_high", "reference_source", "flag", "label_shift_percentage",
     "code_system", "percentage_code", "absolute_code", "unreviewed", "device_state",
-    "denominator", "part_of", "disclaimer",
+    "denominator", "part_of", "comments", "disclaimer",
 )  # fmt: skip
 
 Cell = str | int | float | None
@@ -98,14 +99,15 @@ _MADE: Final[Mapping[str, Callable[[CellResult], Cell]]] = {
 
 CELL_COLUMNS: Final = (
     "differential_id", "specimen_id", "cell_id", "number", "state", "label", "needs_review",
-    *_FOUND, *_DECIDED, "failure", "image_sha256", *_MADE, *_PLACED, "disclaimer",
+    *_FOUND, *_DECIDED, "failure", "image_sha256", *_MADE, *_PLACED, "comments", "disclaimer",
 )  # fmt: skip
 
 
 def class_table(
     differential: Differential, site: Site = DEFAULT_SITE, spreadsheet: Spreadsheet | None = None
 ) -> str:
-    """One row for each label, in the order of the differential."""
+    """One row for each label, in the order of the differential; each with what was written
+    about the specimen."""
     told = reported(differential)
     return table(CLASS_COLUMNS, (_class_row(told, count, site) for count in told.counts), spreadsheet)
 
@@ -166,6 +168,7 @@ def _class_row(differential: Differential, count: ClassCount, site: Site) -> lis
         specimen.device_state,
         count.denominator,
         count.part_of,
+        _remarks(specimen.comments_on(None) + specimen.addenda),
         differential.disclaimer,
     ]
 
@@ -186,12 +189,19 @@ def _cell_row(differential: Differential, cell: SpecimenCell) -> list[Cell]:
         cell.image_sha256,
         *_columns(cell.result, _MADE),
         *_columns(cell.place, _PLACED),
+        _remarks(specimen.comments_on(cell.cell_id)),
         differential.disclaimer,
     ]
 
 
 def _columns(of: Value | None, columns: Mapping[str, Callable[[Value], Cell]]) -> list[Cell]:
     return [None if of is None else column(of) for column in columns.values()]
+
+
+def _remarks(comments: Sequence[Comment]) -> str | None:
+    """One after the other, with who and when."""
+    said = (f"{_time(one.said_at)} {one.person}: {one.text}" for one in comments)
+    return "\n".join(said) or None
 
 
 def _ends(limits: Range | None) -> tuple[Cell, Cell]:

@@ -57,7 +57,8 @@ from orchestrator.interop.dicom import (
     set_moment,
 )
 from orchestrator.interop.dicom_codes import class_code, concept
-from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, reported
+from orchestrator.interop.dicom_values import unlimited
+from orchestrator.interop.reporting import FIVE_CLASSES, METHOD, issued_at, notes, phase, remarks, reported
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
 from orchestrator.labels import UNIDENTIFIED
 from orchestrator.model_contract import CLASS_NAMES
@@ -159,7 +160,12 @@ def differential_report(
             groups=[*_specimen_groups(differential, site), *_regions(specimen, site)],
             study=study,
             service_version=differential.service_version,
-            sentences=(*notes(differential), f"Method: {METHOD}.", *map(_field_in_words, fields)),
+            sentences=(
+                *notes(differential),
+                f"Method: {METHOD}.",
+                *map(_field_in_words, fields),
+                *_lines(remarks(differential)),
+            ),
             person=None if signature is None else signature.person,
         )
         report = _document(
@@ -316,6 +322,11 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
 def _in_words(analysis: Analysis) -> Iterator[str]:
     for reason in analysis.finding.review_reasons:
         yield f"A person should look at this: {reason.message}"
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    """With the ends of lines that DICOM has (PS3.5, 6.1.3)."""
+    return ["\r\n".join(map(unlimited, text.split("\n"))) for text in texts]
 
 
 def _specimen_groups(differential: Differential, site: Site) -> list[Group]:

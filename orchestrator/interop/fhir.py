@@ -5,6 +5,9 @@ count), to the Specimen, the Devices that are the models and this service, and a
 part. Everything that a model had a part in carries the security label AIAST. No text of a report writer is
 in it: ``conclusion`` belongs to the person who draws it.
 
+Comments are annotations of the Observation that they are about. An addendum is an Observation of its own,
+which is added to a report that stays as it was: R4 calls its status ``appended``.
+
 Resources are plain documents and depend on no library; tests validate them against the official JSON schema.
 """
 
@@ -34,6 +37,7 @@ from orchestrator.interop.reporting import (
     phase,
     profile_words,
     profiles,
+    remarks,
     reported,
 )
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Patient, Site
@@ -78,12 +82,14 @@ def bundle(
     )
     shares = observations.classes()
     results = [observations.summary(), *shares, *observations.absolutes(shares)]
+    addenda = observations.addenda()
     cells = observations.cells() if per_cell else []
-    report = _report(differential, site, context, specimen, results, patient)
+    report = _report(differential, site, context, specimen, [*results, *addenda], patient)
     provenance = _provenance(differential, [report, *results, *cells], service, models)
     resources = [
         report,
         *results,
+        *addenda,
         *cells,
         specimen,
         *([patient] if patient else []),
@@ -125,10 +131,10 @@ def _report(
         "text": narrative(
             f"White cell differential, {state}",
             [(count.label, _in_words(count)) for count in differential.counts],
-            notes(differential),
+            (*notes(differential), *remarks(differential)),
         ),
         "identifier": [{"system": "urn:wbc-analyzer:differential", "value": plain(key)}],
-        "status": state,
+        "status": "appended" if differential.specimen.addenda else state,
         "category": [concept(_HAEMATOLOGY)],
         "code": concept(coding.panel(site.method)),
         "issued": instant(issued_at(differential)),

@@ -88,7 +88,8 @@ def _entry_problems(entry: Json, bundle_type: object) -> Iterator[str]:
 def _resource_problems(resource: Json) -> Iterator[str]:
     name = resource.get("resourceType")
     security = [s.get("code") for s in resource.get("meta", {}).get("security", [])]
-    if name in _ASSERTED_BY_AI and "AIAST" not in security:
+    is_a_persons = name == "Observation" and "device" not in resource
+    if name in _ASSERTED_BY_AI and not is_a_persons and "AIAST" not in security:
         yield "expected the security label AIAST"
     if name == "DiagnosticReport":
         yield from _report_problems(resource)
@@ -105,8 +106,8 @@ def _resource_problems(resource: Json) -> Iterator[str]:
 def _report_problems(report: Json) -> Iterator[str]:
     if report.get("status") not in REPORT_STATUSES:
         yield "the status is not one of FHIR R4"
-    if report.get("status") == "final" and not report.get("resultsInterpreter"):
-        yield "it is final, and nobody interpreted it"
+    if report.get("status") in ("final", "appended") and not report.get("resultsInterpreter"):
+        yield f"it is {report['status']}, and nobody interpreted it"
     if "conclusion" in report or "conclusionCode" in report:
         yield "a conclusion is for a person to draw"
     if DISCLAIMER not in str(report.get("text", {}).get("div", "")):

@@ -18,11 +18,11 @@ from orchestrator.interop.fhir_elements import (
     resource_id,
 )
 from orchestrator.interop.fhir_elements import instant as fhir_instant
-from orchestrator.interop.reporting import METHOD, issued_at, notes, phase, profile_words
+from orchestrator.interop.reporting import METHOD, notes, phase, profile_words, results_at
 from orchestrator.interop.site import OrderContext, Site
 from orchestrator.labels import slug
 from orchestrator.model_contract import CLASS_NAMES
-from orchestrator.specimen import ClassCount, Differential, SpecimenCell
+from orchestrator.specimen import ClassCount, Comment, Differential, SpecimenCell
 
 PERCENT_DIGITS: Final = 2
 ABSOLUTE_DIGITS: Final = 3
@@ -63,7 +63,8 @@ class Observations:
         self._subject = subject
 
     def summary(self) -> Json:
-        """How many cells the differential rests on, and how many it still misses."""
+        """How many cells the differential rests on, how many it still misses, and what people wrote before
+        the signature."""
         differential = self._differential
         components = [
             (coding.CELLS_UNREVIEWED, len(differential.review_list)),
@@ -73,7 +74,10 @@ class Observations:
         ]
         return self._observation("cells-counted", coding.CELLS_COUNTED) | {
             "valueQuantity": quantity(differential.cells_counted, coding.CELLS, 0),
-            "note": note(*notes(differential)),
+            "note": [
+                *note(*notes(differential)),
+                *self._comments(),
+            ],
             "component": [
                 *(_count(code, number) for code, number in components),
                 *_device(differential.specimen.device_state),
@@ -105,6 +109,20 @@ class Observations:
         """
         counted = ((cell, cell.label) for cell in self._differential.specimen.cells)
         return [self._cell(cell, label) for cell, label in counted if label is not None]
+
+    def addenda(self) -> list[Json]:
+        """One for each addendum: by a person, and of no device."""
+        return [self._addendum(addendum) for addendum in self._differential.specimen.addenda]
+
+    def _addendum(self, addendum: Comment) -> Json:
+        observation = self._observation(f"addendum/{addendum.number}", coding.COMMENT)
+        for of_models in ("meta", "method", "device"):
+            del observation[of_models]
+        return observation | {
+            "issued": fhir_instant(addendum.said_at),
+            "performer": [person(addendum.person)],
+            "valueString": plain(addendum.text),
+        }
 
     def _percentage(self, count: ClassCount) -> Json:
         code = coding.share(count, self._site.method)
@@ -191,9 +209,26 @@ class Observations:
         return observation | {
             "method": {"text": _CELL_METHOD},
             "valueCodeableConcept": self._label(label),
-            "note": note(*said),
+            "note": [
+                *note(*said),
+                *self._comments(cell),
+            ],
             "component": components,
         }
+
+    def _comments(self, of: SpecimenCell | None = None) -> list[Json]:
+        """On a cell, or on all of them and the specimen, as annotations; no addenda."""
+        specimen = self._differential.specimen
+        cells = {cell.cell_id: f"Cell {cell.number}: " for cell in specimen.cells if of is None}
+        return [
+            {
+                "authorReference": person(comment.person),
+                "time": fhir_instant(comment.said_at),
+                "text": plain(cells.get(comment.cell_id or "", "") + comment.text),
+            }
+            for comment in specimen.comments
+            if not comment.is_addendum and (of is None or comment.cell_id == of.cell_id)
+        ]
 
     def _label(self, label: str) -> Json:
         own = Code(coding.OWN, slug(label), label)
@@ -216,7 +251,7 @@ class Observations:
             "status": phase(differential),
             "category": [concept(_CATEGORY)],
             "code": concept(code),
-            "issued": fhir_instant(issued_at(differential)),
+            "issued": fhir_instant(results_at(differential)),
             "method": {"text": METHOD},
             "note": note(DISCLAIMER),
             "specimen": reference(self._specimen),

@@ -8,7 +8,8 @@ Each label gets an OBX with its LOINC code, if there is one, and, where ``detail
 number of cells and one with its exact interval, under own codes (``99WBC``); OBX-4 tells which belong
 together. With detail the last OBX says how far the microscope is known. OBX-8 is ``H``, ``L`` or empty,
 never ``N``. OBX-11 is ``P`` until a person signed, then ``F``, and ``X`` where there is no value. There is no
-OBX for the total white cell count: it was measured elsewhere.
+OBX for the total white cell count: it was measured elsewhere. Comments and addenda are NTE of the OBR: a cell
+has no segment of its own, and table 0123 no status of a report that was added to.
 """
 
 import base64
@@ -35,6 +36,7 @@ from orchestrator.interop.reporting import (
     phase,
     profile_words,
     profiles,
+    remarks,
     reported,
 )
 from orchestrator.interop.site import DEFAULT_SITE, NO_CONTEXT, OrderContext, Site
@@ -136,7 +138,7 @@ class _Writer:
         body = [line for count in self._differential.counts for line in self._results(count)]
         body += self._device()
         used = (f"{profile_words(result)}." for result in profiles(self._differential))
-        comments = _comments((*notes(self._differential), *used))
+        comments = _comments((*notes(self._differential), *used, *remarks(self._differential)))
         patient = [self._patient()] if self._context.patient else []
         if self._kind == "oru":
             return [*patient, self._common_order(), self._request(), *comments, *body, self._specimen()]
@@ -308,5 +310,7 @@ def _limits(limits: Range | None, digits: int) -> str:
 
 
 def _comments(sentences: tuple[str, ...]) -> list[str]:
-    """NTE segments; ``L`` says that they come from the filler of the order."""
-    return [segment("NTE", [str(i), "L", escape(text)]) for i, text in enumerate(sentences, start=1)]
+    r"""NTE segments; ``L`` says that they come from the filler of the order. Their text is formatted (FT):
+    ``\.br\`` begins a line."""
+    texts = ("\\.br\\".join(map(escape, text.split("\n"))) for text in sentences)
+    return [segment("NTE", [str(i), "L", text]) for i, text in enumerate(texts, start=1)]

@@ -1,7 +1,7 @@
 """What every format must say of a differential: how final it is, since when, and what holds it back."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from orchestrator.domain import DISCLAIMER
@@ -39,10 +39,16 @@ def reported(differential: Differential) -> Differential:
 
 
 def issued_at(differential: Differential) -> datetime:
-    """When what is reported came to be: the signature, or else the latest result or decision.
+    """When what is reported came to be: its results, or the latest comment or addendum.
 
     Not the moment at which it is written down: the same content gives the same message.
     """
+    said = (comment.said_at for comment in differential.specimen.comments)
+    return max([results_at(differential), *said])
+
+
+def results_at(differential: Differential) -> datetime:
+    """The same of the results alone: the signature, or else the latest result or decision."""
     specimen = differential.specimen
     if specimen.signature is not None:
         return specimen.signature.signed_at
@@ -109,6 +115,19 @@ def notes(differential: Differential) -> tuple[str, ...]:
         )
     if differential.reference_source and any(count.reference for count in differential.counts):
         said.append(f"Reference ranges: {differential.reference_source}.")
+    return tuple(said)
+
+
+def remarks(differential: Differential) -> tuple[str, ...]:
+    """What people wrote beside the results, with who and when, in the order in which they did."""
+    numbers = {cell.cell_id: cell.number for cell in differential.specimen.cells}
+    said = []
+    for comment in differential.specimen.comments:
+        what = "Addendum" if comment.is_addendum else "Comment"
+        if (at := numbers.get(comment.cell_id or "")) is not None:
+            what += f" on cell {at}"
+        said_at = comment.said_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        said.append(f"{what} ({comment.person}, {said_at}): {comment.text}")
     return tuple(said)
 
 

@@ -259,6 +259,25 @@ class Specimens:
         await self._tell_audits(specimen, person)
         return await self._changed(specimen)
 
+    async def comment(
+        self, differential_id: str, text: str, person: str, cell_id: str | None = None, seen: Seen = None
+    ) -> Differential:
+        """A person writes something about a cell, or about the specimen; ``seen`` as in :meth:`decide`.
+
+        Raises:
+            ChangedMeanwhile: neither the cell nor the differential is in one of these states any more.
+            UnknownCell: there is none of this id.
+            NotReady: the cell waits to be analysed.
+            TooManyComments: there are as many as it takes.
+            SpecimenClosed: it is signed or cancelled.
+        """
+        return await self._changed(await self._store.comment(differential_id, text, person, cell_id, seen))
+
+    async def add(self, differential_id: str, text: str, person: str, seen: Seen = None) -> Differential:
+        """A person adds to what is signed, which stays as it is. Raises as :meth:`comment`, and ``NotReady``
+        before the signature."""
+        return await self._changed(await self._store.add(differential_id, text, person, seen))
+
     async def sign(self, differential_id: str, person: str, seen: Seen = None) -> Differential:
         """A person closes the differential; ``seen`` as in :meth:`decide`.
 

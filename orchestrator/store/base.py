@@ -257,6 +257,14 @@ class Store(Protocol):
     async def undecide(
         self, differential_id: str, cell_id: str, person: str, seen: Seen = None
     ) -> Specimen: ...
+    async def comment(
+        self, differential_id: str, text: str, person: str, cell_id: str | None = None, seen: Seen = None
+    ) -> Specimen:
+        """Keep what a person wrote about a cell, or about the specimen, until it is signed or cancelled."""
+
+    async def add(self, differential_id: str, text: str, person: str, seen: Seen = None) -> Specimen:
+        """Keep an addendum to what is signed."""
+
     async def note(
         self, differential_id: str, cell_id: str, actor: Actor, action: str, details: Mapping[str, str]
     ) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from orchestrator.specimen import (
     CellDecision,
+    Comment,
     Signature,
     Specimen,
     SpecimenCell,
@@ -19,7 +20,7 @@ from orchestrator.specimen import (
 from orchestrator.store.base import AuditEntry
 from orchestrator.store.documents import place_of, result_of
 from orchestrator.store.tables import SEARCHED
-from orchestrator.store.trail_replay import Kept
+from orchestrator.store.trail_replay import CommentRow, Kept
 
 
 def specimen_of(kept: Kept) -> Specimen:
@@ -37,6 +38,7 @@ def specimen_of(kept: Kept) -> Specimen:
         signature=signature_of(row),
         version=row.version,
         assignee=row.assignee,
+        comments=tuple(comment_of(comment) for comment in kept.comments),
     )
 
 
@@ -45,6 +47,18 @@ def signature_of(row: Row[Any]) -> Signature | None:
     if row.signed_by is None:
         return None
     return Signature(row.signed_by, datetime.fromisoformat(row.signed_at))
+
+
+def comment_of(row: CommentRow) -> Comment:
+    """What a person wrote."""
+    return Comment(
+        row.number,
+        row.cell_id,
+        row.person,
+        datetime.fromisoformat(row.said_at),
+        row.text,
+        bool(row.is_addendum),
+    )
 
 
 def cell_of(row: Row[Any]) -> SpecimenCell:

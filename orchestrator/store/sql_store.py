@@ -39,11 +39,13 @@ from orchestrator.errors import (
     NotReady,
     RecordAltered,
     StoreUnavailable,
+    TooManyComments,
     UnknownDifferential,
 )
 from orchestrator.observability.metrics import RETENTION_WAITS
 from orchestrator.specimen import (
     ANYBODY,
+    MAX_COMMENTS,
     CellResult,
     FieldPlace,
     Specimen,
@@ -75,9 +77,11 @@ from orchestrator.store.database import Database
 from orchestrator.store.documents import field_document, result_document
 from orchestrator.store.encryption import Cipher
 from orchestrator.store.rows import entry_of, signature_of, specimen_of
-from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, ORDER_KEYS, SEARCHED, SPECIMENS
+from orchestrator.store.tables import AUDIT, AUDIT_HEAD, CELLS, COMMENTS, ORDER_KEYS, SEARCHED, SPECIMENS
 from orchestrator.store.trail_replay import (
     ADDED,
+    COMMENTED,
+    CommentRow,
     Kept,
     added_digest,
     cell_digest,
@@ -416,6 +420,22 @@ class SqlStore:
             differential_id, cell_id, person, "undecided", nothing, {}, _now(), seen
         )
 
+    async def comment(
+        self, differential_id: str, text: str, person: str, cell_id: str | None = None, seen: Seen = None
+    ) -> Specimen:
+        async with self._writing() as connection:
+            await statements.require_open(connection, differential_id)
+            if cell_id is not None:
+                await statements.require_analysed_cell(connection, differential_id, cell_id)
+            return await self._say(connection, differential_id, text, person, cell_id, seen)
+
+    async def add(self, differential_id: str, text: str, person: str, seen: Seen = None) -> Specimen:
+        async with self._writing() as connection:
+            await statements.require_signed(connection, differential_id)
+            added = await self._say(connection, differential_id, text, person, None, seen, is_addendum=True)
+        await self._anchor()
+        return added
+
     async def note(
         self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
     ) -> None:
@@ -606,6 +626,9 @@ class SqlStore:
         belongs = exists().where(SPECIMENS.c.differential_id == CELLS.c.differential_id)
         for cell_id in await connection.scalars(select(CELLS.c.cell_id).where(~belongs)):
             yield f"the cell {cell_id} belongs to no specimen"
+        belongs = exists().where(SPECIMENS.c.differential_id == COMMENTS.c.differential_id)
+        for differential_id in await connection.scalars(select(COMMENTS.c.differential_id).where(~belongs)):
+            yield f"{differential_id}: it has a comment, and is not there"
         held = select(CELLS.c.differential_id, CELLS.c.number, CELLS.c.image_sha256, CELLS.c.payload)
         # One image at a time: together they may be more than the memory.
         images = await connection.stream(
@@ -729,6 +752,32 @@ class SqlStore:
             await statements.note(connection, at, person, action, differential_id, cell_id, details)
             return await self._specimen(connection, differential_id)
 
+    async def _say(
+        self,
+        connection: AsyncConnection,
+        differential_id: str,
+        text: str,
+        person: str,
+        cell_id: str | None,
+        seen: Seen,
+        *,
+        is_addendum: bool = False,
+    ) -> Specimen:
+        await statements.require_seen(connection, seen, differential_id, cell_id)
+        await self._require_unaltered(connection, differential_id)
+        of_it = COMMENTS.c.differential_id == differential_id
+        said = list(await connection.scalars(select(COMMENTS.c.is_addendum).where(of_it)))
+        if said.count(is_addendum) >= MAX_COMMENTS:
+            raise TooManyComments(f"The differential has {MAX_COMMENTS} comments, and takes no more.")
+        now = _now()
+        row = CommentRow(len(said) + 1, cell_id, person, now.isoformat(), text, int(is_addendum))
+        values = row._asdict() | {"text": self._cipher.encrypted_text(text)}
+        await connection.execute(insert(COMMENTS).values(differential_id=differential_id, **values))
+        await statements.set_specimen(connection, differential_id, {})
+        action, details = COMMENTED[is_addendum], {"number": str(row.number), "digest": row.digest()}
+        await statements.note(connection, now, person, action, differential_id, cell_id, details)
+        return await self._specimen(connection, differential_id)
+
     async def _anchor(self) -> None:
         """Tell the head to those who keep it elsewhere; the signature stands whether they take it or not."""
         if not self._anchors:
@@ -785,7 +834,19 @@ class SqlStore:
         keys = select(ORDER_KEYS.c.actor, ORDER_KEYS.c.idempotency_key, ORDER_KEYS.c.fingerprint)
         of_it = await connection.execute(keys.where(ORDER_KEYS.c.differential_id == differential_id))
         name = self._cipher.decrypted_text(row.specimen_id)
-        return Kept(row, name, tuple(cells), sorted((key[0], key[1], key[2]) for key in of_it))
+        said = await connection.execute(
+            select(*(COMMENTS.c[name] for name in CommentRow._fields))
+            .where(COMMENTS.c.differential_id == differential_id)
+            .order_by(COMMENTS.c.number)
+        )
+        comments = [CommentRow(*comment) for comment in said]
+        return Kept(
+            row,
+            name,
+            tuple(cells),
+            sorted((key[0], key[1], key[2]) for key in of_it),
+            [comment._replace(text=self._cipher.decrypted_text(comment.text)) for comment in comments],
+        )
 
     def _summary(self, row: Row[Any], counts: statements.CellCounts) -> SpecimenSummary:
         return SpecimenSummary(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from orchestrator.errors import (
     ChangedMeanwhile,
     CountedAlready,
+    NotReady,
     SpecimenClosed,
     UnknownCell,
     UnknownDifferential,
@@ -150,6 +151,26 @@ async def require_cell(connection: AsyncConnection, differential_id: str, cell_i
     query = select(func.count()).where(CELLS.c.differential_id == differential_id, CELLS.c.cell_id == cell_id)
     if not is_id(cell_id) or not await connection.scalar(query):
         raise UnknownCell("The differential has no cell of this id.")
+
+
+async def require_analysed_cell(connection: AsyncConnection, differential_id: str, cell_id: str) -> None:
+    """Raises ``NotReady`` of one that waits, which may turn out to be a field; ``UnknownCell`` of a field."""
+    await require_cell(connection, differential_id, cell_id)
+    state = await connection.scalar(select(CELLS.c.state).where(CELLS.c.cell_id == cell_id))
+    if state == "waiting":
+        raise NotReady("The cell waits to be analysed.")
+    if state == SEARCHED:
+        raise UnknownCell("This is a field, not a cell of it.")
+
+
+async def require_signed(connection: AsyncConnection, differential_id: str) -> None:
+    """Raises ``NotReady`` before the signature, ``SpecimenClosed`` of what was cancelled, or
+    ``UnknownDifferential``."""
+    state = await state_of(connection, differential_id)
+    if state == "cancelled":
+        raise SpecimenClosed("The differential is cancelled.")
+    if state != "signed":
+        raise NotReady("The differential is not signed: comment on it instead of adding to it.")
 
 
 async def require_no_double(connection: AsyncConnection, cell_id: str) -> None:

@@ -86,6 +86,24 @@ CELLS: Final = Table(
     Index("ix_cells_summary", "differential_id", "state", "needs_review", "label"),
 )
 
+COMMENTS: Final = Table(
+    "comments",
+    METADATA,
+    Column(
+        "differential_id",
+        String(32),
+        ForeignKey("specimens.differential_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("cell_id", String(32)),  # NULL of one on the specimen
+    Column("person", Text, nullable=False),
+    Column("said_at", String(40), nullable=False),
+    Column("text", Text, nullable=False),  # encrypted where there is a key
+    Column("is_addendum", Integer, nullable=False),
+)
+"""Rows are added, and never changed."""
+
 ORDER_KEYS: Final = Table(
     "order_keys",
     METADATA,

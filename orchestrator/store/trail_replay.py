@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row
 
@@ -26,16 +26,37 @@ _RECORDED: Final = {"analysed": "analysed", "failed": "failed", SEARCHED: SEARCH
 """Actions after which a cell is not waiting, and the state that each leaves."""
 
 
+COMMENTED: Final = ("commented", "addendum")
+"""Actions that add a comment; the second one after the signature."""
+
+
+class CommentRow(NamedTuple):
+    """A row of the comments, its text deciphered."""
+
+    number: int
+    cell_id: str | None
+    person: str
+    said_at: str
+    text: str
+    is_addendum: int
+
+    def digest(self) -> str:
+        """Of all that it says."""
+        return _digest(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What the tables hold of one specimen: its row, the laboratory's name of it deciphered, its cells by
-    number without their images, and the keys under which it was ordered: one or none."""
+    number without their images, the keys under which it was ordered: one or none; and what was written about
+    it, by number."""
 
     row: Row[Any]
     specimen_id: str
     cells: Sequence[Row[Any]]
     keys: Sequence[tuple[str, str, str]]
     """Actor, idempotency key, fingerprint."""
+    comments: Sequence[CommentRow] = ()
 
     @property
     def ordered(self) -> Sequence[Row[Any]]:
@@ -107,6 +128,7 @@ def differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
     assigned = next((entry for entry in reversed(trail) if entry.action in ("assigned", "given_back")), None)
     if kept.row.assignee != (None if assigned is None else assigned.details.get("assignee")):
         yield "who has taken it is not what the trail says"
+    yield from _comment_differences(kept, trail)
     yield from _closing_differences(kept, trail)
 
 
@@ -168,6 +190,15 @@ def _cell_differences(cell: Row[Any], trail: Sequence[AuditEntry]) -> Iterator[s
     is_newest = recorded is None or recorded.sequence < decided.sequence
     if is_newest and decided.details.get("digest", cell_digest(cell)) != cell_digest(cell):
         yield f"what was decided about in {place} is not what is kept"
+
+
+def _comment_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:
+    told = [entry for entry in trail if entry.action in COMMENTED]
+    for comment, entry in zip(kept.comments, told, strict=False):
+        if comment.digest() != entry.details.get("digest"):
+            yield f"comment {comment.number} is not that of row {entry.sequence}"
+    if len(kept.comments) != len(told):
+        yield f"it has {len(kept.comments)} comments, and the trail tells of {len(told)}"
 
 
 def _closing_differences(kept: Kept, trail: Sequence[AuditEntry]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What every store does: a test module makes a class of ``StoreSuite`` and gives the fixture ``store``."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from orchestrator.errors import (
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
+    TooManyComments,
     UnknownCell,
     UnknownDifferential,
 )
@@ -526,6 +528,93 @@ class StoreSuite:
         assert (signed.state, signed.assignee) == ("signed", "anna")
         with pytest.raises(SpecimenClosed):
             await store.assign(of, "bob", "bob")
+
+    async def test_comments_on_a_cell_and_a_specimen_come_back_in_order_and_stand_in_the_trail(
+        self, store: Store
+    ) -> None:
+        specimen = await self.analysed(store)
+        of, cell = specimen.differential_id, specimen.cells[0]
+        before = len(await store.audit(of))
+
+        first = await store.comment(of, "Smudged,\nlike most.", "anna", cell.cell_id, {cell.etag})
+        both = await store.comment(of, "Kalın yayma: ğ", "bob", None, {first.etag})
+
+        assert [(c.number, c.cell_id, c.person, c.text, c.is_addendum) for c in both.comments] == [
+            (1, cell.cell_id, "anna", "Smudged,\nlike most.", False),
+            (2, None, "bob", "Kalın yayma: ğ", False),
+        ]
+        assert await store.checked(of) == both
+        assert both.cells == specimen.cells
+        assert len({specimen.etag, first.etag, both.etag}) == 3
+        trail = (await store.audit(of))[before:]
+        assert [(e.actor, e.action, e.cell_id, e.details["number"]) for e in trail] == [
+            ("anna", "commented", cell.cell_id, "1"),
+            ("bob", "commented", None, "2"),
+        ]
+        assert not any("Smudged" in str(entry) for entry in trail)
+        with pytest.raises(ChangedMeanwhile):
+            await store.comment(of, "late", "bob", None, {first.etag})
+
+    async def test_what_is_signed_takes_addenda_and_nothing_of_it_changes(self, store: Store) -> None:
+        specimen = await self.analysed(store)
+        of = specimen.differential_id
+        with pytest.raises(NotReady):
+            await store.add(of, "too early", "anna")
+        signed = await store.sign(of, "anna")
+
+        with pytest.raises(SpecimenClosed):
+            await store.comment(of, "too late", "anna")
+        added = await store.add(of, "Told by telephone.", "bob", {signed.etag})
+
+        assert [(c.person, c.text, c.cell_id, c.is_addendum) for c in added.comments] == [
+            ("bob", "Told by telephone.", None, True)
+        ]
+        assert replace(added, comments=(), version=signed.version) == signed
+        assert added.etag != signed.etag
+        assert (await store.audit(of))[-1].action == "addendum"
+        assert await store.checked(of) == added
+        assert (await store.verify()).ok
+        with pytest.raises(ChangedMeanwhile):
+            await store.add(of, "late", "bob", {signed.etag})
+
+    async def test_what_is_cancelled_takes_neither_comments_nor_addenda(self, store: Store) -> None:
+        of = (await self.analysed(store)).differential_id
+        await store.cancel(of, "anna")
+
+        with pytest.raises(SpecimenClosed):
+            await store.comment(of, "late", "anna")
+        with pytest.raises(SpecimenClosed):
+            await store.add(of, "late", "anna")
+
+    async def test_a_comment_is_on_a_cell_that_was_analysed_and_on_no_field(self, store: Store) -> None:
+        ordered, _ = await store.create(FIELDS, [b"one", b"two"], "nurse")
+        of, (field, waits) = ordered.differential_id, (cell.cell_id for cell in ordered.cells)
+        await store.record_field(of, field, found_field(b"a"), same_mark)
+
+        with pytest.raises(UnknownCell):
+            await store.comment(of, "a field", "anna", field)
+        with pytest.raises(NotReady):
+            await store.comment(of, "waits", "anna", waits)
+        with pytest.raises(UnknownCell):
+            await store.comment(of, "nowhere", "anna", "f" * 32)
+        assert (await store.comment(of, "so far", "anna")).comments[0].cell_id is None
+
+    async def test_a_specimen_takes_so_many_comments_and_addenda_after_them(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys.modules[type(store).__module__], "MAX_COMMENTS", 2)
+        of = (await self.analysed(store)).differential_id
+        for text in ("one", "two"):
+            await store.comment(of, text, "anna")
+
+        with pytest.raises(TooManyComments):
+            await store.comment(of, "three", "anna")
+        await store.sign(of, "anna")
+        for text in ("one", "two"):
+            await store.add(of, text, "anna")
+        with pytest.raises(TooManyComments):
+            await store.add(of, "three", "anna")
+        assert [c.number for c in (await store.get(of)).comments] == [1, 2, 3, 4]
 
     async def test_what_cannot_be_analysed_is_a_failed_cell_from_the_beginning(self, store: Store) -> None:
         ordered, _ = await store.create(ORDER, [b"one", b"two"], "nurse", None, {1: "no image"})

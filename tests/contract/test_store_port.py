@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from alembic import command
 from prometheus_client import REGISTRY
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from orchestrator.errors import ConfigurationError, RecordAltered, StoreUnavailable, UnknownDifferential
 from orchestrator.store.base import KeepImages, Store
 from orchestrator.store.database import Database, _configuration
 from orchestrator.store.encryption import Cipher, new_key
 from orchestrator.store.sql_store import SqlStore
-from orchestrator.store.tables import CELLS
+from orchestrator.store.tables import CELLS, COMMENTS
 from tests.contract.store_suite import DRAWN, FIELDS, ORDER, RESULT, StoreSuite, found_field, same_mark
 from tests.fakes.memory_store import MemoryStore
 from tests.postgresql import running_postgresql
@@ -196,7 +196,7 @@ async def test_images_stay_as_long_as_a_setting_says(
     await store.close()
 
 
-async def test_with_a_key_neither_image_nor_name_can_be_read_in_the_file(tmp_path: Path) -> None:
+async def test_with_a_key_neither_image_nor_name_nor_comment_can_be_read_in_the_file(tmp_path: Path) -> None:
     old, new = new_key(), new_key()
     path = tmp_path / "wbc.db"
 
@@ -206,14 +206,17 @@ async def test_with_a_key_neither_image_nor_name_can_be_read_in_the_file(tmp_pat
     first = store_with(old)
     await first.start()
     specimen, _ = await first.create(ORDER, [b"pixels of a cell"], "nurse")
+    await first.comment(specimen.differential_id, "thick smear", "anna")
     await first.close()
     raw = b"".join(part.read_bytes() for part in tmp_path.glob("wbc.db*"))
     assert b"pixels" not in raw
     assert b"S-2026" not in raw
+    assert b"thick smear" not in raw
 
     rotated = store_with(new, old)
     await rotated.start()
-    assert (await rotated.get(specimen.differential_id)).order == ORDER
+    kept = await rotated.checked(specimen.differential_id)
+    assert (kept.order, kept.comments[0].text) == (ORDER, "thick smear")
     claimed = await rotated.claim(specimen.differential_id, 60)
     assert claimed is not None
     assert claimed.payload == b"pixels of a cell"
@@ -229,6 +232,7 @@ async def test_what_is_older_than_the_retention_goes_and_its_trail_stays(url: st
     store = SqlStore(Database(url), retention=timedelta(days=30))
     await store.start()
     specimen = await StoreSuite.analysed(store)
+    await store.comment(specimen.differential_id, "thick smear", "anna")
     now = specimen.created_at
 
     for day in range(31):
@@ -239,8 +243,10 @@ async def test_what_is_older_than_the_retention_goes_and_its_trail_stays(url: st
     with pytest.raises(UnknownDifferential):
         await store.get(specimen.differential_id)
     trail = await store.audit(specimen.differential_id)
-    assert [entry.action for entry in trail] == ["ordered", "analysed", "purged"]
+    assert [entry.action for entry in trail] == ["ordered", "analysed", "commented", "purged"]
     assert "S-2026" not in str(trail)
+    async with store._database.reading() as connection:
+        assert await connection.scalar(select(func.count()).select_from(COMMENTS)) == 0
     assert (await store.verify()).ok
     await store.close()
 

@@ -116,7 +116,11 @@ def test_the_examples_of_differentials_are_answered(service, examples):
     cell = first["cells"][0]["id"]
     decided = run(examples["decide_cell"], differential=first["id"], cell=cell)
     assert [one["decision"]["label"] for one in decided["cells"] if one["id"] == cell] == ["Monocyte"]
+    said = run(examples["comment_on_differential"], differential=first["id"], cell=cell)
+    assert [one["cell_id"] for one in said["comments"]] == [cell]
     assert run(examples["sign_differential"], differential=first["id"])["state"] == "signed"
+    added = run(examples["add_to_differential"], differential=first["id"])
+    assert [one["is_addendum"] for one in added["comments"]] == [False, True]
 
     other = run(examples["order_differential"])
     assert run(examples["cancel_differential"], differential=other["id"])["state"] == "cancelled"

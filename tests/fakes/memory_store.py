@@ -16,15 +16,18 @@ from orchestrator.errors import (
     IdempotencyConflict,
     NotReady,
     SpecimenClosed,
+    TooManyComments,
     UnknownCell,
     UnknownDifferential,
 )
 from orchestrator.specimen import (
     ANYBODY,
     BY_STATE,
+    MAX_COMMENTS,
     CellDecision,
     CellResult,
     CellState,
+    Comment,
     Signature,
     Specimen,
     SpecimenCell,
@@ -268,6 +271,24 @@ class MemoryStore:
         self._note(person, "undecided", differential_id, cell_id, {})
         return self._with_cell(differential_id, replace(cell, decision=None))
 
+    async def comment(
+        self, differential_id: str, text: str, person: str, cell_id: str | None = None, seen: Seen = None
+    ) -> Specimen:
+        specimen = await self._open(differential_id)
+        if any(field.field_id == cell_id for field in specimen.fields):
+            raise UnknownCell("This is a field, not a cell of it.")
+        if cell_id is not None and _cell(specimen, cell_id).state == "waiting":
+            raise NotReady("The cell waits to be analysed.")
+        return self._say(specimen, text, person, cell_id, seen, is_addendum=False)
+
+    async def add(self, differential_id: str, text: str, person: str, seen: Seen = None) -> Specimen:
+        specimen = await self.get(differential_id)
+        if specimen.state == "cancelled":
+            raise SpecimenClosed("The differential is cancelled.")
+        if specimen.state != "signed":
+            raise NotReady("The differential is not signed: comment on it instead of adding to it.")
+        return self._say(specimen, text, person, None, seen, is_addendum=True)
+
     async def note(
         self, differential_id: str, cell_id: str, actor: str, action: str, details: Mapping[str, str]
     ) -> None:
@@ -378,6 +399,26 @@ class MemoryStore:
         cell = _cell(specimen, cell_id)
         _require_seen(seen, specimen.etag, cell.etag)
         return cell
+
+    def _say(
+        self,
+        specimen: Specimen,
+        text: str,
+        person: str,
+        cell_id: str | None,
+        seen: Seen,
+        *,
+        is_addendum: bool,
+    ) -> Specimen:
+        etags = [] if cell_id is None else [_cell(specimen, cell_id).etag]
+        _require_seen(seen, specimen.etag, *etags)
+        said = specimen.comments
+        if sum(comment.is_addendum == is_addendum for comment in said) >= MAX_COMMENTS:
+            raise TooManyComments("The differential takes no more comments.")
+        new = Comment(len(said) + 1, cell_id, person, datetime.now(UTC), text, is_addendum)
+        action = "addendum" if is_addendum else "commented"
+        self._note(person, action, specimen.differential_id, cell_id, {"number": str(new.number)})
+        return self._put(replace(specimen, comments=(*said, new)))
 
     def _with_cell(self, differential_id: str, changed: SpecimenCell) -> Specimen:
         specimen = self._specimens[differential_id]

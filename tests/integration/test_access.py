@@ -172,6 +172,8 @@ def test_nothing_that_changes_or_holds_results_is_open(tmp_path, kept):
     assert len(needs) == len(application.routes) - 1  # the first hands out
     assert len(needs) >= 30
     assert needs["POST", "/v1/differentials/{differential_id}/sign"] == Needs(("sign",))
+    assert needs["POST", "/v1/differentials/{differential_id}/comments"] == Needs(("review",))
+    assert needs["POST", "/v1/differentials/{differential_id}/addenda"] == Needs(("sign",))
     assert needs["GET", "/v1/differentials/{differential_id}/audit"] == Needs(("admin",))
     opened = {of for of, need in needs.items() if not need.roles}
     assert {method for method, _ in opened} == {"GET"}

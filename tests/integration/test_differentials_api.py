@@ -811,6 +811,51 @@ async def test_a_specimen_that_somebody_else_took_meanwhile_is_refused_in_words_
     assert [entry["details"] for entry in trail if entry["action"] == "assigned"] == [{"assignee": "anna"}]
 
 
+async def test_comments_are_kept_with_who_and_when_and_addenda_come_after_the_signature(client, cells):
+    document = await done(client, cells[:2])
+    place, cell = f"{PATH}/{document['id']}", document["cells"][0]["id"]
+
+    said = await client.post(
+        f"{place}/comments", json={"text": "  Smudged,\nstained anew.\n", "cell_id": cell}
+    )
+    assert said.status_code == 200, said.text
+    assert said.headers["etag"] != f'"{document["etag"]}"'
+    assert_problem(await client.post(f"{place}/addenda", json={"text": "early"}), 409, "not-ready")
+    signed = (await client.post(f"{place}/sign")).json()
+    assert_problem(await client.post(f"{place}/comments", json={"text": "late"}), 409, "specimen-closed")
+    seen = {"If-Match": f'"{signed["etag"]}"'}
+    added = await client.post(f"{place}/addenda", json={"text": "Told."}, headers=seen)
+    again = await client.post(f"{place}/addenda", json={"text": "Told."}, headers=seen)
+    assert_problem(again, 412, "changed-meanwhile")
+
+    told = (await client.get(place)).json()
+    assert told["comments"] == added.json()["comments"]
+    assert [{**one, "said_at": ""} for one in told["comments"]] == [
+        {"number": 1, "cell_id": cell, "person": "local", "said_at": "", "is_addendum": False,
+         "text": "Smudged,\nstained anew."},
+        {"number": 2, "cell_id": None, "person": "local", "said_at": "", "is_addendum": True,
+         "text": "Told."},
+    ]  # fmt: skip
+    assert (told["signature"], told["counts"]) == (signed["signature"], signed["counts"])
+    trail = (await client.get(f"{place}/audit")).json()["entries"]
+    assert [entry["action"] for entry in trail[-3:]] == ["commented", "signed", "addendum"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"text": ""}, {"text": " \n "}, {"text": "a\x00b"}, {"text": "a\u202eb"}, {"text": "a\tb"},
+     {"text": "x" * 2001}, {"text": 3}, {"text": "a", "person": "anna"}],
+)  # fmt: skip
+async def test_a_comment_is_text_that_is_printed_as_it_was_typed(client, cells, wrong):
+    document = await done(client, cells[:1])
+    for what in ("comments", "addenda"):
+        refused = await client.post(f"{PATH}/{document['id']}/{what}", json=wrong)
+        assert_problem(refused, 422, "invalid-parameter")
+    unknown = {"text": "on nothing", "cell_id": "f" * 32}
+    refused = await client.post(f"{PATH}/{document['id']}/comments", json=unknown)
+    assert_problem(refused, 404, "unknown-cell")
+
+
 async def test_what_is_as_the_caller_has_it_is_not_sent_again_until_somebody_changes_it(client, cells):
     document = await done(client, cells[:2])
     place = f"{PATH}/{document['id']}"

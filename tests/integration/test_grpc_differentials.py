@@ -213,6 +213,32 @@ async def test_the_worklist_is_sorted_searched_and_says_who_has_what(edge, cells
             await client.list_differentials(Search(sort="name"))
 
 
+async def test_comments_come_before_the_signature_and_addenda_after_it(edge, cells):
+    found = await ordered(edge, cells)
+    one, cell = found.differential_id, found.cells[0].cell_id
+    async with AsyncClient(Connection(edge.target)) as client:
+        said = await client.comment_on_differential(one, " Smudged.\n", cell, etag=found.cells[0].etag)
+        with pytest.raises(AnalyzerError) as early:
+            await client.add_to_differential(one, "early")
+        for wrong in ("", "a\u202eb", "x" * 2001):
+            with pytest.raises(AnalyzerError) as raised:
+                await client.comment_on_differential(one, wrong)
+            assert list(raised.value.fields) == ["text"]
+        await client.sign_differential(one, etag=said.etag)
+        with pytest.raises(AnalyzerError) as late:
+            await client.comment_on_differential(one, "late")
+        added = await client.add_to_differential(one, "Told.")
+        with pytest.raises(AnalyzerError) as meanwhile:
+            await client.add_to_differential(one, "again", etag=said.etag)
+    assert (early.value.reason, late.value.reason) == ("NOT_READY", "SPECIMEN_CLOSED")
+    assert meanwhile.value.reason == "CHANGED_MEANWHILE"
+    assert [(c.cell_id, c.text, c.is_addendum) for c in added.comments] == [
+        (cell, "Smudged.", False),
+        (None, "Told.", True),
+    ]
+    assert added.comments[0] == said.comments[0]
+
+
 async def test_the_cells_may_be_left_out(edge, cells):
     found = await ordered(edge, cells)
     async with AsyncClient(Connection(edge.target)) as client:

@@ -26,6 +26,7 @@ MAX_PAGE: Final = 100
 """As over HTTP."""
 
 _KEYS: TypeAdapter[str | None] = TypeAdapter(Annotated[str | None, Field(pattern=orders.IDEMPOTENCY_KEY)])
+_TEXTS: TypeAdapter[str] = TypeAdapter(orders.CommentText)
 _PERSONS: TypeAdapter[str | None] = TypeAdapter(orders.PersonName | None)
 
 
@@ -88,6 +89,14 @@ def label_of(message: pb.DecideCellRequest) -> str:
     if label is None:
         raise InvalidParameter(FieldProblem("label", "expected what the cell is"))
     return label
+
+
+def text_of(message: pb.CommentOnDifferentialRequest | pb.AddToDifferentialRequest) -> str:
+    """What a person writes; raises as :func:`order_of`."""
+    try:
+        return _TEXTS.validate_python(message.text)
+    except ValidationError as error:
+        raise InvalidParameter(FieldProblem("text", error.errors(include_url=False)[0]["msg"])) from error
 
 
 def summary_message(summary: SpecimenSummary) -> pb.DifferentialSummary:

@@ -18,6 +18,7 @@ from orchestrator.edge.grpc.differentials import (
     order_of,
     search_of,
     summary_message,
+    text_of,
 )
 from orchestrator.edge.grpc.messages import (
     analysis_message,
@@ -106,6 +107,13 @@ class GrpcService:
             Method("ListDifferentials", pb.ListDifferentialsRequest, READ, self.list_differentials),
             Method("DecideCell", pb.DecideCellRequest, REVIEW, self.decide_cell),
             Method("UndecideCell", pb.UndecideCellRequest, REVIEW, self.undecide_cell),
+            Method(
+                "CommentOnDifferential",
+                pb.CommentOnDifferentialRequest,
+                REVIEW,
+                self.comment_on_differential,
+            ),
+            Method("AddToDifferential", pb.AddToDifferentialRequest, SIGN, self.add_to_differential),
             Method("SignDifferential", pb.SignDifferentialRequest, SIGN, self.sign_differential),
             *self._adaptations.methods(),
             Method("GetModel", pb.GetModelRequest, READ, self.get_model),
@@ -217,6 +225,32 @@ class GrpcService:
             request.differential_id, request.cell_id, call.principal.name, _seen(request.etag)
         )
         return pb.UndecideCellResponse(differential=differential_message(differential, cells=True))
+
+    async def comment_on_differential(
+        self, call: Call[pb.CommentOnDifferentialRequest, pb.CommentOnDifferentialResponse]
+    ) -> pb.CommentOnDifferentialResponse:
+        """Keep a comment."""
+        specimens = self._kept()
+        request = await self._small(call)
+        differential = await specimens.comment(
+            request.differential_id,
+            text_of(request),
+            call.principal.name,
+            request.cell_id or None,
+            _seen(request.etag),
+        )
+        return pb.CommentOnDifferentialResponse(differential=differential_message(differential, cells=True))
+
+    async def add_to_differential(
+        self, call: Call[pb.AddToDifferentialRequest, pb.AddToDifferentialResponse]
+    ) -> pb.AddToDifferentialResponse:
+        """Keep an addendum."""
+        specimens = self._kept()
+        request = await self._small(call)
+        differential = await specimens.add(
+            request.differential_id, text_of(request), call.principal.name, _seen(request.etag)
+        )
+        return pb.AddToDifferentialResponse(differential=differential_message(differential, cells=True))
 
     async def sign_differential(
         self, call: Call[pb.SignDifferentialRequest, pb.SignDifferentialResponse]

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.documents.differential import DifferentialId, DifferentialSummary, Label, State
+from orchestrator.documents.differential import CellId, DifferentialId, DifferentialSummary, Label, State
 from orchestrator.documents.fields import Document, Time
 from orchestrator.domain import DISCLAIMER
-from orchestrator.edge.orders import PersonName
+from orchestrator.edge.orders import CommentText, PersonName
 from orchestrator.labels import Denominator
 from orchestrator.specimen import ANYBODY
 
@@ -33,6 +33,20 @@ class AddedCellBody(BaseModel):
     left: float = Field(ge=0, allow_inf_nan=False, examples=[340.0])
     bottom: float = Field(ge=0, allow_inf_nan=False, examples=[215.0])
     right: float = Field(ge=0, allow_inf_nan=False, examples=[430.0])
+
+
+class AddendumBody(BaseModel):
+    """What a person adds to a signed differential."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: CommentText = Field(examples=["Told to the ward by telephone."])
+
+
+class CommentBody(AddendumBody):
+    """What a person writes about a specimen, or about a cell of it."""
+
+    cell_id: CellId | None = Field(default=None, description="Of the cell; of the specimen where null.")
 
 
 class AssignmentBody(BaseModel):

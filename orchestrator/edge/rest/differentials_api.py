@@ -41,8 +41,10 @@ from orchestrator.edge.request_frame import Deadlines, within
 from orchestrator.edge.rest.differential_openapi import EVENTS, LOCATION, order_form
 from orchestrator.edge.rest.differential_schemas import (
     AddedCellBody,
+    AddendumBody,
     AssignmentBody,
     AuditTrail,
+    CommentBody,
     DecisionBody,
     DifferentialPage,
     LabelList,
@@ -382,6 +384,34 @@ class DifferentialsApi:
         )
         return _told(differential, response, cells)
 
+    async def comment(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
+    ) -> DifferentialResult:
+        """Write something about the specimen, or about one of its cells, before the signature."""
+        said, person = await read_json(request, CommentBody), acting_person(request)
+        differential = await self._specimens.comment(
+            differential_id, said.text, person, said.cell_id, _seen(request, if_match)
+        )
+        return _told(differential, response, cells)
+
+    async def add(
+        self,
+        request: Request,
+        response: Response,
+        differential_id: DifferentialIdPath,
+        cells: WithCells = True,
+        if_match: IfMatch = None,
+    ) -> DifferentialResult:
+        """Add to a signed differential; what was signed stays as it is."""
+        said, person = await read_json(request, AddendumBody), acting_person(request)
+        differential = await self._specimens.add(differential_id, said.text, person, _seen(request, if_match))
+        return _told(differential, response, cells)
+
     async def sign(
         self,
         request: Request,
@@ -503,6 +533,12 @@ _ADDING_PROBLEMS: Final = (
     errors.ModelServerTimeout,
     errors.ModelServerError,
 )
+_COMMENT_PROBLEMS: Final = (
+    *_DECISION_PROBLEMS,
+    errors.NotReady,
+    errors.TooManyComments,
+    UploadTooLarge,
+)
 _ORDER_PROBLEMS: Final = (
     MalformedUpload,
     UploadTimeout,
@@ -613,6 +649,24 @@ def differential_routes(
             name="assign_differential",
             refusals=(*_DECISION_PROBLEMS, UploadTooLarge),
             openapi_extra={"requestBody": json_schema(AssignmentBody)},
+        ),
+        route(
+            "POST",
+            f"{one}/comments",
+            api.comment,
+            REVIEW,
+            name="comment_on_differential",
+            refusals=(*_COMMENT_PROBLEMS, errors.UnknownCell),
+            openapi_extra={"requestBody": json_schema(CommentBody)},
+        ),
+        route(
+            "POST",
+            f"{one}/addenda",
+            api.add,
+            SIGN,
+            name="add_to_differential",
+            refusals=_COMMENT_PROBLEMS,
+            openapi_extra={"requestBody": json_schema(AddendumBody)},
         ),
         route(
             "POST",

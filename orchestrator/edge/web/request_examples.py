@@ -44,7 +44,16 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
             f'{_CURL} {_JSON} -d \'{{"assignee": "anna", "instead_of": null}}\' \\\n'
             f"  {at(f'{differential}/assign')}"
         ),
+        "comment_on_differential": (
+            f"{_CURL} {_JSON} \\\n"
+            f'  -d \'{{"text": "Smudged; stained anew.", "cell_id": "{EXAMPLE_CELL}"}}\' \\\n'
+            f"  {at(f'{differential}/comments')}"
+        ),
         "sign_differential": f"{_CURL} -X POST \\\n  {at(f'{differential}/sign')}",
+        "add_to_differential": (
+            f'{_CURL} {_JSON} -d \'{{"text": "Told to the ward by telephone."}}\' \\\n'
+            f"  {at(f'{differential}/addenda')}"
+        ),
         "learn_adaptation": (
             "d=$(mktemp -d)\n"
             "for n in 1 2; do wbc samples $d/S-$n --cells 15 --seed $n >&2; done\n"

@@ -5,14 +5,17 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
+import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.running_service import PROJECT_ROOT, RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
+from tests.waiting import becomes_meanwhile
 
 SCREENSHOTS = PROJECT_ROOT / "runs" / "screenshots"
 LOOKS = [(language, theme) for language in ("en", "tr") for theme in ("light", "dark")]
@@ -20,6 +23,7 @@ PATIENCE_MS = 60_000
 """For clicks and expectations alike: what is awaited comes, or does not come, however busy the machine."""
 WAIT_MS = 600_000
 """For the analysis of a hundred cells on a machine that others use too."""
+CLIENT = httpx2.Client(timeout=60, verify=False, headers={"Connection": "close"})  # plain http
 CLASSES = ("Basophil", "Eosinophil", "Lymphocyte", "Monocyte", "Neutrophil")
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -151,3 +155,19 @@ def order(page: Page, files: list[Path], name: str, total: str = "", profile: st
 
 def analysed(page: Page) -> None:
     expect(page.locator("#sign")).to_be_enabled(timeout=WAIT_MS)
+
+
+def asked(service: RunningService, method: str, path: str, **options: Any) -> dict[str, Any]:
+    """What the service answers to somebody else."""
+    response = CLIENT.request(method, f"{service.url}/v1/differentials{path}", **options)
+    assert response.status_code < 300, response.text
+    return dict(response.json())
+
+
+def ordered(service: RunningService, name: str, cells: list[Path]) -> str:
+    """A specimen that is analysed; its id."""
+    files = [("files", path.read_bytes()) for path in cells]
+    data = {"specimen_id": name, "tta": "none"}
+    place = f"/{asked(service, 'POST', '', files=files, data=data)['id']}"
+    becomes_meanwhile(lambda: asked(service, "GET", place)["state"] == "analysed")
+    return place

@@ -2,36 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 
 from orchestrator.store.encryption import new_key
-from tests.e2e.page.conftest import LOOKS, WAIT_MS, choose, kept, violations
+from tests.e2e.page.conftest import LOOKS, WAIT_MS, asked, choose, kept, ordered, violations
 from tests.running_service import RunningService, running_service
 from tests.waiting import becomes_meanwhile
 
-CLIENT = httpx2.Client(timeout=60, verify=False, headers={"Connection": "close"})  # plain http
 COUNTS = {"S-1": 3, "S-2": 1, "S-3": 2}
 """Cells of each specimen, which all wait for a person; the last specimen is signed."""
-
-
-def asked(service: RunningService, method: str, path: str, **options: Any) -> dict[str, Any]:
-    """What the service answers to somebody else."""
-    response = CLIENT.request(method, f"{service.url}/v1/differentials{path}", **options)
-    assert response.status_code < 300, response.text
-    return dict(response.json())
-
-
-def ordered(service: RunningService, name: str, cells: list[Path]) -> str:
-    """A specimen that is analysed; its id."""
-    files = [("files", path.read_bytes()) for path in cells]
-    data = {"specimen_id": name, "tta": "none"}
-    place = f"/{asked(service, 'POST', '', files=files, data=data)['id']}"
-    becomes_meanwhile(lambda: asked(service, "GET", place)["state"] == "analysed")
-    return place
 
 
 @pytest.fixture(scope="module")

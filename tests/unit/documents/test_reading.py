@@ -58,6 +58,7 @@ def changed(path: str, value: object) -> bytes:
     ("data", "problem"),
     [
         (b"", "the document"),
+        (changed("comments.0.cell_id", "none"), "a cell that it does not have"),
         (b"\xff\xfe", "the document"),
         (b"[" * 100_000, "the document"),
         (b"[]", "the document"),

@@ -43,7 +43,9 @@ def test_every_label_has_a_row_with_all_its_figures(name):
             assert row["flag"] == (count.flag or "")
             assert (row["absolute"] == "") == (count.absolute is None)
     assert found[4]["percentage_code"] == "23761-0"
-    status = {"final": "final", "awkward_text": "final", "cancelled": "cancelled"}.get(name, "preliminary")
+    status = {"cancelled": "cancelled", **dict.fromkeys(("final", "addendum", "awkward_text"), "final")}.get(
+        name, "preliminary"
+    )
     assert {row["status"] for row in found} == {status}
 
 
@@ -79,6 +81,21 @@ def test_every_image_has_a_row_whatever_became_of_it():
     )
     assert (found[7]["needs_review"], found[7]["review_codes"]) == ("yes", "close_call")
     assert "truncated" in found[8]["failure"]
+
+
+def test_what_people_wrote_stands_with_the_cell_and_with_the_specimen_and_is_no_formula():
+    cells = rows(cell_table(EXAMPLES["too_few_cells"].differential))
+    assert [row["comments"] for row in cells if row["comments"]] == [
+        "2026-03-02T08:56:00+00:00 dr.demir: Granules are fine:\nnot coarse."
+    ]
+    assert cells[6]["comments"]
+    told = {row["comments"] for row in rows(class_table(EXAMPLES["addendum"].differential))}
+    assert len(told) == 1
+    said = told.pop()
+    assert "dr.demir: Thick smear:\nstained anew." in said
+    assert "dr.demir: Told to the ward by telephone." in said
+    assert "Vacuoles" not in said
+    assert not any(line.startswith(("=", "+", "-", "@")) for line in said.splitlines())
 
 
 @pytest.mark.parametrize(

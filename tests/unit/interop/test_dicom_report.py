@@ -98,6 +98,25 @@ def test_every_one_says_what_it_must_not_be_used_for_and_which_model_spoke(name)
         assert any(n == "Algorithm Parameters" and "sha256: " in v for n, v in said)
 
 
+def test_comments_and_addenda_are_texts_and_the_signature_stays_that_of_its_time():
+    differential = EXAMPLES["addendum"].differential
+    one = report_of(EXAMPLES["addendum"])
+    assert checked_object(one.data).problems == ()
+    report = sr_of(one)
+    texts = [item.TextValue for item in report.ContentSequence if item.ValueType == "TEXT"]
+    assert texts[-4:-1] == [
+        "Comment on cell 3 (dr.demir, 2026-03-02 09:02 UTC): Vacuoles.",
+        "Comment (dr.demir, 2026-03-02 09:02 UTC): Thick smear:\r\nstained anew.",
+        "Addendum (dr.demir, 2026-03-02 10:05 UTC): Told to the ward by telephone.",
+    ]
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "VERIFIED")
+    signature = differential.specimen.signature
+    assert signature is not None
+    verified_at = report.VerifyingObserverSequence[0].VerificationDateTime
+    assert verified_at.startswith(signature.signed_at.strftime("%Y%m%d%H%M%S"))
+    assert report.ContentTime.startswith("1005")
+
+
 def test_text_that_breaks_a_careless_writer_is_held_without_its_control_characters():
     one = report_of(EXAMPLES["awkward_text"])
     assert checked_object(one.data).problems == ()

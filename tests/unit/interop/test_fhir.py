@@ -173,6 +173,42 @@ def test_a_report_is_final_only_where_a_person_signed():
         assert statuses(replace(PRELIMINARY, specimen=specimen)) == {"preliminary"}
 
 
+def test_an_addendum_is_appended_as_a_persons_observation_and_nothing_else_changes():
+    differential = EXAMPLES["addendum"].differential
+    before = bundle(replace(differential, specimen=replace(differential.specimen, comments=())))
+    document = bundle(differential)
+    (report,), (first,) = resources(document, "DiagnosticReport"), resources(before, "DiagnosticReport")
+    assert (report["status"], first["status"]) == ("appended", "final")
+    added = resources(document, "Observation")[-2:]
+    assert report["result"][:-2] == first["result"]
+    assert [one["reference"] for one in report["result"][-2:]] == [f"urn:uuid:{one['id']}" for one in added]
+    assert [one["valueString"] for one in added] == ["Told to the ward by telephone.", AWKWARD_TEXT]
+    assert {one["code"]["coding"][0]["code"] for one in added} == {"48767-8"}
+    assert added[0]["performer"][0]["display"] == "dr.demir"
+    assert [one.get("device", one.get("meta")) for one in added] == [None, None]
+    assert report["issued"] == added[0]["issued"] > first["issued"]
+    assert "Told to the ward by telephone." in report["text"]["div"]
+    (provenance,) = resources(document, "Provenance")
+    assert not {one["reference"] for one in provenance["target"]} & {f"urn:uuid:{one['id']}" for one in added}
+    unchanged = resources(document, "Observation")[1:-2]
+    assert unchanged == resources(before, "Observation")[1:]
+
+
+def test_comments_are_annotations_of_the_specimens_observation_and_of_the_cells_own():
+    differential = EXAMPLES["addendum"].differential
+    document = bundle(differential, per_cell=True)
+
+    def annotations(resource: Json) -> list[tuple[str, str]]:
+        return [(n["authorReference"]["display"], n["text"]) for n in resource["note"] if "time" in n]
+
+    assert annotations(observation(document, coding.CELLS_COUNTED.code)) == [
+        ("dr.demir", "Cell 3: Vacuoles."),
+        ("dr.demir", "Thick smear:\nstained anew."),
+    ]
+    cells = [o for o in resources(document, "Observation") if "Cell 3, image" in str(o["note"])]
+    assert [annotations(cell) for cell in cells] == [[("dr.demir", "Vacuoles.")]]
+
+
 def test_who_signed_interprets_and_authenticates_and_who_decided_verifies():
     document = bundle(FINAL)
     (report,), (provenance,) = resources(document, "DiagnosticReport"), resources(document, "Provenance")

@@ -153,6 +153,30 @@ def test_status_is_final_only_where_a_person_signed_who_is_then_named():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_people_wrote_follows_the_request_with_who_and_when_in_lines(kind):
+    lines = message(EXAMPLES["addendum"].differential, kind).decode().split("\r")
+    first_result = next(i for i, line in enumerate(lines) if line.startswith("OBX"))
+    notes = [line.split("|")[3] for line in lines[:first_result] if line.startswith("NTE")]
+    assert notes[-4:-1] == [
+        "Comment on cell 3 (dr.demir, 2026-03-02 09:02 UTC): Vacuoles.",
+        "Comment (dr.demir, 2026-03-02 09:02 UTC): Thick smear:\\.br\\stained anew.",
+        "Addendum (dr.demir, 2026-03-02 10:05 UTC): Told to the ward by telephone.",
+    ]
+    assert "a\\F\\b\\S\\c\\R\\d\\E\\e\\T\\f" in notes[-1]
+
+
+def test_an_addendum_makes_another_message_of_a_report_that_stays_final():
+    differential = EXAMPLES["addendum"].differential
+    comments = differential.specimen.comments[:2]
+    before = replace(differential, specimen=replace(differential.specimen, comments=comments))
+    old, new = read(message(before, "oru")), read(message(differential, "oru"))
+    assert old.value("MSH", 10) != new.value("MSH", 10)
+    assert (old.value("OBR", 25), new.value("OBR", 25)) == ("F", "F")
+    assert (old.value("OBR", 22), new.value("OBR", 22)) == ("20260302090500+0000", "20260302100500+0000")
+    assert old.all("OBX") == new.all("OBX")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_comments_say_for_research_only_and_what_holds_the_result_back(kind):
     def comments(differential: Any) -> list[str]:
         read_back = read(message(differential, kind))

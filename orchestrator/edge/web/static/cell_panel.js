@@ -39,9 +39,10 @@ export class CellPanel {
 
   /**
    * `decide(label)` is told of a button, `seen(cell)` when the picture of a cell is on the screen, `imagesAgain(files)`
-   * of files that may hold what is missing; `fileOf(cell)` gives an image that the page has, or null.
+   * of files that may hold what is missing; `fileOf(cell)` gives an image that the page has, or null. `comments` stand
+   * below what was found.
    */
-  constructor({decide, seen, imagesAgain, fileOf}) {
+  constructor({decide, seen, imagesAgain, fileOf, comments}) {
     this.#fileOf = fileOf;
     this.#seen = seen;
     this.#controls = decisionControls(decide);
@@ -57,7 +58,7 @@ export class CellPanel {
       el("div", {class: "cell-picture"}, this.#viewer.node, this.#plain, this.#pictureNote, this.#again),
       el("div", {class: "cell-words"},
         this.#head, el("div", {class: "detail-head"}, this.#title, this.#sure), this.#failure,
-        this.#controls.node, this.#findings));
+        this.#controls.node, this.#findings, comments));
   }
 
   /** Whether there is a picture of the cell: what nobody can see, nobody decides. */

@@ -44,6 +44,10 @@ export const whoAsks = async () => (await page({limit: 1})).person;
 export const assign = (id, assignee, insteadOf) => changed(path(id, "/assign"), {
   method: "POST", body: JSON.stringify({assignee, instead_of: insteadOf}), headers: {"Content-Type": "application/json"},
 });
+/** Keep what a person wrote about a cell, or about the specimen where `cell` is null. */
+export const comment = (id, text, cell) => written(path(id, "/comments?cells=false"), {text, cell_id: cell});
+/** The same after the signature. */
+export const addTo = (id, text) => written(path(id, "/addenda?cells=false"), {text});
 export const cancel = (id) => changed(path(id, "/cancel"), {method: "POST"});
 // What follows names the state that it rests on; the service refuses it with 412 where that is so no more.
 export const sign = (id, etag) => changed(path(id, "/sign"), {method: "POST", headers: ifMatch(etag)});
@@ -67,6 +71,10 @@ export function decide(id, cell, label, etag) {
     method: "POST", body: JSON.stringify({label}), headers: {"Content-Type": "application/json", ...ifMatch(etag)},
   });
 }
+
+const written = (address, body) => changed(address, {
+  method: "POST", body: JSON.stringify(body), headers: {"Content-Type": "application/json"},
+});
 
 const ifMatch = (etag) => (etag ? {"If-Match": `"${etag}"`} : {});
 

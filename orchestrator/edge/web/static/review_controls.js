@@ -50,7 +50,7 @@ export function keysHelp() {
   return el("p", {class: "note keys-help"},
     one(keys.next, t("next")), one(keys.previous, t("previous")), one(keys.accept, t("key_accept")),
     el("span", {class: "key-help"}, keys.labels.map((key) => [el("kbd", {}, keyName(key)), " "]), t("reclassify")),
-    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")), one(keys.heat, t("heat")), one(keys.gallery, t("gallery")),
+    one(keys.undo, t("key_undo")), one(keys.sign, t("key_sign")), one(keys.heat, t("heat")), one(keys.gallery, t("gallery")), one(keys.comment, t("comment")),
     el("a", {href: "#/settings"}, t("changeKeys")));
 }
 

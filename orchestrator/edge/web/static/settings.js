@@ -16,7 +16,7 @@ export const DEFAULTS = Object.freeze({
   opacity: 60,
   outlines: false,
   keepHistory: true,
-  keys: {next: "j", previous: "k", accept: "Enter", undo: "u", sign: "s", heat: "h", gallery: "g",
+  keys: {next: "j", previous: "k", accept: "Enter", undo: "u", sign: "s", heat: "h", gallery: "g", comment: "c",
     labels: ["1", "2", "3", "4", "5", "0"]},
 });
 

@@ -43,7 +43,7 @@ export class SettingsView {
           el("p", {class: "note"}, t("keepHistoryNote"))),
         el("fieldset", {}, el("legend", {}, t("keys")),
           el("p", {class: "note"}, t("keysNote")),
-          ["next", "previous", "accept", "undo", "sign", "heat", "gallery"].map((name) => key(name, t(`key_${name}`))),
+          ["next", "previous", "accept", "undo", "sign", "heat", "gallery", "comment"].map((name) => key(name, t(`key_${name}`))),
           LABELS.map((label, index) => labelKey(index, className(label))),
           el("p", {class: "problem", role: "alert", id: "key-problem"})),
         el("p", {}, el("button", {

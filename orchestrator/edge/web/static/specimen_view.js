@@ -3,6 +3,7 @@
 import {assignment} from "./assignment.js";
 import {announce, el, fill, refill, say} from "./dom.js";
 import {CellPanel} from "./cell_panel.js";
+import {CommentField, commentList} from "./comments.js";
 import {canBeDecided, Decisions, isDouble} from "./decisions.js";
 import {dockable} from "./docking.js";
 import {sheet} from "./differential_sheet.js";
@@ -73,6 +74,8 @@ export class SpecimenView {
   /** Images of the orders of this page, which show where the service keeps none. */
   #files = new Map();
   #worklist = new Worklist();
+  /** Comments that were begun and not sent. */
+  #drafts = new Map();
   /** As whom the service knows who looks; null before it has said so. */
   #me = null;
   /** The cell on the screen, where somebody else has decided about it and the person has not answered to that yet. */
@@ -131,7 +134,7 @@ export class SpecimenView {
 
   /** What colleagues have done meanwhile; what is under way here goes before. */
   async #lookForOthers(id) {
-    const isHere = () => this.#place.isConnected && this.#found?.id === id && !this.#isClosed();
+    const isHere = () => this.#place.isConnected && this.#found?.id === id && this.#isOpen() && !this.#isSigning;
     const decisions = this.#decisionsOf(id);
     const {answers} = decisions;
     if (!isHere() || decisions.pending) return;
@@ -142,8 +145,9 @@ export class SpecimenView {
     if (changed.some((cell) => cell.id === this.#current)) this.#overtaken = this.#current;
     this.#parts.tiles.whole.drop(changed.map((cell) => cell.id));
     this.#takeAndShow(found);
-    const words = changed.length > MOST_NAMED ? t("othersDecided", {count: number(changed.length)}) : changed.map(meanwhile).join(" ");
-    if (words) say(this.#parts.others, words);
+    const words = changed.length > MOST_NAMED ? [t("othersDecided", {count: number(changed.length)})] : changed.map(meanwhile);
+    for (const {person} of found.comments.slice(before.comments.length)) words.push(t("commentedMeanwhile", {person: nameOf(person)}));
+    if (words.length) say(this.#parts.others, words.join(" "));
   }
 
   #decisionsOf(id) {
@@ -283,11 +287,21 @@ export class SpecimenView {
       undo: el("button", {type: "button", id: "undo", onclick: () => this.#undo()}, `${t("undo")} (${keyName(settings.get("keys").undo)})`),
       redo: el("button", {type: "button", id: "redo", onclick: () => this.#redo()}, t("redo")),
       sign: el("button", {type: "button", id: "sign", onclick: () => this.#sign()}, `${t("sign")} (${keyName(settings.get("keys").sign)})`),
+      commentsOfCell: el("div", {}),
+      commentsOfAll: el("div", {}),
+      cellField: this.#commentField("cell-comment", (text) => differentials.comment(found.id, text, this.#current)),
+      specimenField: this.#commentField("specimen-comment", (text) => (this.#found.signature
+        ? differentials.addTo(found.id, text) : differentials.comment(found.id, text, null))),
+    };
+    Object.assign(parts, {
+      comments: el("section", {"aria-labelledby": "comments-title", id: "comments"},
+        el("h3", {id: "comments-title"}, t("comments")), parts.commentsOfAll, parts.specimenField.node),
       panel: new CellPanel({
+        comments: [parts.commentsOfCell, parts.cellField.node],
         decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
         imagesAgain: (files) => this.#imagesAgain(files),
       }),
-    };
+    });
     parts.dock = dockable(parts.panel.node);
     parts.fields = new SpecimenFields({
       choose: (id) => this.#choose(id), decide: (label) => this.#decide(label), add: (field, box) => this.#addCell(field, box),
@@ -302,7 +316,7 @@ export class SpecimenView {
       parts.workspace = el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
-        el("div", {class: "paper"}, parts.sheet, exports(found.id), trail(found.id, numberOf))),
+        el("div", {class: "paper"}, parts.sheet, parts.comments, exports(found.id), trail(found.id, numberOf))),
       parts.fields.node, tiles.gallery,
     ];
     this.#parts = parts;
@@ -332,12 +346,46 @@ export class SpecimenView {
     refill(paper, {...kept, computed_at: null, cells: kept.cells.filter((cell) => cell.decision)}, () => sheet(kept));
     tiles.show(found, this.#isClosed());
     this.#showFields();
+    this.#showComments();
     this.#showAssignee();
     this.#showProgress();
   }
 
   #showFields() {
     this.#parts.fields.show(this.#found, this.#current, this.#isClosed());
+  }
+
+  #commentField(id, send) {
+    return new CommentField({
+      id, drafts: this.#drafts, refused: (problem) => this.#say(problem),
+      leave: () => this.#parts.panel.node.focus({preventScroll: true}),
+      send: async (text) => {
+        const {id: of} = this.#found;
+        await send(text);
+        const found = await this.#fresh(of);
+        if (this.#found?.id === of) this.#takeAndShow(found);
+      },
+    });
+  }
+
+  /** What was written about the specimen and all its cells. */
+  #showComments() {
+    const {id, comments, state} = this.#found;
+    const {commentsOfAll, specimenField, comments: section} = this.#parts;
+    refill(commentsOfAll, comments, () => commentList(comments, (cell) => this.#cell(cell)?.number));
+    specimenField.show(id, t(state === "signed" ? "addAddendum" : "commentOnSpecimen"));
+    specimenField.node.hidden = state === "cancelled";
+    section.hidden = !comments.length && state === "cancelled";
+    section.classList.toggle("no-print", !comments.length);
+  }
+
+  /** The same of the cell on the screen. */
+  #showCommentsOf(cell) {
+    const {commentsOfCell, cellField} = this.#parts;
+    const comments = this.#found.comments.filter(({cell_id: of}) => of === cell.id);
+    refill(commentsOfCell, comments, () => commentList(comments));
+    cellField.show(`${this.#found.id} ${cell.id}`, t("commentOnCell"), keyName(settings.get("keys").comment));
+    cellField.node.hidden = CLOSED.includes(this.#found.state) || cell.state === "waiting";
   }
 
   /** Who has taken it; by whom the page is used it cannot know where the service does not say. */
@@ -436,6 +484,7 @@ export class SpecimenView {
     const place = at < 0 ? (isDouble(cell) ? t("countedElsewhere") : "") : t("placeInReview", {at: number(at + 1), count: number(waiting.length)});
     panel.show(this.#found, cell, place, this.#isClosed());
     this.#showFields();
+    this.#showCommentsOf(cell);
     tiles.select(cell.id);
   }
 
@@ -597,9 +646,9 @@ export class SpecimenView {
     this.#show();
   }
 
-  /** Whether leaving the page loses something: decisions under way, or images of a specimen that is not closed. */
+  /** Whether leaving the page loses something: decisions under way, begun comments, or images of a specimen that is not closed. */
   holdsSomething() {
-    return [...this.#decisions.values()].some(({pending}) => pending)
+    return [...this.#drafts.values()].some((text) => text.trim()) || [...this.#decisions.values()].some(({pending}) => pending)
       || [...this.#files.keys()].some((id) => !this.#closed.has(id));
   }
 
@@ -663,7 +712,10 @@ export class SpecimenView {
       // A key that is held down says it once: nobody has looked at the cells that would follow.
       if (!event.repeat) this.#decide(label);
     } else if (event.key === keys.undo) this.#undo();
-    else if (event.key === keys.sign && this.#found.state === "analysed" && !this.#isSigning) this.#sign();
+    else if (event.key === keys.comment) {
+      const {cellField, specimenField} = this.#parts;
+      (this.#found.signature ? specimenField : cellField).open();
+    } else if (event.key === keys.sign && this.#found.state === "analysed" && !this.#isSigning) this.#sign();
     else return;
     event.preventDefault();
   }

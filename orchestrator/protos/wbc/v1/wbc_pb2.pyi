@@ -697,6 +697,40 @@ class UndecideCellResponse(_message.Message):
     differential: Differential
     def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
 
+class CommentOnDifferentialRequest(_message.Message):
+    __slots__ = ("differential_id", "cell_id", "text", "etag")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    cell_id: str
+    text: str
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., cell_id: _Optional[str] = ..., text: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class CommentOnDifferentialResponse(_message.Message):
+    __slots__ = ("differential",)
+    DIFFERENTIAL_FIELD_NUMBER: _ClassVar[int]
+    differential: Differential
+    def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
+
+class AddToDifferentialRequest(_message.Message):
+    __slots__ = ("differential_id", "text", "etag")
+    DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    differential_id: str
+    text: str
+    etag: str
+    def __init__(self, differential_id: _Optional[str] = ..., text: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+
+class AddToDifferentialResponse(_message.Message):
+    __slots__ = ("differential",)
+    DIFFERENTIAL_FIELD_NUMBER: _ClassVar[int]
+    differential: Differential
+    def __init__(self, differential: _Optional[_Union[Differential, _Mapping]] = ...) -> None: ...
+
 class SignDifferentialRequest(_message.Message):
     __slots__ = ("differential_id", "etag")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -871,6 +905,22 @@ class CellCounts(_message.Message):
     unreviewed: int
     def __init__(self, total: _Optional[int] = ..., counted: _Optional[int] = ..., waiting: _Optional[int] = ..., failed: _Optional[int] = ..., unreviewed: _Optional[int] = ...) -> None: ...
 
+class Comment(_message.Message):
+    __slots__ = ("number", "cell_id", "person", "said_at", "text", "is_addendum")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    PERSON_FIELD_NUMBER: _ClassVar[int]
+    SAID_AT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    IS_ADDENDUM_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    cell_id: str
+    person: str
+    said_at: _timestamp_pb2.Timestamp
+    text: str
+    is_addendum: bool
+    def __init__(self, number: _Optional[int] = ..., cell_id: _Optional[str] = ..., person: _Optional[str] = ..., said_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., text: _Optional[str] = ..., is_addendum: _Optional[bool] = ...) -> None: ...
+
 class Signature(_message.Message):
     __slots__ = ("person", "signed_at")
     PERSON_FIELD_NUMBER: _ClassVar[int]
@@ -888,7 +938,7 @@ class ReleasedErrors(_message.Message):
     def __init__(self, limits: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Differential(_message.Message):
-    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag", "fields", "cells_per_field", "assignee")
+    __slots__ = ("differential_id", "order", "state", "created_at", "created_by", "progress", "counts", "min_cells", "reference_source", "label_shift", "review_list", "limitations", "models", "service_version", "computed_at", "signature", "cells", "disclaimer", "device_state", "released_errors", "etag", "fields", "cells_per_field", "assignee", "comments")
     DIFFERENTIAL_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -913,6 +963,7 @@ class Differential(_message.Message):
     FIELDS_FIELD_NUMBER: _ClassVar[int]
     CELLS_PER_FIELD_FIELD_NUMBER: _ClassVar[int]
     ASSIGNEE_FIELD_NUMBER: _ClassVar[int]
+    COMMENTS_FIELD_NUMBER: _ClassVar[int]
     differential_id: str
     order: SpecimenOrder
     state: SpecimenState
@@ -937,7 +988,8 @@ class Differential(_message.Message):
     fields: _containers.RepeatedCompositeFieldContainer[SpecimenField]
     cells_per_field: float
     assignee: str
-    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[SpecimenField, _Mapping]]] = ..., cells_per_field: _Optional[float] = ..., assignee: _Optional[str] = ...) -> None: ...
+    comments: _containers.RepeatedCompositeFieldContainer[Comment]
+    def __init__(self, differential_id: _Optional[str] = ..., order: _Optional[_Union[SpecimenOrder, _Mapping]] = ..., state: _Optional[_Union[SpecimenState, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_by: _Optional[str] = ..., progress: _Optional[_Union[CellCounts, _Mapping]] = ..., counts: _Optional[_Iterable[_Union[ClassCount, _Mapping]]] = ..., min_cells: _Optional[int] = ..., reference_source: _Optional[str] = ..., label_shift: _Optional[_Iterable[_Union[ClassProbability, _Mapping]]] = ..., review_list: _Optional[_Iterable[str]] = ..., limitations: _Optional[_Iterable[_Union[Reason, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., service_version: _Optional[str] = ..., computed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signature: _Optional[_Union[Signature, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., device_state: _Optional[_Union[DeviceState, str]] = ..., released_errors: _Optional[_Union[ReleasedErrors, _Mapping]] = ..., etag: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[SpecimenField, _Mapping]]] = ..., cells_per_field: _Optional[float] = ..., assignee: _Optional[str] = ..., comments: _Optional[_Iterable[_Union[Comment, _Mapping]]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ()

@@ -75,6 +75,16 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.FromString,
                 _registered_method=True)
+        self.CommentOnDifferential = channel.unary_unary(
+                '/wbc.v1.Analyzer/CommentOnDifferential',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialResponse.FromString,
+                _registered_method=True)
+        self.AddToDifferential = channel.unary_unary(
+                '/wbc.v1.Analyzer/AddToDifferential',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.AddToDifferentialRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.AddToDifferentialResponse.FromString,
+                _registered_method=True)
         self.SignDifferential = channel.unary_unary(
                 '/wbc.v1.Analyzer/SignDifferential',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.SignDifferentialRequest.SerializeToString,
@@ -175,6 +185,21 @@ class AnalyzerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CommentOnDifferential(self, request, context):
+        """Keeps what a person wrote about a specimen, or about a cell of it, before the signature. ABORTED as DecideCell;
+        FAILED_PRECONDITION (TOO_MANY_COMMENTS) where it has as many as it takes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddToDifferential(self, request, context):
+        """Adds to a signed differential, which stays as it is; refused as CommentOnDifferential.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignDifferential(self, request, context):
         """Signs, which closes the differential; refused as DecideCell.
         """
@@ -268,6 +293,16 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.UndecideCell,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.SerializeToString,
+            ),
+            'CommentOnDifferential': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentOnDifferential,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialResponse.SerializeToString,
+            ),
+            'AddToDifferential': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddToDifferential,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.AddToDifferentialRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.AddToDifferentialResponse.SerializeToString,
             ),
             'SignDifferential': grpc.unary_unary_rpc_method_handler(
                     servicer.SignDifferential,
@@ -522,6 +557,60 @@ class Analyzer:
             '/wbc.v1.Analyzer/UndecideCell',
             wbc_dot_v1_dot_wbc__pb2.UndecideCellRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.UndecideCellResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentOnDifferential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/CommentOnDifferential',
+            wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.CommentOnDifferentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddToDifferential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/AddToDifferential',
+            wbc_dot_v1_dot_wbc__pb2.AddToDifferentialRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.AddToDifferentialResponse.FromString,
             options,
             channel_credentials,
             insecure,
