@@ -1,6 +1,7 @@
 """The steps on the pixels of a whole field; each is one hop to a worker, as those of
 :mod:`orchestrator.image_steps` are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from orchestrator.common.cores import available_cores
 from orchestrator.domain import DISCLAIMER, Box, FieldAnalysis, Float32Array, Focus, Overlay
 from orchestrator.errors import FieldTooSmall
 from orchestrator.image_steps import RenderOptions
@@ -15,7 +17,7 @@ from orchestrator.observability.stages import stage
 from orchestrator.vision import heatmap, quality
 from orchestrator.vision.crop import Window
 from orchestrator.vision.decode import DecodeLimits, decode
-from orchestrator.vision.field_cells import MIN_RED_CELL_PX, search_field
+from orchestrator.vision.field_cells import MIN_RED_CELL_PX, NucleiOfCell, search_field
 from orchestrator.vision.field_crops import (
     PreparedFieldCell,
     as_drawn,
@@ -72,13 +74,15 @@ def prepare_field(
             f"The red cells of this field are about {searched.red_cell_px:.0f} pixels wide; at least "
             f"{MIN_RED_CELL_PX:.0f} are needed to tell white cells apart. Use a higher magnification."
         )
-    with stage("preprocess"):
-        cells = []
-        for one in searched.cells:
-            cell = prepare_cell(rgb, one, recipe, usual, keep_crops=keep_crops)
-            if cell is not None and keep_images and searched.red_cell_px is not None:
-                cell = with_image(cell, rgb, one, searched.red_cell_px)
-            cells.append(cell)
+
+    def prepared(one: NucleiOfCell) -> PreparedFieldCell | None:
+        cell = prepare_cell(rgb, one, recipe, usual, keep_crops=keep_crops)
+        if cell is not None and keep_images and searched.red_cell_px is not None:
+            cell = with_image(cell, rgb, one, searched.red_cell_px)
+        return cell
+
+    with stage("preprocess"), ThreadPoolExecutor(available_cores()) as pool:
+        cells = list(pool.map(prepared, searched.cells))
     return PreparedField(
         (height, width),
         searched.red_cell_px,
