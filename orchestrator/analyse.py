@@ -44,6 +44,7 @@ from orchestrator.report.base import ReportWriter
 from orchestrator.report.focus_verdict import judge_focus
 from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.routing import AveragedPrediction
+from orchestrator.shadow_heads import ShadowCounts
 from orchestrator.site_head.head_file import SiteHead
 from orchestrator.vision import tta
 from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
@@ -62,11 +63,18 @@ class SiteHeads(Protocol):
     def active(self, profile: str) -> SiteHead | None:
         """The head that a profile has now; None where the model's own answers."""
 
+    def shadow(self, profile: str) -> SiteHead | None:
+        """The head that runs beside it and answers nobody; None where there is none."""
+
 
 class NoHeads:
     """None was ever learnt."""
 
     def active(self, profile: str) -> SiteHead | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def shadow(self, profile: str) -> SiteHead | None:  # noqa: ARG002
         """None."""
         return None
 
@@ -77,7 +85,8 @@ class Services:
 
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
     order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes, ``heads`` the
-    heads that it learnt for them, ``recent`` the cells by which a profile is contradicted.
+    heads that it learnt for them, ``recent`` the cells by which a profile is contradicted,
+    ``shadow_counts`` what heads in the shadow said.
     """
 
     model_server: ModelServer
@@ -93,6 +102,7 @@ class Services:
     audits: DeviceAudits = NO_AUDITS
     heads: SiteHeads = field(default_factory=NoHeads)
     recent: RecentCells = field(default_factory=RecentCells)
+    shadow_counts: ShadowCounts = field(default_factory=ShadowCounts)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -121,6 +131,12 @@ class Services:
             _tell_of_other_images(head)
             return profile
         return profile.with_head(head)
+
+    def compare_with_shadow(self, profile: Profile, prediction: Prediction, finding: Finding) -> None:
+        """Count what the head in the shadow, where the profile has one, says of what was answered."""
+        shadow = self.heads.shadow(profile.name)
+        if shadow is not None:
+            self.shadow_counts.add(shadow, prediction, profile, finding.class_index)
 
     def writer(self, kind: WriterKind) -> ReportWriter:
         """The writer that a caller chose."""
@@ -208,6 +224,7 @@ async def analyse(
         reasons=[reason.code for reason in finding.review_reasons],
         focus_ratio=None if focus is None else focus.focus_ratio,
     )
+    services.compare_with_shadow(profile, prediction, finding)
     return Analysis(
         request_id=request_id or str(uuid.uuid4()),
         finding=finding,

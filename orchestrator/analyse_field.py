@@ -187,6 +187,7 @@ async def _as_found(
             reasons=[reason.code for reason in finding.review_reasons],
             focus_ratio=None if focus is None else focus.focus_ratio,
         )
+        services.compare_with_shadow(profile, prediction, finding)
     return FieldCell(
         cell.box,
         cell.outlines,

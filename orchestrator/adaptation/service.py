@@ -4,7 +4,7 @@ The one way to do it, for every edge and for the command.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,13 +53,26 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """The head that runs beside the one that answers, why it is not compared (None: it is), and the images
+    that this process compared it on, by the class that was answered and the one it gives (of
+    ``CLASS_NAMES``)."""
+
+    head: SiteHead
+    unused: str | None
+    images: Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
     """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
-    one that is switched on does not, what is wrong with the heads that are left out, and who did what."""
+    one that is switched on does not, the one in the shadow, what is wrong with the heads that are left out,
+    and who did what."""
 
     profile: str
     active: SiteHead | None
     unused: str | None
+    shadow: Shadow | None
     versions: tuple[SiteHead, ...]
     broken: tuple[str, ...]
     trail: tuple[Entry, ...]
@@ -161,10 +174,16 @@ class Adaptations:
         registry = self._registry
         with _refusals():
             active = await asyncio.to_thread(registry.active, chosen.name)
+            beside = await asyncio.to_thread(registry.shadow, chosen.name)
             versions, broken = await asyncio.to_thread(registry.versions, chosen.name)
             trail = await asyncio.to_thread(registry.trail, chosen.name)
         unused = None if active is None else await self._why_unused(active, chosen)
-        return HeadsOfProfile(chosen.name, None if unused else active, unused, versions, broken, trail)
+        answering = None if unused else active
+        shadow = None
+        if beside is not None:
+            why = await self._why_unused(beside, chosen)
+            shadow = Shadow(beside, why, self._services.shadow_counts.of(beside, answering))
+        return HeadsOfProfile(chosen.name, answering, unused, shadow, versions, broken, trail)
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -178,6 +197,20 @@ class Adaptations:
             head = await asyncio.to_thread(self.head, profile, number)
             await self._require_fit(head, self._own(profile))
             return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
+
+    async def run_in_shadow(
+        self, profile: str | None, number: int | None, who: str, reason: str = ""
+    ) -> None:
+        """Let a head run beside the one that answers, and answer nobody; none where ``number`` is None.
+        Raises as :meth:`switch_on`."""
+        with _refusals():
+            if number is None:
+                name = self._own(profile).name
+                await asyncio.to_thread(self._registry.end_shadow, name, who, reason)
+                return
+            head = await asyncio.to_thread(self.head, profile, number)
+            await self._require_fit(head, self._own(profile))
+            await asyncio.to_thread(self._registry.run_in_shadow, head.name, who, reason)
 
     async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
         """Let the head answer that did so before the one that does; None: the model's own."""

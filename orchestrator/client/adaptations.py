@@ -123,8 +123,8 @@ class SiteHead:
 
 @dataclass(frozen=True, slots=True)
 class HeadAct:
-    """What somebody did: ``made``, ``imported``, ``switched on`` or ``rolled back``; ``head`` is None where
-    the model's own answered from then on."""
+    """What somebody did: ``made``, ``imported``, ``switched on``, ``rolled back``, ``shadowed`` or ``shadow
+    ended``; ``head`` is None where the model's own answered from then on."""
 
     at: datetime
     who: str
@@ -135,9 +135,33 @@ class HeadAct:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowAnswers:
+    """``images`` that were ``answered`` with one class, and for which the head in the ``shadow`` gives
+    another."""
+
+    answered: str | None
+    shadow: str | None
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShadow:
+    """The head that runs beside the one that answers and answers nobody. The process that was asked compared
+    it on so many ``images`` since it began; ``alike`` of them have the class that was answered. ``unused``
+    says why it is not compared."""
+
+    name: str
+    unused: str | None
+    images: int
+    alike: int
+    otherwise: tuple[ShadowAnswers, ...] = field(metadata={"kind": ShadowAnswers})
+
+
+@dataclass(frozen=True, slots=True)
 class SiteHeads:
     """The heads of a microscope, and who did what. ``active`` answers, None where the model's own does;
-    ``unused`` says why it does not although it is switched on; ``broken`` what is wrong with files."""
+    ``unused`` says why it does not although it is switched on; ``shadow`` runs beside it; ``broken`` says
+    what is wrong with files."""
 
     profile: str
     active: str | None
@@ -146,6 +170,7 @@ class SiteHeads:
     disclaimer: str
     unused: str | None
     broken: tuple[str, ...]
+    shadow: HeadShadow | None = field(metadata={"kind": HeadShadow})
 
     @classmethod
     def of(cls, message: pb.SiteHeads) -> "SiteHeads":

@@ -339,6 +339,22 @@ class AsyncClient:
         )
         return SiteHeads.of(response.heads)
 
+    async def shadow_adaptation(
+        self,
+        profile: str,
+        head: int | None,
+        *,
+        reason: str = "",
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> SiteHeads:
+        """Let the head of this number run beside the one that answers, or none; it answers nobody."""
+        request = pb.ShadowAdaptationRequest(profile=profile, number=head, reason=reason)
+        metadata = self._connection.metadata()
+        response = await _called(
+            lambda: self._stub.ShadowAdaptation(request, timeout=timeout_s, metadata=metadata)
+        )
+        return SiteHeads.of(response.heads)
+
     async def roll_back_adaptation(
         self, profile: str, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
     ) -> SiteHeads:

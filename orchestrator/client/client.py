@@ -326,6 +326,20 @@ class Client:
         )
         return SiteHeads.of(response.heads)
 
+    def shadow_adaptation(
+        self,
+        profile: str,
+        head: int | None,
+        *,
+        reason: str = "",
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> SiteHeads:
+        """Let the head of this number run beside the one that answers, or none; it answers nobody."""
+        request = pb.ShadowAdaptationRequest(profile=profile, number=head, reason=reason)
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.ShadowAdaptation(request, timeout=timeout_s, metadata=metadata))
+        return SiteHeads.of(response.heads)
+
     def roll_back_adaptation(
         self, profile: str, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
     ) -> SiteHeads:

@@ -95,6 +95,14 @@ def adapt_command(
         bool,
         typer.Option("--roll-back", help="Let the head before this one answer again, or the model's own."),
     ] = False,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Let that version run beside the one that answers, and answer nobody: the service counts "
+            "how often they agree. `none` ends it.",
+        ),
+    ] = None,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Write a head as one file to pass on.")
     ] = None,
@@ -115,6 +123,8 @@ def adapt_command(
 
         wbc adapt --profile my-scope --activate
 
+        wbc adapt --profile my-scope --shadow 2
+
         wbc adapt --profile my-scope --roll-back --reason "new stain lot"
 
     Alone with --profile it shows the versions and who did what. Exit code 1 where an image failed. See
@@ -132,7 +142,10 @@ def adapt_command(
         return
     who = getpass.getuser()
     if roll_back:
-        _roll_back(adaptations, services, chosen, who, reason)
+        _changed(adaptations, services, chosen, adaptations.roll_back(chosen, who, reason))
+    elif shadow is not None:
+        number = _shadow_number(shadow)
+        _changed(adaptations, services, chosen, adaptations.run_in_shadow(chosen, number, who, reason))
     elif import_from is not None:
         _import(import_from, adaptations, services, chosen, who, reason)
     elif images or signed:
@@ -309,12 +322,23 @@ async def _with_model(services: Services, act: Coroutine[Any, Any, Done]) -> Don
             await services.model_server.close()
 
 
-def _roll_back(adaptations: Adaptations, services: Services, profile: str, who: str, reason: str) -> None:
+def _changed(
+    adaptations: Adaptations, services: Services, profile: str, act: Coroutine[Any, Any, object]
+) -> None:
     async def run() -> HeadsOfProfile:
-        await adaptations.roll_back(profile, who, reason)
+        await act
         return await adaptations.heads(profile)
 
-    _print_answer(asyncio.run(_with_model(services, run())))
+    with closing(act):
+        _print_answer(asyncio.run(_with_model(services, run())))
+
+
+def _shadow_number(said: str) -> int | None:
+    if said == "none":
+        return None
+    if not (said.isascii() and said.isdigit()):
+        raise ConfigurationError(f"--shadow: expected the number of a version or none, received {said!r}")
+    return int(said)
 
 
 def _switch_on(
@@ -333,6 +357,17 @@ def _print_answer(heads: HeadsOfProfile) -> None:
     _out.print(f"profile {heads.profile}: {answers} answers", highlight=False)
     if heads.unused is not None:
         _out.print(f"[yellow]The head that is switched on is not used[/]: {heads.unused}", highlight=False)
+    if (shadow := heads.shadow) is None:
+        return
+    if shadow.unused is not None:
+        _out.print(f"[yellow]The head in the shadow is not compared[/]: {shadow.unused}", highlight=False)
+        return
+    _out.print(
+        f"{shadow.head.name} runs beside it and answers nobody. Each process of the service counts how often "
+        f"they agree: GET /v1/profiles/{heads.profile}/adaptations, wbc_head_shadow_comparisons_total",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _print_versions(heads: HeadsOfProfile) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.adaptation.cells import FailedImage
-from orchestrator.adaptation.service import HeadsOfProfile, Learning, Suggestion
+from orchestrator.adaptation.service import HeadsOfProfile, Learning, Shadow, Suggestion
 from orchestrator.documents.fields import ClassName, Document, Model
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import kind_of
@@ -160,6 +160,42 @@ class HeadAct(Document):
     reason: str
 
 
+class ShadowAnswers(Document):
+    """Images with one answer of each head."""
+
+    answered: str = Field(json_schema_extra={"enum": list(CLASS_NAMES)})
+    shadow: str = Field(json_schema_extra={"enum": list(CLASS_NAMES)})
+    images: int
+
+
+class HeadShadow(Document):
+    """The head that runs beside the one that answers and answers nobody."""
+
+    name: str = Field(examples=["my-scope.2"])
+    unused: str | None = Field(description="Why it is not compared; null where it is.")
+    images: int = Field(
+        description="That it was compared on beside the head which answers now, by this process since it "
+        "began."
+    )
+    alike: int = Field(description="Of them, those with the class that was answered.")
+    otherwise: list[ShadowAnswers] = Field(description="The others, by both classes, the most first.")
+
+    @classmethod
+    def of(cls, shadow: Shadow) -> Self:
+        images = sorted(shadow.images.items(), key=lambda one: (-one[1], one[0]))
+        return cls(
+            name=shadow.head.name,
+            unused=shadow.unused,
+            images=sum(count for _, count in images),
+            alike=sum(count for (answered, given), count in images if answered == given),
+            otherwise=[
+                ShadowAnswers(answered=CLASS_NAMES[answered], shadow=CLASS_NAMES[given], images=count)
+                for (answered, given), count in images
+                if answered != given
+            ],
+        )
+
+
 class HeadList(Document):
     """The heads of a microscope, the one that answers, and who did what, the earliest first."""
 
@@ -168,6 +204,7 @@ class HeadList(Document):
     unused: str | None = Field(
         description="Why the head that is switched on does not answer; null where it does, or none is."
     )
+    shadow: HeadShadow | None = Field(description="Null where no head is in the shadow.")
     versions: list[HeadVersion]
     broken: list[str] = Field(
         description="What is wrong with heads that are left out: their files do not hold."
@@ -182,6 +219,7 @@ class HeadList(Document):
             profile=heads.profile,
             active=active,
             unused=heads.unused,
+            shadow=None if heads.shadow is None else HeadShadow.of(heads.shadow),
             versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
             broken=list(heads.broken),
             trail=[HeadAct.model_validate(entry) for entry in heads.trail],

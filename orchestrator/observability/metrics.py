@@ -62,6 +62,11 @@ PROFILE_FIT = Gauge(
     "Share of the last cells of a profile that look like those of its device, 0 to 1; from 20 cells on.",
     ["profile"],
 )
+HEAD_SHADOW_COMPARISONS = Counter(
+    "wbc_head_shadow_comparisons",
+    "Images compared with a site's head in the shadow, by the class that was answered and the one it gives.",
+    ["profile", "answered", "shadow"],
+)
 VIEWS = Histogram(
     "wbc_analyses_views",
     "Views that an answered analysis took, by test-time augmentation; adaptive stops at 1 where it is clear.",

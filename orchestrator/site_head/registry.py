@@ -1,9 +1,9 @@
-"""The heads of a site: versions in a folder, and a trail of who made, switched on and rolled back which, and
-why.
+"""The heads of a site: versions in a folder, and a trail of who made, switched on, rolled back and shadowed
+which, and why.
 
 ``PROFILE.NUMBER.head`` is a version, never changed; ``heads.jsonl`` the trail, a line for each act, each with
-the hash of the one before: the last act on a profile says which head it has. A service looks at the trail
-once a second at most, when somebody asks.
+the hash of the one before: the last acts on a profile say which head answers, and which one is in the shadow:
+runs beside it and answers nobody. A service looks at the trail once a second at most, when somebody asks.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,8 +29,10 @@ MAX_TRAIL_BYTES: Final = 2**24
 MIN_REASON: Final = 10
 CHECK_EVERY_S: Final = 1.0
 
-Act = Literal["made", "imported", "switched on", "rolled back"]
+Act = Literal["made", "imported", "switched on", "rolled back", "shadowed", "shadow ended"]
 _SWITCHING: Final = ("switched on", "rolled back")
+_Named = tuple[str | None, str | None]
+"""Name and SHA-256 of a head; None where the model's own answers."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,14 +80,17 @@ class HeadRegistry:
         self._look_at_s = float("-inf")
         self._state: FileState | None = None
         self._active: Mapping[str, SiteHead] = {}
+        self._shadows: Mapping[str, SiteHead] = {}
 
     def active(self, profile: str) -> SiteHead | None:
         """The head that a profile has now; None where the model's own answers."""
-        with self._lock:
-            if self._clock() >= self._look_at_s:
-                self._look_at_s = self._clock() + CHECK_EVERY_S
-                self._refresh()
+        with self._refreshed():
             return self._active.get(profile)
+
+    def shadow(self, profile: str) -> SiteHead | None:
+        """The head that runs beside it and answers nobody; None where there is none."""
+        with self._refreshed():
+            return self._shadows.get(profile)
 
     def versions(self, profile: str) -> tuple[tuple[SiteHead, ...], tuple[str, ...]]:
         """The heads of a profile that hold, by number, and what is wrong with the others."""
@@ -126,7 +131,7 @@ class HeadRegistry:
             path = self._folder / f"{kept.name}{SUFFIX}"
             write_head(path, kept, self._key)
             try:
-                self._append(who, act, kept.profile, kept, reason)
+                self._append(who, act, kept.profile, _named(kept), reason)
             except (ConfigurationError, OSError):
                 path.unlink(missing_ok=True)  # of which nobody could say where it came from
                 raise
@@ -152,7 +157,7 @@ class HeadRegistry:
                     f"{name} stays off: {head.summary.get('why', 'not better')}; give a reason of at least "
                     f"{MIN_REASON} characters to switch it on all the same"
                 )
-            self._append(who, "switched on", head.profile, head, reason)
+            self._append(who, "switched on", head.profile, _named(head), reason)
         return head
 
     def roll_back(self, profile: str, who: str, reason: str = "") -> SiteHead | None:
@@ -170,13 +175,47 @@ class HeadRegistry:
             if stack[-1] is None:
                 raise ConfigurationError(f"profile {profile!r} has no head that could be rolled back")
             before = None if stack[-2] is None else self.head(stack[-2])
-            self._append(who, "rolled back", profile, before, reason)
+            self._append(who, "rolled back", profile, _named(before), reason)
         return before
+
+    def run_in_shadow(self, name: str, who: str, reason: str = "") -> SiteHead:
+        """Let a head run beside the one that answers, in place of the one that does so; whatever the trust
+        view found of it, since it answers nobody. It ends when that head is switched on.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the head answers already.
+        """
+        with self._held():
+            head = self.head(name)
+            answering, _ = _standing(self.trail(head.profile))
+            if head.profile in answering and answering[head.profile].head == name:
+                raise ConfigurationError(f"{name} answers already: only another head can run beside it")
+            self._append(who, "shadowed", head.profile, _named(head), reason)
+        return head
+
+    def end_shadow(self, profile: str, who: str, reason: str = "") -> None:
+        """Let no head run beside the one that answers.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where none does.
+        """
+        with self._held():
+            _, shadows = _standing(self.trail(profile))
+            if profile not in shadows:
+                raise ConfigurationError(f"profile {profile!r} has no head in the shadow")
+            ended = shadows[profile]
+            self._append(who, "shadow ended", profile, (ended.head, ended.sha256), reason)
 
     def numbers(self, profile: str) -> list[int]:
         """Of the versions of a profile, the lowest first."""
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
         return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
+
+    @contextmanager
+    def _refreshed(self) -> Iterator[None]:
+        with self._lock:
+            if self._clock() >= self._look_at_s:
+                self._look_at_s = self._clock() + CHECK_EVERY_S
+                self._refresh()
+            yield
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -186,15 +225,15 @@ class HeadRegistry:
         except OSError as error:
             raise ConfigurationError(f"the folder of heads cannot be written ({error.strerror})") from error
 
-    def _append(self, who: str, act: Act, profile: str, head: SiteHead | None, reason: str) -> None:
+    def _append(self, who: str, act: Act, profile: str, head: _Named, reason: str) -> None:
         _, last = self._read_trail()
         entry = Entry(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             who=who,
             act=act,
             profile=profile,
-            head=None if head is None else head.name,
-            sha256=None if head is None else head.sha256,
+            head=head[0],
+            sha256=head[1],
             reason=reason,
         )
         line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
@@ -250,23 +289,49 @@ class HeadRegistry:
             return
         self._state = state
         try:
-            last = {entry.profile: entry for entry in self.trail() if entry.act in _SWITCHING}
+            answering, shadows = _standing(self.trail())
         except ConfigurationError as error:
             _LOGGER.error("site heads: none answers: %s", error)
-            last = {}
-        active = {}
-        for profile, entry in last.items():
+            answering, shadows = {}, {}
+        self._active = self._read("profile %s is answered by the model's own", answering)
+        self._shadows = self._read("profile %s has no head in the shadow", shadows)
+
+    def _read(self, instead: str, entries: Mapping[str, Entry]) -> Mapping[str, SiteHead]:
+        """The heads that acts name, by profile; what is ``instead`` of one that does not hold is logged."""
+        heads = {}
+        for profile, entry in entries.items():
             if entry.head is None:
                 continue
             try:
                 head = self.head(entry.head)
                 if head.sha256 != entry.sha256:
-                    raise ConfigurationError(f"{entry.head}: is not the head that was switched on")
+                    raise ConfigurationError(f"{entry.head}: is not the head that was {entry.act}")
             except ConfigurationError as error:
-                _LOGGER.error("site heads: profile %s is answered by the model's own: %s", profile, error)
+                _LOGGER.error(f"site heads: {instead}: %s", profile, error)
                 continue
-            active[profile] = head
-        self._active = active
+            heads[profile] = head
+        return heads
+
+
+def _named(head: SiteHead | None) -> _Named:
+    return (None, None) if head is None else (head.name, head.sha256)
+
+
+def _standing(trail: Iterable[Entry]) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """The acts that say which head answers for each profile, and which one is in the shadow; a head that is
+    switched on, or rolled back to, is so no more."""
+    answering, shadows = dict[str, Entry](), dict[str, Entry]()
+    for entry in trail:
+        profile = entry.profile
+        if entry.act in _SWITCHING:
+            answering[profile] = entry
+            if profile in shadows and shadows[profile].head == entry.head:
+                del shadows[profile]
+        elif entry.act == "shadowed":
+            shadows[profile] = entry
+        elif entry.act == "shadow ended":
+            shadows.pop(profile, None)
+    return answering, shadows
 
 
 def foreign(head: SiteHead, profile: str) -> SiteHead:

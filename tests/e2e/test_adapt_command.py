@@ -105,6 +105,16 @@ def test_a_head_that_does_not_answer_is_said_so(site, tmp_path):
     assert "is not used" not in back
 
 
+def test_a_shadow_takes_the_number_of_a_version_and_ends_where_there_is_one(tmp_path):
+    (tmp_path / "heads").mkdir()
+
+    wrong = wbc(tmp_path, "adapt", "--profile", "painted", "--shadow", "newest")
+    none = wbc(tmp_path, "adapt", "--profile", "painted", "--shadow", "none")
+
+    assert "expected the number of a version or none, received 'newest'" in str(wrong.exception)
+    assert "has no head in the shadow" in str(none.exception)
+
+
 def test_suggestions_name_images_and_learn_nothing(site):
     kept = sorted((site / "heads").iterdir())
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ import cv2
 import grpc
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -138,6 +141,102 @@ async def test_a_head_is_learnt_judged_switched_on_and_rolled_back(cells: list[C
     ]
     assert listed["versions"][0]["trust"] == trust
     assert listed["disclaimer"] == DISCLAIMER
+
+
+async def answer_of(client: httpx2.AsyncClient, image: bytes) -> dict[str, Any]:
+    """All of it but for when it was given."""
+    answer = await client.post("/v1/analyses", files={"file": image}, data={"profile": "painted"})
+    assert answer.status_code == 200, answer.text
+    return {key: value for key, value in answer.json().items() if key not in ("request_id", "timings_ms")}
+
+
+def sample(answered: str, shadow: str) -> float:
+    labels = {"profile": "painted", "answered": answered, "shadow": shadow}
+    return REGISTRY.get_sample_value("wbc_head_shadow_comparisons_total", labels) or 0.0
+
+
+@pytest.mark.parametrize("answers", ["the model's own", "a site's head"])
+async def test_a_head_in_the_shadow_changes_no_answer_and_is_compared_as_if_it_were_on(
+    cells: list[Cell], heads: Path, answers: str
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        if answers == "a site's head":
+            registry = HeadRegistry(heads)
+            other = read_head(heads / "painted.1.head")
+            other_way = registry.add(replace(other, delta=-other.delta), "anna")
+            registry.switch_on(other_way.name, "anna", REASON["reason"])
+            await asyncio.sleep(1.1)  # the service looks at the trail once a second
+        images = [data for _, _, data in cells[::3]]
+        before = [await answer_of(client, image) for image in images]
+
+        started = await client.post(f"{PATH}/shadow", json={"number": 1, "reason": "to see"})
+        assert started.status_code == 200, started.text
+        nothing_yet = {"name": "painted.1", "unused": None, "images": 0, "alike": 0, "otherwise": []}
+        assert started.json()["shadow"] == nothing_yet
+        metered = {pair: sample(*pair) for pair in product(CLASS_NAMES, CLASS_NAMES)}
+        beside = [await answer_of(client, image) for image in images]
+        told = (await client.get(PATH)).json()
+        counted = {pair: sample(*pair) - metered[pair] for pair in metered}
+
+        ended = (await client.post(f"{PATH}/shadow", json={"number": None})).json()
+        await answer_of(client, images[0])
+        assert (await client.get(PATH)).json() == ended
+        await client.post(f"{PATH}/1/activation", json=REASON)
+        switched = [await answer_of(client, image) for image in images]
+
+    assert beside == before
+    assert ended["shadow"] is None
+    pairs = Counter(
+        (one["decision"]["class"], other["decision"]["class"])
+        for one, other in zip(before, switched, strict=True)
+    )
+    alike = sum(count for (one, other), count in pairs.items() if one == other)
+    assert 0 < alike < len(images)  # else nothing would be told apart
+    shadow = told["shadow"]
+    assert (shadow["name"], shadow["images"], shadow["alike"]) == ("painted.1", len(images), alike)
+    otherwise = {(one["answered"], one["shadow"]): one["images"] for one in shadow["otherwise"]}
+    assert otherwise == {pair: count for pair, count in pairs.items() if pair[0] != pair[1]}
+    assert {pair: count for pair, count in counted.items() if count} == pairs
+    assert [(entry["act"], entry["who"], entry["head"], entry["reason"]) for entry in ended["trail"]][
+        -2:
+    ] == [
+        ("shadowed", "local", "painted.1", "to see"),
+        ("shadow ended", "local", "painted.1", ""),
+    ]
+
+
+async def test_what_cannot_run_in_the_shadow_is_refused(cells: list[Cell], heads: Path) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        other = replace(read_head(heads / "painted.1.head"), recipe_sha256="ab" * 32)
+        HeadRegistry(heads).add(other, "anna")
+        none = await client.post(f"{PATH}/shadow", json={"number": None})
+        of_other_images = await client.post(f"{PATH}/shadow", json={"number": 2})
+        unknown = await client.post(f"{PATH}/shadow", json={"number": 7})
+        unsaid = await client.post(f"{PATH}/shadow", json={})
+        await client.post(f"{PATH}/1/activation", json=REASON)
+        answers = await client.post(f"{PATH}/shadow", json={"number": 1})
+    for refused, why in ((none, "no head in the shadow"), (of_other_images, "prepared otherwise")):
+        assert_problem(refused, 409, "adaptation-refused")
+        assert why in refused.json()["detail"]
+    assert_problem(unknown, 404, "unknown-head")
+    assert_problem(unsaid, 422, "invalid-parameter")
+    assert_problem(answers, 409, "adaptation-refused")
+    assert "answers already" in answers.json()["detail"]
+
+
+async def test_a_shadow_of_another_version_of_the_model_is_said_not_to_be_compared(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/shadow", json={"number": 1})
+    async with service(heads, FakeModelServer(OTHER_MODEL)) as client:
+        await answer_of(client, cells[0][2])
+        shadow = (await client.get(PATH)).json()["shadow"]
+    assert "was learnt on version 1 of the model, and now 2 answers" in shadow["unused"]
+    assert (shadow["images"], shadow["otherwise"]) == (0, [])
 
 
 async def test_what_is_held_out_is_scored_and_not_learnt(cells: list[Cell], heads: Path) -> None:
@@ -417,6 +516,13 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
         unlabelled = [replace(image, label=None) for image in labelled[15:]]
         suggested = await ask("suggest_cells", "painted", labelled[:15] + unlabelled, wanted=3)
         learnt = await ask("learn_adaptation", "painted", [*labelled, LabelledImage(b"none", "Monocyte")])
+        put = await ask("shadow_adaptation", "painted", 1, reason="to see")
+        for image in labelled[::3]:
+            await edge.stub.Analyze(
+                pb.AnalyzeRequest(image=image.image, options=pb.AnalysisOptions(profile="painted"))
+            )
+        shadow = (await ask("list_adaptations", "painted")).shadow
+        taken = await ask("shadow_adaptation", "painted", None)
         on = await ask("activate_adaptation", "painted", 1, **REASON)
         back = await ask("roll_back_adaptation", "painted", reason="the end")
         listed = await ask("list_adaptations", "painted")
@@ -434,9 +540,15 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
     assert (back.active, back) == (None, listed)
     assert [(act.act, act.reason) for act in back.trail] == [
         ("made", ""),
+        ("shadowed", "to see"),
+        ("shadow ended", ""),
         ("switched on", REASON["reason"]),
         ("rolled back", "the end"),
     ]
+    assert (put.shadow.name, put.shadow.unused, put.shadow.images) == ("painted.1", None, 0)
+    assert (shadow.images, taken.shadow) == (10, None)
+    assert shadow.alike == 10 - sum(one.images for one in shadow.otherwise) < 10
+    assert all(one.answered != one.shadow and one.shadow in CLASS_NAMES for one in shadow.otherwise)
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 

@@ -47,6 +47,7 @@ class AdaptationCalls:
             Method("SuggestCells", pb.SuggestCellsRequest, REVIEW, self.suggest, receives_several=True),
             Method("ListAdaptations", pb.ListAdaptationsRequest, READ, self.heads),
             Method("ActivateAdaptation", pb.ActivateAdaptationRequest, SIGN, self.activate),
+            Method("ShadowAdaptation", pb.ShadowAdaptationRequest, SIGN, self.shadow),
             Method("RollBackAdaptation", pb.RollBackAdaptationRequest, SIGN, self.roll_back),
         ]
 
@@ -101,6 +102,16 @@ class AdaptationCalls:
         reason = _reason(request.reason)
         await kept.switch_on(request.profile or None, request.number, call.principal.name, reason)
         return pb.ActivateAdaptationResponse(heads=await _told(kept, request.profile))
+
+    async def shadow(
+        self, call: Call[pb.ShadowAdaptationRequest, pb.ShadowAdaptationResponse]
+    ) -> pb.ShadowAdaptationResponse:
+        """Let a head run beside the one that answers, or none."""
+        kept, request = self._kept(), await self._small(call)
+        number = request.number if request.HasField("number") else None
+        reason = _reason(request.reason)
+        await kept.run_in_shadow(request.profile or None, number, call.principal.name, reason)
+        return pb.ShadowAdaptationResponse(heads=await _told(kept, request.profile))
 
     async def roll_back(
         self, call: Call[pb.RollBackAdaptationRequest, pb.RollBackAdaptationResponse]

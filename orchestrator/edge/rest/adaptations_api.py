@@ -58,6 +58,14 @@ class ReasonBody(_Body):
     reason: str = Field(default="", max_length=MAX_REASON)
 
 
+class ShadowBody(ReasonBody):
+    """The head that is to run in the shadow, and why."""
+
+    number: Annotated[int, Field(ge=1, le=99999)] | None = Field(
+        description="Of the head, as `GET` tells it; null: none."
+    )
+
+
 class AdaptationsApi:
     """The endpoints, bound to the use cases."""
 
@@ -127,6 +135,14 @@ class AdaptationsApi:
         which images are prepared."""
         body = await read_json(request, ReasonBody)
         await self._adaptations.switch_on(profile, number, acting_person(request), body.reason)
+        return await self.heads(profile)
+
+    async def shadow(self, request: Request, profile: _Profile) -> HeadList:
+        """Let a head run beside the one that answers, or none. It answers nobody: what it would say of each
+        image is counted in `shadow`. It takes no reason, whatever was found of the head; refused where it
+        answers already, or does not fit as in activation. Switching it on ends it."""
+        body = await read_json(request, ShadowBody)
+        await self._adaptations.run_in_shadow(profile, body.number, acting_person(request), body.reason)
         return await self.heads(profile)
 
     async def roll_back(self, request: Request, profile: _Profile) -> HeadList:
@@ -209,6 +225,15 @@ def adaptation_routes(
             name="suggest_cells",
             refusals=_LEARN,
             openapi_extra={"requestBody": _form(FILES_FIELD, "Images without a label.")},
+        ),
+        route(
+            "POST",
+            f"{PATH}/shadow",
+            api.shadow,
+            SIGN,
+            name="shadow_adaptation",
+            refusals=(*_CHANGE, errors.UnknownHead, errors.ModelServerUnavailable),
+            openapi_extra={"requestBody": json_schema(ShadowBody)},
         ),
         route(
             "POST",

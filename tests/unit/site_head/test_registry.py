@@ -115,6 +115,74 @@ def test_versions_are_numbered_and_rolled_back_one_by_one(registry):
         registry.roll_back("my-scope", "anna")
 
 
+def acts(registry):
+    return [(entry.act, entry.head) for entry in registry.trail("my-scope")]
+
+
+@pytest.fixture
+def shadowed(registry):
+    """Version 1 answers, and version 2, of too few cells to be switched on, is in the shadow."""
+    first = registry.add(a_head(), "anna")
+    second = registry.add(a_head(decision="too few", weight=0.25), "anna")
+    registry.switch_on(first.name, "anna")
+    registry.run_in_shadow(second.name, "berk", "to see how often")
+    return second
+
+
+def test_a_head_in_the_shadow_answers_nobody_and_the_trail_says_who_put_it_there(registry, shadowed):
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert registry.shadow("my-scope").sha256 == shadowed.sha256
+    assert registry.shadow("another-scope") is None
+    last = registry.trail("my-scope")[-1]
+    assert (last.who, last.act, last.head, last.sha256, last.reason) == (
+        ("berk", "shadowed", "my-scope.2", shadowed.sha256, "to see how often")
+    )
+
+
+def test_a_shadow_is_ended_by_who_says_so_once(registry, shadowed):
+    registry.end_shadow("my-scope", "anna", "seen enough")
+
+    assert registry.shadow("my-scope") is None
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert acts(registry)[-1] == ("shadow ended", shadowed.name)
+    with pytest.raises(ConfigurationError, match="no head in the shadow"):
+        registry.end_shadow("my-scope", "anna")
+
+
+@pytest.mark.usefixtures("shadowed")
+def test_another_head_takes_the_place_of_the_one_in_the_shadow_and_none_that_answers(registry):
+    third = registry.add(a_head(weight=0.125), "anna")
+    registry.run_in_shadow(third.name, "anna")
+
+    assert registry.shadow("my-scope").name == third.name
+    with pytest.raises(ConfigurationError, match="answers already"):
+        registry.run_in_shadow("my-scope.1", "anna")
+    assert registry.shadow("my-scope").name == third.name
+
+
+@pytest.mark.usefixtures("shadowed")
+def test_a_head_that_comes_to_answer_is_in_the_shadow_no_more(registry):
+    third = registry.add(a_head(weight=0.125), "anna")
+    registry.run_in_shadow(third.name, "anna")
+    registry.switch_on(third.name, "anna")
+    assert registry.shadow("my-scope") is None
+
+    registry.run_in_shadow("my-scope.1", "anna")
+    assert registry.roll_back("my-scope", "anna").name == "my-scope.1"
+    assert registry.shadow("my-scope") is None
+    assert registry.roll_back("my-scope", "anna") is None
+
+
+def test_a_shadow_whose_file_was_changed_leaves_the_head_that_answers(registry, tmp_path, shadowed, caplog):
+    (tmp_path / f"{shadowed.name}.head").write_text("{}")
+    registry.add(a_head(), "anna")  # the trail is read again
+
+    assert registry.shadow("my-scope") is None
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert "profile my-scope has no head in the shadow" in caplog.text
+    registry.end_shadow("my-scope", "anna")
+
+
 def test_what_was_not_shown_to_be_better_takes_a_reason(registry):
     kept = registry.add(a_head(decision="not better"), "anna")
 

@@ -195,11 +195,13 @@ export class AdaptView {
   }
 
   #showHeads() {
-    const {active, unused, versions, broken, trail} = this.#heads;
+    const {active, unused, shadow, versions, broken, trail} = this.#heads;
     fill(this.#parts.heads, el("h3", {}, t("headsTitle")),
       el("p", {id: "answers"}, active ? t("headAnswers", {head: active}) : t("modelAnswers")),
       unused ? el("p", {class: "problem", id: "unused"}, t("headUnused", {why: unused})) : null,
       active || unused ? el("p", {}, el("button", {type: "button", id: "roll-back", disabled: Boolean(this.#busy), onclick: () => this.#rollBack()}, t("rollBack"))) : null,
+      shadow ? el("p", {id: "shadow"}, shadow.unused ? t("shadowUnused", {why: shadow.unused})
+        : t("shadowAgrees", {head: shadow.name, alike: number(shadow.alike), images: number(shadow.images)})) : null,
       versions.length ? el("ul", {id: "versions", class: "plain-list"}, versions.toReversed().map((head) => el("li", {},
         el("details", {}, el("summary", {}, `${head.name} · ${dateTime(head.made_at)} · ${head.made_by} · ${t(`decision_${head.decision}`)}`),
           trustView(head), el("p", {class: "note"}, "SHA-256: ", el("code", {}, head.sha256))),

@@ -120,11 +120,12 @@ const ENGLISH = {
   lookAgain: "Look at these labels again: all else speaks against them", stillWrong: "Still wrong when their specimen is left out",
   notLearntFrom: "{count} images cannot be analysed; nothing was learnt from them.",
   headsTitle: "Versions", headAnswers: "{head} answers for this microscope.", modelAnswers: "The model’s own head answers.", headBroken: "Left out: {why}", specimenReserved: "No specimen can be called “{name}”: choose another name, and the images again.", headUnused: "The head that is switched on is not used: {why}", modelsOwn: "the model’s own", isOn: "on",
+  shadowAgrees: "In the shadow, {head} answers nobody; in this process it agreed on {alike} of {images} images.", shadowUnused: "The head in the shadow is not compared: {why}",
   decision_recommended: "Recommended.", "decision_not better": "Not shown to be better: it takes a reason to switch it on.",
   "decision_too few": "Too few cells: it stays off. Label cells of a second specimen.",
   switchOn: "Switch on", switchTitle: "Switch {head} on?", switchQuestion: "From then on it answers for this microscope. An audit of the microscope holds no more.",
   reasonToSwitch: "Reason", rollBack: "Roll back", rollBackQuestion: "The head before this one answers again, or the model’s own.", whoDidWhat: "Who did what",
-  head_made: "learnt", head_imported: "imported", "head_switched on": "switched on", "head_rolled back": "rolled back",
+  head_made: "learnt", head_imported: "imported", "head_switched on": "switched on", "head_rolled back": "rolled back", head_shadowed: "put in the shadow", "head_shadow ended": "taken out of the shadow",
   audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
     "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
     + "see the answers, and all is judged once. “wbc audit-device” makes the plan and adds the cells.",
@@ -298,11 +299,12 @@ const TURKISH = {
   lookAgain: "Bu etiketlere yeniden bakın: her şey onlara karşı", stillWrong: "Örneği dışarıda bırakılınca hâlâ yanlış",
   notLearntFrom: "{count} görüntü incelenemiyor; onlardan bir şey öğrenilmedi.",
   headsTitle: "Sürümler", headAnswers: "Bu mikroskop için {head} yanıtlıyor.", modelAnswers: "Modelin kendisi yanıtlıyor.", headBroken: "Dışarıda bırakıldı: {why}", specimenReserved: "Hiçbir örneğin adı “{name}” olamaz: başka bir ad seçip görüntüleri yeniden seçin.", headUnused: "Açık olan sürüm kullanılmıyor: {why}", modelsOwn: "modelin kendisi", isOn: "açık",
+  shadowAgrees: "Gölgedeki {head} kimseye yanıt vermiyor; bu süreçte {images} görüntünün {alike} tanesinde aynı yanıtı verdi.", shadowUnused: "Gölgedeki sürüm karşılaştırılmıyor: {why}",
   decision_recommended: "Önerilir.", "decision_not better": "Daha iyi olduğu gösterilmedi: açmak için bir gerekçe gerekir.",
   "decision_too few": "Hücreler çok az: kapalı kalır. İkinci bir örneğin hücrelerini etiketleyin.",
   switchOn: "Aç", switchTitle: "{head} açılsın mı?", switchQuestion: "O andan sonra bu mikroskop için o yanıtlar. Mikroskobun denetimi artık geçerli olmaz.",
   reasonToSwitch: "Gerekçe", rollBack: "Geri dön", rollBackQuestion: "Bundan önceki ya da modelin kendisi yeniden yanıtlar.", whoDidWhat: "Kim ne yaptı",
-  head_made: "öğrendi", head_imported: "içe aktardı", "head_switched on": "açtı", "head_rolled back": "geri döndü",
+  head_made: "öğrendi", head_imported: "içe aktardı", "head_switched on": "açtı", "head_rolled back": "geri döndü", head_shadowed: "gölgeye aldı", "head_shadow ended": "gölgeden çıkardı",
   audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
     "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
     + "kişi etiketler, hepsi bir kez değerlendirilir. Planı “wbc audit-device” yapar, hücreleri o ekler.",

@@ -1191,6 +1191,22 @@ class ActivateAdaptationResponse(_message.Message):
     heads: SiteHeads
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
+class ShadowAdaptationRequest(_message.Message):
+    __slots__ = ("profile", "number", "reason")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    number: int
+    reason: str
+    def __init__(self, profile: _Optional[str] = ..., number: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class ShadowAdaptationResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
 class RollBackAdaptationRequest(_message.Message):
     __slots__ = ("profile", "reason")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -1206,7 +1222,7 @@ class RollBackAdaptationResponse(_message.Message):
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
 class SiteHeads(_message.Message):
-    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken")
+    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken", "shadow")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -1214,6 +1230,7 @@ class SiteHeads(_message.Message):
     DISCLAIMER_FIELD_NUMBER: _ClassVar[int]
     UNUSED_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     profile: str
     active: str
     versions: _containers.RepeatedCompositeFieldContainer[SiteHead]
@@ -1221,7 +1238,32 @@ class SiteHeads(_message.Message):
     disclaimer: str
     unused: str
     broken: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ...) -> None: ...
+    shadow: HeadShadow
+    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[HeadShadow, _Mapping]] = ...) -> None: ...
+
+class HeadShadow(_message.Message):
+    __slots__ = ("name", "unused", "images", "alike", "otherwise")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    ALIKE_FIELD_NUMBER: _ClassVar[int]
+    OTHERWISE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unused: str
+    images: int
+    alike: int
+    otherwise: _containers.RepeatedCompositeFieldContainer[ShadowAnswers]
+    def __init__(self, name: _Optional[str] = ..., unused: _Optional[str] = ..., images: _Optional[int] = ..., alike: _Optional[int] = ..., otherwise: _Optional[_Iterable[_Union[ShadowAnswers, _Mapping]]] = ...) -> None: ...
+
+class ShadowAnswers(_message.Message):
+    __slots__ = ("answered", "shadow", "images")
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    answered: CellClass
+    shadow: CellClass
+    images: int
+    def __init__(self, answered: _Optional[_Union[CellClass, str]] = ..., shadow: _Optional[_Union[CellClass, str]] = ..., images: _Optional[int] = ...) -> None: ...
 
 class SiteHead(_message.Message):
     __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust")

@@ -110,6 +110,11 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
                 _registered_method=True)
+        self.ShadowAdaptation = channel.unary_unary(
+                '/wbc.v1.Analyzer/ShadowAdaptation',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationResponse.FromString,
+                _registered_method=True)
         self.RollBackAdaptation = channel.unary_unary(
                 '/wbc.v1.Analyzer/RollBackAdaptation',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.RollBackAdaptationRequest.SerializeToString,
@@ -237,6 +242,14 @@ class AnalyzerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShadowAdaptation(self, request, context):
+        """Lets a head run beside the one that answers, or none; it answers nobody, and is compared. FAILED_PRECONDITION
+        (ADAPTATION_REFUSED) where it answers already, or does not fit as in ActivateAdaptation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RollBackAdaptation(self, request, context):
         """Lets the head answer that did so before the one that does, or the model's own.
         """
@@ -328,6 +341,11 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.ActivateAdaptation,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.SerializeToString,
+            ),
+            'ShadowAdaptation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShadowAdaptation,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationResponse.SerializeToString,
             ),
             'RollBackAdaptation': grpc.unary_unary_rpc_method_handler(
                     servicer.RollBackAdaptation,
@@ -746,6 +764,33 @@ class Analyzer:
             '/wbc.v1.Analyzer/ActivateAdaptation',
             wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShadowAdaptation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/ShadowAdaptation',
+            wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationResponse.FromString,
             options,
             channel_credentials,
             insecure,
