@@ -22,7 +22,7 @@ def class_by(shadow: SiteHead, prediction: Prediction, profile: Profile) -> int:
     views are those that were looked at for the answer.
     """
     delta = shadow.delta if profile.delta is None else shadow.delta - profile.delta
-    logits = applied(prediction.features, prediction.logits, delta)
+    logits = applied(prediction.features, prediction.logits.astype(np.float64), delta)
     likelihoods = np.exp(logits - logits.max(axis=1, keepdims=True))
     main_out = likelihoods / likelihoods.sum(axis=1, keepdims=True)
     otherwise = replace(

@@ -172,7 +172,13 @@ async def test_a_head_in_the_shadow_changes_no_answer_and_is_compared_as_if_it_w
 
         started = await client.post(f"{PATH}/shadow", json={"number": 1, "reason": "to see"})
         assert started.status_code == 200, started.text
-        nothing_yet = {"name": "painted.1", "unused": None, "images": 0, "alike": 0, "otherwise": []}
+        nothing_yet: dict[str, object] = {
+            "name": "painted.1",
+            "unused": None,
+            "images": 0,
+            "alike": 0,
+            "otherwise": [],
+        }
         assert started.json()["shadow"] == nothing_yet
         metered = {pair: sample(*pair) for pair in product(CLASS_NAMES, CLASS_NAMES)}
         beside = [await answer_of(client, image) for image in images]
