@@ -5,9 +5,11 @@ the routes.
 """
 
 import json
+import os
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +90,8 @@ def proxied(
 ) -> Iterator[Proxied]:
     """A proxy with the rules of one overlay, or of the base with the Ingress."""
     kind, rules = request.param
-    program = shutil.which(kind)
+    scripts = Path(sys.executable).parent  # of what came from PyPI
+    program = shutil.which(kind, path=f"{scripts}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip(f"no {kind} ({PROXIES[kind]})")
     folder = tmp_path_factory.mktemp(kind)
