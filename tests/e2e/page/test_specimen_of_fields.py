@@ -215,6 +215,23 @@ def test_what_a_colleague_adds_and_writes_while_the_question_is_asked_is_not_sig
     assert kept_document(page)["state"] == "analysed"
 
 
+def test_in_a_field_without_white_cells_the_first_box_goes_by_the_red_ones(
+    page: Page, service: RunningService
+) -> None:
+    form = {"specimen_id": "S-none", "kind": "field", "tta": "none"}
+    files = [("files", image_file(painted(6, ())))]
+    ordered = httpx2.post(f"{service.url}/v1/differentials", files=files, data=form, timeout=60)
+    page.goto(f"/#/specimen/{ordered.json()['id']}")
+    page.locator("#fields summary").click()
+    red_cell_px = kept_document(page)["fields"][0]["red_cell_px"]
+    assert red_cell_px
+
+    page.click("#draw-cell")
+
+    width = float(page.locator("#fields .draft").get_attribute("width") or 0)
+    assert width == pytest.approx(2 * red_cell_px)
+
+
 def test_fields_are_ordered_from_the_page_and_fill_the_gallery(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "field.png"
     path.write_bytes(image_file(painted(4)))
