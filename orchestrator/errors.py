@@ -408,12 +408,12 @@ class SpecimenClosed(StoreError):
 
 
 class CountedAlready(StoreError):
-    """The find is a cell of another field once more: that one counts, and is decided about."""
+    """The cell is there already, in its field or in another: that one counts, and is decided about."""
 
     kind = ProblemType(
         "counted-already",
         HTTPStatus.CONFLICT,
-        "The cell is counted in another field",
+        "The cell is counted already",
         "The cell is one of another field once more, and counted there: decide about that one.",
     )
 

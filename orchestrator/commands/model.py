@@ -36,10 +36,10 @@ def verify(
     Before a TensorFlow Serving starts, which itself tells nothing of its files.
     """
     known = load_settings().tf_serving.sha256 or {}
-    versions = {int(path.name): path for path in folder.glob("*") if path.name.isdecimal()}
+    versions = [(version, path) for path in folder.glob("*") if (version := _version_of(path)) is not None]
     if not versions:
         raise ConfigurationError(f"{folder}: expected a folder for each version of the model, received none")
-    for version, path in sorted(versions.items()):
+    for version, path in sorted(versions):
         if version not in known:
             raise ConfigurationError(
                 f"{path}: WBC_TF_SERVING__SHA256 names no version {version}; add the hash of its card"
@@ -53,6 +53,14 @@ def verify(
                 f"{path}: expected SHA-256 {known[version]}, received {found}; deliver the model anew"
             )
         _out.print(f"version {version}: {found}", highlight=False, soft_wrap=True)
+
+
+def _version_of(path: Path) -> int | None:
+    """The version of a folder, read no more strictly than the server does, for which ``08`` is 8, too."""
+    try:
+        return int(path.name)
+    except ValueError:
+        return None
 
 
 @model_app.command()

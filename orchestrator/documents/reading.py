@@ -70,6 +70,9 @@ def read_differential(data: bytes) -> Differential:
         raise MalformedMessage("This is no differential: released_errors is of other classes.")
     if not {comment.cell_id for comment in document.comments} <= {None, *(c.id for c in document.cells)}:
         raise MalformedMessage("This is no differential: a comment is on a cell that it does not have.")
+    numbers = {field.number for field in document.fields}
+    if not {cell.place.number for cell in document.cells if cell.place is not None} <= numbers:
+        raise MalformedMessage("This is no differential: a cell is of a field that it does not have.")
     order = {name: getattr(document, name) for name in _names(SpecimenOrder)}
     specimen = {name: getattr(document, name) for name in ("state", "created_by", "created_at")}
     return _value(

@@ -9,7 +9,8 @@ number of cells and one with its exact interval, under own codes (``99WBC``); OB
 together. With detail the last OBX says how far the microscope is known. OBX-8 is ``H``, ``L`` or empty,
 never ``N``. OBX-11 is ``P`` until a person signed, then ``F``, and ``X`` where there is no value. There is no
 OBX for the total white cell count: it was measured elsewhere. Comments and addenda are NTE of the OBR: a cell
-has no segment of its own, and table 0123 no status of a report that was added to.
+has no segment of its own, and table 0123 no status of a report that was added to. What of them the character
+set lacks is told by its code point: a comment that nobody can take back must not hold the result back.
 """
 
 import base64
@@ -24,6 +25,7 @@ from orchestrator.interop.hl7v2_text import (
     components,
     encoded,
     escape,
+    sayable,
     segment,
     timestamp,
 )
@@ -138,7 +140,8 @@ class _Writer:
         body = [line for count in self._differential.counts for line in self._results(count)]
         body += self._device()
         used = (f"{profile_words(result)}." for result in profiles(self._differential))
-        comments = _comments((*notes(self._differential), *used, *remarks(self._differential)))
+        said = (sayable(text, self._site.character_set) for text in remarks(self._differential))
+        comments = _comments((*notes(self._differential), *used, *said))
         patient = [self._patient()] if self._context.patient else []
         if self._kind == "oru":
             return [*patient, self._common_order(), self._request(), *comments, *body, self._specimen()]

@@ -96,6 +96,12 @@ def encoded(header: Sequence[str], body: Sequence[str], character_set: Character
         ) from error
 
 
+def sayable(text: str, character_set: CharacterSet) -> str:
+    """The text with each character that the set lacks told by its code point, such as ``[U+1FA78]``."""
+    charset = _CHARSETS[character_set]
+    return "".join(one if one.encode(charset, "ignore") else f"[U+{ord(one):04X}]" for one in text)
+
+
 def timestamp(moment: datetime) -> str:
     """HL7's ``TS`` to the second, with the zone. Raises ``ValueError`` for a time without one."""
     if moment.tzinfo is None:

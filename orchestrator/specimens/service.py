@@ -24,7 +24,6 @@ from orchestrator.specimen import (
     ImageKind,
     Specimen,
     SpecimenCell,
-    SpecimenField,
     SpecimenOrder,
     SpecimenSearch,
     SpecimenSort,
@@ -51,9 +50,6 @@ RETENTION_EVERY_S: Final = 3600.0
 
 _SPACING_S: Final = 0.25
 """Between two looks at a specimen: its results come faster than anybody reads."""
-
-LEAST_BOX_PX: Final = 8
-"""Sides, at least, of the box of a cell that a person adds."""
 
 _logger = logging.getLogger(__name__)
 
@@ -205,7 +201,8 @@ class Specimens:
         It is analysed at once, and joins the specimen with the next number.
 
         Raises:
-            InvalidParameter: the box is not within the field, too small, or nothing in it has an outline.
+            InvalidParameter: the box is not within the field, too small or too long, or nothing in it has an
+                outline.
             ChangedMeanwhile: the differential is in none of these states any more.
             UnknownCell: there is no field of this id.
             CountedAlready: a cell of the field lies there.
@@ -216,7 +213,6 @@ class Specimens:
         """
         specimen = await self._store.get(differential_id)
         field = require_room(specimen, field_id, box)
-        _require_within(box, field)
         image = await self._store.image(differential_id, field_id)
         if image is None:
             raise errors.ImageNotKept("The image of the field is not kept here, or not any more.")
@@ -403,16 +399,3 @@ class Specimens:
         specimen = specimen.judged()
         released_errors = self._audits.released_errors(specimen.cells)
         return differential(specimen, self._rules, datetime.now(UTC), released_errors)
-
-
-def _require_within(box: Box, field: SpecimenField) -> None:
-    height, width = field.image_size
-    is_within = min(box.top, box.left) >= 0 and box.bottom <= height and box.right <= width
-    if not is_within or min(box.bottom - box.top, box.right - box.left) < LEAST_BOX_PX:
-        raise errors.InvalidParameter(
-            errors.FieldProblem(
-                "box",
-                f"expected edges within the {width} x {height} pixels of the field, at least {LEAST_BOX_PX} "
-                "pixels apart",
-            )
-        )

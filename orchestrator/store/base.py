@@ -8,7 +8,15 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
 from orchestrator.domain import Box
-from orchestrator.errors import ChangedMeanwhile, CountedAlready, NotReady, SpecimenClosed, UnknownCell
+from orchestrator.errors import (
+    ChangedMeanwhile,
+    CountedAlready,
+    FieldProblem,
+    InvalidParameter,
+    NotReady,
+    SpecimenClosed,
+    UnknownCell,
+)
 from orchestrator.specimen import (
     ANYBODY,
     CellResult,
@@ -124,7 +132,11 @@ class FoundField:
 
 
 SAME_PLACE: Final = 0.5
-"""Intersection over union from which on two boxes of a field are around one cell."""
+"""Share of a cell's box that is in a new one of its field from which on both are around one cell."""
+
+LEAST_BOX_PX: Final = 8
+LONGEST_BOX_RED_CELLS: Final = 9.0
+"""Sides of the box of a cell that a person adds: in pixels at least, in diameters of a red cell at most."""
 
 SameCells = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[int | None]]
 """By the marks of a field's cells and of those of earlier fields: which of the latter each is."""
@@ -153,8 +165,9 @@ def require_assignee(specimen: Specimen, instead_of: str | None) -> None:
 def require_room(specimen: Specimen, field_id: str, box: Box) -> SpecimenField:
     """The field of this id, where a person may add the cell in this box of it.
 
-    Raises ``SpecimenClosed``, ``NotReady`` while cells wait, ``UnknownCell`` without such a field, and
-    ``CountedAlready`` where one of its cells lies there.
+    Raises ``SpecimenClosed``, ``NotReady`` while cells wait, ``UnknownCell`` without such a field,
+    ``InvalidParameter`` where the box cannot be around one cell of it, and ``CountedAlready`` where one of
+    its cells lies there.
     """
     if specimen.state in ("signed", "cancelled"):
         raise SpecimenClosed("The differential is signed or cancelled.")
@@ -163,12 +176,30 @@ def require_room(specimen: Specimen, field_id: str, box: Box) -> SpecimenField:
     field = next((field for field in specimen.fields if field.field_id == field_id), None)
     if field is None:
         raise UnknownCell("The differential has no field of this id.")
+    _require_one_cell(box, field)
     for cell in specimen.cells:
         if cell.place is None or cell.place.number != field.number or cell.result is None:
             continue
-        if cell.result.box is not None and box.overlap(cell.result.box) >= SAME_PLACE:
+        there = cell.result.box
+        if there is not None and box.common(there) >= SAME_PLACE * there.area:
             raise CountedAlready(f"Cell {cell.number} of this field lies there: decide about that one.")
     return field
+
+
+def _require_one_cell(box: Box, field: SpecimenField) -> None:
+    height, width = field.image_size
+    known_px = field.red_cell_px
+    longest = max(field.image_size) if known_px is None else LONGEST_BOX_RED_CELLS * known_px
+    sides = box.bottom - box.top, box.right - box.left
+    is_within = min(box.top, box.left) >= 0 and box.bottom <= height and box.right <= width
+    if not is_within or min(sides) < LEAST_BOX_PX or max(sides) > longest:
+        raise InvalidParameter(
+            FieldProblem(
+                "box",
+                f"expected edges within the {width} x {height} pixels of the field, at least {LEAST_BOX_PX} "
+                f"and at most {longest:.0f} pixels apart: draw it closely around one cell",
+            )
+        )
 
 
 class Store(Protocol):

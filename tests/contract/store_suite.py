@@ -14,6 +14,7 @@ from orchestrator.errors import (
     ChangedMeanwhile,
     CountedAlready,
     IdempotencyConflict,
+    InvalidParameter,
     NotReady,
     SpecimenClosed,
     TooManyComments,
@@ -182,10 +183,14 @@ class StoreSuite:
     ) -> None:
         specimen = await self.field_of(store)
         differential_id, field_id = specimen.differential_id, specimen.fields[0].field_id
-        there = replace(DRAWN, result=replace(RESULT, box=replace(BOX, right=BOX.right + 4)))
-
-        with pytest.raises(CountedAlready, match=f"Cell {specimen.cells[0].number} "):
-            await store.add_cell(differential_id, field_id, there, "anna")
+        wider = Box(BOX.top - 1, BOX.left - 15, BOX.bottom + 15, BOX.right + 15)
+        for there in (replace(BOX, right=BOX.right + 4), wider):
+            again = replace(DRAWN, result=replace(RESULT, box=there))
+            with pytest.raises(CountedAlready, match=f"Cell {specimen.cells[0].number} "):
+                await store.add_cell(differential_id, field_id, again, "anna")
+        whole = replace(DRAWN, result=replace(RESULT, box=Box(0.0, 0.0, 600.0, 800.0)))
+        with pytest.raises(InvalidParameter, match="around one cell"):
+            await store.add_cell(differential_id, field_id, whole, "anna")
         with pytest.raises(UnknownCell):
             await store.add_cell(differential_id, specimen.cells[0].cell_id, DRAWN, "anna")
         await store.assign(differential_id, "anna", "anna")

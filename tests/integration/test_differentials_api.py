@@ -856,6 +856,16 @@ async def test_a_comment_is_text_that_is_printed_as_it_was_typed(client, cells, 
     assert_problem(refused, 404, "unknown-cell")
 
 
+async def test_the_longest_comment_is_taken_in_whatever_way_its_characters_are_written(client, cells):
+    document = await done(client, cells[:1])
+    text = "\U0001fa78" * 2000
+    for as_ascii in (True, False):
+        body = json.dumps({"text": text, "cell_id": document["cells"][0]["id"]}, ensure_ascii=as_ascii)
+        said = await client.post(f"{PATH}/{document['id']}/comments", content=body.encode())
+        assert said.status_code == 200, said.text
+        assert said.json()["comments"][-1]["text"] == text
+
+
 async def test_what_is_as_the_caller_has_it_is_not_sent_again_until_somebody_changes_it(client, cells):
     document = await done(client, cells[:2])
     place = f"{PATH}/{document['id']}"

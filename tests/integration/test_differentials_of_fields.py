@@ -205,8 +205,17 @@ async def test_a_missed_cell_that_a_person_draws_is_analysed_counted_and_in_the_
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"right": 10_000}, {"top": -1}, {"bottom": 1}, {"left": None}, {"more": 1}],
-    ids=["beyond", "before", "too small", "no number", "unknown"],
+    [
+        {"right": 10_000},
+        {"top": -1},
+        {"bottom": 1},
+        {"right": 740},
+        {"left": None},
+        {"left": "0"},
+        {"left": True},
+        {"more": 1},
+    ],
+    ids=["beyond", "before", "too small", "too long", "nothing", "text", "truth", "unknown"],
 )
 async def test_a_box_that_is_none_of_the_field_is_refused(
     client: httpx2.AsyncClient, files: list[bytes], wrong: dict[str, Any]

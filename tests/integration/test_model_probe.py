@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,7 +91,14 @@ def test_a_version_whose_files_are_others_or_unknown_is_refused(tmp_path: Path) 
     known = {8: model_sha256(version)}
 
     assert verified(tmp_path, known)[0] == 0
-    (version / "variables" / "data").write_bytes(b"weightz")
+    also = shutil.copytree(version, tmp_path / "08")  # which the server takes for 8, too
+    (also / "variables" / "data").write_bytes(b"weightz")
+    assert verified(tmp_path, known)[0] == 2
+    version.rename(tmp_path / "kept")
+    also.rename(version)
+    (tmp_path / "kept").rename(also)
+    assert verified(tmp_path, known)[0] == 2
+    shutil.rmtree(also)
     code, told = verified(tmp_path, known)
     assert code == 2
     assert f"expected SHA-256 {known[8]}, received {model_sha256(version)}" in " ".join(told.split())

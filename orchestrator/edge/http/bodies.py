@@ -8,7 +8,8 @@ from starlette.requests import Request
 
 from orchestrator.errors import CompressedBody, InvalidParameter, UploadTooLarge, WbcError
 
-MAX_JSON_BYTES: Final = 16 * 2**10
+MAX_JSON_BYTES: Final = 32 * 2**10
+"""Holds the longest comment, of which JSON may write a character as two escapes: twelve bytes."""
 
 Body = TypeVar("Body", bound=BaseModel)
 

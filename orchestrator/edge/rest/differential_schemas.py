@@ -27,7 +27,7 @@ class DecisionBody(BaseModel):
 class AddedCellBody(BaseModel):
     """A white cell that was missed in a field: its box, drawn closely, in pixels of the upright field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     top: float = Field(ge=0, allow_inf_nan=False, examples=[120.0])
     left: float = Field(ge=0, allow_inf_nan=False, examples=[340.0])

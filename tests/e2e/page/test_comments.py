@@ -84,6 +84,23 @@ def test_what_is_not_sent_stays_with_its_cell_and_what_is_refused_in_its_field(
     assert texts(service, place) == ["begun"]
 
 
+def test_a_comment_that_is_kept_is_not_asked_for_again_where_the_page_cannot_look_afterwards(
+    page: Page, service: RunningService, cells: list[Path]
+) -> None:
+    place = ordered(service, "S-kept", cells[:2])
+    opened(page, place)
+    unheard(page)
+    page.route(f"**{place}", lambda route: route.fulfill(status=503))
+
+    page.click("#specimen-comment-open")
+    page.keyboard.type("once")
+    page.keyboard.press("Control+Enter")
+
+    expect(page.locator("#specimen-comment")).to_be_hidden()
+    expect(page.locator("#specimen-comment")).to_have_value("")
+    assert texts(service, place) == ["once"]
+
+
 def test_on_a_slow_line_the_next_key_is_for_the_cell_and_what_is_refused_meanwhile_is_told(
     page: Page, service: RunningService, cells: list[Path]
 ) -> None:

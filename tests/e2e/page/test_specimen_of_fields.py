@@ -195,6 +195,43 @@ def test_what_a_colleague_changed_meanwhile_refuses_the_box_and_a_signed_specime
     expect(page.locator("#no-cell")).to_be_hidden()
 
 
+def test_what_a_colleague_adds_and_writes_while_the_question_is_asked_is_not_signed_unseen(
+    page: Page, service: RunningService, missed: tuple[dict[str, Any], dict[str, float]]
+) -> None:
+    before, box = missed
+    where = f"{service.url}/v1/differentials/{before['id']}"
+    page.click("#sign")
+    added = httpx2.post(f"{where}/fields/{before['fields'][0]['id']}/cells", json=box, timeout=60)
+    httpx2.post(f"{where}/comments", json={"text": "One was missed."}, timeout=60).raise_for_status()
+    told = (
+        f"Cell {added.json()['cells'][-1]['number']} was added meanwhile by local. "
+        "local has written a comment meanwhile."
+    )
+    expect(page.locator("#others")).to_contain_text("written a comment meanwhile.")
+
+    page.click("#sign-yes")
+
+    expect(page.locator("#view-specimen .problem").first).to_contain_text(f"It is not signed. {told}")
+    assert kept_document(page)["state"] == "analysed"
+
+
+def test_in_a_field_without_white_cells_the_first_box_goes_by_the_red_ones(
+    page: Page, service: RunningService
+) -> None:
+    form = {"specimen_id": "S-none", "kind": "field", "tta": "none"}
+    files = [("files", image_file(painted(6, ())))]
+    ordered = httpx2.post(f"{service.url}/v1/differentials", files=files, data=form, timeout=60)
+    page.goto(f"/#/specimen/{ordered.json()['id']}")
+    page.locator("#fields summary").click()
+    red_cell_px = kept_document(page)["fields"][0]["red_cell_px"]
+    assert red_cell_px
+
+    page.click("#draw-cell")
+
+    width = float(page.locator("#fields .draft").get_attribute("width") or 0)
+    assert width == pytest.approx(2 * red_cell_px)
+
+
 def test_fields_are_ordered_from_the_page_and_fill_the_gallery(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "field.png"
     path.write_bytes(image_file(painted(4)))

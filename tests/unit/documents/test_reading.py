@@ -14,6 +14,7 @@ from orchestrator.specimen import ReleasedErrors
 
 EXAMPLES = examples()
 GOOD: dict[str, Any] = json.loads(write_differential(EXAMPLES["too_few_cells"].differential))
+PLACE = {"number": 9, "is_cut": False, "is_clump": False, "is_identified": True}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -59,6 +60,7 @@ def changed(path: str, value: object) -> bytes:
     [
         (b"", "the document"),
         (changed("comments.0.cell_id", "none"), "a cell that it does not have"),
+        (changed("cells.0.place", PLACE), "a field that it does not have"),
         (b"\xff\xfe", "the document"),
         (b"[" * 100_000, "the document"),
         (b"[]", "the document"),

@@ -165,6 +165,18 @@ def test_what_people_wrote_follows_the_request_with_who_and_when_in_lines(kind):
     assert "a\\F\\b\\S\\c\\R\\d\\E\\e\\T\\f" in notes[-1]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_comment_with_characters_that_the_set_lacks_does_not_hold_the_result_back(kind):
+    differential = EXAMPLES["addendum"].differential
+    written = replace(differential.specimen.comments[0], text="Löbe \u0131, \U0001fa78\nnew")
+    told = replace(differential, specimen=replace(differential.specimen, comments=(written,)))
+
+    data = message(told, kind, Site(character_set="8859/15"))
+
+    assert "Löbe [U+0131], [U+1FA78]\\.br\\new" in data.decode("iso8859_15")
+    assert hl7v2_check.own_problems(data) == []
+
+
 def test_an_addendum_makes_another_message_of_a_report_that_stays_final():
     differential = EXAMPLES["addendum"].differential
     comments = differential.specimen.comments[:2]

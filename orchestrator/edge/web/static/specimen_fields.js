@@ -10,7 +10,8 @@ import {className, errorText, number, t} from "./messages.js";
 
 const UNIDENTIFIED = "Unidentified";
 export const NO_CELL = "Artefact";
-/** Of the sides of a field, that of a first box where it has no cell to go by. */
+/** In red cells, and of the sides of a field where their size is not known: a first box where no cell tells. */
+const FIRST_BOX_RED_CELLS = 2;
 const FIRST_BOX = 0.1;
 
 export class SpecimenFields {
@@ -124,7 +125,8 @@ export class SpecimenFields {
 
   #usualSide() {
     const sides = this.#cells.map(({result: {box}}) => Math.max(box.right - box.left, box.bottom - box.top)).sort((a, b) => a - b);
-    return sides[Math.floor(sides.length / 2)] ?? FIRST_BOX * Math.min(...this.#field.image_size);
+    const {image_size: size, red_cell_px: red} = this.#field;
+    return sides[Math.floor(sides.length / 2)] ?? (red ? FIRST_BOX_RED_CELLS * red : FIRST_BOX * Math.min(...size));
   }
 
   /** The box stays where it was refused, to be drawn better. */

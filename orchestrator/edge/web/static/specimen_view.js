@@ -31,23 +31,30 @@ const RETRY_S = 2;
 /** Of so many cells it is said one by one what somebody else decided. */
 const MOST_NAMED = 3;
 
-/** The cells about which something else is decided now. */
+/** The cells about which something else is decided now, and those that were added. */
 function changedSince(before, now) {
   const said = new Map(before.cells.map(({id, decision}) => [id, decision?.label]));
-  return now.cells.filter(({id, decision}) => decision?.label !== said.get(id));
+  return now.cells.filter(({id, decision}) => !said.has(id) || decision?.label !== said.get(id));
 }
 
-/** What somebody else has decided since, in words; empty where that is nothing. */
-function notSigned(before, now) {
+/** What somebody else has decided, added and written since, in sentences. */
+function doneSince(before, now) {
+  const known = new Set(before.cells.map(({id}) => id));
+  const ofCell = ({id, number: cell, decision, place}) => {
+    if (decision) return t("decidedMeanwhile", {number: number(cell), label: className(decision.label), person: nameOf(decision.person)});
+    return known.has(id) ? t("undoneMeanwhile", {number: number(cell)})
+      : t("addedMeanwhile", {number: number(cell), person: nameOf(place.added_by)});
+  };
   const changed = changedSince(before, now);
-  return changed.length ? t("notSignedChanged", {what: changed.map(meanwhile).join(" ")}) : "";
+  const cells = changed.length > MOST_NAMED ? [t("othersDecided", {count: number(changed.length)})] : changed.map(ofCell);
+  const written = now.comments.slice(before.comments.length);
+  return [...cells, ...written.map(({person}) => t("commentedMeanwhile", {person: nameOf(person)}))];
 }
 
-/** What somebody else has decided of a cell, or took back. */
-function meanwhile({number: cell, decision}) {
-  const {label, person} = decision ?? {};
-  return decision ? t("decidedMeanwhile", {number: number(cell), label: className(label), person: nameOf(person)})
-    : t("undoneMeanwhile", {number: number(cell)});
+/** Why what was to be signed is not what there is now; empty where it is. */
+function notSigned(before, now) {
+  const what = doneSince(before, now);
+  return what.length ? t("notSignedChanged", {what: what.join(" ")}) : "";
 }
 
 const isEnded = (state) => !["waiting", "running"].includes(state);
@@ -145,8 +152,7 @@ export class SpecimenView {
     if (changed.some((cell) => cell.id === this.#current)) this.#overtaken = this.#current;
     this.#parts.tiles.whole.drop(changed.map((cell) => cell.id));
     this.#takeAndShow(found);
-    const words = changed.length > MOST_NAMED ? [t("othersDecided", {count: number(changed.length)})] : changed.map(meanwhile);
-    for (const {person} of found.comments.slice(before.comments.length)) words.push(t("commentedMeanwhile", {person: nameOf(person)}));
+    const words = doneSince(before, found);
     if (words.length) say(this.#parts.others, words.join(" "));
   }
 
@@ -362,8 +368,8 @@ export class SpecimenView {
       send: async (text) => {
         const {id: of} = this.#found;
         await send(text);
-        const found = await this.#fresh(of);
-        if (this.#found?.id === of) this.#takeAndShow(found);
+        const found = await this.#fresh(of).catch(() => null);  // it is kept all the same
+        if (found) this.#decisionsOf(of).heard(found);
       },
     });
   }
@@ -519,12 +525,13 @@ export class SpecimenView {
 
   /** A person adds the cell in this box of a field, which becomes the current one; throws where that is refused. */
   async #addCell(field, box) {
-    const {id, cells} = this.#found;
+    const {id} = this.#found;
     const decisions = this.#decisionsOf(id);
     await decisions.settled();
+    const {cells, etag} = decisions.known;
     let found;
     try {
-      found = await differentials.addCell(id, field.id, box, decisions.known.etag);
+      found = await differentials.addCell(id, field.id, box, etag);
     } catch (error) {
       const now = await this.#fresh(id).catch(() => null);
       if (now) decisions.heard(now);
@@ -605,7 +612,7 @@ export class SpecimenView {
     this.#takeAndShow(this.#kept);
     let problem = "";
     try {
-      // What somebody else has decided since the question was asked is not what was to be signed.
+      // With what somebody else has done since the question was asked it is not what was to be signed.
       if (!await decisions.settled()) problem = t("notSigned");
       else if (!(problem = notSigned(asked, decisions.known))) {
         decisions.heard(await differentials.sign(id, decisions.known.etag));
