@@ -25,6 +25,7 @@ from orchestrator.store.anchors import FileAnchor, SyslogAnchor, head_line, head
 from orchestrator.store.base import Store
 from orchestrator.store.database import Database
 from orchestrator.store.sql_store import SqlStore
+from orchestrator.store.trail_replay import COMMENTED
 from tests.fakes.model_server import FakeModelServer
 from tests.postgresql import running_postgresql
 from tests.running_service import PROJECT_ROOT
@@ -202,9 +203,11 @@ async def test_what_was_signed_before_digests_is_compared_with_what_its_rows_nam
 
 
 async def without_digests(url: str, ids: tamper.Ids) -> None:
-    """The trail as a version before digests wrote it."""
+    """The trail as a version before digests wrote it; comments came later."""
 
     def older(row: dict[str, Any]) -> dict[str, Any]:
+        if row["action"] in COMMENTED:
+            return row
         details = tamper.details_of(row)
         return row | {"details": tamper.told({n: v for n, v in details.items() if n not in _NEW})}
 
@@ -290,5 +293,6 @@ async def test_a_start_of_an_older_store_leaves_its_trail_as_it_is(url: str, ids
     await without_digests(url, ids)
     store = SqlStore(Database(url))
     await store.start()
-    assert not any("digest" in entry.details for entry in await store.audit())
+    told = [entry for entry in await store.audit() if entry.action not in COMMENTED]
+    assert not any("digest" in entry.details for entry in told)
     await store.close()

@@ -15,7 +15,7 @@ def test_the_golden_messages_are_what_is_written_now():
 
 def test_there_is_one_for_every_kind_of_differential_and_format():
     names = [name for name in golden_files() if name.endswith(".fhir.json")]
-    assert len(names) == 9
+    assert len(names) == 10
     for name in names:
         stem = name.removesuffix(".fhir.json")
         assert json.loads((FOLDER / name).read_bytes())["resourceType"] == "Bundle"
