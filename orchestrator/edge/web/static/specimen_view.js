@@ -37,14 +37,17 @@ function changedSince(before, now) {
   return now.cells.filter(({id, decision}) => !said.has(id) || decision?.label !== said.get(id));
 }
 
+/** What somebody else has decided of a cell, or took back. */
+function meanwhile({number: cell, decision}) {
+  return decision ? t("decidedMeanwhile", {number: number(cell), label: className(decision.label), person: nameOf(decision.person)})
+    : t("undoneMeanwhile", {number: number(cell)});
+}
+
 /** What somebody else has decided, added and written since, in sentences. */
 function doneSince(before, now) {
   const known = new Set(before.cells.map(({id}) => id));
-  const ofCell = ({id, number: cell, decision, place}) => {
-    if (decision) return t("decidedMeanwhile", {number: number(cell), label: className(decision.label), person: nameOf(decision.person)});
-    return known.has(id) ? t("undoneMeanwhile", {number: number(cell)})
-      : t("addedMeanwhile", {number: number(cell), person: nameOf(place.added_by)});
-  };
+  const ofCell = (cell) => cell.decision || known.has(cell.id) ? meanwhile(cell)
+    : t("addedMeanwhile", {number: number(cell.number), person: nameOf(cell.place.added_by)});
   const changed = changedSince(before, now);
   const cells = changed.length > MOST_NAMED ? [t("othersDecided", {count: number(changed.length)})] : changed.map(ofCell);
   const written = now.comments.slice(before.comments.length);
