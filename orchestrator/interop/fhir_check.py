@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from orchestrator.domain import DISCLAIMER
-from orchestrator.interop.coding import CELLS, LOINC, PER_NANOLITRE, PERCENT, RATIO, UCUM
+from orchestrator.interop.coding import CELLS, COMMENT, LOINC, PER_NANOLITRE, PERCENT, RATIO, UCUM
 from orchestrator.interop.fhir_elements import Json
 
 REPORT_STATUSES: Final = frozenset(
@@ -88,8 +88,9 @@ def _entry_problems(entry: Json, bundle_type: object) -> Iterator[str]:
 def _resource_problems(resource: Json) -> Iterator[str]:
     name = resource.get("resourceType")
     security = [s.get("code") for s in resource.get("meta", {}).get("security", [])]
-    is_a_persons = name == "Observation" and "device" not in resource
-    if name in _ASSERTED_BY_AI and not is_a_persons and "AIAST" not in security:
+    codes = [code.get("code") for code in resource.get("code", {}).get("coding", [])]
+    is_a_comment = name == "Observation" and codes == [COMMENT.code]
+    if name in _ASSERTED_BY_AI and not is_a_comment and "AIAST" not in security:
         yield "expected the security label AIAST"
     if name == "DiagnosticReport":
         yield from _report_problems(resource)

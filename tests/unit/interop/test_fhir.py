@@ -416,6 +416,8 @@ def _set(path: str, value: object) -> Callable[[Json], None]:
         (_set("0.text.div", "<div xmlns='http://www.w3.org/1999/xhtml'>nothing</div>"), "research use only"),
         (_set("0.specimen.0.reference", "urn:uuid:0"), "leads nowhere"),
         (_set("0.meta", None), "AIAST"),
+        # That no device stands in it does not make it a person's.
+        (lambda document: [_set(f"1.{of}", None)(document) for of in ("meta", "device")], "AIAST"),
         (_set("1.note", []), "research use only"),
         (_set("2.code.coding.0.code", "30180-5"), "no LOINC code"),
         (_set("2.valueQuantity.code", "percent"), "units of UCUM"),
