@@ -35,6 +35,7 @@ from training.commands.config_file import CONFIGS
 from training.datasets import Sample, fair_shares, read_device, read_split
 from training.device_features import group_of
 from training.efficientnet_lite import block_of, efficientnet_lite
+from training.freed_memory import KeepFreedMemory
 from training.images import LoadedImage
 from training.layers import MixStyle
 from training.loader import load_images, model_input, plain_pixels
@@ -202,7 +203,11 @@ def train_without(
         loss={"logits": _LOSS, "features": None},
         jit_compile=False,
     )
-    late.fit(_Batches(maps, labels, shares, steps, seed), verbose=1 if _stderr.is_terminal else 2)
+    late.fit(
+        _Batches(maps, labels, shares, steps, seed),
+        verbose=1 if _stderr.is_terminal else 2,
+        callbacks=[KeepFreedMemory()],
+    )
     if tuned_share < 1:
         between = zip(probed, late.get_weights(), strict=True)
         late.set_weights([before + tuned_share * (after - before) for before, after in between])

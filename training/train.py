@@ -37,6 +37,7 @@ from training.datasets import (
 from training.distribution import data_parallel
 from training.epoch_end import Bookkeeping, SeededDropout, Validation, cosine
 from training.focus_monitor import XAIFocusMonitor, monitored_images
+from training.freed_memory import KeepFreedMemory
 from training.history_plot import plot_history
 from training.images import LoadedImage
 from training.loader import AugmentedBatches, load_images, plain_pixels
@@ -256,6 +257,7 @@ def _train_phases(
                 shuffle=False,  # the batches shuffle themselves, reproducibly
                 verbose=1 if console.is_terminal else 2,
                 callbacks=[
+                    KeepFreedMemory(),
                     SeededDropout(config.order_seed + number),
                     *([cosine(phase)] if config.schedule == "cosine" else []),
                     *(_averaged(model, batches_from(epoch=0), scoring) if config.ema_momentum else scoring),
