@@ -28,8 +28,8 @@ SPAN: Final = (0.5, 2.3)
 """Diameters that are looked for, in those guessed."""
 
 RED_CELL_PX: Final = 44
-"""Circles are looked for where a red cell is guessed to have this diameter, so that the magnification does not
-count. With 28 there is a diameter on fewer images."""
+"""Circles are looked for where a red cell is guessed to have this diameter, so that the magnification does
+not count. With 28 there is a diameter on fewer images."""
 
 FIELD_RED_CELL_PX: Final = 28
 """The same where a whole field is searched."""
@@ -100,7 +100,7 @@ def _around(cell: FoundCell, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def _diameters(luma: UInt8Array, white: NDArray[np.bool_]) -> list[float]:
-    """Of the circles that lie in the frame, but for a part, and not on the white cell; in pixels of ``luma``."""
+    """Of the circles that lie in the frame, but for a part, and not on the white cell; in pixels."""
     height, width = luma.shape
     covered = cv2.dilate(white.view(np.uint8), _GAP)
     diameters = []
