@@ -24,8 +24,11 @@ from orchestrator.vision.histogram import percentiles
 RED_TO_WHITE: Final = 0.6
 """A first guess of a red cell's diameter, in sizes of the white one; Train has 0.4 to 1."""
 
-SPAN: Final = (0.5, 2.3)
-"""Diameters that are looked for, in those guessed."""
+SPANS: Final = ((0.5, 2.3), (0.65, 1.5))
+"""Diameters that are looked for: first in that guessed, then in the median of what was found.
+
+With the first alone a large white cell seems to have large red cells around it.
+"""
 
 RED_CELL_PX: Final = 44
 """Circles are looked for where a red cell is guessed to have this diameter, so that the magnification does
@@ -75,8 +78,14 @@ def red_cell_diameter(rgb: UInt8Array, white_cell: FoundCell) -> float | None:
     low, high = percentiles(luma, 1, 99, where=~white)[0]
     stretched = np.clip((_LEVELS - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
     luma = np.asarray(cv2.LUT(luma, stretched), np.uint8)
-    found = _diameters(luma, white)
-    return float(np.median(found)) / scale if len(found) >= MIN_RED_CELLS else None
+    blurred = _blurred(luma, RED_CELL_PX)
+    diameter: float = RED_CELL_PX
+    for span in SPANS:
+        found = _diameters(blurred, white, diameter, span)
+        if len(found) < MIN_RED_CELLS:
+            return None
+        diameter = float(np.median(found))
+    return diameter / scale
 
 
 def nucleus_diameter(cell: FoundCell) -> float:
@@ -99,12 +108,14 @@ def _around(cell: FoundCell, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slice(top, min(bottom, shape[0])), slice(left, min(right, shape[1]))
 
 
-def _diameters(luma: UInt8Array, white: NDArray[np.bool_]) -> list[float]:
+def _diameters(
+    blurred: UInt8Array, white: NDArray[np.bool_], expected: float, span: tuple[float, float]
+) -> list[float]:
     """Of the circles that lie in the frame, but for a part, and not on the white cell; in pixels."""
-    height, width = luma.shape
+    height, width = blurred.shape
     covered = cv2.dilate(white.view(np.uint8), _GAP)
     diameters = []
-    for x, y, radius in _circles(luma, RED_CELL_PX, SPAN):
+    for x, y, radius in _circles(blurred, expected, span):
         to_edges = (x - radius, y - radius, width - x - radius, height - y - radius)
         if min(to_edges) >= -_BEYOND_EDGE * radius and not _is_on(covered, round(x), round(y), round(radius)):
             diameters.append(2 * radius)
@@ -127,7 +138,7 @@ def round_things(
     ``span`` is the least and the greatest, in that diameter. Coarser than what is told of one white cell.
     """
     pixel = expected / FIELD_RED_CELL_PX
-    found = _circles(_scaled(luma, FIELD_RED_CELL_PX / expected), FIELD_RED_CELL_PX, span)
+    found = _circles(_blurred(_scaled(luma, 1 / pixel), FIELD_RED_CELL_PX), FIELD_RED_CELL_PX, span)
     return [(x * pixel, y * pixel, 2 * radius * pixel) for x, y, radius in found]
 
 
@@ -137,11 +148,15 @@ def _scaled(luma: UInt8Array, scale: float) -> UInt8Array:
     return np.asarray(cv2.resize(luma, size, interpolation=interpolation), np.uint8)
 
 
-def _circles(luma: UInt8Array, expected: int, span: tuple[float, float]) -> list[list[float]]:
+def _blurred(luma: UInt8Array, red_cell_px: int) -> UInt8Array:
+    return np.asarray(cv2.GaussianBlur(luma, (0, 0), _BLUR_SIGMA * red_cell_px), np.uint8)
+
+
+def _circles(blurred: UInt8Array, expected: float, span: tuple[float, float]) -> list[list[float]]:
     """x, y and radius in pixels of circles of about the ``expected`` diameter."""
     least, most = (round(factor * expected / 2) for factor in span)
     circles = cv2.HoughCircles(
-        cv2.GaussianBlur(luma, (0, 0), _BLUR_SIGMA * expected),
+        blurred,
         cv2.HOUGH_GRADIENT_ALT,
         dp=1.5,
         minDist=least,
