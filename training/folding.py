@@ -10,6 +10,7 @@ TensorFlow Serving cannot do so itself: a SavedModel's weights are variables to 
 normalisation remains seven operations, each a kernel that a GPU is asked to launch.
 """
 
+from collections import Counter, defaultdict
 from typing import Any
 
 import keras
@@ -31,7 +32,7 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     is_sequential = isinstance(model, keras.Sequential)
     ends = (model.inputs[0], model.outputs[0]) if is_sequential else (model.input, model.output)
     model = keras.Model(*ends, name=model.name)
-    norms = {layer.name: norm for layer in model.layers if (norm := _norm_behind(layer, model)) is not None}
+    norms = _foldable(model)
     folded = {norm.name for norm in norms.values()}
 
     def copy(layer: Any) -> Any:
@@ -55,20 +56,31 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     return copied
 
 
-def _norm_behind(layer: keras.layers.Layer, model: keras.Model) -> keras.layers.BatchNormalization | None:
-    """The normalisation that can be folded into ``layer``, or None."""
-    if (
-        not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
-        or layer.activation is not keras.activations.linear
-    ):
-        return None
-    readers = [node.operation for node in layer._outbound_nodes]
-    is_given_out = any(layer.output is output for output in model.outputs)
-    if is_given_out or len(readers) != 1 or not isinstance(readers[0], keras.layers.BatchNormalization):
-        return None
-    norm = readers[0]
-    is_of_channels = norm.axis in (-1, 3) and layer.data_format == "channels_last"
-    return norm if is_of_channels and len(norm._inbound_nodes) == len(layer._inbound_nodes) == 1 else None
+def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+    """The normalisations that can be folded, by the name of the convolution before each."""
+    # The nodes of this graph; a layer also keeps those of graphs that it was part of before.
+    nodes = [node for level in model._nodes_by_depth.values() for node in level]
+    uses = Counter(node.operation for node in nodes)
+    readers = defaultdict(list)
+    for node in nodes:
+        for tensor in node.input_tensors:
+            readers[id(tensor)].append(node.operation)
+    given_out = {id(tensor) for tensor in model.outputs}
+    norms = {}
+    for node in nodes:
+        convolution, maps = node.operation, id(node.outputs[0])
+        if (
+            isinstance(convolution, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+            and convolution.activation is keras.activations.linear
+            and convolution.data_format == "channels_last"
+            and maps not in given_out
+            and len(readers[maps]) == 1
+            and isinstance(norm := readers[maps][0], keras.layers.BatchNormalization)
+            and norm.axis in (-1, 3)
+            and uses[convolution] == uses[norm] == 1
+        ):
+            norms[convolution.name] = norm
+    return norms
 
 
 def _folded_weights(

@@ -168,3 +168,10 @@ def test_models_within_a_model_are_folded_too_and_keep_names_and_outputs() -> No
     assert (folded.name, list(folded.output), folded.compiled) == ("whole", ["out"], False)
     images = np.random.default_rng(0).normal(size=(2, *INPUT)).astype(np.float32)
     np.testing.assert_allclose(folded(images)["out"], model(images)["out"], rtol=1e-5)
+
+
+def test_a_copy_of_a_model_is_folded_as_the_model_is() -> None:
+    """Keras calls the layers of a copied sequential model more than once."""
+    model = keras.Sequential([keras.Input(INPUT), layers.Conv2D(4, 3), layers.BatchNormalization()])
+
+    assert norms(fold_batch_norms(keras.models.clone_model(model))) == 0
