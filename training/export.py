@@ -49,6 +49,7 @@ from training.classifier import (
     with_served_outputs,
 )
 from training.export_check import check_export
+from training.folding import fold_batch_norms
 from training.gradcam import class_activation_maps
 from training.layers import Tensor
 from training.morphometric_evidence import LIMITS, NO_EVIDENCE, MorphometricEvidence
@@ -71,8 +72,9 @@ def export_model(
 ) -> Path:
     """Write ``model`` as ``repository/wbc/<version>`` and check what was written.
 
-    The version is written beside its place and moved there when it has passed the check, so that a
-    server that watches the repository never sees half a model or a wrong one. Configuration files of
+    Batch normalisation is folded into the convolutions (:mod:`training.folding`); the check is against the
+    model as it is given. The version is written beside its place and moved there when it has passed, so that
+    a server that watches the repository never sees half a model or a wrong one. Configuration files of
     TensorFlow Serving that the repository lacks are written too.
 
     Args:
@@ -118,7 +120,7 @@ def export_model(
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write_saved_model(model, evidence, partial)
+        _write_saved_model(fold_batch_norms(model), evidence, partial)
         write_warmup_records(partial, feature_count(model))
         check_export(partial, model, check_images, evidence)
         if version_dir.exists():

@@ -37,6 +37,7 @@ from orchestrator.model_contract import (
 )
 from orchestrator.views import VIEWS
 from training.classifier import feature_count, with_served_outputs
+from training.folding import fold_batch_norms
 from training.gradcam import autodiff_class_activation_maps
 from training.morphometric_evidence import NO_EVIDENCE, MorphometricEvidence
 
@@ -46,8 +47,12 @@ PROBABILITY_TOLERANCE: Final = 1e-5
 LOGIT_TOLERANCE: Final = 1e-5
 """Largest allowed difference of a logit, as a share of the largest logit (of 1 where all are smaller)."""
 
-MAP_TOLERANCE: Final = 1e-5
-"""Largest allowed difference of a map, as a share of the largest value of all maps."""
+MAP_TOLERANCE: Final = 3e-5
+"""Largest allowed difference of a map, as a share of the largest value of all maps: version 8 in float32 is
+up to 0.7e-5 from itself in float64, and 1.1e-5 with its batch normalisation folded."""
+
+GRADIENT_TOLERANCE: Final = 1e-5
+"""The same for Grad-CAM beside automatic differentiation on the same maps."""
 
 CAM_TOLERANCE: Final = 1e-4
 """The same for Grad-CAM of another signature, whose maps may differ in their last bits: guiding has kinks."""
@@ -85,7 +90,7 @@ def check_export(
     Raises:
         ContractViolation: with what was expected and what was received.
     """
-    _check_stored_once(version_dir, model)
+    _check_stored_once(version_dir, fold_batch_norms(model).count_params())
     saved = tf.saved_model.load(str(version_dir))
     if set(saved.signatures) != set(SIGNATURES):
         raise ContractViolation(
@@ -107,7 +112,10 @@ def check_export(
     cams = autodiff_class_activation_maps(model, maps)
     largest = float(cams.max())
     _check_close(
-        f"{EXPLAINING}: {CAMS.name} against autodiff", explained[CAMS.name], cams, MAP_TOLERANCE * largest
+        f"{EXPLAINING}: {CAMS.name} against autodiff",
+        explained[CAMS.name],
+        cams,
+        GRADIENT_TOLERANCE * largest,
     )
     expected[CAMS.name] = cams
     for name in SIGNATURES:
@@ -220,11 +228,11 @@ def _check_close(where: str, received: Float32Array, expected: Float32Array, tol
         )
 
 
-def _check_stored_once(version_dir: Path, model: keras.Model) -> None:
+def _check_stored_once(version_dir: Path, parameters: int) -> None:
     stored = sum(
         int(np.prod(shape))
         for name, shape in tf.train.list_variables(str(version_dir / "variables" / "variables"))
         if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     )
-    if stored != model.count_params():
-        raise ContractViolation(f"expected {model.count_params()} stored parameters, received {stored}")
+    if stored != parameters:
+        raise ContractViolation(f"expected {parameters} stored parameters, received {stored}")
