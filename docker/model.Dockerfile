@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # The model alone, as an image: versioned, signed and pulled like every other one. From the repository's root:
-#   docker build --file docker/model.Dockerfile --target artifact --build-arg VERSION=8 --tag wbc-model:8 .
-#   docker build --file docker/model.Dockerfile --target copier   --build-arg VERSION=8 --tag wbc-model-copier:8 .
+#   docker build --file docker/model.Dockerfile --target artifact --build-arg VERSION=9 --tag wbc-model:9 .
+#   docker build --file docker/model.Dockerfile --target copier   --build-arg VERSION=9 --tag wbc-model-copier:9 .
 # Tag and VERSION are the model's version. For research use only. Not for use in diagnostic procedures.
 
 # For clusters that mount images as volumes: files and nothing that could run.

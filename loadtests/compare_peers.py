@@ -307,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per-view", action="store_true", help="also the reference with a predict a view")
     parser.add_argument("--images", type=Path, help="folder of images instead of painted cells")
-    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/8"))
+    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/9"))
     parser.add_argument("--output-dir", type=Path, default=Path("runs/load"))
     options = parser.parse_args(arguments)
     console = Console()

@@ -158,7 +158,7 @@ def main() -> None:
     )
     parser.add_argument("peer", choices=REFERENCES | {"plain": {}})
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/8"))
+    parser.add_argument("--model-path", type=Path, default=Path("model_repository/wbc/9"))
     options = parser.parse_args()
     if options.peer == "plain":
         predict = plain(options.model_path)

@@ -82,7 +82,7 @@ class EvaluationSettings:
     data_root: Path
     output_dir: Path
     splits: tuple[str, ...] = ("TestA", "TestB")
-    model_path: Path = Path("model_repository/wbc/8")
+    model_path: Path = Path("model_repository/wbc/9")
     runtime: Runtime = "embedded"
     profile: str = "default"
     profiles_dir: Path | None = None

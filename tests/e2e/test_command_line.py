@@ -151,7 +151,7 @@ def test_check_says_what_is_good(wbc):
     result = wbc("check", WBC_HTTP__PORT=str(free_port()))
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "version 8" in result.stdout
+    assert "version 9" in result.stdout
     assert "default" in result.stdout
 
 

@@ -44,7 +44,7 @@ async def test_the_example_is_what_the_service_answers(readme, project_root):
 
 @pytest.fixture(scope="module")
 def card(project_root):
-    return (project_root / "model_repository/wbc/8/MODEL_CARD.md").read_text(encoding="utf-8")
+    return (project_root / "model_repository/wbc/9/MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_the_figures_are_those_of_the_model_card(card, project_root):

@@ -237,7 +237,7 @@ class TestProposing:
         proposal = propose("site", unlabelled, base, Oracle(unlabelled, 0.9), directions=DIRECTIONS)
 
         assert proposal.profile.features is None
-        assert "model 8" in change(proposal, "features").base
+        assert "model 9" in change(proposal, "features").base
 
     def test_where_no_cell_is_found_the_whole_frame_is_taken(self, tmp_path):
         for number in range(2):
