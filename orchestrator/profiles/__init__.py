@@ -42,7 +42,7 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     min_nucleus_hue = 0.6
 
     [features]                   # optional: where the device's cells lie, by wbc-train features or profile
-    model_version = 8            # of another model they say nothing
+    model_version = 9            # of another model they say nothing
     means = [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], ...]  # by class
     limits = [2.0, 2.0, 2.0, 2.0, 2.0]                         # by class: the largest usual distance
 """
