@@ -39,16 +39,16 @@ def training(kustomize: None, project_root: Path) -> list[Manifest]:  # noqa: AR
 
 @pytest.fixture
 def with_component(kustomize: None, project_root: Path, tmp_path: Path) -> WithComponent:  # noqa: ARG001
-    """Renders the base with one component, and tags for all images."""
+    """Renders the base with components, and tags for all images."""
     # kustomize takes folders by relative path alone.
     k8s = "/".join([".."] * len(tmp_path.resolve().parts[1:])) + str(project_root / "k8s")
     images = ("wbc-orchestrator", "tensorflow/serving", "wbc-model", "wbc-model-copier", "wbc-training")
 
-    def rendered(component: str) -> list[Manifest]:
+    def rendered(*components: str) -> list[Manifest]:
         content = {
             "namespace": "wbc",
             "resources": [f"{k8s}/base"],
-            "components": [f"{k8s}/components/{component}"],
+            "components": [f"{k8s}/components/{component}" for component in components],
             "images": [{"name": name, "newTag": "1"} for name in images],
         }
         (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))

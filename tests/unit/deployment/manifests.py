@@ -11,8 +11,8 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 
 Manifest = dict[str, Any]
-WithComponent = Callable[[str], list[Manifest]]
-"""Renders the base with one component."""
+WithComponent = Callable[..., list[Manifest]]
+"""Renders the base with components, in the order of their names here."""
 
 OVERLAYS: Final = (
     "local-cpu",

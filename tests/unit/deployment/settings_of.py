@@ -10,7 +10,11 @@ from tests.unit.deployment.manifests import Manifest, environment, main_containe
 
 def orchestrator_settings(manifests: list[Manifest]) -> Settings:
     """The settings that the orchestrator of these manifests starts with."""
-    container = main_container(named(manifests, "Deployment", "orchestrator"))
+    return settings_of(manifests, main_container(named(manifests, "Deployment", "orchestrator")))
+
+
+def settings_of(manifests: list[Manifest], container: Manifest) -> Settings:
+    """The settings that a container starts with."""
     variables = environment(manifests, container)
     assert variables
     with pytest.MonkeyPatch.context() as patch:
