@@ -64,14 +64,36 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadAnswers:
+    """What a head (None: the model's own) answered beside a canary in this process: images, and those of them
+    that were for review by what it said."""
+
+    head: SiteHead | None
+    images: int
+    for_review: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryOfProfile:
+    """The head that answers for a share in place of the one that is on, why it does not (None: it does), and
+    what both answered."""
+
+    head: SiteHead
+    share: float
+    unused: str | None
+    answers: tuple[HeadAnswers, HeadAnswers]
+
+
+@dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
-    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
-    one that is switched on does not, the one in the shadow, what is wrong with the heads that are left out,
-    and who did what."""
+    """The heads of a profile in the order of their numbers, the one that is on (None: the model's own), why
+    one that is switched on does not answer, the canary, the one in the shadow, what is wrong with the heads
+    that are left out, and who did what."""
 
     profile: str
     active: SiteHead | None
     unused: str | None
+    canary: CanaryOfProfile | None
     shadow: Shadow | None
     versions: tuple[SiteHead, ...]
     broken: tuple[str, ...]
@@ -174,16 +196,22 @@ class Adaptations:
         registry = self._registry
         with _refusals():
             active = await asyncio.to_thread(registry.active, chosen.name)
+            tried = await asyncio.to_thread(registry.canary, chosen.name)
             beside = await asyncio.to_thread(registry.shadow, chosen.name)
             versions, broken = await asyncio.to_thread(registry.versions, chosen.name)
             trail = await asyncio.to_thread(registry.trail, chosen.name)
         unused = None if active is None else await self._why_unused(active, chosen)
         answering = None if unused else active
+        canary = None
+        if tried is not None:
+            why = await self._why_unused(tried.head, chosen)
+            both = self._answers(tried.head, tried.head), self._answers(tried.head, answering)
+            canary = CanaryOfProfile(tried.head, tried.share, why, both)
         shadow = None
         if beside is not None:
             why = await self._why_unused(beside, chosen)
             shadow = Shadow(beside, why, self._services.shadow_counts.of(beside, answering))
-        return HeadsOfProfile(chosen.name, answering, unused, shadow, versions, broken, trail)
+        return HeadsOfProfile(chosen.name, answering, unused, canary, shadow, versions, broken, trail)
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -197,6 +225,20 @@ class Adaptations:
             head = await asyncio.to_thread(self.head, profile, number)
             await self._require_fit(head, self._own(profile))
             return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
+
+    async def try_out(
+        self, profile: str | None, number: int | None, who: str, share: float, reason: str = ""
+    ) -> None:
+        """Let a head answer for a share in place of the one that is on; none where ``number`` is None. Raises
+        as :meth:`switch_on`."""
+        with _refusals():
+            if number is None:
+                name = self._own(profile).name
+                await asyncio.to_thread(self._registry.end_canary, name, who, reason)
+                return
+            head = await asyncio.to_thread(self.head, profile, number)
+            await self._require_fit(head, self._own(profile))
+            await asyncio.to_thread(self._registry.begin_canary, head.name, who, share, reason)
 
     async def run_in_shadow(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -213,7 +255,7 @@ class Adaptations:
             await asyncio.to_thread(self._registry.run_in_shadow, head.name, who, reason)
 
     async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
-        """Let the head answer that did so before the one that does; None: the model's own."""
+        """Let the head answer that did so before the one that does; None: the model's own. A canary ends."""
         with _refusals():
             return await asyncio.to_thread(self._registry.roll_back, self._own(profile).name, who, reason)
 
@@ -232,6 +274,10 @@ class Adaptations:
         if not numbers or number not in (None, *numbers):
             raise UnknownHead("The profile has no head of this number.")
         return self._registry.head(f"{name}.{numbers[-1] if number is None else number}")
+
+    def _answers(self, canary: SiteHead, head: SiteHead | None) -> HeadAnswers:
+        counted = self._services.canary_counts.of(canary, head)
+        return HeadAnswers(head, sum(counted.values()), counted.get(True, 0))
 
     async def _require_fit(self, head: SiteHead, profile: Profile) -> None:
         why = refusal(head, profile, await self._services.model_server.identity())

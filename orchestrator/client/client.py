@@ -326,6 +326,22 @@ class Client:
         )
         return SiteHeads.of(response.heads)
 
+    def canary_adaptation(
+        self,
+        profile: str,
+        head: int | None,
+        *,
+        share: float = 0.1,
+        reason: str = "",
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> SiteHeads:
+        """Let the head of this number answer for a share, at most 0.5, in place of the one that is on, or
+        none."""
+        request = pb.CanaryAdaptationRequest(profile=profile, number=head, share=share, reason=reason)
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.CanaryAdaptation(request, timeout=timeout_s, metadata=metadata))
+        return SiteHeads.of(response.heads)
+
     def shadow_adaptation(
         self,
         profile: str,
@@ -343,7 +359,7 @@ class Client:
     def roll_back_adaptation(
         self, profile: str, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
     ) -> SiteHeads:
-        """Let the head answer that did so before, or the model's own."""
+        """Let the head answer that did so before, or the model's own. A canary ends."""
         request = pb.RollBackAdaptationRequest(profile=profile, reason=reason)
         metadata = self._connection.metadata()
         response = _called(

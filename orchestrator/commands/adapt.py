@@ -16,7 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.adaptation.cells import FailedImage, LabelledImage
-from orchestrator.adaptation.service import Adaptations, HeadsOfProfile, Learning, Suggestion
+from orchestrator.adaptation.service import (
+    Adaptations,
+    CanaryOfProfile,
+    HeadsOfProfile,
+    Learning,
+    Suggestion,
+)
 from orchestrator.analyse import Services
 from orchestrator.bootstrap.services import build_services, heads_of, key_of_heads, profile_of
 from orchestrator.bootstrap.store import build_store
@@ -28,6 +34,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.site_head.examples import MIN_CELLS
 from orchestrator.site_head.head_file import read_head, write_head
+from orchestrator.site_head.registry import MAX_SHARE, USUAL_SHARE
 from orchestrator.site_head.trust import Comparison, Trust
 from orchestrator.store.base import Store
 
@@ -95,6 +102,17 @@ def adapt_command(
         bool,
         typer.Option("--roll-back", help="Let the head before this one answer again, or the model's own."),
     ] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Let that version answer for a share (--share) in place of the one that is on: the same "
+            "images and specimens each time. `none` ends it.",
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help=f"With --canary: of images and specimens, at most {MAX_SHARE}.")
+    ] = USUAL_SHARE,
     shadow: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +143,8 @@ def adapt_command(
 
         wbc adapt --profile my-scope --shadow 2
 
+        wbc adapt --profile my-scope --canary 2 --share 0.1
+
         wbc adapt --profile my-scope --roll-back --reason "new stain lot"
 
     Alone with --profile it shows the versions and who did what. Exit code 1 where an image failed. See
@@ -143,8 +163,11 @@ def adapt_command(
     who = getpass.getuser()
     if roll_back:
         _changed(adaptations, services, chosen, adaptations.roll_back(chosen, who, reason))
+    elif canary is not None:
+        number = _version_or_none("--canary", canary)
+        _changed(adaptations, services, chosen, adaptations.try_out(chosen, number, who, share, reason))
     elif shadow is not None:
-        number = _shadow_number(shadow)
+        number = _version_or_none("--shadow", shadow)
         _changed(adaptations, services, chosen, adaptations.run_in_shadow(chosen, number, who, reason))
     elif import_from is not None:
         _import(import_from, adaptations, services, chosen, who, reason)
@@ -333,11 +356,11 @@ def _changed(
         _print_answer(asyncio.run(_with_model(services, run())))
 
 
-def _shadow_number(said: str) -> int | None:
+def _version_or_none(option: str, said: str) -> int | None:
     if said == "none":
         return None
     if not (said.isascii() and said.isdigit()):
-        raise ConfigurationError(f"--shadow: expected the number of a version or none, received {said!r}")
+        raise ConfigurationError(f"{option}: expected the number of a version or none, received {said!r}")
     return int(said)
 
 
@@ -357,6 +380,8 @@ def _print_answer(heads: HeadsOfProfile) -> None:
     _out.print(f"profile {heads.profile}: {answers} answers", highlight=False)
     if heads.unused is not None:
         _out.print(f"[yellow]The head that is switched on is not used[/]: {heads.unused}", highlight=False)
+    if (canary := heads.canary) is not None:
+        _print_canary(canary, heads.profile)
     if (shadow := heads.shadow) is None:
         return
     if shadow.unused is not None:
@@ -365,6 +390,18 @@ def _print_answer(heads: HeadsOfProfile) -> None:
     _out.print(
         f"{shadow.head.name} runs beside it and answers nobody. Each process of the service counts how often "
         f"they agree: GET /v1/profiles/{heads.profile}/adaptations, wbc_head_shadow_comparisons_total",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_canary(canary: CanaryOfProfile, profile: str) -> None:
+    if canary.unused is not None:
+        _out.print(f"[yellow]The canary does not answer[/]: {canary.unused}", highlight=False)
+        return
+    _out.print(
+        f"{canary.head.name} answers for {canary.share:.0%} in its place. Each process of the service counts "
+        f"what both answered: GET /v1/profiles/{profile}/adaptations, wbc_head_canary_answers_total",
         highlight=False,
         soft_wrap=True,
     )
@@ -384,7 +421,11 @@ def _print_versions(heads: HeadsOfProfile) -> None:
     table = Table("when", "who", "what", "head", "reason")
     for entry in heads.trail:
         table.add_row(
-            entry.at, shown(entry.who), entry.act, entry.head or "the model's own", shown(entry.reason)
+            entry.at,
+            shown(entry.who),
+            entry.act if entry.share is None else f"{entry.act}, {entry.share:.0%}",
+            entry.head or "the model's own",
+            shown(entry.reason),
         )
     _out.print(table)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.adaptation.cells import FailedImage
-from orchestrator.adaptation.service import HeadsOfProfile, Learning, Shadow, Suggestion
+from orchestrator.adaptation.service import CanaryOfProfile, HeadsOfProfile, Learning, Shadow, Suggestion
 from orchestrator.documents.fields import ClassName, Document, Model
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import kind_of
@@ -158,6 +158,7 @@ class HeadAct(Document):
     head: str | None = Field(description="Null where the model's own answers from then on.")
     sha256: str | None
     reason: str
+    share: float | None = Field(description="That a canary answers from then on; null for any other act.")
 
 
 class ShadowAnswers(Document):
@@ -196,14 +197,50 @@ class HeadShadow(Document):
         )
 
 
+class HeadAnswers(Document):
+    """What a head answered while there was the canary."""
+
+    head: str | None = Field(description="Null for the model's own.")
+    images: int = Field(description="By this process since it began.")
+    for_review: int = Field(
+        description="Of them, those for review by what this head said; reasons of the microscope aside."
+    )
+
+
+class HeadCanary(Document):
+    """The head that answers for a share in place of the one that is on."""
+
+    name: str = Field(examples=["my-scope.2"])
+    share: float = Field(description="Of images and specimens, chosen by their hash.", examples=[0.1])
+    unused: str | None = Field(description="Why it does not answer; null where it does.")
+    answers: list[HeadAnswers] = Field(description="Of the canary, then of what is on.")
+
+    @classmethod
+    def of(cls, canary: CanaryOfProfile) -> Self:
+        return cls(
+            name=canary.head.name,
+            share=canary.share,
+            unused=canary.unused,
+            answers=[
+                HeadAnswers(
+                    head=None if one.head is None else one.head.name,
+                    images=one.images,
+                    for_review=one.for_review,
+                )
+                for one in canary.answers
+            ],
+        )
+
+
 class HeadList(Document):
     """The heads of a microscope, the one that answers, and who did what, the earliest first."""
 
     profile: str
-    active: str | None = Field(description="Null where the model's own head answers.")
+    active: str | None = Field(description="The head that is on; null where the model's own answers.")
     unused: str | None = Field(
         description="Why the head that is switched on does not answer; null where it does, or none is."
     )
+    canary: HeadCanary | None = Field(description="Null where no head is tried.")
     shadow: HeadShadow | None = Field(description="Null where no head is in the shadow.")
     versions: list[HeadVersion]
     broken: list[str] = Field(
@@ -219,6 +256,7 @@ class HeadList(Document):
             profile=heads.profile,
             active=active,
             unused=heads.unused,
+            canary=None if heads.canary is None else HeadCanary.of(heads.canary),
             shadow=None if heads.shadow is None else HeadShadow.of(heads.shadow),
             versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
             broken=list(heads.broken),

@@ -245,6 +245,150 @@ async def test_a_shadow_of_another_version_of_the_model_is_said_not_to_be_compar
     assert (shadow["images"], shadow["otherwise"]) == (0, [])
 
 
+def others(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says of the cell, and by which head."""
+    return {key: answer[key] for key in ("head", "profile_sha256", "decision", "probabilities", "review")}
+
+
+async def test_a_canary_answers_its_share_as_if_it_were_on_and_is_counted_until_it_ends(
+    cells: list[Cell], heads: Path
+) -> None:
+    images = [data for _, _, data in cells]
+    async with service(heads) as client:
+        await learnt(client, cells)
+        without = [others(await answer_of(client, image)) for image in images]
+        begun = await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.4, **REASON})
+        assert begun.status_code == 200, begun.text
+        label = f"painted.1:{begun.json()['versions'][0]['sha256']}"
+        assert begun.json()["canary"] == {
+            "name": "painted.1",
+            "share": 0.4,
+            "unused": None,
+            "answers": [
+                {"head": "painted.1", "images": 0, "for_review": 0},
+                {"head": None, "images": 0, "for_review": 0},
+            ],
+        }
+        assert (begun.json()["active"], begun.json()["versions"][0]["is_active"]) == (None, False)
+        during = [others(await answer_of(client, image)) for image in images]
+        told = (await client.get(PATH)).json()["canary"]["answers"]
+        ended = (await client.post(f"{PATH}/canary", json={"number": None, "reason": "seen"})).json()
+        after = [others(await answer_of(client, image)) for image in images]
+        await client.post(f"{PATH}/1/activation", json=REASON)
+        on = [others(await answer_of(client, image)) for image in images]
+
+    by_canary = [one["head"] == label for one in during]
+    assert 0 < sum(by_canary) < len(images)
+    assert during == [
+        with_it if taken else own for taken, with_it, own in zip(by_canary, on, without, strict=True)
+    ]
+    assert after == without
+    assert [(one["head"], one["images"]) for one in told] == [
+        ("painted.1", sum(by_canary)),
+        (None, len(images) - sum(by_canary)),
+    ]
+    for one, is_canary in zip(told, (True, False), strict=True):
+        mine = [answer for answer, taken in zip(during, by_canary, strict=True) if taken is is_canary]
+        assert one["for_review"] == sum(answer["review"]["needed"] for answer in mine)
+    assert ended["canary"] is None
+    acts = [(entry["act"], entry["head"], entry["share"], entry["reason"]) for entry in ended["trail"]]
+    assert acts[-2:] == [
+        ("canary begun", "painted.1", 0.4, REASON["reason"]),
+        ("canary ended", "painted.1", None, "seen"),
+    ]
+
+
+async def test_a_canary_takes_what_a_switch_takes_and_ends_with_it_or_a_way_back(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        kept = read_head(heads / "painted.1.head")
+        registry = HeadRegistry(heads)
+        for changes in (
+            {"decision": "too few"},
+            {"decision": "not better"},
+            {"recipe_sha256": "ab" * 32},
+            {"decision": "recommended"},
+        ):
+            registry.add(replace(kept, **changes), "anna")  # type: ignore[arg-type]
+
+        async def begun(**said: Any) -> httpx2.Response:
+            return await client.post(f"{PATH}/canary", json=said)
+
+        refused = [
+            (await begun(number=2, **REASON), "stays off"),
+            (await begun(number=3), "give a reason"),
+            (await begun(number=4, **REASON), "prepared otherwise"),
+            (await begun(number=None), "has no canary"),
+        ]
+        for answer, why in refused:
+            assert_problem(answer, 409, "adaptation-refused")
+            assert why in answer.json()["detail"]
+        for share in (0, 0.6):
+            assert_problem(await begun(number=5, share=share), 422, "invalid-parameter")
+        assert_problem(await begun(number=9), 404, "unknown-head")
+        assert (await begun(number=5)).json()["canary"]["share"] == 0.1
+        assert (await begun(number=3, share=0.5, **REASON)).json()["canary"]["name"] == "painted.3"
+        on = (await client.post(f"{PATH}/5/activation", json=REASON)).json()
+        assert (on["active"], on["canary"]) == ("painted.5", None)
+        assert (await begun(number=1, **REASON)).json()["canary"]["answers"][1]["head"] == "painted.5"
+        back = (await client.post(f"{PATH}/roll-back", json={})).json()
+    assert (back["active"], back["canary"]) == (None, None)
+
+
+async def test_a_specimen_is_answered_by_one_head_while_a_canary_answers_for_half(
+    cells: list[Cell], heads: Path, tmp_path: Path
+) -> None:
+    store = StoreSettings(url=SecretStr(f"sqlite:///{tmp_path}/wbc.db"))
+    found = []
+    async with service(heads, store=store) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
+        for number in range(6):
+            ordered = await client.post(
+                "/v1/differentials",
+                files=[("files", data) for _, _, data in cells[:4]],
+                data={"specimen_id": f"S-{number}", "profile": "painted"},
+            )
+            await finished(client, ordered)
+            said = (await client.get(f"/v1/differentials/{ordered.json()['id']}")).json()
+            found.append({cell["result"]["head"] for cell in said["cells"]})
+    assert {len(of_specimen) for of_specimen in found} == {1}
+    assert len(set().union(*found)) == 2
+
+
+async def test_http_grpc_and_the_command_choose_the_same_head_and_answer_with_the_same_bits(
+    few_cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+) -> None:
+    if not has_model:
+        pytest.skip("no model: model_repository/wbc holds no version")
+    files = []
+    for number, (_, _, data) in enumerate(few_cells):
+        files.append(tmp_path / f"{number:02}.png")
+        files[-1].write_bytes(data)
+    async with service(heads, build_model_server(Settings())) as client:
+        await learnt(client, few_cells)
+        await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
+        over_http = [await answer_of(client, data) for _, _, data in few_cells]
+    settings = Settings(heads_dir=heads)
+    async with grpc_edge(build_model_server(settings), settings=settings) as edge:
+        options = pb.AnalysisOptions(profile="painted")
+        asked = [pb.AnalyzeRequest(image=data, options=options) for _, _, data in few_cells]
+        over_grpc = [(await edge.stub.Analyze(one)).analysis for one in asked]
+    command = ["analyse", *map(str, files), "--profile", "painted", "--json"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, command, env={"WBC_HEADS_DIR": str(heads)})
+    assert result.exit_code == 0, result.output
+    by_command = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+    assert len({one["head"] for one in over_http}) == 2
+    assert [one["head"] for one in by_command] == [one["head"] for one in over_http]
+    assert [one.head or None for one in over_grpc] == [one["head"] for one in over_http]
+    for one, of_grpc, of_command in zip(over_http, over_grpc, by_command, strict=True):
+        assert one["probabilities"] == of_command["probabilities"]
+        assert list(one["probabilities"].values()) == [of.probability for of in of_grpc.probabilities]
+
+
 async def test_what_is_held_out_is_scored_and_not_learnt(cells: list[Cell], heads: Path) -> None:
     held = [
         ("S-3", name, cv2.imencode(".png", synthetic_cell(name, 77))[1].tobytes()) for name in CLASS_NAMES
@@ -529,6 +673,15 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
             )
         shadow = (await ask("list_adaptations", "painted")).shadow
         taken = await ask("shadow_adaptation", "painted", None)
+        tried = await ask("canary_adaptation", "painted", 1, share=0.5, **REASON)
+        for image in labelled[::3]:
+            await edge.stub.Analyze(
+                pb.AnalyzeRequest(image=image.image, options=pb.AnalysisOptions(profile="painted"))
+            )
+        canary = (await ask("list_adaptations", "painted")).canary
+        with pytest.raises(AnalyzerError) as too_much:
+            await ask("canary_adaptation", "painted", 1, share=0.7, **REASON)
+        over = await ask("canary_adaptation", "painted", None)
         on = await ask("activate_adaptation", "painted", 1, **REASON)
         back = await ask("roll_back_adaptation", "painted", reason="the end")
         listed = await ask("list_adaptations", "painted")
@@ -548,9 +701,17 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
         ("made", ""),
         ("shadowed", "to see"),
         ("shadow ended", ""),
+        ("canary begun", REASON["reason"]),
+        ("canary ended", ""),
         ("switched on", REASON["reason"]),
         ("rolled back", "the end"),
     ]
+    assert [act.share for act in back.trail] == [None, None, None, 0.5, None, None, None]
+    assert (tried.canary.name, tried.canary.share, tried.canary.unused) == ("painted.1", 0.5, None)
+    assert [one.head for one in canary.answers] == ["painted.1", None]
+    assert sum(one.images for one in canary.answers) == 10 > canary.answers[0].images > 0
+    assert too_much.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (over.canary, over.active) == (None, None)
     assert (put.shadow.name, put.shadow.unused, put.shadow.images) == ("painted.1", None, 0)
     assert (shadow.images, taken.shadow) == (10, None)
     assert shadow.alike == 10 - sum(one.images for one in shadow.otherwise) < 10

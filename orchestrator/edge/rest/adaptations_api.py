@@ -28,6 +28,7 @@ from orchestrator.edge.orders import MAX_REASON, MAX_SIGNED, SPECIMEN_NAME, Orde
 from orchestrator.edge.spool import MEMORY_BYTES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.site_head.registry import MAX_SHARE, USUAL_SHARE
 
 PATH: Final = "/v1/profiles/{profile}/adaptations"
 
@@ -56,6 +57,17 @@ class ReasonBody(_Body):
     """Why; needed to switch on a head that was not shown to be better."""
 
     reason: str = Field(default="", max_length=MAX_REASON)
+
+
+class CanaryBody(ReasonBody):
+    """The head that is to answer for a share, how large that is, and why."""
+
+    number: Annotated[int, Field(ge=1, le=99999)] | None = Field(
+        description="Of the head, as `GET` tells it; null: none."
+    )
+    share: float = Field(
+        default=USUAL_SHARE, gt=0, le=MAX_SHARE, description="Of images and specimens, chosen by their hash."
+    )
 
 
 class ShadowBody(ReasonBody):
@@ -137,6 +149,15 @@ class AdaptationsApi:
         await self._adaptations.switch_on(profile, number, acting_person(request), body.reason)
         return await self.heads(profile)
 
+    async def canary(self, request: Request, profile: _Profile) -> HeadList:
+        """Let a head answer for a share in place of the one that is on, or none. The same image gets the same
+        head each time, and so do all images of a specimen; results name it. It takes what activation takes, a
+        reason too. Switching a head on ends it, and so does rolling back."""
+        body = await read_json(request, CanaryBody)
+        who = acting_person(request)
+        await self._adaptations.try_out(profile, body.number, who, body.share, body.reason)
+        return await self.heads(profile)
+
     async def shadow(self, request: Request, profile: _Profile) -> HeadList:
         """Let a head run beside the one that answers, or none. It answers nobody: what it would say of each
         image is counted in `shadow`. It takes no reason, whatever was found of the head; refused where it
@@ -146,7 +167,7 @@ class AdaptationsApi:
         return await self.heads(profile)
 
     async def roll_back(self, request: Request, profile: _Profile) -> HeadList:
-        """Let the head answer that did so before the one that does, or the model's own."""
+        """Let the head answer that did so before the one that does, or the model's own. A canary ends."""
         body = await read_json(request, ReasonBody)
         await self._adaptations.roll_back(profile, acting_person(request), body.reason)
         return await self.heads(profile)
@@ -225,6 +246,15 @@ def adaptation_routes(
             name="suggest_cells",
             refusals=_LEARN,
             openapi_extra={"requestBody": _form(FILES_FIELD, "Images without a label.")},
+        ),
+        route(
+            "POST",
+            f"{PATH}/canary",
+            api.canary,
+            SIGN,
+            name="canary_adaptation",
+            refusals=(*_CHANGE, errors.UnknownHead, errors.ModelServerUnavailable),
+            openapi_extra={"requestBody": json_schema(CanaryBody)},
         ),
         route(
             "POST",

@@ -1,7 +1,9 @@
 """A new microscope on the page: labelled by keyboard, learnt, judged, switched on, and rolled back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from orchestrator.domain import ModelIdentity
 from orchestrator.model_contract import MODEL_NAME
 from orchestrator.profiles import load_profiles
 from orchestrator.site_head.head_file import SiteHead, made
-from orchestrator.site_head.registry import HeadRegistry
+from orchestrator.site_head.registry import Canary, HeadRegistry
 from tests.e2e.page.conftest import CLASSES, CLIENT, LOOKS, WAIT_MS, choose, kept, violations
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
@@ -140,6 +142,15 @@ def head_of(profile: str, model: ModelIdentity, recipe_sha256: str, delta: NDArr
     )
 
 
+def of_basophils(profile: str, service: RunningService) -> SiteHead:
+    """A head to which every cell is one."""
+    said = CLIENT.get(f"{service.url}/v1/model").json()["model"]
+    model = ModelIdentity(said["name"], said["version"], said["sha256"])
+    delta = np.zeros((len(projection().directions) + 1, len(CLASSES)), np.float32)
+    delta[-1, 0] = 100.0
+    return head_of(profile, model, load_profiles()[profile].recipe_sha256, delta)
+
+
 def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Page, heads: Path) -> None:
     registry = HeadRegistry(heads)
     head = head_of("chula", ModelIdentity(MODEL_NAME, 1, None), "ab" * 32, np.zeros((4, 5), np.float32))
@@ -156,12 +167,9 @@ def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Pag
 def test_a_head_in_the_shadow_is_said_with_how_often_it_agreed_and_why_it_is_not_compared(
     page: Page, service: RunningService, heads: Path, new_microscope: list[Path]
 ) -> None:
-    said = CLIENT.get(f"{service.url}/v1/model").json()["model"]
-    model = ModelIdentity(said["name"], said["version"], said["sha256"])
-    delta = np.zeros((len(projection().directions) + 1, len(CLASSES)), np.float32)
-    delta[-1, 0] = 100.0  # every cell is a basophil to it
-    registry, own = HeadRegistry(heads), load_profiles()["raabin"]
-    beside = registry.add(head_of("raabin", model, own.recipe_sha256, delta), "anna")
+    head = of_basophils("raabin", service)
+    registry = HeadRegistry(heads)
+    beside = registry.add(head, "anna")
     registry.run_in_shadow(beside.name, "anna", "to see")
     choose(page, language="en", theme="light", profile="raabin")
     page.goto("/#/adapt/raabin")
@@ -183,10 +191,53 @@ def test_a_head_in_the_shadow_is_said_with_how_often_it_agreed_and_why_it_is_not
     expect(page.locator("#trail")).to_contain_text("gölgeye aldı")
     choose(page, language="en")
 
-    of_other_images = registry.add(head_of("raabin", model, "ab" * 32, delta), "anna")
+    of_other_images = registry.add(replace(head, recipe_sha256="ab" * 32), "anna")
     registry.run_in_shadow(of_other_images.name, "anna")
     page.click("nav a[data-view='adapt']")
     expect(shadow).to_contain_text("is not compared: raabin.2 was learnt from images that were prepared")
+
+
+def test_a_head_answers_a_share_from_a_chosen_button_until_it_is_ended(
+    page: Page, service: RunningService, heads: Path, new_microscope: list[Path]
+) -> None:
+    registry = HeadRegistry(heads)
+    tried = registry.add(of_basophils("bccd", service), "anna")
+    taken = next(
+        path
+        for path in new_microscope
+        if Canary(tried, 0.25).takes(sha256(path.read_bytes()).hexdigest())
+        and not Canary(tried, 0.1).takes(sha256(path.read_bytes()).hexdigest())
+    )
+    choose(page, language="en", theme="light", profile="bccd")
+    page.goto("/#/adapt/bccd")
+    expect(page.locator("#canary")).to_have_count(0)
+    page.click("#canary-1")
+    expect(page.locator("#canary-share")).to_have_value("0.1")
+    page.select_option("#canary-share", "0.25")
+    assert violations(page) == []
+    page.click("#canary-yes")
+    line = page.locator("#canary")
+    expect(line).to_contain_text("As the canary, bccd.1 answers for 25% of images and specimens.")
+    expect(line).to_contain_text("the model’s own answered 0 images")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    answer = analysed(page, taken)
+    assert answer["head"] == tried.label
+    assert answer["decision"]["class"] == "Basophil"
+    review = int(any(one["code"] != "device_unknown" for one in answer["review"]["reasons"]))
+    page.click("nav a[data-view='adapt']")
+    expect(line).to_contain_text(f"bccd.1 answered 1 images, {review} of them for review")
+    kept(page, "adapt_canary")
+    choose(page, language="tr")
+    page.click("nav a[data-view='adapt']")
+    expect(line).to_contain_text("deneme olarak bccd.1 yanıtlıyor")
+    assert violations(page) == []
+    page.click("#canary-end")
+    expect(line).to_have_count(0)
+    page.click("#trail summary")
+    expect(page.locator("#trail")).to_contain_text("denemeyi bitirdi")
+    expect(page.locator("#trail")).to_contain_text("denemeye aldı · %25")
+    choose(page, language="en")
+    assert analysed(page, taken)["head"] is None
 
 
 def test_no_specimen_is_held_out_or_mixed_with_another_by_its_name(

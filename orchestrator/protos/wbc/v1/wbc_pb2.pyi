@@ -1191,6 +1191,24 @@ class ActivateAdaptationResponse(_message.Message):
     heads: SiteHeads
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
+class CanaryAdaptationRequest(_message.Message):
+    __slots__ = ("profile", "number", "share", "reason")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    number: int
+    share: float
+    reason: str
+    def __init__(self, profile: _Optional[str] = ..., number: _Optional[int] = ..., share: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CanaryAdaptationResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
 class ShadowAdaptationRequest(_message.Message):
     __slots__ = ("profile", "number", "reason")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -1222,7 +1240,7 @@ class RollBackAdaptationResponse(_message.Message):
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
 class SiteHeads(_message.Message):
-    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken", "shadow")
+    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken", "shadow", "canary")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -1231,6 +1249,7 @@ class SiteHeads(_message.Message):
     UNUSED_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
     profile: str
     active: str
     versions: _containers.RepeatedCompositeFieldContainer[SiteHead]
@@ -1239,7 +1258,30 @@ class SiteHeads(_message.Message):
     unused: str
     broken: _containers.RepeatedScalarFieldContainer[str]
     shadow: HeadShadow
-    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[HeadShadow, _Mapping]] = ...) -> None: ...
+    canary: HeadCanary
+    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[HeadShadow, _Mapping]] = ..., canary: _Optional[_Union[HeadCanary, _Mapping]] = ...) -> None: ...
+
+class HeadCanary(_message.Message):
+    __slots__ = ("name", "share", "unused", "answers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    share: float
+    unused: str
+    answers: _containers.RepeatedCompositeFieldContainer[HeadAnswers]
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., unused: _Optional[str] = ..., answers: _Optional[_Iterable[_Union[HeadAnswers, _Mapping]]] = ...) -> None: ...
+
+class HeadAnswers(_message.Message):
+    __slots__ = ("head", "images", "for_review")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FOR_REVIEW_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    images: int
+    for_review: int
+    def __init__(self, head: _Optional[str] = ..., images: _Optional[int] = ..., for_review: _Optional[int] = ...) -> None: ...
 
 class HeadShadow(_message.Message):
     __slots__ = ("name", "unused", "images", "alike", "otherwise")
@@ -1344,17 +1386,19 @@ class CurvePoint(_message.Message):
     def __init__(self, cells: _Optional[int] = ..., balanced_accuracy: _Optional[float] = ...) -> None: ...
 
 class HeadAct(_message.Message):
-    __slots__ = ("at", "who", "act", "head", "sha256", "reason")
+    __slots__ = ("at", "who", "act", "head", "sha256", "reason", "share")
     AT_FIELD_NUMBER: _ClassVar[int]
     WHO_FIELD_NUMBER: _ClassVar[int]
     ACT_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     at: _timestamp_pb2.Timestamp
     who: str
     act: str
     head: str
     sha256: str
     reason: str
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., act: _Optional[str] = ..., head: _Optional[str] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    share: float
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., act: _Optional[str] = ..., head: _Optional[str] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
