@@ -40,10 +40,16 @@ class LabelledImage:
 
 
 def learning_messages(
-    profile: str, images: Sequence[LabelledImage], signed: Sequence[str], hold_out: Sequence[str]
+    profile: str,
+    images: Sequence[LabelledImage],
+    signed: Sequence[str],
+    hold_out: Sequence[str],
+    cells_of: int | None,
 ) -> Iterator[pb.LearnAdaptationRequest]:
     """What is learnt, then its images."""
-    what = pb.Adaptation(profile=profile, images=len(images), signed=signed, hold_out=hold_out)
+    what = pb.Adaptation(
+        profile=profile, images=len(images), signed=signed, hold_out=hold_out, cells_of=cells_of
+    )
     yield pb.LearnAdaptationRequest(adaptation=what)
     for image in images:
         yield pb.LearnAdaptationRequest(image=image.message())
@@ -107,7 +113,8 @@ class HeadTrust:
 @dataclass(frozen=True, slots=True)
 class SiteHead:
     """A head. ``decision`` is ``recommended``, ``not better`` (it takes a reason to switch it on) or
-    ``too few`` (it stays off); ``why`` says it in a sentence."""
+    ``too few`` (it stays off); ``why`` says it in a sentence. ``cells_kept``: whether another head can learn
+    from its cells, too."""
 
     name: str
     number: int
@@ -119,6 +126,7 @@ class SiteHead:
     why: str
     is_active: bool
     trust: HeadTrust | None = field(metadata={"kind": HeadTrust})
+    cells_kept: bool
 
 
 @dataclass(frozen=True, slots=True)

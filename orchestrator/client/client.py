@@ -283,12 +283,14 @@ class Client:
         *,
         signed: Sequence[str] = (),
         hold_out: Sequence[str] = (),
+        cells_of: int | None = None,
         timeout_s: float = LEARNING_TIMEOUT_S,
     ) -> LearntHead:
         """Learn a head for a microscope from labelled images, or from ``signed`` differentials whose images
-        were kept; ``hold_out`` are others, which are scored and never learnt from. The head stays off."""
+        were kept; ``hold_out`` are others, which are scored and never learnt from, ``cells_of`` is the number
+        of a head whose kept cells are learnt from, too. The head stays off."""
         metadata = self._connection.metadata()
-        messages = learning_messages(profile, images, signed, hold_out)
+        messages = learning_messages(profile, images, signed, hold_out, cells_of)
         return LearntHead.of(
             _called(lambda: self._stub.LearnAdaptation(messages, timeout=timeout_s, metadata=metadata))
         )

@@ -24,7 +24,7 @@ from orchestrator.adaptation.service import (
     Suggestion,
 )
 from orchestrator.analyse import Services
-from orchestrator.bootstrap.services import build_services, heads_of, key_of_heads, profile_of
+from orchestrator.bootstrap.services import build_services, heads_of, kept_cells_of, key_of_heads, profile_of
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.terminal_text import print_failed, reason_of, shown
@@ -89,6 +89,18 @@ def adapt_command(
         list[Path] | None,
         typer.Option(metavar="IMAGES", help="With --suggest: what is labelled already. Repeat for more."),
     ] = None,
+    cells_of: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VERSION",
+            min=1,
+            help="Learn from the cells of that version too, which were kept with it.",
+        ),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Say whether trail, heads and kept cells are as they were written."),
+    ] = False,
     activate: Annotated[
         bool, typer.Option("--activate", help="Switch the new head on; alone: the newest one.")
     ] = False,
@@ -139,6 +151,8 @@ def adapt_command(
 
         wbc adapt --profile my-scope labelled/ --holdout later/
 
+        wbc adapt --profile my-scope more/ --cells-of 1
+
         wbc adapt --profile my-scope --activate
 
         wbc adapt --profile my-scope --shadow 2
@@ -156,12 +170,15 @@ def adapt_command(
     services = build_services(settings)
     chosen = profile_of(services, profile).name
     store = build_store(settings.store) if signed else None
-    adaptations = Adaptations(services, heads_of(settings), store)
+    registry = heads_of(settings)
+    adaptations = Adaptations(services, registry, store, kept=kept_cells_of(settings, registry))
     if suggest_count is not None:
         _suggest(images or [], labelled or [], suggest_count, adaptations, services, chosen)
         return
     who = getpass.getuser()
-    if roll_back:
+    if verify:
+        _verify(adaptations, chosen)
+    elif roll_back:
         _changed(adaptations, services, chosen, adaptations.roll_back(chosen, who, reason))
     elif canary is not None:
         number = _version_or_none("--canary", canary)
@@ -173,7 +190,7 @@ def adapt_command(
         _import(import_from, adaptations, services, chosen, who, reason)
     elif images or signed:
         learning = _learn(
-            images or [], signed or [], holdout or [], adaptations, services, store, chosen, who
+            images or [], signed or [], holdout or [], cells_of, adaptations, services, store, chosen, who
         )
         if activate:
             _switch_on(adaptations, services, chosen, learning.head.number, who, reason)
@@ -198,6 +215,7 @@ def _learn(
     images: Sequence[Path],
     signed: Sequence[str],
     holdout: Sequence[Path],
+    cells_of: int | None,
     adaptations: Adaptations,
     services: Services,
     store: Store | None,
@@ -211,7 +229,7 @@ def _learn(
         async with services.running(), _opened(store):
             known = [*files, *await adaptations.signed(signed)]
             with progress_of(len(known) + len(held), _err) as advance:
-                return await adaptations.learn(profile, who, known, held, looked=advance)
+                return await adaptations.learn(profile, who, known, held, cells_of=cells_of, looked=advance)
 
     learning = asyncio.run(run())
     print_trust(learning.trust, learning.head.name)
@@ -354,6 +372,20 @@ def _changed(
 
     with closing(act):
         _print_answer(asyncio.run(_with_model(services, run())))
+
+
+def _verify(adaptations: Adaptations, profile: str) -> None:
+    """Exit code 1 where something does not hold."""
+    troubles = asyncio.run(adaptations.verify(profile))
+    for trouble in troubles:
+        _out.print(f"[red]{shown(trouble)}[/]", highlight=False, soft_wrap=True)
+    if troubles:
+        _out.print(DISCLAIMER)
+        raise typer.Exit(1)
+    _out.print(
+        f"profile {profile}: the trail, the heads and the cells kept with them are as they were written",
+        highlight=False,
+    )
 
 
 def _version_or_none(option: str, said: str) -> int | None:

@@ -99,10 +99,14 @@ class HeadVersion(Document):
     )
     why: str
     is_active: bool
+    cells_kept: bool = Field(
+        description="Whether the cells that it was learnt from are kept, so that another head can learn from "
+        "them, too; without their images, encrypted by the store's key."
+    )
     trust: HeadTrust | None
 
     @classmethod
-    def of(cls, head: SiteHead, *, is_active: bool = False) -> Self:
+    def of(cls, head: SiteHead, *, cells_kept: bool, is_active: bool = False) -> Self:
         return cls(
             name=head.name,
             number=head.number,
@@ -113,6 +117,7 @@ class HeadVersion(Document):
             decision=head.decision,
             why=str(head.summary.get("why", "")),
             is_active=is_active,
+            cells_kept=cells_kept,
             trust=HeadTrust.of(head),
         )
 
@@ -142,7 +147,7 @@ class LearntHead(Document):
     @classmethod
     def of(cls, learning: Learning) -> Self:
         return cls(
-            head=HeadVersion.of(learning.head),
+            head=HeadVersion.of(learning.head, cells_kept=learning.cells_kept),
             wrong=list(learning.trust.wrong),
             likely_label_errors=list(learning.trust.likely_label_errors),
             failed=[FailedCell.of(one) for one in learning.failed],
@@ -258,7 +263,10 @@ class HeadList(Document):
             unused=heads.unused,
             canary=None if heads.canary is None else HeadCanary.of(heads.canary),
             shadow=None if heads.shadow is None else HeadShadow.of(heads.shadow),
-            versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
+            versions=[
+                HeadVersion.of(one, is_active=one.name == active, cells_kept=one.name in heads.cells_kept)
+                for one in heads.versions
+            ],
             broken=list(heads.broken),
             trail=[HeadAct.model_validate(entry) for entry in heads.trail],
         )

@@ -46,8 +46,12 @@ Act = Literal[
     "shadowed",
     "shadow ended",
 ]
+_ADDING: Final = ("made", "imported")
 _SWITCHING: Final = ("switched on", "rolled back")
 _ANSWERS_FROM_THEN: Final = (*_SWITCHING, "canary begun")
+_WHERE_THERE: Final = ("share", "cells_sha256")
+"""Not in a line that has none of them, as before there were such."""
+
 _Named = tuple[str | None, str | None]
 """Name and SHA-256 of a head; None where the model's own answers."""
 
@@ -57,7 +61,8 @@ _LOGGER = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One act: on a ``profile``, with a ``head`` (name; None where the model's own answers from then on) of
-    this ``sha256``; ``share`` is what a canary answers from then on, None for any other act."""
+    this ``sha256``; ``share`` is what a canary answers from then on, ``cells_sha256`` is of the cells that a
+    head was made from, where they are kept; both are None elsewhere."""
 
     at: str
     who: str
@@ -67,6 +72,7 @@ class Entry:
     sha256: str | None
     reason: str
     share: float | None = None
+    cells_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +198,17 @@ class HeadRegistry:
         entries, _ = self._read_trail()
         return tuple(entry for entry in entries if profile in (None, entry.profile))
 
-    def add(self, head: SiteHead, who: str, reason: str = "", act: Act = "made") -> SiteHead:
-        """Keep a head as the next version of its profile, which stays off; as it was kept."""
+    def add(
+        self,
+        head: SiteHead,
+        who: str,
+        reason: str = "",
+        act: Act = "made",
+        *,
+        keep_cells: Callable[[SiteHead], str] | None = None,
+    ) -> SiteHead:
+        """Keep a head as the next version of its profile, which stays off; as it was kept. ``keep_cells``
+        keeps the cells that it was learnt from, and gives their SHA-256 for the trail."""
         with self._held():
             number = max(self.numbers(head.profile), default=0) + 1
             fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
@@ -201,11 +216,20 @@ class HeadRegistry:
             path = self._folder / f"{kept.name}{SUFFIX}"
             write_head(path, kept, self._key)
             try:
-                self._append(who, act, kept.profile, _named(kept), reason)
+                cells_sha256 = None if keep_cells is None else keep_cells(kept)
+                self._append(who, act, kept.profile, _named(kept), reason, cells_sha256=cells_sha256)
             except (ConfigurationError, OSError):
                 path.unlink(missing_ok=True)  # of which nobody could say where it came from
                 raise
         return kept
+
+    def cells_sha256(self, name: str) -> str | None:
+        """SHA-256 of the cells that were kept with a version, hex; None where none were.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the trail was changed.
+        """
+        acts = (entry for entry in self.trail() if entry.head == name and entry.act in _ADDING)
+        return next((entry.cells_sha256 for entry in acts), None)
 
     def require_writable(self) -> None:
         """Raises :class:`~orchestrator.errors.ConfigurationError` where no head could be kept now."""
@@ -265,7 +289,7 @@ class HeadRegistry:
             answering = _Standing.after(self.trail(head.profile)).answering.get(head.profile)
             if answering is not None and answering.head == name:
                 raise ConfigurationError(f"{name} is on already, and answers for all: try another one")
-            self._append(who, "canary begun", head.profile, _named(head), reason, share)
+            self._append(who, "canary begun", head.profile, _named(head), reason, share=share)
         return head
 
     def end_canary(self, profile: str, who: str, reason: str = "") -> None:
@@ -343,7 +367,7 @@ class HeadRegistry:
             raise ConfigurationError(f"the folder of heads cannot be written ({error.strerror})") from error
 
     def _append(
-        self, who: str, act: Act, profile: str, head: _Named, reason: str, share: float | None = None
+        self, who: str, act: Act, profile: str, head: _Named, reason: str, **where_there: Any
     ) -> None:
         _, last = self._read_trail()
         entry = Entry(
@@ -354,12 +378,11 @@ class HeadRegistry:
             head=head[0],
             sha256=head[1],
             reason=reason,
-            share=share,
+            **where_there,
         )
         said = {slot: getattr(entry, slot) for slot in entry.__slots__}
-        if share is None:  # which says nothing, as before there were canaries
-            del said["share"]
-        line = {**said, "previous": last}
+        line = {key: said[key] for key in said if key not in _WHERE_THERE or said[key] is not None}
+        line["previous"] = last
         line["hash"] = self._hash(line)
         # A name from a terminal may hold what UTF-8 has no letter for; JSON is read alike.
         data = (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
@@ -388,8 +411,8 @@ class HeadRegistry:
                 line = json.loads(text)
                 said = line.pop("hash")
                 holds = line["previous"] == last and hmac.compare_digest(said, self._hash(line))
-                fields = {slot: line[slot] for slot in Entry.__slots__ if slot != "share"}
-                fields["share"] = line.get("share")
+                fields = {slot: line.get(slot) for slot in _WHERE_THERE}
+                fields |= {slot: line[slot] for slot in Entry.__slots__ if slot not in _WHERE_THERE}
             except (ValueError, KeyError, TypeError, AttributeError):
                 holds = False
             if not holds or len(data) > self._max_trail_bytes or not _is_act(fields["act"], fields["share"]):

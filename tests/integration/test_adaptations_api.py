@@ -502,6 +502,42 @@ async def test_what_people_signed_teaches_as_its_images_do(
     assert read_head(heads / "painted.3.head").summary["counts"] == [6, 6, 0, 0, 0]
 
 
+async def test_kept_cells_are_learnt_from_without_their_images_over_http_and_by_the_command(
+    few_cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+) -> None:
+    more = few_cells[8::3]  # one of each class
+    first = [cell for cell in few_cells if cell not in more]
+    key = new_key()
+    server = build_model_server(Settings()) if has_model else None
+    async with service(heads, server, store=StoreSettings(encryption_key=SecretStr(key))) as client:
+        kept = await learnt(client, first)
+        both = await client.post(PATH, files=form(more), data={"cells_of": "1"})
+        whole = await learnt(client, few_cells)
+        unknown = await client.post(PATH, files=form(more), data={"cells_of": "7"})
+        unsaid = await client.post(PATH, files=form(more), data={"cells_of": "the first"})
+        listed = (await client.get(PATH)).json()
+    assert kept["head"]["cells_kept"] is True
+    assert both.status_code == 201, both.text
+    assert content(heads / "painted.2.head") == content(heads / "painted.3.head")
+    assert whole["head"]["trust"] == both.json()["head"]["trust"]
+    assert_problem(unknown, 404, "unknown-head")
+    assert_problem(unsaid, 422, "invalid-parameter")
+    assert [version["cells_kept"] for version in listed["versions"]] == [True] * 3
+    if not has_model:
+        return
+    for number, (specimen, name, data) in enumerate(more):
+        file = tmp_path / "more" / specimen / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    environment = {"WBC_HEADS_DIR": str(heads), "WBC_STORE__ENCRYPTION_KEY": key}
+    await commanded(str(tmp_path / "more"), "--cells-of", "1", **environment)
+    assert read_head(heads / "painted.4.head").summary["counts"] == [6, 6, 0, 0, 0]
+    await commanded("--verify", **environment)
+    (heads / "painted.1.cells").write_bytes((heads / "painted.2.cells").read_bytes())
+    with pytest.raises(AssertionError, match=r"painted\.1\.cells: is not what was kept"):
+        await commanded("--verify", **environment)
+
+
 async def test_a_head_that_does_not_fit_its_profile_is_told_once(
     cells: list[Cell], heads: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -717,6 +753,18 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
     assert shadow.alike == 10 - sum(one.images for one in shadow.otherwise) < 10
     assert all(one.answered != one.shadow and one.shadow in CLASS_NAMES for one in shadow.otherwise)
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_clients_learn_from_kept_cells(cells: list[Cell], heads: Path, kind: str) -> None:
+    labelled = [LabelledImage(data, cast(ClassName, name), specimen) for specimen, name, data in cells]
+    settings = Settings(heads_dir=heads, store=StoreSettings(encryption_key=SecretStr(new_key())))
+    async with grpc_edge(FakeModelServer(), settings=settings) as edge:
+        ask = partial(using, kind, Connection(edge.target))
+        first = await ask("learn_adaptation", "painted", [*labelled[:28]])
+        both = await ask("learn_adaptation", "painted", labelled[28:], cells_of=1)
+    assert (first.head.cells_kept, first.head.trust.counts) == (True, (6, 6, 6, 6, 4))
+    assert both.head.trust.counts == (6,) * 5
 
 
 def test_a_label_that_is_no_class_is_refused_before_anything_is_sent() -> None:

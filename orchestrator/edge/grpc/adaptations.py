@@ -73,6 +73,7 @@ class AdaptationCalls:
                 call.principal.name,
                 [*(image for image, is_held in images if not is_held), *await kept.signed(asked.signed)],
                 [*(image for image, is_held in images if is_held), *await kept.signed(asked.hold_out)],
+                cells_of=asked.cells_of if asked.HasField("cells_of") else None,
             )
         return message_of(LearntHead.of(learning), pb.LearnAdaptationResponse)
 

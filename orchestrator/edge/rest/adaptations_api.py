@@ -51,6 +51,9 @@ class SignedBody(_Body):
     holdout: list[str] = Field(
         default=[], max_length=MAX_SIGNED, description="Others, which are scored and never learnt from."
     )
+    cells_of: Annotated[int, Field(ge=1, le=99999)] | None = Field(
+        default=None, description="Of a head whose kept cells are learnt from, too."
+    )
 
 
 class ReasonBody(_Body):
@@ -108,20 +111,25 @@ class AdaptationsApi:
         A form whose fields tell the class of their files, and the specimen where it is known:
         `S-1/Neutrophil`, or `Neutrophil`, whose images then count as a specimen each; under `holdout/`, as in
         `holdout/S-3/Neutrophil`, what is scored and never learnt from. Or JSON with the ids of signed
-        differentials. The head stays off until it is switched on. An image that cannot be analysed is named
-        in `failed`, and fails nothing else. Cells are named by their number in the form, from 1.
+        differentials. `cells_of` is the number of a head whose cells were kept with it, as they are where the
+        store has a key: they are learnt from, too, without their images. The head stays off until it is
+        switched on. An image that cannot be analysed is named in `failed`, and fails nothing else. Cells are
+        named by their number in the form, from 1.
         """
         with self._places.taken():
             if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
                 ids = await read_json(request, SignedBody)
                 images = await self._adaptations.signed(ids.signed)
                 held = await self._adaptations.signed(ids.holdout)
+                cells_of = ids.cells_of
             else:
                 uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
                 found = [(_is_held(uploads, n), _image(uploads, n)) for n in range(len(uploads.files))]
                 images = [image for is_held, image in found if not is_held]
                 held = [image for is_held, image in found if is_held]
-            learning = await self._adaptations.learn(profile, acting_person(request), images, held)
+                cells_of = _number_of(uploads.fields.get("cells_of", ""))
+            who = acting_person(request)
+            learning = await self._adaptations.learn(profile, who, images, held, cells_of=cells_of)
         return LearntHead.of(learning)
 
     async def suggest(self, request: Request, profile: _Profile) -> SuggestedCells:
@@ -173,6 +181,12 @@ class AdaptationsApi:
         return await self.heads(profile)
 
 
+def _number_of(said: str) -> int | None:
+    if re.fullmatch(r"([1-9][0-9]{0,4})?", said) is None:
+        raise InvalidParameter(FieldProblem("cells_of", "expected the number of a head"))
+    return int(said) if said else None
+
+
 def _is_held(uploads: Uploads, number: int) -> bool:
     return uploads.file_fields[number].startswith("holdout/")
 
@@ -199,6 +213,7 @@ _LEARN: Final = (
     errors.ImageTooLarge,
     errors.UnsupportedBody,
     errors.UnknownDifferential,
+    errors.UnknownHead,
     errors.RecordAltered,
     errors.Overloaded,
     errors.ModelServerUnavailable,
@@ -206,11 +221,11 @@ _LEARN: Final = (
 )
 
 
-def _form(required: str, what: str) -> dict[str, object]:
+def _form(required: str, what: str, **others: object) -> dict[str, object]:
     one = {"type": "string", "contentMediaType": "application/octet-stream"}
     schema = {
         "type": "object",
-        "properties": {required: {"type": "array", "items": one, "description": what}},
+        "properties": {required: {"type": "array", "items": one, "description": what}, **others},
         "additionalProperties": {"type": "array", "items": one},
     }
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
@@ -221,7 +236,14 @@ def adaptation_routes(
 ) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = AdaptationsApi(adaptations, services, limits)
-    learn_body = _form("S-1/Neutrophil", "Neutrophils of specimen S-1; so for each class and specimen.")
+    learn_body = _form(
+        "S-1/Neutrophil",
+        "Neutrophils of specimen S-1; so for each class and specimen.",
+        cells_of={
+            "type": "integer",
+            "description": "Number of a head whose kept cells are learnt from, too.",
+        },
+    )
     learn_body["content"] |= json_schema(SignedBody)["content"]
     reason = {"requestBody": json_schema(ReasonBody)}
     route = partial(Endpoint, tags=["adaptation"])

@@ -1084,16 +1084,18 @@ class LabelledImage(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., label: _Optional[_Union[CellClass, str]] = ..., specimen: _Optional[str] = ..., hold_out: _Optional[bool] = ...) -> None: ...
 
 class Adaptation(_message.Message):
-    __slots__ = ("profile", "images", "signed", "hold_out")
+    __slots__ = ("profile", "images", "signed", "hold_out", "cells_of")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SIGNED_FIELD_NUMBER: _ClassVar[int]
     HOLD_OUT_FIELD_NUMBER: _ClassVar[int]
+    CELLS_OF_FIELD_NUMBER: _ClassVar[int]
     profile: str
     images: int
     signed: _containers.RepeatedScalarFieldContainer[str]
     hold_out: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., signed: _Optional[_Iterable[str]] = ..., hold_out: _Optional[_Iterable[str]] = ...) -> None: ...
+    cells_of: int
+    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., signed: _Optional[_Iterable[str]] = ..., hold_out: _Optional[_Iterable[str]] = ..., cells_of: _Optional[int] = ...) -> None: ...
 
 class LearnAdaptationRequest(_message.Message):
     __slots__ = ("adaptation", "image")
@@ -1308,7 +1310,7 @@ class ShadowAnswers(_message.Message):
     def __init__(self, answered: _Optional[_Union[CellClass, str]] = ..., shadow: _Optional[_Union[CellClass, str]] = ..., images: _Optional[int] = ...) -> None: ...
 
 class SiteHead(_message.Message):
-    __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust")
+    __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust", "cells_kept")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -1319,6 +1321,7 @@ class SiteHead(_message.Message):
     WHY_FIELD_NUMBER: _ClassVar[int]
     IS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     TRUST_FIELD_NUMBER: _ClassVar[int]
+    CELLS_KEPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     sha256: str
@@ -1329,7 +1332,8 @@ class SiteHead(_message.Message):
     why: str
     is_active: bool
     trust: HeadTrust
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., sha256: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., made_by: _Optional[str] = ..., decision: _Optional[str] = ..., why: _Optional[str] = ..., is_active: _Optional[bool] = ..., trust: _Optional[_Union[HeadTrust, _Mapping]] = ...) -> None: ...
+    cells_kept: bool
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., sha256: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., made_by: _Optional[str] = ..., decision: _Optional[str] = ..., why: _Optional[str] = ..., is_active: _Optional[bool] = ..., trust: _Optional[_Union[HeadTrust, _Mapping]] = ..., cells_kept: _Optional[bool] = ...) -> None: ...
 
 class HeadTrust(_message.Message):
     __slots__ = ("counts", "kept", "left_out", "hold_out", "curve", "ten_more")
