@@ -1,6 +1,7 @@
 """A microscope's own heads over HTTP and gRPC: learnt, judged, switched on, rolled back."""
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import grpc
@@ -33,7 +34,7 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import Settings, StoreSettings
 from orchestrator.site_head.head_file import read_head
-from orchestrator.site_head.registry import HeadRegistry
+from orchestrator.site_head.registry import Canary, HeadRegistry
 from orchestrator.store.encryption import new_key
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -47,6 +48,8 @@ PATH = "/v1/profiles/painted/adaptations"
 REASON = {"reason": "painted cells, and nobody is hurt"}
 SPECIMENS = ("S-1", "S-2")
 PER_SPECIMEN = 3
+
+T = TypeVar("T")
 
 Cell = tuple[str, str, bytes]
 """Specimen, class, file."""
@@ -250,19 +253,34 @@ def others(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: answer[key] for key in ("head", "profile_sha256", "decision", "probabilities", "review")}
 
 
+def some_taken(heads: Path, named: Mapping[str, T], each: int) -> list[tuple[T, bool]]:
+    """Of what is asked for by these names ``each`` of what a canary of half takes, and of the others."""
+    canary = Canary(read_head(heads / "painted.1.head"), 0.5)
+    by_taken: dict[bool, list[T]] = {True: [], False: []}
+    for name, one in named.items():
+        by_taken[canary.takes(name)].append(one)
+    assert min(map(len, by_taken.values())) >= each
+    return [(one, taken) for taken, ones in by_taken.items() for one in ones[:each]]
+
+
+def by_sha256(images: list[bytes]) -> Mapping[str, bytes]:
+    return {hashlib.sha256(image).hexdigest(): image for image in images}
+
+
 async def test_a_canary_answers_its_share_as_if_it_were_on_and_is_counted_until_it_ends(
     cells: list[Cell], heads: Path
 ) -> None:
-    images = [data for _, _, data in cells]
     async with service(heads) as client:
         await learnt(client, cells)
+        chosen = some_taken(heads, by_sha256([data for _, _, data in cells]), 3)
+        images, taken = [image for image, _ in chosen], [is_taken for _, is_taken in chosen]
         without = [others(await answer_of(client, image)) for image in images]
-        begun = await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.4, **REASON})
+        begun = await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
         assert begun.status_code == 200, begun.text
         label = f"painted.1:{begun.json()['versions'][0]['sha256']}"
         assert begun.json()["canary"] == {
             "name": "painted.1",
-            "share": 0.4,
+            "share": 0.5,
             "unused": None,
             "answers": [
                 {"head": "painted.1", "images": 0, "for_review": 0},
@@ -273,27 +291,26 @@ async def test_a_canary_answers_its_share_as_if_it_were_on_and_is_counted_until_
         during = [others(await answer_of(client, image)) for image in images]
         told = (await client.get(PATH)).json()["canary"]["answers"]
         ended = (await client.post(f"{PATH}/canary", json={"number": None, "reason": "seen"})).json()
-        after = [others(await answer_of(client, image)) for image in images]
+        after = others(await answer_of(client, images[0]))
         await client.post(f"{PATH}/1/activation", json=REASON)
         on = [others(await answer_of(client, image)) for image in images]
 
-    by_canary = [one["head"] == label for one in during]
-    assert 0 < sum(by_canary) < len(images)
+    assert [one["head"] for one in during] == [label if is_taken else None for is_taken in taken]
     assert during == [
-        with_it if taken else own for taken, with_it, own in zip(by_canary, on, without, strict=True)
+        with_it if is_taken else own for is_taken, with_it, own in zip(taken, on, without, strict=True)
     ]
-    assert after == without
+    assert after == without[0] != during[0]
     assert [(one["head"], one["images"]) for one in told] == [
-        ("painted.1", sum(by_canary)),
-        (None, len(images) - sum(by_canary)),
+        ("painted.1", 3),
+        (None, 3),
     ]
     for one, is_canary in zip(told, (True, False), strict=True):
-        mine = [answer for answer, taken in zip(during, by_canary, strict=True) if taken is is_canary]
+        mine = [answer for answer, is_taken in zip(during, taken, strict=True) if is_taken is is_canary]
         assert one["for_review"] == sum(answer["review"]["needed"] for answer in mine)
     assert ended["canary"] is None
     acts = [(entry["act"], entry["head"], entry["share"], entry["reason"]) for entry in ended["trail"]]
     assert acts[-2:] == [
-        ("canary begun", "painted.1", 0.4, REASON["reason"]),
+        ("canary begun", "painted.1", 0.5, REASON["reason"]),
         ("canary ended", "painted.1", None, "seen"),
     ]
 
@@ -341,21 +358,19 @@ async def test_a_specimen_is_answered_by_one_head_while_a_canary_answers_for_hal
     cells: list[Cell], heads: Path, tmp_path: Path
 ) -> None:
     store = StoreSettings(url=SecretStr(f"sqlite:///{tmp_path}/wbc.db"))
-    found = []
     async with service(heads, store=store) as client:
         await learnt(client, cells)
         await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
-        for number in range(6):
+        names = {name: name for name in map("S-{}".format, range(100))}
+        for name, taken in some_taken(heads, names, 2):
             ordered = await client.post(
                 "/v1/differentials",
-                files=[("files", data) for _, _, data in cells[:4]],
-                data={"specimen_id": f"S-{number}", "profile": "painted"},
+                files=[("files", data) for _, _, data in cells[:3]],
+                data={"specimen_id": name, "profile": "painted"},
             )
             await finished(client, ordered)
             said = (await client.get(f"/v1/differentials/{ordered.json()['id']}")).json()
-            found.append({cell["result"]["head"] for cell in said["cells"]})
-    assert {len(of_specimen) for of_specimen in found} == {1}
-    assert len(set().union(*found)) == 2
+            assert {cell["result"]["head"] is not None for cell in said["cells"]} == {taken}
 
 
 async def test_http_grpc_and_the_command_choose_the_same_head_and_answer_with_the_same_bits(
@@ -381,7 +396,9 @@ async def test_http_grpc_and_the_command_choose_the_same_head_and_answer_with_th
     assert result.exit_code == 0, result.output
     by_command = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
-    assert len({one["head"] for one in over_http}) == 2
+    head = read_head(heads / "painted.1.head")
+    takes = [Canary(head, 0.5).takes(sha256) for sha256 in by_sha256([data for _, _, data in few_cells])]
+    assert [one["head"] for one in over_http] == [head.label if taken else None for taken in takes]
     assert [one["head"] for one in by_command] == [one["head"] for one in over_http]
     assert [one.head or None for one in over_grpc] == [one["head"] for one in over_http]
     for one, of_grpc, of_command in zip(over_http, over_grpc, by_command, strict=True):
@@ -710,9 +727,9 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
         shadow = (await ask("list_adaptations", "painted")).shadow
         taken = await ask("shadow_adaptation", "painted", None)
         tried = await ask("canary_adaptation", "painted", 1, share=0.5, **REASON)
-        for image in labelled[::3]:
+        for data, _ in some_taken(heads, by_sha256([one.image for one in labelled]), 2):
             await edge.stub.Analyze(
-                pb.AnalyzeRequest(image=image.image, options=pb.AnalysisOptions(profile="painted"))
+                pb.AnalyzeRequest(image=data, options=pb.AnalysisOptions(profile="painted"))
             )
         canary = (await ask("list_adaptations", "painted")).canary
         with pytest.raises(AnalyzerError) as too_much:
@@ -744,8 +761,7 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
     ]
     assert [act.share for act in back.trail] == [None, None, None, 0.5, None, None, None]
     assert (tried.canary.name, tried.canary.share, tried.canary.unused) == ("painted.1", 0.5, None)
-    assert [one.head for one in canary.answers] == ["painted.1", None]
-    assert sum(one.images for one in canary.answers) == 10 > canary.answers[0].images > 0
+    assert [(one.head, one.images) for one in canary.answers] == [("painted.1", 2), (None, 2)]
     assert too_much.value.code is grpc.StatusCode.INVALID_ARGUMENT
     assert (over.canary, over.active) == (None, None)
     assert (put.shadow.name, put.shadow.unused, put.shadow.images) == ("painted.1", None, 0)
