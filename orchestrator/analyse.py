@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from orchestrator import image_steps, routing
+from orchestrator.canary_heads import CanaryCounts
 from orchestrator.cell_features import Likeness, likeness
 from orchestrator.device_state import NO_AUDITS, DeviceAudits, device_state, with_device_reason
 from orchestrator.domain import (
@@ -46,6 +47,7 @@ from orchestrator.report.rule_based_writer import RuleBasedWriter
 from orchestrator.routing import AveragedPrediction
 from orchestrator.shadow_heads import ShadowCounts
 from orchestrator.site_head.head_file import SiteHead
+from orchestrator.site_head.registry import Canary
 from orchestrator.vision import tta
 from orchestrator.vision.decode import FIELD_LIMITS, DecodeLimits
 from orchestrator.vision.tta import TtaMode
@@ -61,7 +63,10 @@ class SiteHeads(Protocol):
     """The heads of a site's microscopes."""
 
     def active(self, profile: str) -> SiteHead | None:
-        """The head that a profile has now; None where the model's own answers."""
+        """The head that is on for a profile now; None where the model's own answers."""
+
+    def canary(self, profile: str) -> Canary | None:
+        """The head that answers for a share in its place; None where there is none."""
 
     def shadow(self, profile: str) -> SiteHead | None:
         """The head that runs beside it and answers nobody; None where there is none."""
@@ -71,6 +76,10 @@ class NoHeads:
     """None was ever learnt."""
 
     def active(self, profile: str) -> SiteHead | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def canary(self, profile: str) -> Canary | None:  # noqa: ARG002
         """None."""
         return None
 
@@ -86,7 +95,8 @@ class Services:
     ``images`` runs the steps on pixels. ``writers`` are those that ``report_writer`` is made of, in their
     order; ``local_writer`` asks nobody else. ``audits`` are those of the site's microscopes, ``heads`` the
     heads that it learnt for them, ``recent`` the cells by which a profile is contradicted,
-    ``shadow_counts`` what heads in the shadow said.
+    ``canary_counts`` what heads answered while one of them was a canary, ``shadow_counts`` what heads in the
+    shadow said.
     """
 
     model_server: ModelServer
@@ -102,6 +112,7 @@ class Services:
     audits: DeviceAudits = NO_AUDITS
     heads: SiteHeads = field(default_factory=NoHeads)
     recent: RecentCells = field(default_factory=RecentCells)
+    canary_counts: CanaryCounts = field(default_factory=CanaryCounts)
     shadow_counts: ShadowCounts = field(default_factory=ShadowCounts)
 
     @asynccontextmanager
@@ -132,8 +143,23 @@ class Services:
             return profile
         return profile.with_head(head)
 
-    def compare_with_shadow(self, profile: Profile, prediction: Prediction, finding: Finding) -> None:
-        """Count what the head in the shadow, where the profile has one, says of what was answered."""
+    def tried(self, profile: Profile, asked_for: str) -> Profile:
+        """The profile with its canary's head where that answers for this image (its SHA-256, hex) or specimen
+        (its name); else the profile."""
+        canary = self.heads.canary(profile.name)
+        if canary is None or not canary.takes(asked_for):
+            return profile
+        if canary.head.recipe_sha256 != profile.recipe_sha256:
+            _tell_of_other_images(canary.head)
+            return profile
+        return replace(self.profiles[profile.name].with_head(canary.head), tta=profile.tta)
+
+    def count_heads(self, profile: Profile, prediction: Prediction, finding: Finding) -> None:
+        """Count what was answered while the profile has a canary, and what the head in its shadow says of
+        it."""
+        canary = self.heads.canary(profile.name)
+        if canary is not None:
+            self.canary_counts.add(canary.head, profile, finding)
         shadow = self.heads.shadow(profile.name)
         if shadow is not None:
             self.shadow_counts.add(shadow, prediction, profile, finding.class_index)
@@ -155,8 +181,11 @@ class AnalysisOptions:
     writer: WriterKind = "configured"
     drawing: RenderOptions = field(default_factory=RenderOptions)
     outlines: bool = False
-    of_specimen: bool = False
-    """Whether the image is judged with those of its specimen, and not with the last ones of its profile."""
+    specimen: str | None = None
+    """Name of the specimen with whose images the image is judged, by one head; None: it stands for itself,
+    and is judged with the last ones of its profile."""
+    canary: bool = True
+    """Whether a canary of the profile may answer."""
 
 
 async def analyse(
@@ -176,6 +205,8 @@ async def analyse(
         prepared = await services.images.run(
             image_steps.prepare, payload, profile.recipe, services.decode_limits, profile.quality
         )
+        if options.canary:
+            profile = services.tried(profile, options.specimen or prepared.image_sha256)
 
         with stage("predict"):  # one pass through the network classifies and explains
             ask = services.model_server.explain if options.heatmap else services.model_server.classify
@@ -201,7 +232,7 @@ async def analyse(
             )
         focus = explained.focus
         looks_like = likeness_of(averaged, finding, profile, prediction.model, services.profiles)
-        recent = None if options.of_specimen else services.recent
+        recent = None if options.specimen is not None else services.recent
         if recent is not None and looks_like is not None:
             recent.add(profile.name, looks_like)
         state = device_state(profile, prediction.model, services.audits, recent)
@@ -224,7 +255,7 @@ async def analyse(
         reasons=[reason.code for reason in finding.review_reasons],
         focus_ratio=None if focus is None else focus.focus_ratio,
     )
-    services.compare_with_shadow(profile, prediction, finding)
+    services.count_heads(profile, prediction, finding)
     return Analysis(
         request_id=request_id or str(uuid.uuid4()),
         finding=finding,
@@ -308,8 +339,8 @@ async def answered_by_head(
     ask: Callable[[Profile], Awaitable[list[Prediction]]], profile: Profile, services: Services
 ) -> tuple[Profile, list[Prediction]]:
     """The answers by the profile's head where the model that answers is the one that it was learnt on; else
-    by the model's own, and the profile without the head. ``ask`` asks with the head of the profile that it is
-    given."""
+    by the next in line, and the profile with that: after a canary comes the head that is on, after that the
+    model's own. ``ask`` asks with the head of the profile that it is given."""
     head = profile.head
     if head is not None:
         model = await services.model_server.identity()
@@ -320,7 +351,10 @@ async def answered_by_head(
                 return profile, predictions
             model = others[0]
         _tell_of_another_model(head, model)
-        profile = replace(services.profiles[profile.name], tta=profile.tta)
+        instead = services.profile(profile.name)
+        if instead.head is head:
+            instead = services.profiles[profile.name]
+        return await answered_by_head(ask, replace(instead, tta=profile.tta), services)
     return profile, await ask(profile)
 
 

@@ -38,8 +38,8 @@ class FieldOptions:
     heatmap: bool = False
     red_cell_px: float | None = None
     drawing: RenderOptions = field(default_factory=RenderOptions)
-    of_specimen: bool = False
-    """Whether its cells are kept as those of a specimen, each with its image."""
+    specimen: str | None = None
+    """Name of the specimen as whose cells its own are kept, each with its image, answered by one head."""
     drawn: Box | None = None
     """What a person drew around a cell of it, which alone is then analysed."""
 
@@ -69,9 +69,10 @@ async def analyse_field(
             profile.quality,
             options.red_cell_px or profile.red_cell_px,
             options.heatmap,
-            options.of_specimen,
+            options.specimen is not None,
             options.drawn,
         )
+        profile = services.tried(profile, options.specimen or prepared.image_sha256)
 
         async def ask(profile: Profile) -> list[Prediction]:
             return await _predictions(prepared.cells, services, profile, explain=options.heatmap)
@@ -187,7 +188,7 @@ async def _as_found(
             reasons=[reason.code for reason in finding.review_reasons],
             focus_ratio=None if focus is None else focus.focus_ratio,
         )
-        services.compare_with_shadow(profile, prediction, finding)
+        services.count_heads(profile, prediction, finding)
     return FieldCell(
         cell.box,
         cell.outlines,

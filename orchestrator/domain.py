@@ -40,6 +40,12 @@ DEVICE_UNKNOWN: Final = "device_unknown"
 NOT_AUDITED_CLASS: Final = "not_audited_class"
 """Code of the reason that those of an audited device carry which its audit does not release."""
 
+AUDIT_SAMPLED: Final = "audit_sample"
+"""Code of the reason that those carry which its audit releases, and a person checks all the same."""
+
+DEVICE_REASONS: Final = frozenset({DEVICE_UNKNOWN, NOT_AUDITED_CLASS, AUDIT_SAMPLED})
+"""Codes of the reasons that tell of a microscope and its audit, and not of an image."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellImage:

@@ -514,8 +514,8 @@ class StoreSettings(_Section):
     )
     encryption_key: SecretStr | None = Field(
         default=None,
-        description="Encrypts images and names of specimens; `wbc store key` makes one. Several, with "
-        "commas: the first writes, all read.",
+        description="Encrypts images, names of specimens, comments, and the features of labelled cells in "
+        "heads_dir; `wbc store key` makes one. Several, with commas: the first writes, all read.",
     )
     retention_days: float | None = Field(
         default=None,

@@ -56,7 +56,8 @@ async def grpc_edge(
     specimens: Specimens | None = None,
     order_limits: OrderLimits | None = None,
 ) -> AsyncIterator[Edge]:
-    services = build_services(settings or Settings(), model_server=model_server)
+    settings = settings or Settings()
+    services = build_services(settings, model_server=model_server)
     admission, draining = admission or Admission(), Draining()
     deadlines = deadlines or Deadlines()
     server = GrpcServer(
@@ -67,7 +68,7 @@ async def grpc_edge(
         draining=draining,
         access=access or AccessRules(),
         specimens=specimens,
-        adaptations=build_adaptations(services),
+        adaptations=build_adaptations(settings, services),
         order_limits=order_limits,
         others=(inference_service(services, admission, deadlines, draining),),
     )

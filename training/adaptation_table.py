@@ -2,10 +2,11 @@
 
 ``python -m training.adaptation_table --cells raabin=RAABIN.npz ...`` prints the tables of docs/accuracy.md:
 by the number of labelled cells of each class, for the first natural cells, how many decisions a suggestion
-saves, and how often a recommended head did harm. An archive has, of V views of N cells as a network that
-never saw that device sees them, ``features`` ``[N, V, F]``, ``logits`` ``[N, V, 5]``, ``labels`` ``[N]``,
-``groups`` (slide, else cell), ``cells`` (what is one cell, though in several images) and ``ids``; ``--collect
-OUT.npz --model-path VERSION --data-root ROOT --split TestB`` makes one of an exported model.
+saves, and how often a recommended head did harm, also by stricter criteria than that of the trust view. An
+archive has, of V views of N cells as a network that never saw that device sees them, ``features``
+``[N, V, F]``, ``logits`` ``[N, V, 5]``, ``labels`` ``[N]``, ``groups`` (slide, else cell), ``cells`` (what is
+one cell, though in several images) and ``ids``; ``--collect OUT.npz --model-path VERSION --data-root ROOT
+--split TestB`` makes one of an exported model. ``--by-cell DEVICE`` divides its cells, and not its slides.
 
 A draw divides the groups into those to learn from and those to be scored on, so that ten cells of each class
 or more are left to score; a class too small for that is not scored. "Of each class n" means as many of n as
@@ -15,7 +16,7 @@ lie in the groups to learn from.
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.site_head.choosing import suggest
 from orchestrator.site_head.examples import MIN_CELLS, Examples
 from orchestrator.site_head.learning import applied, learn
-from orchestrator.site_head.trust import compare, decide
+from orchestrator.site_head.trust import accuracies_drawn, compare, decide
 
 PER_CLASS: Final = (5, 10, 20)
 NATURAL: Final = (100, 200)
@@ -40,6 +41,9 @@ DECISIONS: Final = (20, 40, 60, 80)
 POOL: Final = 200
 STEP: Final = 10
 """Decisions between two looks of the suggestion."""
+
+CRITERIA: Final = ((0.025, 0.0), (0.0125, 0.0), (0.005, 0.0), (0.025, 0.01), (0.025, 0.02))
+"""A quantile of the gain on groups left out, and what it must be over; the first is the trust view's."""
 
 DIVISIONS: Final = 200
 SUGGESTION_SHARE: Final = 5
@@ -77,6 +81,10 @@ class Seen:
         )
         return cls(examples, found["cells"].astype(str))
 
+    def by_cell(self) -> "Seen":
+        """With each cell as a group of its own, whatever slides say."""
+        return Seen(replace(self.examples, groups=tuple(self.cells.tolist())), self.cells)
+
     def distinct(self, chosen: NDArray[np.bool_]) -> int:
         """Cells among those that are chosen."""
         return len(np.unique(self.cells[chosen]))
@@ -108,12 +116,17 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Draw:
     """What one draw came to: balanced accuracies without a head and with it, on groups not learnt from, and
-    what the trust view said."""
+    by which of :data:`CRITERIA` it is recommended."""
 
     before: float
     after: float
-    recommended: bool
+    meets: tuple[bool, ...]
     learnt: int
+
+    @property
+    def recommended(self) -> bool:
+        """By the trust view."""
+        return self.meets[0]
 
 
 def divide(seen: Seen, wanted: Sequence[int], rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
@@ -148,11 +161,13 @@ def draw(seen: Seen, wanted: Sequence[int], seed: int) -> Draw:
     cells, classes = seen.examples.part(chosen), seen.scored()
     learnt = learn(cells)
     verdict, _ = decide(cells, learnt, compare(cells, cells.mean_logits, learnt.left_out), None)
+    right = np.stack([one.argmax(axis=1) == cells.labels for one in (cells.mean_logits, learnt.left_out)])
+    gains = np.diff(accuracies_drawn(cells, right), axis=1)
     whole = seen.examples
     return Draw(
         seen.balanced(whole.mean_logits, scored_on, classes),
         seen.balanced(applied(whole.mean_features, whole.mean_logits, learnt.delta), scored_on, classes),
-        verdict == "recommended",
+        tuple(verdict != "too few" and bool(np.quantile(gains, q) > least) for q, least in CRITERIA),
         len(chosen),
     )
 
@@ -240,7 +255,16 @@ def print_tables(devices: dict[str, Seen], draws: int, optimistic: Sequence[str]
     harmful, worse = (np.mean([of(d) for d in every]) for of in (_harmful, _worse))
     _say(f"\nDraws: {len(every)}; recommended: {sum(d.recommended for d in every)}.")
     _say(f"Recommended, and worse than before: {sum(map(_harmful, every))} ({harmful:.1%} of all draws).")
-    _say(f"Without the trust view {worse:.1%} of all heads would be worse than before.")
+    _say("\n| quantile of the gain | over | recommended | worse than before | others of the first row lost |")
+    _say("| --- | --- | --- | --- | --- |")
+    for number, (quantile, least) in enumerate(CRITERIA):
+        met = [d for d in every if d.meets[number]]
+        lost = sum(d.recommended and not _worse(d) and not d.meets[number] for d in every)
+        harm = sum(map(_worse, met))
+        _say(
+            f"| {quantile} | {least} | {len(met)} | {harm} ({harm / len(every):.1%} of all draws) | {lost} |"
+        )
+    _say(f"\nWithout the trust view {worse:.1%} of all heads would be worse than before.")
     _say(f"\n{DISCLAIMER}")
 
 
@@ -301,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.adaptation_table", description=DISCLAIMER)
     parser.add_argument("--cells", metavar="DEVICE=NPZ", action="append", default=[])
     parser.add_argument("--optimistic", metavar="DEVICE", action="append", default=[])
+    parser.add_argument("--by-cell", metavar="DEVICE", action="append", default=[])
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--collect", metavar="NPZ", type=Path)
     parser.add_argument("--model-path", type=Path)
@@ -315,7 +340,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = dict(pair.split("=", 1) for pair in given.cells if "=" in pair)
     if not named:
         parser.error("expected --cells DEVICE=NPZ, once for each device")
-    print_tables({name: Seen.read(Path(path)) for name, path in named.items()}, given.draws, given.optimistic)
+    devices = {name: Seen.read(Path(path)) for name, path in named.items()}
+    devices |= {name: devices[name].by_cell() for name in given.by_cell if name in devices}
+    print_tables(devices, given.draws, given.optimistic)
 
 
 if __name__ == "__main__":

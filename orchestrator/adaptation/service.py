@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
 from orchestrator.adaptation.cells import (
     FailedImage,
+    LabelledCell,
     LabelledImage,
     SeenCell,
     labelled,
     look_at_all,
     signed_images,
 )
+from orchestrator.adaptation.kept_cells import KeptCells
 from orchestrator.adaptation.learning import adapt, examples_of, refusal
 from orchestrator.analyse import Services
 from orchestrator.errors import AdaptationRefused, ConfigurationError, ModelServerError, UnknownHead
@@ -35,12 +38,13 @@ from orchestrator.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """What came of labelled images: the head as it was kept, what the trust view says of it, and the images
-    that nothing could be learnt from."""
+    """What came of labelled images: the head as it was kept, what the trust view says of it, the images that
+    nothing could be learnt from, and whether the others' cells are kept."""
 
     head: SiteHead
     trust: Trust
     failed: tuple[FailedImage, ...]
+    cells_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +68,47 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadAnswers:
+    """What a head (None: the model's own) answered beside a canary in this process: images, and those of them
+    that were for review by what it said."""
+
+    head: SiteHead | None
+    images: int
+    for_review: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryOfProfile:
+    """The head that answers for a share in place of the one that is on, why it does not (None: it does), and
+    what both answered."""
+
+    head: SiteHead
+    share: float
+    unused: str | None
+    answers: tuple[HeadAnswers, HeadAnswers]
+
+
+@dataclass(frozen=True, slots=True)
 class HeadsOfProfile:
-    """The heads of a profile in the order of their numbers, the one that answers (None: the model's own), why
-    one that is switched on does not, the one in the shadow, what is wrong with the heads that are left out,
-    and who did what."""
+    """The heads of a profile in the order of their numbers, the one that is on (None: the model's own), why
+    one that is switched on does not answer, the canary, the one in the shadow, what is wrong with the heads
+    that are left out, who did what, and the names of those heads whose cells are kept."""
 
     profile: str
     active: SiteHead | None
     unused: str | None
+    canary: CanaryOfProfile | None
     shadow: Shadow | None
     versions: tuple[SiteHead, ...]
     broken: tuple[str, ...]
     trail: tuple[Entry, ...]
+    cells_kept: frozenset[str]
 
 
 class Adaptations:
-    """The use cases, bound to what sees cells, the site's heads, and the store of signed differentials where
-    there is one. All raise :class:`~orchestrator.errors.UnknownProfile` where there is no such profile, and
+    """The use cases, bound to what sees cells, the site's heads, the store of signed differentials where
+    there is one, and the cells that heads were learnt from where the site has a key for them. All raise
+    :class:`~orchestrator.errors.UnknownProfile` where there is no such profile, and
     :class:`~orchestrator.errors.AdaptationRefused`, which says why, where something may not be done."""
 
     def __init__(
@@ -89,11 +117,13 @@ class Adaptations:
         registry: HeadRegistry,
         store: Store | None = None,
         *,
+        kept: KeptCells | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._services = services
         self._registry = registry
         self._store = store
+        self._kept = kept
         self._clock = clock
 
     async def learn(
@@ -103,9 +133,12 @@ class Adaptations:
         images: Sequence[LabelledImage],
         hold_out: Sequence[LabelledImage] = (),
         *,
+        cells_of: int | None = None,
         looked: Callable[[], None] = lambda: None,
     ) -> Learning:
         """Learn a head, judge it on what it was not learnt from, and keep it as a version, which stays off.
+        ``cells_of`` is the number of a version whose kept cells are learnt from, too; of an image that is
+        given again, what is said now counts.
 
         Raises also as :func:`orchestrator.analyse.analyse`, but for what is wrong with one image.
         """
@@ -114,13 +147,34 @@ class Adaptations:
             for given in (images, hold_out) if hold_out else (images,):
                 require_number(len(given))
             await asyncio.to_thread(self._registry.require_writable)
+            before = [] if cells_of is None else await self._cells_of(chosen, cells_of)
         seen = await look_at_all([*images, *hold_out], self._services, chosen, looked)
         cells, failed = labelled(images, seen[: len(images)])
+        again = {cell.seen.image_sha256 for cell in cells}
+        cells += [cell for cell in before if cell.seen.image_sha256 not in again]
         held, not_held = labelled(hold_out, seen[len(images) :])
         with _refusals():
             made = await asyncio.to_thread(adapt, cells, chosen, who=who, now=self._clock(), hold_out=held)
-            head = await asyncio.to_thread(self._registry.add, made.head, who)
-        return Learning(head, made.trust, (*failed, *not_held))
+            keep = None if self._kept is None else partial(self._kept.keep, cells)
+            head = await asyncio.to_thread(self._registry.add, made.head, who, keep_cells=keep)
+        return Learning(head, made.trust, (*failed, *not_held), keep is not None)
+
+    async def verify(self, profile: str | None) -> tuple[str, ...]:
+        """What does not hold of a profile's trail, of its heads and of the cells kept with them; as a list in
+        words, and empty where all holds."""
+        name = self._own(profile).name
+        try:
+            heads, broken = await asyncio.to_thread(self._registry.versions, name)
+            kept = [head for head in heads if self._registry.cells_sha256(head.name) is not None]
+        except ConfigurationError as error:
+            return (str(error),)
+        troubles = list(broken)
+        for head in kept:
+            try:
+                await asyncio.to_thread(self._cells_kept().of, head)
+            except ConfigurationError as error:
+                troubles.append(str(error))
+        return tuple(troubles)
 
     async def signed(self, ids: Sequence[str]) -> list[LabelledImage]:
         """What people decided in signed differentials; see
@@ -174,16 +228,30 @@ class Adaptations:
         registry = self._registry
         with _refusals():
             active = await asyncio.to_thread(registry.active, chosen.name)
+            tried = await asyncio.to_thread(registry.canary, chosen.name)
             beside = await asyncio.to_thread(registry.shadow, chosen.name)
             versions, broken = await asyncio.to_thread(registry.versions, chosen.name)
             trail = await asyncio.to_thread(registry.trail, chosen.name)
+        kept = self._kept
+        cells_kept = frozenset(
+            entry.head
+            for entry in trail
+            if entry.head is not None and entry.cells_sha256 is not None and kept and kept.has(entry.head)
+        )
         unused = None if active is None else await self._why_unused(active, chosen)
         answering = None if unused else active
+        canary = None
+        if tried is not None:
+            why = await self._why_unused(tried.head, chosen)
+            both = self._answers(tried.head, tried.head), self._answers(tried.head, answering)
+            canary = CanaryOfProfile(tried.head, tried.share, why, both)
         shadow = None
         if beside is not None:
             why = await self._why_unused(beside, chosen)
             shadow = Shadow(beside, why, self._services.shadow_counts.of(beside, answering))
-        return HeadsOfProfile(chosen.name, answering, unused, shadow, versions, broken, trail)
+        return HeadsOfProfile(
+            chosen.name, answering, unused, canary, shadow, versions, broken, trail, cells_kept
+        )
 
     async def switch_on(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -197,6 +265,20 @@ class Adaptations:
             head = await asyncio.to_thread(self.head, profile, number)
             await self._require_fit(head, self._own(profile))
             return await asyncio.to_thread(self._registry.switch_on, head.name, who, reason)
+
+    async def try_out(
+        self, profile: str | None, number: int | None, who: str, share: float, reason: str = ""
+    ) -> None:
+        """Let a head answer for a share in place of the one that is on; none where ``number`` is None. Raises
+        as :meth:`switch_on`."""
+        with _refusals():
+            if number is None:
+                name = self._own(profile).name
+                await asyncio.to_thread(self._registry.end_canary, name, who, reason)
+                return
+            head = await asyncio.to_thread(self.head, profile, number)
+            await self._require_fit(head, self._own(profile))
+            await asyncio.to_thread(self._registry.begin_canary, head.name, who, share, reason)
 
     async def run_in_shadow(
         self, profile: str | None, number: int | None, who: str, reason: str = ""
@@ -213,7 +295,7 @@ class Adaptations:
             await asyncio.to_thread(self._registry.run_in_shadow, head.name, who, reason)
 
     async def roll_back(self, profile: str | None, who: str, reason: str = "") -> SiteHead | None:
-        """Let the head answer that did so before the one that does; None: the model's own."""
+        """Let the head answer that did so before the one that does; None: the model's own. A canary ends."""
         with _refusals():
             return await asyncio.to_thread(self._registry.roll_back, self._own(profile).name, who, reason)
 
@@ -225,6 +307,19 @@ class Adaptations:
         with _refusals():
             return self._registry.add(foreign(given, chosen.name), who, reason, "imported")
 
+    async def _cells_of(self, profile: Profile, number: int) -> list[LabelledCell]:
+        head = await asyncio.to_thread(self.head, profile.name, number)
+        await self._require_fit(head, profile)
+        return await asyncio.to_thread(self._cells_kept().of, head)
+
+    def _cells_kept(self) -> KeptCells:
+        if self._kept is None:
+            raise ConfigurationError(
+                "labelled cells are kept and read with WBC_STORE__ENCRYPTION_KEY alone: set it; `wbc store "
+                "key` makes one"
+            )
+        return self._kept
+
     def head(self, profile: str | None, number: int | None = None) -> SiteHead:
         """A version of a profile, the newest where ``number`` is None. Raises as :meth:`switch_on`."""
         name = self._own(profile).name
@@ -232,6 +327,10 @@ class Adaptations:
         if not numbers or number not in (None, *numbers):
             raise UnknownHead("The profile has no head of this number.")
         return self._registry.head(f"{name}.{numbers[-1] if number is None else number}")
+
+    def _answers(self, canary: SiteHead, head: SiteHead | None) -> HeadAnswers:
+        counted = self._services.canary_counts.of(canary, head)
+        return HeadAnswers(head, sum(counted.values()), counted.get(True, 0))
 
     async def _require_fit(self, head: SiteHead, profile: Profile) -> None:
         why = refusal(head, profile, await self._services.model_server.identity())

@@ -124,7 +124,7 @@ def serve(settings: Settings, services: Services | None = None, store: Store | N
                 draining,
                 access,
                 specimens,
-                build_adaptations(services, store),
+                build_adaptations(settings, services, store),
             )
         loop_factory = loops_with_handshakes_of(security.header_timeout_s)
         # A Ctrl-C while the model is loaded is as normal an end as one later.

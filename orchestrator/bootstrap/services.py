@@ -7,6 +7,7 @@ from typing import Final
 import cv2
 from fastapi import FastAPI
 
+from orchestrator.adaptation.kept_cells import KeptCells
 from orchestrator.adaptation.service import Adaptations
 from orchestrator.analyse import NoHeads, Services
 from orchestrator.bootstrap.interop import site_of
@@ -14,6 +15,7 @@ from orchestrator.bootstrap.model_servers import build_model_server
 from orchestrator.bootstrap.report_writers import build_report_writers
 from orchestrator.bootstrap.security import build_access
 from orchestrator.bootstrap.specimens import build_specimens, order_limits
+from orchestrator.bootstrap.store import build_cipher
 from orchestrator.common.allocator import keep_image_memory
 from orchestrator.common.cores import available_cores
 from orchestrator.device_audits.registry import AuditRegistry
@@ -129,10 +131,25 @@ def profile_of(services: Services, name: str | None) -> Profile:
         raise ConfigurationError(f"no profile {name!r}; there are {', '.join(error.known)}") from error
 
 
-def build_adaptations(services: Services, store: Store | None = None) -> Adaptations | None:
-    """What a site does with its heads; None where it keeps none."""
+def build_adaptations(
+    settings: Settings, services: Services, store: Store | None = None
+) -> Adaptations | None:
+    """What a site does with its heads; None where it keeps none. Raises as :func:`kept_cells_of`."""
     heads = services.heads
-    return Adaptations(services, heads, store) if isinstance(heads, HeadRegistry) else None
+    if not isinstance(heads, HeadRegistry):
+        return None
+    return Adaptations(services, heads, store, kept=kept_cells_of(settings, heads))
+
+
+def kept_cells_of(settings: Settings, heads: HeadRegistry) -> KeptCells | None:
+    """The cells that the site's heads were learnt from; None where it has no key to keep them by.
+
+    Raises :class:`~orchestrator.errors.ConfigurationError` where the key of the store is none.
+    """
+    cipher = build_cipher(settings.store)
+    if cipher is None or settings.heads_dir is None:
+        return None
+    return KeptCells(settings.heads_dir, heads, cipher)
 
 
 def build_image_workers(settings: Settings) -> ImageWorkers:
@@ -183,5 +200,5 @@ def build_app(
         order_limits=order_limits(settings.differential),
         site=site_of(settings),
         audits_folder=settings.audits_dir,
-        adaptations=build_adaptations(services, store),
+        adaptations=build_adaptations(settings, services, store),
     )

@@ -40,10 +40,16 @@ class LabelledImage:
 
 
 def learning_messages(
-    profile: str, images: Sequence[LabelledImage], signed: Sequence[str], hold_out: Sequence[str]
+    profile: str,
+    images: Sequence[LabelledImage],
+    signed: Sequence[str],
+    hold_out: Sequence[str],
+    cells_of: int | None,
 ) -> Iterator[pb.LearnAdaptationRequest]:
     """What is learnt, then its images."""
-    what = pb.Adaptation(profile=profile, images=len(images), signed=signed, hold_out=hold_out)
+    what = pb.Adaptation(
+        profile=profile, images=len(images), signed=signed, hold_out=hold_out, cells_of=cells_of
+    )
     yield pb.LearnAdaptationRequest(adaptation=what)
     for image in images:
         yield pb.LearnAdaptationRequest(image=image.message())
@@ -107,7 +113,8 @@ class HeadTrust:
 @dataclass(frozen=True, slots=True)
 class SiteHead:
     """A head. ``decision`` is ``recommended``, ``not better`` (it takes a reason to switch it on) or
-    ``too few`` (it stays off); ``why`` says it in a sentence."""
+    ``too few`` (it stays off); ``why`` says it in a sentence. ``cells_kept``: whether another head can learn
+    from its cells, too."""
 
     name: str
     number: int
@@ -119,12 +126,14 @@ class SiteHead:
     why: str
     is_active: bool
     trust: HeadTrust | None = field(metadata={"kind": HeadTrust})
+    cells_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HeadAct:
-    """What somebody did: ``made``, ``imported``, ``switched on``, ``rolled back``, ``shadowed`` or ``shadow
-    ended``; ``head`` is None where the model's own answered from then on."""
+    """What somebody did: ``made``, ``imported``, ``switched on``, ``rolled back``, ``canary begun``, ``canary
+    ended``, ``shadowed`` or ``shadow ended``; ``head`` is None where the model's own answered from then on,
+    ``share`` what a canary answered from then on."""
 
     at: datetime
     who: str
@@ -132,6 +141,7 @@ class HeadAct:
     head: str | None
     sha256: str | None
     reason: str
+    share: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +168,31 @@ class HeadShadow:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadAnswers:
+    """``images`` that a ``head`` (None: the model's own) answered in the process that was asked, and those of
+    them that were ``for_review`` by what it said."""
+
+    head: str | None
+    images: int
+    for_review: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadCanary:
+    """The head that answers for a ``share`` in place of the one that is on; ``unused`` says why it does not.
+    ``answers`` are the canary's, then those of what is on."""
+
+    name: str
+    share: float
+    unused: str | None
+    answers: tuple[HeadAnswers, ...] = field(metadata={"kind": HeadAnswers})
+
+
+@dataclass(frozen=True, slots=True)
 class SiteHeads:
-    """The heads of a microscope, and who did what. ``active`` answers, None where the model's own does;
-    ``unused`` says why it does not although it is switched on; ``shadow`` runs beside it; ``broken`` says
-    what is wrong with files."""
+    """The heads of a microscope, and who did what. ``active`` is on, None where the model's own answers;
+    ``unused`` says why it does not answer although it is on; ``canary`` answers for a share in its place,
+    ``shadow`` runs beside it; ``broken`` says what is wrong with files."""
 
     profile: str
     active: str | None
@@ -171,6 +202,7 @@ class SiteHeads:
     unused: str | None
     broken: tuple[str, ...]
     shadow: HeadShadow | None = field(metadata={"kind": HeadShadow})
+    canary: HeadCanary | None = field(metadata={"kind": HeadCanary})
 
     @classmethod
     def of(cls, message: pb.SiteHeads) -> "SiteHeads":

@@ -283,12 +283,14 @@ class Client:
         *,
         signed: Sequence[str] = (),
         hold_out: Sequence[str] = (),
+        cells_of: int | None = None,
         timeout_s: float = LEARNING_TIMEOUT_S,
     ) -> LearntHead:
         """Learn a head for a microscope from labelled images, or from ``signed`` differentials whose images
-        were kept; ``hold_out`` are others, which are scored and never learnt from. The head stays off."""
+        were kept; ``hold_out`` are others, which are scored and never learnt from, ``cells_of`` is the number
+        of a head whose kept cells are learnt from, too. The head stays off."""
         metadata = self._connection.metadata()
-        messages = learning_messages(profile, images, signed, hold_out)
+        messages = learning_messages(profile, images, signed, hold_out, cells_of)
         return LearntHead.of(
             _called(lambda: self._stub.LearnAdaptation(messages, timeout=timeout_s, metadata=metadata))
         )
@@ -326,6 +328,22 @@ class Client:
         )
         return SiteHeads.of(response.heads)
 
+    def canary_adaptation(
+        self,
+        profile: str,
+        head: int | None,
+        *,
+        share: float = 0.1,
+        reason: str = "",
+        timeout_s: float = ANALYSIS_TIMEOUT_S,
+    ) -> SiteHeads:
+        """Let the head of this number answer for a share, at most 0.5, in place of the one that is on, or
+        none."""
+        request = pb.CanaryAdaptationRequest(profile=profile, number=head, share=share, reason=reason)
+        metadata = self._connection.metadata()
+        response = _called(lambda: self._stub.CanaryAdaptation(request, timeout=timeout_s, metadata=metadata))
+        return SiteHeads.of(response.heads)
+
     def shadow_adaptation(
         self,
         profile: str,
@@ -343,7 +361,7 @@ class Client:
     def roll_back_adaptation(
         self, profile: str, *, reason: str = "", timeout_s: float = ANALYSIS_TIMEOUT_S
     ) -> SiteHeads:
-        """Let the head answer that did so before, or the model's own."""
+        """Let the head answer that did so before, or the model's own. A canary ends."""
         request = pb.RollBackAdaptationRequest(profile=profile, reason=reason)
         metadata = self._connection.metadata()
         response = _called(

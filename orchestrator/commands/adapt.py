@@ -16,9 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.adaptation.cells import FailedImage, LabelledImage
-from orchestrator.adaptation.service import Adaptations, HeadsOfProfile, Learning, Suggestion
+from orchestrator.adaptation.service import (
+    Adaptations,
+    CanaryOfProfile,
+    HeadsOfProfile,
+    Learning,
+    Suggestion,
+)
 from orchestrator.analyse import Services
-from orchestrator.bootstrap.services import build_services, heads_of, key_of_heads, profile_of
+from orchestrator.bootstrap.services import build_services, heads_of, kept_cells_of, key_of_heads, profile_of
 from orchestrator.bootstrap.store import build_store
 from orchestrator.commands.image_files import ImageFile, image_files, progress_of
 from orchestrator.commands.terminal_text import print_failed, reason_of, shown
@@ -28,6 +34,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import load_settings
 from orchestrator.site_head.examples import MIN_CELLS
 from orchestrator.site_head.head_file import read_head, write_head
+from orchestrator.site_head.registry import MAX_SHARE, USUAL_SHARE
 from orchestrator.site_head.trust import Comparison, Trust
 from orchestrator.store.base import Store
 
@@ -82,6 +89,18 @@ def adapt_command(
         list[Path] | None,
         typer.Option(metavar="IMAGES", help="With --suggest: what is labelled already. Repeat for more."),
     ] = None,
+    cells_of: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VERSION",
+            min=1,
+            help="Learn from the cells of that version too, which were kept with it.",
+        ),
+    ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Say whether trail, heads and kept cells are as they were written."),
+    ] = False,
     activate: Annotated[
         bool, typer.Option("--activate", help="Switch the new head on; alone: the newest one.")
     ] = False,
@@ -95,6 +114,17 @@ def adapt_command(
         bool,
         typer.Option("--roll-back", help="Let the head before this one answer again, or the model's own."),
     ] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="Let that version answer for a share (--share) in place of the one that is on: the same "
+            "images and specimens each time. `none` ends it.",
+        ),
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help=f"With --canary: of images and specimens, at most {MAX_SHARE}.")
+    ] = USUAL_SHARE,
     shadow: Annotated[
         str | None,
         typer.Option(
@@ -121,9 +151,13 @@ def adapt_command(
 
         wbc adapt --profile my-scope labelled/ --holdout later/
 
+        wbc adapt --profile my-scope more/ --cells-of 1
+
         wbc adapt --profile my-scope --activate
 
         wbc adapt --profile my-scope --shadow 2
+
+        wbc adapt --profile my-scope --canary 2 --share 0.1
 
         wbc adapt --profile my-scope --roll-back --reason "new stain lot"
 
@@ -136,21 +170,27 @@ def adapt_command(
     services = build_services(settings)
     chosen = profile_of(services, profile).name
     store = build_store(settings.store) if signed else None
-    adaptations = Adaptations(services, heads_of(settings), store)
+    registry = heads_of(settings)
+    adaptations = Adaptations(services, registry, store, kept=kept_cells_of(settings, registry))
     if suggest_count is not None:
         _suggest(images or [], labelled or [], suggest_count, adaptations, services, chosen)
         return
     who = getpass.getuser()
-    if roll_back:
+    if verify:
+        _verify(adaptations, chosen)
+    elif roll_back:
         _changed(adaptations, services, chosen, adaptations.roll_back(chosen, who, reason))
+    elif canary is not None:
+        number = _version_or_none("--canary", canary)
+        _changed(adaptations, services, chosen, adaptations.try_out(chosen, number, who, share, reason))
     elif shadow is not None:
-        number = _shadow_number(shadow)
+        number = _version_or_none("--shadow", shadow)
         _changed(adaptations, services, chosen, adaptations.run_in_shadow(chosen, number, who, reason))
     elif import_from is not None:
         _import(import_from, adaptations, services, chosen, who, reason)
     elif images or signed:
         learning = _learn(
-            images or [], signed or [], holdout or [], adaptations, services, store, chosen, who
+            images or [], signed or [], holdout or [], cells_of, adaptations, services, store, chosen, who
         )
         if activate:
             _switch_on(adaptations, services, chosen, learning.head.number, who, reason)
@@ -175,6 +215,7 @@ def _learn(
     images: Sequence[Path],
     signed: Sequence[str],
     holdout: Sequence[Path],
+    cells_of: int | None,
     adaptations: Adaptations,
     services: Services,
     store: Store | None,
@@ -188,7 +229,7 @@ def _learn(
         async with services.running(), _opened(store):
             known = [*files, *await adaptations.signed(signed)]
             with progress_of(len(known) + len(held), _err) as advance:
-                return await adaptations.learn(profile, who, known, held, looked=advance)
+                return await adaptations.learn(profile, who, known, held, cells_of=cells_of, looked=advance)
 
     learning = asyncio.run(run())
     print_trust(learning.trust, learning.head.name)
@@ -333,11 +374,25 @@ def _changed(
         _print_answer(asyncio.run(_with_model(services, run())))
 
 
-def _shadow_number(said: str) -> int | None:
+def _verify(adaptations: Adaptations, profile: str) -> None:
+    """Exit code 1 where something does not hold."""
+    troubles = asyncio.run(adaptations.verify(profile))
+    for trouble in troubles:
+        _out.print(f"[red]{shown(trouble)}[/]", highlight=False, soft_wrap=True)
+    if troubles:
+        _out.print(DISCLAIMER)
+        raise typer.Exit(1)
+    _out.print(
+        f"profile {profile}: the trail, the heads and the cells kept with them are as they were written",
+        highlight=False,
+    )
+
+
+def _version_or_none(option: str, said: str) -> int | None:
     if said == "none":
         return None
     if not (said.isascii() and said.isdigit()):
-        raise ConfigurationError(f"--shadow: expected the number of a version or none, received {said!r}")
+        raise ConfigurationError(f"{option}: expected the number of a version or none, received {said!r}")
     return int(said)
 
 
@@ -357,6 +412,8 @@ def _print_answer(heads: HeadsOfProfile) -> None:
     _out.print(f"profile {heads.profile}: {answers} answers", highlight=False)
     if heads.unused is not None:
         _out.print(f"[yellow]The head that is switched on is not used[/]: {heads.unused}", highlight=False)
+    if (canary := heads.canary) is not None:
+        _print_canary(canary, heads.profile)
     if (shadow := heads.shadow) is None:
         return
     if shadow.unused is not None:
@@ -365,6 +422,18 @@ def _print_answer(heads: HeadsOfProfile) -> None:
     _out.print(
         f"{shadow.head.name} runs beside it and answers nobody. Each process of the service counts how often "
         f"they agree: GET /v1/profiles/{heads.profile}/adaptations, wbc_head_shadow_comparisons_total",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_canary(canary: CanaryOfProfile, profile: str) -> None:
+    if canary.unused is not None:
+        _out.print(f"[yellow]The canary does not answer[/]: {canary.unused}", highlight=False)
+        return
+    _out.print(
+        f"{canary.head.name} answers for {canary.share:.0%} in its place. Each process of the service counts "
+        f"what both answered: GET /v1/profiles/{profile}/adaptations, wbc_head_canary_answers_total",
         highlight=False,
         soft_wrap=True,
     )
@@ -384,7 +453,11 @@ def _print_versions(heads: HeadsOfProfile) -> None:
     table = Table("when", "who", "what", "head", "reason")
     for entry in heads.trail:
         table.add_row(
-            entry.at, shown(entry.who), entry.act, entry.head or "the model's own", shown(entry.reason)
+            entry.at,
+            shown(entry.who),
+            entry.act if entry.share is None else f"{entry.act}, {entry.share:.0%}",
+            entry.head or "the model's own",
+            shown(entry.reason),
         )
     _out.print(table)
 

@@ -301,11 +301,7 @@ class Adding:
         if self.audit.verdict is not None:
             raise ConfigurationError("this audit is judged, and judged once; begin a new one")
         known = self.audit.plan.profile in services.profiles
-        profile = services.profile(self.audit.plan.profile) if known else None
-        if profile is None or profile.sha256 != self.audit.plan.profile_sha256:
-            raise ConfigurationError(
-                f"the profile {self.audit.plan.profile!r} is not what it was when planned; begin a new audit"
-            )
+        self._require_the_profile(services.profile(self.audit.plan.profile).sha256 if known else None)
 
     async def run(
         self, paths: Sequence[ImageFile], progress: AbstractContextManager[Callable[[], None]]
@@ -336,9 +332,12 @@ class Adding:
             image_sha256 = hashlib.sha256(payload).hexdigest()
             if why := self.audit.refusal(image_sha256):
                 return why
-            options = AnalysisOptions(profile=self.audit.plan.profile, heatmap=False, report=False)
+            options = AnalysisOptions(
+                profile=self.audit.plan.profile, heatmap=False, report=False, canary=False
+            )
             analysis = await analyse(payload, self._services, options)
             self._require_the_model(analysis.model)
+            self._require_the_profile(analysis.profile_sha256)
         except OSError as error:
             return error.strerror or type(error).__name__
         except WbcError as error:
@@ -360,6 +359,12 @@ class Adding:
         else:
             self.audit = self.audit.with_cell(*outcome)
             self.added += 1
+
+    def _require_the_profile(self, sha256: str | None) -> None:
+        if sha256 != self.audit.plan.profile_sha256:
+            raise ConfigurationError(
+                f"the profile {self.audit.plan.profile!r} is not what it was when planned; begin a new audit"
+            )
 
     def _require_the_model(self, model: ModelIdentity) -> None:
         if not self.audit.plan.model.is_that(model, self._precision):

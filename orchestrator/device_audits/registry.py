@@ -17,7 +17,7 @@ from typing import Final, Literal
 from orchestrator.common.deadline import Clock
 from orchestrator.common.whole_file import FileState, state_of
 from orchestrator.device_audits.audit import Audit, AuditFile, AuditSample, CountedSample, Verdict
-from orchestrator.domain import ModelIdentity, ReviewReason
+from orchestrator.domain import AUDIT_SAMPLED, ModelIdentity, ReviewReason
 from orchestrator.errors import ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
@@ -29,7 +29,7 @@ LOCK_WAIT_S: Final = 2.0
 """How long a decision waits for another process that changes the audit; then the next decision counts it."""
 
 AUDIT_SAMPLE: Final = ReviewReason(
-    "audit_sample",
+    AUDIT_SAMPLED,
     "The audit of this microscope releases this answer; it is one of the sample that a person checks all the "
     "same.",
 )

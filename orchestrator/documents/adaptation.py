@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, ValidationError, model_validator
 
 from orchestrator.adaptation.cells import FailedImage
-from orchestrator.adaptation.service import HeadsOfProfile, Learning, Shadow, Suggestion
+from orchestrator.adaptation.service import CanaryOfProfile, HeadsOfProfile, Learning, Shadow, Suggestion
 from orchestrator.documents.fields import ClassName, Document, Model
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import kind_of
@@ -99,10 +99,14 @@ class HeadVersion(Document):
     )
     why: str
     is_active: bool
+    cells_kept: bool = Field(
+        description="Whether the cells that it was learnt from are kept, so that another head can learn from "
+        "them, too; without their images, encrypted by the store's key."
+    )
     trust: HeadTrust | None
 
     @classmethod
-    def of(cls, head: SiteHead, *, is_active: bool = False) -> Self:
+    def of(cls, head: SiteHead, *, cells_kept: bool, is_active: bool = False) -> Self:
         return cls(
             name=head.name,
             number=head.number,
@@ -113,6 +117,7 @@ class HeadVersion(Document):
             decision=head.decision,
             why=str(head.summary.get("why", "")),
             is_active=is_active,
+            cells_kept=cells_kept,
             trust=HeadTrust.of(head),
         )
 
@@ -142,7 +147,7 @@ class LearntHead(Document):
     @classmethod
     def of(cls, learning: Learning) -> Self:
         return cls(
-            head=HeadVersion.of(learning.head),
+            head=HeadVersion.of(learning.head, cells_kept=learning.cells_kept),
             wrong=list(learning.trust.wrong),
             likely_label_errors=list(learning.trust.likely_label_errors),
             failed=[FailedCell.of(one) for one in learning.failed],
@@ -158,6 +163,7 @@ class HeadAct(Document):
     head: str | None = Field(description="Null where the model's own answers from then on.")
     sha256: str | None
     reason: str
+    share: float | None = Field(description="That a canary answers from then on; null for any other act.")
 
 
 class ShadowAnswers(Document):
@@ -196,14 +202,50 @@ class HeadShadow(Document):
         )
 
 
+class HeadAnswers(Document):
+    """What a head answered while there was the canary."""
+
+    head: str | None = Field(description="Null for the model's own.")
+    images: int = Field(description="By this process since it began.")
+    for_review: int = Field(
+        description="Of them, those for review by what this head said; reasons of the microscope aside."
+    )
+
+
+class HeadCanary(Document):
+    """The head that answers for a share in place of the one that is on."""
+
+    name: str = Field(examples=["my-scope.2"])
+    share: float = Field(description="Of images and specimens, chosen by their hash.", examples=[0.1])
+    unused: str | None = Field(description="Why it does not answer; null where it does.")
+    answers: list[HeadAnswers] = Field(description="Of the canary, then of what is on.")
+
+    @classmethod
+    def of(cls, canary: CanaryOfProfile) -> Self:
+        return cls(
+            name=canary.head.name,
+            share=canary.share,
+            unused=canary.unused,
+            answers=[
+                HeadAnswers(
+                    head=None if one.head is None else one.head.name,
+                    images=one.images,
+                    for_review=one.for_review,
+                )
+                for one in canary.answers
+            ],
+        )
+
+
 class HeadList(Document):
     """The heads of a microscope, the one that answers, and who did what, the earliest first."""
 
     profile: str
-    active: str | None = Field(description="Null where the model's own head answers.")
+    active: str | None = Field(description="The head that is on; null where the model's own answers.")
     unused: str | None = Field(
         description="Why the head that is switched on does not answer; null where it does, or none is."
     )
+    canary: HeadCanary | None = Field(description="Null where no head is tried.")
     shadow: HeadShadow | None = Field(description="Null where no head is in the shadow.")
     versions: list[HeadVersion]
     broken: list[str] = Field(
@@ -219,8 +261,12 @@ class HeadList(Document):
             profile=heads.profile,
             active=active,
             unused=heads.unused,
+            canary=None if heads.canary is None else HeadCanary.of(heads.canary),
             shadow=None if heads.shadow is None else HeadShadow.of(heads.shadow),
-            versions=[HeadVersion.of(one, is_active=one.name == active) for one in heads.versions],
+            versions=[
+                HeadVersion.of(one, is_active=one.name == active, cells_kept=one.name in heads.cells_kept)
+                for one in heads.versions
+            ],
             broken=list(heads.broken),
             trail=[HeadAct.model_validate(entry) for entry in heads.trail],
         )

@@ -1,10 +1,10 @@
 """A share of the traffic goes to another version, to see how it does before it gets all of it."""
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from orchestrator.common.on_trial import is_on_trial
 from orchestrator.domain import ModelIdentity, Prediction, Question
 from orchestrator.errors import ContractViolation, ModelServerError, Overloaded
 from orchestrator.model_server.base import ModelServer, check_question
@@ -94,14 +94,3 @@ class CanaryModelServer:
         answer = await stable(question)
         CANARY_REQUESTS.labels(arm).inc()
         return answer
-
-
-def is_on_trial(name: str, share: float) -> bool:
-    """Whether the request called ``name`` belongs to the ``share``, from 0 to 1, that is on trial.
-
-    The same name always gives the same answer, and who is on trial at a small share is so at a larger one.
-    """
-    if not name:
-        return False
-    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"canary").digest()
-    return int.from_bytes(digest, "big") < share * 2**64

@@ -67,6 +67,12 @@ HEAD_SHADOW_COMPARISONS = Counter(
     "Images compared with a site's head in the shadow, by the class that was answered and the one it gives.",
     ["profile", "answered", "shadow"],
 )
+HEAD_CANARY_ANSWERS = Counter(
+    "wbc_head_canary_answers",
+    "Images answered while a site's head was the canary of their profile, by head (model: its own) and "
+    "whether they were for review by what that head said.",
+    ["profile", "head", "review"],
+)
 VIEWS = Histogram(
     "wbc_analyses_views",
     "Views that an answered analysis took, by test-time augmentation; adaptive stops at 1 where it is clear.",

@@ -1,9 +1,10 @@
-"""The heads of a site: versions in a folder, and a trail of who made, switched on, rolled back and shadowed
-which, and why.
+"""The heads of a site: versions in a folder, and a trail of who made, switched on, rolled back, tried and
+shadowed which, and why.
 
 ``PROFILE.NUMBER.head`` is a version, never changed; ``heads.jsonl`` the trail, a line for each act, each with
-the hash of the one before: the last acts on a profile say which head answers, and which one is in the shadow:
-runs beside it and answers nobody. A service looks at the trail once a second at most, when somebody asks.
+the hash of the one before: the last acts on a profile say which head is on and answers, which one is the
+canary, that answers for a share in its place, and which one is in the shadow, that runs beside it and answers
+nobody. A service looks at the trail once a second at most, when somebody asks.
 """
 
 import hashlib
@@ -14,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final, Literal, get_args
 
+from orchestrator.common.on_trial import is_on_trial
 from orchestrator.common.whole_file import FileState, locked, state_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.site_head.head_file import HEAD_NAME, SUFFIX, SiteHead, made, read_head, write_head
@@ -29,8 +31,27 @@ MAX_TRAIL_BYTES: Final = 2**24
 MIN_REASON: Final = 10
 CHECK_EVERY_S: Final = 1.0
 
-Act = Literal["made", "imported", "switched on", "rolled back", "shadowed", "shadow ended"]
+MAX_SHARE: Final = 0.5
+"""Of the answers of a profile that a canary gives; for more than that a head is switched on."""
+
+USUAL_SHARE: Final = 0.1
+
+Act = Literal[
+    "made",
+    "imported",
+    "switched on",
+    "rolled back",
+    "canary begun",
+    "canary ended",
+    "shadowed",
+    "shadow ended",
+]
+_ADDING: Final = ("made", "imported")
 _SWITCHING: Final = ("switched on", "rolled back")
+_ANSWERS_FROM_THEN: Final = (*_SWITCHING, "canary begun")
+_WHERE_THERE: Final = ("share", "cells_sha256")
+"""Not in a line that has none of them, as before there were such."""
+
 _Named = tuple[str | None, str | None]
 """Name and SHA-256 of a head; None where the model's own answers."""
 
@@ -40,7 +61,8 @@ _LOGGER = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One act: on a ``profile``, with a ``head`` (name; None where the model's own answers from then on) of
-    this ``sha256``."""
+    this ``sha256``; ``share`` is what a canary answers from then on, ``cells_sha256`` is of the cells that a
+    head was made from, where they are kept; both are None elsewhere."""
 
     at: str
     who: str
@@ -49,6 +71,54 @@ class Entry:
     head: str | None
     sha256: str | None
     reason: str
+    share: float | None = None
+    cells_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A head that answers for a ``share`` of what a profile is asked, in (0, :data:`MAX_SHARE`], in place of
+    the one that is on."""
+
+    head: SiteHead
+    share: float
+
+    def takes(self, asked_for: str) -> bool:
+        """Whether it answers for an image (its SHA-256, hex), or a specimen (its name): each time for the
+        same ones, and for them too where the share grows."""
+        return is_on_trial(f"{self.head.sha256}:{asked_for}", self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """By profile, the acts that say which head is on, is the canary, and is in the shadow."""
+
+    answering: dict[str, Entry] = field(default_factory=dict)
+    canaries: dict[str, Entry] = field(default_factory=dict)
+    shadows: dict[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def after(cls, trail: Iterable[Entry]) -> "_Standing":
+        """What the acts come to. A head that comes to answer, by being switched on, rolled back to or for a
+        share, is in the shadow no more; and a canary ends where it is no more beside the head that was on."""
+        standing = cls()
+        for entry in trail:
+            profile = entry.profile
+            if entry.act in _SWITCHING:
+                standing.answering[profile] = entry
+                standing.canaries.pop(profile, None)
+            elif entry.act == "canary begun":
+                standing.canaries[profile] = entry
+            elif entry.act == "canary ended":
+                standing.canaries.pop(profile, None)
+            elif entry.act == "shadowed":
+                standing.shadows[profile] = entry
+            elif entry.act == "shadow ended":
+                standing.shadows.pop(profile, None)
+            shadow = standing.shadows.get(profile)
+            if entry.act in _ANSWERS_FROM_THEN and shadow is not None and shadow.head == entry.head:
+                del standing.shadows[profile]
+        return standing
 
 
 class HeadRegistry:
@@ -80,12 +150,18 @@ class HeadRegistry:
         self._look_at_s = float("-inf")
         self._state: FileState | None = None
         self._active: Mapping[str, SiteHead] = {}
+        self._canaries: Mapping[str, Canary] = {}
         self._shadows: Mapping[str, SiteHead] = {}
 
     def active(self, profile: str) -> SiteHead | None:
-        """The head that a profile has now; None where the model's own answers."""
+        """The head that is on for a profile now; None where the model's own answers."""
         with self._refreshed():
             return self._active.get(profile)
+
+    def canary(self, profile: str) -> Canary | None:
+        """The head that answers for a share in its place; None where there is none."""
+        with self._refreshed():
+            return self._canaries.get(profile)
 
     def shadow(self, profile: str) -> SiteHead | None:
         """The head that runs beside it and answers nobody; None where there is none."""
@@ -122,8 +198,17 @@ class HeadRegistry:
         entries, _ = self._read_trail()
         return tuple(entry for entry in entries if profile in (None, entry.profile))
 
-    def add(self, head: SiteHead, who: str, reason: str = "", act: Act = "made") -> SiteHead:
-        """Keep a head as the next version of its profile, which stays off; as it was kept."""
+    def add(
+        self,
+        head: SiteHead,
+        who: str,
+        reason: str = "",
+        act: Act = "made",
+        *,
+        keep_cells: Callable[[SiteHead], str] | None = None,
+    ) -> SiteHead:
+        """Keep a head as the next version of its profile, which stays off; as it was kept. ``keep_cells``
+        keeps the cells that it was learnt from, and gives their SHA-256 for the trail."""
         with self._held():
             number = max(self.numbers(head.profile), default=0) + 1
             fields = {slot: getattr(head, slot) for slot in head.__slots__ if slot != "sha256"}
@@ -131,11 +216,20 @@ class HeadRegistry:
             path = self._folder / f"{kept.name}{SUFFIX}"
             write_head(path, kept, self._key)
             try:
-                self._append(who, act, kept.profile, _named(kept), reason)
+                cells_sha256 = None if keep_cells is None else keep_cells(kept)
+                self._append(who, act, kept.profile, _named(kept), reason, cells_sha256=cells_sha256)
             except (ConfigurationError, OSError):
                 path.unlink(missing_ok=True)  # of which nobody could say where it came from
                 raise
         return kept
+
+    def cells_sha256(self, name: str) -> str | None:
+        """SHA-256 of the cells that were kept with a version, hex; None where none were.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the trail was changed.
+        """
+        acts = (entry for entry in self.trail() if entry.head == name and entry.act in _ADDING)
+        return next((entry.cells_sha256 for entry in acts), None)
 
     def require_writable(self) -> None:
         """Raises :class:`~orchestrator.errors.ConfigurationError` where no head could be kept now."""
@@ -149,34 +243,65 @@ class HeadRegistry:
         found it not better and no reason is given.
         """
         with self._held():
-            head = self.head(name)
-            if head.decision == "too few":
-                raise ConfigurationError(f"{name} stays off: {head.summary.get('why', 'too few cells')}")
-            if head.decision != "recommended" and len(reason.strip()) < MIN_REASON:
-                raise ConfigurationError(
-                    f"{name} stays off: {head.summary.get('why', 'not better')}; give a reason of at least "
-                    f"{MIN_REASON} characters to switch it on all the same"
-                )
+            head = self._trusted(name, reason)
             self._append(who, "switched on", head.profile, _named(head), reason)
         return head
 
     def roll_back(self, profile: str, who: str, reason: str = "") -> SiteHead | None:
-        """Let the head answer that did so before the one that does; None: the model's own.
+        """Let the head answer that did so before the one that does; None: the model's own. A canary ends;
+        where it was all that answered beside the model's own head, nothing else does.
 
         Raises :class:`~orchestrator.errors.ConfigurationError` where no head answers now.
         """
         with self._held():
             stack: list[str | None] = [None]
-            for entry in self.trail(profile):
+            trail = self.trail(profile)
+            for entry in trail:
                 if entry.act == "rolled back":
                     stack.pop()
                 elif entry.act in _SWITCHING:
                     stack.append(entry.head)
+            canary = _Standing.after(trail).canaries.get(profile)
+            if stack[-1] is None and canary is not None:
+                self._append(who, "canary ended", profile, (canary.head, canary.sha256), reason)
+                return None
             if stack[-1] is None:
                 raise ConfigurationError(f"profile {profile!r} has no head that could be rolled back")
             before = None if stack[-2] is None else self.head(stack[-2])
             self._append(who, "rolled back", profile, _named(before), reason)
         return before
+
+    def begin_canary(self, name: str, who: str, share: float = USUAL_SHARE, reason: str = "") -> SiteHead:
+        """Let a head answer for a share, in (0, :data:`MAX_SHARE`], in place of the one that is on; a canary
+        that there is ends, and may be the same head with another share. It ends where a head is switched on
+        or rolled back.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` as :meth:`switch_on`, and where the head is on
+        or the share is none.
+        """
+        if not 0 < share <= MAX_SHARE:
+            raise ConfigurationError(
+                f"share: expected more than 0 and at most {MAX_SHARE}, received {share}; for more, switch "
+                "the head on"
+            )
+        with self._held():
+            head = self._trusted(name, reason)
+            answering = _Standing.after(self.trail(head.profile)).answering.get(head.profile)
+            if answering is not None and answering.head == name:
+                raise ConfigurationError(f"{name} is on already, and answers for all: try another one")
+            self._append(who, "canary begun", head.profile, _named(head), reason, share=share)
+        return head
+
+    def end_canary(self, profile: str, who: str, reason: str = "") -> None:
+        """Let the head that is on answer for all.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where there is no canary.
+        """
+        with self._held():
+            ended = _Standing.after(self.trail(profile)).canaries.get(profile)
+            if ended is None:
+                raise ConfigurationError(f"profile {profile!r} has no canary")
+            self._append(who, "canary ended", profile, (ended.head, ended.sha256), reason)
 
     def run_in_shadow(self, name: str, who: str, reason: str = "") -> SiteHead:
         """Let a head run beside the one that answers, in place of the one that does so; whatever the trust
@@ -186,9 +311,7 @@ class HeadRegistry:
         """
         with self._held():
             head = self.head(name)
-            answering, _ = _standing(self.trail(head.profile))
-            if head.profile in answering and answering[head.profile].head == name:
-                raise ConfigurationError(f"{name} answers already: only another head can run beside it")
+            self._require_silent(head)
             self._append(who, "shadowed", head.profile, _named(head), reason)
         return head
 
@@ -198,16 +321,34 @@ class HeadRegistry:
         Raises :class:`~orchestrator.errors.ConfigurationError` where none does.
         """
         with self._held():
-            _, shadows = _standing(self.trail(profile))
-            if profile not in shadows:
+            ended = _Standing.after(self.trail(profile)).shadows.get(profile)
+            if ended is None:
                 raise ConfigurationError(f"profile {profile!r} has no head in the shadow")
-            ended = shadows[profile]
             self._append(who, "shadow ended", profile, (ended.head, ended.sha256), reason)
 
     def numbers(self, profile: str) -> list[int]:
         """Of the versions of a profile, the lowest first."""
         matches = (HEAD_NAME.fullmatch(path.stem) for path in self._folder.glob(f"{profile}.*{SUFFIX}"))
         return sorted(int(m["number"]) for m in matches if m is not None and m["profile"] == profile)
+
+    def _trusted(self, name: str, reason: str) -> SiteHead:
+        """A version that may answer callers; raises as :meth:`switch_on`."""
+        head = self.head(name)
+        if head.decision == "too few":
+            raise ConfigurationError(f"{name} stays off: {head.summary.get('why', 'too few cells')}")
+        if head.decision != "recommended" and len(reason.strip()) < MIN_REASON:
+            raise ConfigurationError(
+                f"{name} stays off: {head.summary.get('why', 'not better')}; give a reason of at least "
+                f"{MIN_REASON} characters to switch it on all the same"
+            )
+        return head
+
+    def _require_silent(self, head: SiteHead) -> None:
+        """Raises :class:`~orchestrator.errors.ConfigurationError` where a head answers, if for a share."""
+        standing = _Standing.after(self.trail(head.profile))
+        for acts in (standing.answering, standing.canaries):
+            if (entry := acts.get(head.profile)) is not None and entry.head == head.name:
+                raise ConfigurationError(f"{head.name} answers already: only another head can run beside it")
 
     @contextmanager
     def _refreshed(self) -> Iterator[None]:
@@ -225,7 +366,9 @@ class HeadRegistry:
         except OSError as error:
             raise ConfigurationError(f"the folder of heads cannot be written ({error.strerror})") from error
 
-    def _append(self, who: str, act: Act, profile: str, head: _Named, reason: str) -> None:
+    def _append(
+        self, who: str, act: Act, profile: str, head: _Named, reason: str, **where_there: Any
+    ) -> None:
         _, last = self._read_trail()
         entry = Entry(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -235,8 +378,11 @@ class HeadRegistry:
             head=head[0],
             sha256=head[1],
             reason=reason,
+            **where_there,
         )
-        line = {**{slot: getattr(entry, slot) for slot in entry.__slots__}, "previous": last}
+        said = {slot: getattr(entry, slot) for slot in entry.__slots__}
+        line = {key: said[key] for key in said if key not in _WHERE_THERE or said[key] is not None}
+        line["previous"] = last
         line["hash"] = self._hash(line)
         # A name from a terminal may hold what UTF-8 has no letter for; JSON is read alike.
         data = (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
@@ -265,10 +411,11 @@ class HeadRegistry:
                 line = json.loads(text)
                 said = line.pop("hash")
                 holds = line["previous"] == last and hmac.compare_digest(said, self._hash(line))
-                fields = {slot: line[slot] for slot in Entry.__slots__}
+                fields = {slot: line.get(slot) for slot in _WHERE_THERE}
+                fields |= {slot: line[slot] for slot in Entry.__slots__ if slot not in _WHERE_THERE}
             except (ValueError, KeyError, TypeError, AttributeError):
                 holds = False
-            if not holds or len(data) > self._max_trail_bytes or fields["act"] not in get_args(Act):
+            if not holds or len(data) > self._max_trail_bytes or not _is_act(fields["act"], fields["share"]):
                 raise ConfigurationError(f"{TRAIL}: line {number} is not as it was written")
             entries.append(Entry(**fields))
             last = said
@@ -289,12 +436,16 @@ class HeadRegistry:
             return
         self._state = state
         try:
-            answering, shadows = _standing(self.trail())
+            standing = _Standing.after(self.trail())
         except ConfigurationError as error:
             _LOGGER.error("site heads: none answers: %s", error)
-            answering, shadows = {}, {}
-        self._active = self._read("profile %s is answered by the model's own", answering)
-        self._shadows = self._read("profile %s has no head in the shadow", shadows)
+            standing = _Standing()
+        self._active = self._read("profile %s is answered by the model's own", standing.answering)
+        self._shadows = self._read("profile %s has no head in the shadow", standing.shadows)
+        tried = self._read("profile %s has no canary", standing.canaries)
+        self._canaries = {
+            profile: Canary(head, standing.canaries[profile].share or 0.0) for profile, head in tried.items()
+        }
 
     def _read(self, instead: str, entries: Mapping[str, Entry]) -> Mapping[str, SiteHead]:
         """The heads that acts name, by profile; what is ``instead`` of one that does not hold is logged."""
@@ -313,25 +464,14 @@ class HeadRegistry:
         return heads
 
 
+def _is_act(act: object, share: object) -> bool:
+    if act == "canary begun":
+        return isinstance(share, float) and 0 < share <= MAX_SHARE
+    return act in get_args(Act) and share is None
+
+
 def _named(head: SiteHead | None) -> _Named:
     return (None, None) if head is None else (head.name, head.sha256)
-
-
-def _standing(trail: Iterable[Entry]) -> tuple[dict[str, Entry], dict[str, Entry]]:
-    """The acts that say which head answers for each profile, and which one is in the shadow; a head that is
-    switched on, or rolled back to, is so no more."""
-    answering, shadows = dict[str, Entry](), dict[str, Entry]()
-    for entry in trail:
-        profile = entry.profile
-        if entry.act in _SWITCHING:
-            answering[profile] = entry
-            if profile in shadows and shadows[profile].head == entry.head:
-                del shadows[profile]
-        elif entry.act == "shadowed":
-            shadows[profile] = entry
-        elif entry.act == "shadow ended":
-            shadows.pop(profile, None)
-    return answering, shadows
 
 
 def foreign(head: SiteHead, profile: str) -> SiteHead:

@@ -92,7 +92,7 @@ def judge(examples: Examples, learnt: Learnt, hold_out: Examples | None = None) 
 def compare(cells: Examples, before: Logits, after: Logits) -> Comparison:
     """Two answers about the same cells."""
     right = np.stack([before.argmax(axis=1) == cells.labels, after.argmax(axis=1) == cells.labels])
-    drawn = _drawn(cells, right)
+    drawn = accuracies_drawn(cells, right)
     ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     low, high = np.quantile(drawn[:, 1], ends)
     gain_low, gain_high = np.quantile(drawn[:, 1] - drawn[:, 0], ends)
@@ -121,9 +121,9 @@ def _recalls(right: NDArray[np.bool_], labels: NDArray[np.intp]) -> tuple[float 
     )
 
 
-def _drawn(cells: Examples, right: NDArray[np.bool_]) -> NDArray[np.float64]:
+def accuracies_drawn(cells: Examples, right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Balanced accuracies before and after, ``[DRAWS, 2]``, of groups drawn anew: of those of a class as many
-    as it has, so that no draw lacks one."""
+    as it has, so that no draw lacks one. ``right`` ``[2, N]`` is which cells are so, before and after."""
     group = np.unique(cells.groups, return_inverse=True)[1]
     rng = np.random.default_rng(0)
     total = np.zeros((DRAWS, 2))

@@ -157,7 +157,11 @@ async def outcome_of(
 
 def _of_field(options: AnalysisOptions) -> FieldOptions:
     return FieldOptions(
-        options.profile, options.tta, heatmap=options.heatmap, drawing=options.drawing, of_specimen=True
+        options.profile,
+        options.tta,
+        heatmap=options.heatmap,
+        drawing=options.drawing,
+        specimen=options.specimen,
     )
 
 
@@ -170,7 +174,7 @@ def cell_options(order: SpecimenOrder) -> AnalysisOptions:
         tta=tta,
         report=False,
         drawing=RenderOptions(format="jpeg"),
-        of_specimen=True,
+        specimen=order.specimen_id,
     )
 
 

@@ -115,6 +115,49 @@ def test_a_shadow_takes_the_number_of_a_version_and_ends_where_there_is_one(tmp_
     assert "has no head in the shadow" in str(none.exception)
 
 
+@pytest.mark.usefixtures("learnt")
+def test_a_version_runs_in_the_shadow_of_the_model_s_own_head_until_it_is_ended(site):
+    before = analysed(site)
+
+    begun = wbc(site, "adapt", "--profile", "painted", "--shadow", 1, "--reason", "to see how often")
+
+    assert begun.exit_code == 0, begun.output
+    assert "profile painted: the model's own head answers" in begun.stdout
+    assert "painted.1 runs beside it and answers nobody" in begun.stdout
+    assert "wbc_head_shadow_comparisons_total" in begun.stdout
+    beside = analysed(site)
+    assert (beside["head"], beside["probabilities"]) == (None, before["probabilities"])
+    shadowed = HeadRegistry(site / "heads").shadow("painted")
+    assert (shadowed.name, HeadRegistry(site / "heads").active("painted")) == ("painted.1", None)
+    ended = wbc(site, "adapt", "--profile", "painted", "--shadow", "none")
+    assert ended.exit_code == 0, ended.output
+    assert "runs beside it" not in ended.stdout
+    shown = wbc(site, "adapt", "--profile", "painted").stdout
+    assert "to see how often" in shown
+    assert "shadow ended" in shown
+
+
+@pytest.mark.usefixtures("learnt")
+def test_a_version_answers_a_share_by_the_command_until_it_is_ended(site):
+    reason = ("--reason", "painted cells, and nobody is hurt")
+
+    begun = wbc(site, "adapt", "--profile", "painted", "--canary", 1, "--share", 0.25, *reason)
+
+    assert begun.exit_code == 0, begun.output
+    assert "profile painted: the model's own head answers" in begun.stdout
+    assert "painted.1 answers for 25% in its place" in begun.stdout
+    canary = HeadRegistry(site / "heads").canary("painted")
+    assert (canary.head.name, canary.share) == ("painted.1", 0.25)
+    too_much = wbc(site, "adapt", "--profile", "painted", "--canary", 1, "--share", 0.9, *reason)
+    assert "at most 0.5" in str(too_much.exception)
+    ended = wbc(site, "adapt", "--profile", "painted", "--canary", "none")
+    assert ended.exit_code == 0, ended.output
+    assert "in its place" not in ended.stdout
+    shown = wbc(site, "adapt", "--profile", "painted").stdout
+    assert "canary begun, 25%" in shown
+    assert "canary ended" in shown
+
+
 def test_suggestions_name_images_and_learn_nothing(site):
     kept = sorted((site / "heads").iterdir())
 

@@ -107,6 +107,7 @@ def test_the_examples_of_a_new_microscope_are_answered(examples):
     learnt = run(examples["learn_adaptation"])
     assert learnt["head"]["name"] == "painted.1"
     assert run(examples["shadow_adaptation"])["shadow"]["name"] == "painted.1"
+    assert run(examples["canary_adaptation"])["canary"]["share"] == 0.1
     assert run(examples["activate_adaptation"])["active"] == "painted.1"
     assert run(examples["roll_back_adaptation"])["active"] is None
 

@@ -1,6 +1,7 @@
 """A microscope's own heads over HTTP and gRPC: learnt, judged, switched on, rolled back."""
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import grpc
@@ -33,7 +34,7 @@ from orchestrator.model_server.base import ModelServer
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
 from orchestrator.settings import Settings, StoreSettings
 from orchestrator.site_head.head_file import read_head
-from orchestrator.site_head.registry import HeadRegistry
+from orchestrator.site_head.registry import Canary, HeadRegistry
 from orchestrator.store.encryption import new_key
 from tests.fakes.model_server import FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
@@ -47,6 +48,8 @@ PATH = "/v1/profiles/painted/adaptations"
 REASON = {"reason": "painted cells, and nobody is hurt"}
 SPECIMENS = ("S-1", "S-2")
 PER_SPECIMEN = 3
+
+T = TypeVar("T")
 
 Cell = tuple[str, str, bytes]
 """Specimen, class, file."""
@@ -245,6 +248,164 @@ async def test_a_shadow_of_another_version_of_the_model_is_said_not_to_be_compar
     assert (shadow["images"], shadow["otherwise"]) == (0, [])
 
 
+def others(answer: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says of the cell, and by which head."""
+    return {key: answer[key] for key in ("head", "profile_sha256", "decision", "probabilities", "review")}
+
+
+def some_taken(heads: Path, named: Mapping[str, T], each: int) -> list[tuple[T, bool]]:
+    """Of what is asked for by these names ``each`` of what a canary of half takes, and of the others."""
+    canary = Canary(read_head(heads / "painted.1.head"), 0.5)
+    by_taken: dict[bool, list[T]] = {True: [], False: []}
+    for name, one in named.items():
+        by_taken[canary.takes(name)].append(one)
+    assert min(map(len, by_taken.values())) >= each
+    return [(one, taken) for taken, ones in by_taken.items() for one in ones[:each]]
+
+
+def by_sha256(images: list[bytes]) -> Mapping[str, bytes]:
+    return {hashlib.sha256(image).hexdigest(): image for image in images}
+
+
+async def test_a_canary_answers_its_share_as_if_it_were_on_and_is_counted_until_it_ends(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        chosen = some_taken(heads, by_sha256([data for _, _, data in cells]), 3)
+        images, taken = [image for image, _ in chosen], [is_taken for _, is_taken in chosen]
+        without = [others(await answer_of(client, image)) for image in images]
+        begun = await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
+        assert begun.status_code == 200, begun.text
+        label = f"painted.1:{begun.json()['versions'][0]['sha256']}"
+        assert begun.json()["canary"] == {
+            "name": "painted.1",
+            "share": 0.5,
+            "unused": None,
+            "answers": [
+                {"head": "painted.1", "images": 0, "for_review": 0},
+                {"head": None, "images": 0, "for_review": 0},
+            ],
+        }
+        assert (begun.json()["active"], begun.json()["versions"][0]["is_active"]) == (None, False)
+        during = [others(await answer_of(client, image)) for image in images]
+        told = (await client.get(PATH)).json()["canary"]["answers"]
+        ended = (await client.post(f"{PATH}/canary", json={"number": None, "reason": "seen"})).json()
+        after = others(await answer_of(client, images[0]))
+        await client.post(f"{PATH}/1/activation", json=REASON)
+        on = [others(await answer_of(client, image)) for image in images]
+
+    assert [one["head"] for one in during] == [label if is_taken else None for is_taken in taken]
+    assert during == [
+        with_it if is_taken else own for is_taken, with_it, own in zip(taken, on, without, strict=True)
+    ]
+    assert after == without[0] != during[0]
+    assert [(one["head"], one["images"]) for one in told] == [
+        ("painted.1", 3),
+        (None, 3),
+    ]
+    for one, is_canary in zip(told, (True, False), strict=True):
+        mine = [answer for answer, is_taken in zip(during, taken, strict=True) if is_taken is is_canary]
+        assert one["for_review"] == sum(answer["review"]["needed"] for answer in mine)
+    assert ended["canary"] is None
+    acts = [(entry["act"], entry["head"], entry["share"], entry["reason"]) for entry in ended["trail"]]
+    assert acts[-2:] == [
+        ("canary begun", "painted.1", 0.5, REASON["reason"]),
+        ("canary ended", "painted.1", None, "seen"),
+    ]
+
+
+async def test_a_canary_takes_what_a_switch_takes_and_ends_with_it_or_a_way_back(
+    cells: list[Cell], heads: Path
+) -> None:
+    async with service(heads) as client:
+        await learnt(client, cells)
+        kept = read_head(heads / "painted.1.head")
+        registry = HeadRegistry(heads)
+        for changes in (
+            {"decision": "too few"},
+            {"decision": "not better"},
+            {"recipe_sha256": "ab" * 32},
+            {"decision": "recommended"},
+        ):
+            registry.add(replace(kept, **changes), "anna")  # type: ignore[arg-type]
+
+        async def begun(**said: Any) -> httpx2.Response:
+            return await client.post(f"{PATH}/canary", json=said)
+
+        refused = [
+            (await begun(number=2, **REASON), "stays off"),
+            (await begun(number=3), "give a reason"),
+            (await begun(number=4, **REASON), "prepared otherwise"),
+            (await begun(number=None), "has no canary"),
+        ]
+        for answer, why in refused:
+            assert_problem(answer, 409, "adaptation-refused")
+            assert why in answer.json()["detail"]
+        for share in (0, 0.6):
+            assert_problem(await begun(number=5, share=share), 422, "invalid-parameter")
+        assert_problem(await begun(number=9), 404, "unknown-head")
+        assert (await begun(number=5)).json()["canary"]["share"] == 0.1
+        assert (await begun(number=3, share=0.5, **REASON)).json()["canary"]["name"] == "painted.3"
+        on = (await client.post(f"{PATH}/5/activation", json=REASON)).json()
+        assert (on["active"], on["canary"]) == ("painted.5", None)
+        assert (await begun(number=1, **REASON)).json()["canary"]["answers"][1]["head"] == "painted.5"
+        back = (await client.post(f"{PATH}/roll-back", json={})).json()
+    assert (back["active"], back["canary"]) == (None, None)
+
+
+async def test_a_specimen_is_answered_by_one_head_while_a_canary_answers_for_half(
+    cells: list[Cell], heads: Path, tmp_path: Path
+) -> None:
+    store = StoreSettings(url=SecretStr(f"sqlite:///{tmp_path}/wbc.db"))
+    async with service(heads, store=store) as client:
+        await learnt(client, cells)
+        await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
+        names = {name: name for name in map("S-{}".format, range(100))}
+        for name, taken in some_taken(heads, names, 2):
+            ordered = await client.post(
+                "/v1/differentials",
+                files=[("files", data) for _, _, data in cells[:3]],
+                data={"specimen_id": name, "profile": "painted"},
+            )
+            await finished(client, ordered)
+            said = (await client.get(f"/v1/differentials/{ordered.json()['id']}")).json()
+            assert {cell["result"]["head"] is not None for cell in said["cells"]} == {taken}
+
+
+async def test_http_grpc_and_the_command_choose_the_same_head_and_answer_with_the_same_bits(
+    few_cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+) -> None:
+    if not has_model:
+        pytest.skip("no model: model_repository/wbc holds no version")
+    files = []
+    for number, (_, _, data) in enumerate(few_cells):
+        files.append(tmp_path / f"{number:02}.png")
+        files[-1].write_bytes(data)
+    async with service(heads, build_model_server(Settings())) as client:
+        await learnt(client, few_cells)
+        await client.post(f"{PATH}/canary", json={"number": 1, "share": 0.5, **REASON})
+        over_http = [await answer_of(client, data) for _, _, data in few_cells]
+    settings = Settings(heads_dir=heads)
+    async with grpc_edge(build_model_server(settings), settings=settings) as edge:
+        options = pb.AnalysisOptions(profile="painted")
+        asked = [pb.AnalyzeRequest(image=data, options=options) for _, _, data in few_cells]
+        over_grpc = [(await edge.stub.Analyze(one)).analysis for one in asked]
+    command = ["analyse", *map(str, files), "--profile", "painted", "--json"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, command, env={"WBC_HEADS_DIR": str(heads)})
+    assert result.exit_code == 0, result.output
+    by_command = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+    head = read_head(heads / "painted.1.head")
+    takes = [Canary(head, 0.5).takes(sha256) for sha256 in by_sha256([data for _, _, data in few_cells])]
+    assert [one["head"] for one in over_http] == [head.label if taken else None for taken in takes]
+    assert [one["head"] for one in by_command] == [one["head"] for one in over_http]
+    assert [one.head or None for one in over_grpc] == [one["head"] for one in over_http]
+    for one, of_grpc, of_command in zip(over_http, over_grpc, by_command, strict=True):
+        assert one["probabilities"] == of_command["probabilities"]
+        assert list(one["probabilities"].values()) == [of.probability for of in of_grpc.probabilities]
+
+
 async def test_what_is_held_out_is_scored_and_not_learnt(cells: list[Cell], heads: Path) -> None:
     held = [
         ("S-3", name, cv2.imencode(".png", synthetic_cell(name, 77))[1].tobytes()) for name in CLASS_NAMES
@@ -356,6 +517,42 @@ async def test_what_people_signed_teaches_as_its_images_do(
     other = {"WBC_HEADS_DIR": str(heads), "WBC_STORE__URL": url, "WBC_STORE__ENCRYPTION_KEY": key}
     await commanded("--signed", ids[0], "--signed", ids[1], **other)
     assert read_head(heads / "painted.3.head").summary["counts"] == [6, 6, 0, 0, 0]
+
+
+async def test_kept_cells_are_learnt_from_without_their_images_over_http_and_by_the_command(
+    few_cells: list[Cell], heads: Path, tmp_path: Path, has_model: bool
+) -> None:
+    more = few_cells[8::3]  # one of each class
+    first = [cell for cell in few_cells if cell not in more]
+    key = new_key()
+    server = build_model_server(Settings()) if has_model else None
+    async with service(heads, server, store=StoreSettings(encryption_key=SecretStr(key))) as client:
+        kept = await learnt(client, first)
+        both = await client.post(PATH, files=form(more), data={"cells_of": "1"})
+        whole = await learnt(client, few_cells)
+        unknown = await client.post(PATH, files=form(more), data={"cells_of": "7"})
+        unsaid = await client.post(PATH, files=form(more), data={"cells_of": "the first"})
+        listed = (await client.get(PATH)).json()
+    assert kept["head"]["cells_kept"] is True
+    assert both.status_code == 201, both.text
+    assert content(heads / "painted.2.head") == content(heads / "painted.3.head")
+    assert whole["head"]["trust"] == both.json()["head"]["trust"]
+    assert_problem(unknown, 404, "unknown-head")
+    assert_problem(unsaid, 422, "invalid-parameter")
+    assert [version["cells_kept"] for version in listed["versions"]] == [True] * 3
+    if not has_model:
+        return
+    for number, (specimen, name, data) in enumerate(more):
+        file = tmp_path / "more" / specimen / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    environment = {"WBC_HEADS_DIR": str(heads), "WBC_STORE__ENCRYPTION_KEY": key}
+    await commanded(str(tmp_path / "more"), "--cells-of", "1", **environment)
+    assert read_head(heads / "painted.4.head").summary["counts"] == [6, 6, 0, 0, 0]
+    await commanded("--verify", **environment)
+    (heads / "painted.1.cells").write_bytes((heads / "painted.2.cells").read_bytes())
+    with pytest.raises(AssertionError, match=r"painted\.1\.cells: is not what was kept"):
+        await commanded("--verify", **environment)
 
 
 async def test_a_head_that_does_not_fit_its_profile_is_told_once(
@@ -529,6 +726,15 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
             )
         shadow = (await ask("list_adaptations", "painted")).shadow
         taken = await ask("shadow_adaptation", "painted", None)
+        tried = await ask("canary_adaptation", "painted", 1, share=0.5, **REASON)
+        for data, _ in some_taken(heads, by_sha256([one.image for one in labelled]), 2):
+            await edge.stub.Analyze(
+                pb.AnalyzeRequest(image=data, options=pb.AnalysisOptions(profile="painted"))
+            )
+        canary = (await ask("list_adaptations", "painted")).canary
+        with pytest.raises(AnalyzerError) as too_much:
+            await ask("canary_adaptation", "painted", 1, share=0.7, **REASON)
+        over = await ask("canary_adaptation", "painted", None)
         on = await ask("activate_adaptation", "painted", 1, **REASON)
         back = await ask("roll_back_adaptation", "painted", reason="the end")
         listed = await ask("list_adaptations", "painted")
@@ -548,14 +754,33 @@ async def test_clients_learn_switch_on_roll_back_and_suggest(
         ("made", ""),
         ("shadowed", "to see"),
         ("shadow ended", ""),
+        ("canary begun", REASON["reason"]),
+        ("canary ended", ""),
         ("switched on", REASON["reason"]),
         ("rolled back", "the end"),
     ]
+    assert [act.share for act in back.trail] == [None, None, None, 0.5, None, None, None]
+    assert (tried.canary.name, tried.canary.share, tried.canary.unused) == ("painted.1", 0.5, None)
+    assert [(one.head, one.images) for one in canary.answers] == [("painted.1", 2), (None, 2)]
+    assert too_much.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (over.canary, over.active) == (None, None)
     assert (put.shadow.name, put.shadow.unused, put.shadow.images) == ("painted.1", None, 0)
     assert (shadow.images, taken.shadow) == (10, None)
     assert shadow.alike == 10 - sum(one.images for one in shadow.otherwise) < 10
     assert all(one.answered != one.shadow and one.shadow in CLASS_NAMES for one in shadow.otherwise)
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_clients_learn_from_kept_cells(cells: list[Cell], heads: Path, kind: str) -> None:
+    labelled = [LabelledImage(data, cast(ClassName, name), specimen) for specimen, name, data in cells]
+    settings = Settings(heads_dir=heads, store=StoreSettings(encryption_key=SecretStr(new_key())))
+    async with grpc_edge(FakeModelServer(), settings=settings) as edge:
+        ask = partial(using, kind, Connection(edge.target))
+        first = await ask("learn_adaptation", "painted", [*labelled[:28]])
+        both = await ask("learn_adaptation", "painted", labelled[28:], cells_of=1)
+    assert (first.head.cells_kept, first.head.trust.counts) == (True, (6, 6, 6, 6, 4))
+    assert both.head.trust.counts == (6,) * 5
 
 
 def test_a_label_that_is_no_class_is_refused_before_anything_is_sent() -> None:

@@ -22,7 +22,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.painting.fields import paint_field
 from orchestrator.painting.looks import scanner
 from orchestrator.settings import ImageSettings, Settings
-from orchestrator.site_head.head_file import made
+from orchestrator.site_head.head_file import SiteHead, made
 from orchestrator.site_head.registry import HeadRegistry
 from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
 from tests.grpc_edge import grpc_edge, using
@@ -217,19 +217,15 @@ async def test_grpc_clients_are_answered_as_http_is(
             assert len(one.outlines.cell) == len(cell["outlines"]["cell"])
 
 
-@pytest.mark.parametrize(("version", "answers"), [(IDENTITY.version, True), (IDENTITY.version + 1, False)])
-async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_model_does(
-    tmp_path: Path, field: bytes, version: int, answers: bool
-) -> None:
-    recipe_sha256 = (
-        build_services(Settings(), model_server=FakeModelServer()).profile("default").recipe_sha256
-    )
+def kept_head(registry: HeadRegistry, says: int = 0, version: int = IDENTITY.version) -> SiteHead:
+    """One that takes every cell for one of this class (of ``CLASS_NAMES``)."""
+    services = build_services(Settings(), model_server=FakeModelServer())
     delta = np.zeros((FEATURES + 1, len(CLASS_NAMES)), np.float32)
-    delta[-1, 0] = 100.0
+    delta[-1, says] = 100.0
     head = made(
         name="default.1",
         model=replace(IDENTITY, version=version),
-        recipe_sha256=recipe_sha256,
+        recipe_sha256=services.profile("default").recipe_sha256,
         delta=delta,
         temperature=1.0,
         review_threshold=0.7,
@@ -240,8 +236,15 @@ async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_mod
         decision="recommended",
         summary={},
     )
+    return registry.add(head, "anna")
+
+
+@pytest.mark.parametrize(("version", "answers"), [(IDENTITY.version, True), (IDENTITY.version + 1, False)])
+async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_model_does(
+    tmp_path: Path, field: bytes, version: int, answers: bool
+) -> None:
     registry = HeadRegistry(tmp_path)
-    kept = registry.add(head, "anna")
+    kept = kept_head(registry, version=version)
     registry.switch_on(kept.name, "anna")
     settings = Settings(heads_dir=tmp_path)
     server = AskedWhoItIs()
@@ -264,3 +267,24 @@ async def test_a_site_s_head_answers_for_the_cells_of_a_field_as_long_as_its_mod
     assert {cell["decision"]["class"] for cell in found(document)} == (
         {CLASS_NAMES[0]} if answers else {cell["decision"]["class"] for cell in found(without)}
     )
+
+
+async def test_a_head_in_the_shadow_is_compared_on_the_cells_of_a_field_and_changes_none(
+    tmp_path: Path, field: bytes, client: httpx2.AsyncClient
+) -> None:
+    registry = HeadRegistry(tmp_path)
+    registry.run_in_shadow(kept_head(registry, says=4).name, "anna")
+    settings = Settings(heads_dir=tmp_path)
+    services = build_services(settings, model_server=FakeModelServer())
+
+    async with client_of(build_app(settings, services)) as beside:
+        document = (await asked(beside, field)).json()
+        told = (await beside.get("/v1/profiles/default/adaptations")).json()["shadow"]
+
+    without = (await asked(client, field)).json()
+    assert (document["cells"], document["head"]) == (without["cells"], None)
+    answered = {name: count for name, count in document["counts"].items() if count}
+    assert answered.pop(CLASS_NAMES[4], 0) == told["alike"] == 0
+    assert told["images"] == len(document["cells"]) > 0
+    assert {one["answered"]: one["images"] for one in told["otherwise"]} == answered
+    assert {one["shadow"] for one in told["otherwise"]} == {CLASS_NAMES[4]}

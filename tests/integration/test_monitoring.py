@@ -46,8 +46,9 @@ QUIET = {
 OF_LANGUAGE_MODELS = re.compile(r"wbc_report_(fallbacks|writer_breaker|tokens|cost|cache)_")
 """Metrics that a service which writes its reports by rules alone does not have."""
 
-OF_PROFILES = re.compile(r"wbc_(profile_fit|head_shadow_comparisons)")
-"""Metrics of a microscope's profile: its fit from 20 cells on, and what a head in its shadow says."""
+OF_PROFILES = re.compile(r"wbc_(profile_fit|head_(shadow_comparisons|canary_answers))")
+"""Metrics of a microscope's profile: its fit from 20 cells on, and what heads in its shadow and its canary
+say."""
 
 VARIABLES = {"$__rate_interval": "1m", "$namespace": ".*", "$profile": ".*", "$quantile": "0.95"}
 REQUESTS = 6
@@ -247,7 +248,7 @@ def test_every_expression_of_every_dashboard_returns_data(prometheus):
         for where, expression in expressions
         if not (OF_LANGUAGE_MODELS.search(expression) or OF_PROFILES.search(expression))
     ]
-    assert len(expressions) - len(always) == 7
+    assert len(expressions) - len(always) == 9
     assert without_data(prometheus, always) == []
 
 

@@ -192,7 +192,7 @@ async def test_cells_unlike_their_profile_make_it_unknown_but_not_for_a_specimen
         services.recent.add("p", {"p": False})
 
     alone = await analyse(payload, services)
-    of_specimen = await analyse(payload, services, AnalysisOptions(of_specimen=True))
+    of_specimen = await analyse(payload, services, AnalysisOptions(specimen="S-1"))
 
     assert alone.device_state == "unknown"
     (reason,) = [one for one in alone.finding.review_reasons if one.code == "device_unknown"]

@@ -19,6 +19,7 @@ from orchestrator.edge.request_frame import Deadlines, within, within_deadline
 from orchestrator.errors import FieldProblem, HeadsOff, InvalidParameter, MalformedUpload
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.protos.wbc.v1 import wbc_pb2 as pb
+from orchestrator.site_head.registry import MAX_SHARE, USUAL_SHARE
 
 Asked = TypeVar("Asked")
 Part = TypeVar("Part")
@@ -47,6 +48,7 @@ class AdaptationCalls:
             Method("SuggestCells", pb.SuggestCellsRequest, REVIEW, self.suggest, receives_several=True),
             Method("ListAdaptations", pb.ListAdaptationsRequest, READ, self.heads),
             Method("ActivateAdaptation", pb.ActivateAdaptationRequest, SIGN, self.activate),
+            Method("CanaryAdaptation", pb.CanaryAdaptationRequest, SIGN, self.canary),
             Method("ShadowAdaptation", pb.ShadowAdaptationRequest, SIGN, self.shadow),
             Method("RollBackAdaptation", pb.RollBackAdaptationRequest, SIGN, self.roll_back),
         ]
@@ -71,6 +73,7 @@ class AdaptationCalls:
                 call.principal.name,
                 [*(image for image, is_held in images if not is_held), *await kept.signed(asked.signed)],
                 [*(image for image, is_held in images if is_held), *await kept.signed(asked.hold_out)],
+                cells_of=asked.cells_of if asked.HasField("cells_of") else None,
             )
         return message_of(LearntHead.of(learning), pb.LearnAdaptationResponse)
 
@@ -102,6 +105,19 @@ class AdaptationCalls:
         reason = _reason(request.reason)
         await kept.switch_on(request.profile or None, request.number, call.principal.name, reason)
         return pb.ActivateAdaptationResponse(heads=await _told(kept, request.profile))
+
+    async def canary(
+        self, call: Call[pb.CanaryAdaptationRequest, pb.CanaryAdaptationResponse]
+    ) -> pb.CanaryAdaptationResponse:
+        """Let a head answer for a share, or none."""
+        kept, request = self._kept(), await self._small(call)
+        number = request.number if request.HasField("number") else None
+        share = request.share if request.HasField("share") else USUAL_SHARE
+        if not 0 < share <= MAX_SHARE:
+            raise InvalidParameter(FieldProblem("share", f"expected more than 0 and at most {MAX_SHARE}"))
+        reason = _reason(request.reason)
+        await kept.try_out(request.profile or None, number, call.principal.name, share, reason)
+        return pb.CanaryAdaptationResponse(heads=await _told(kept, request.profile))
 
     async def shadow(
         self, call: Call[pb.ShadowAdaptationRequest, pb.ShadowAdaptationResponse]

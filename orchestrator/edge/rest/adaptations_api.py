@@ -28,6 +28,7 @@ from orchestrator.edge.orders import MAX_REASON, MAX_SIGNED, SPECIMEN_NAME, Orde
 from orchestrator.edge.spool import MEMORY_BYTES
 from orchestrator.errors import FieldProblem, InvalidParameter
 from orchestrator.model_contract import CLASS_NAMES
+from orchestrator.site_head.registry import MAX_SHARE, USUAL_SHARE
 
 PATH: Final = "/v1/profiles/{profile}/adaptations"
 
@@ -50,12 +51,26 @@ class SignedBody(_Body):
     holdout: list[str] = Field(
         default=[], max_length=MAX_SIGNED, description="Others, which are scored and never learnt from."
     )
+    cells_of: Annotated[int, Field(ge=1, le=99999)] | None = Field(
+        default=None, description="Of a head whose kept cells are learnt from, too."
+    )
 
 
 class ReasonBody(_Body):
     """Why; needed to switch on a head that was not shown to be better."""
 
     reason: str = Field(default="", max_length=MAX_REASON)
+
+
+class CanaryBody(ReasonBody):
+    """The head that is to answer for a share, how large that is, and why."""
+
+    number: Annotated[int, Field(ge=1, le=99999)] | None = Field(
+        description="Of the head, as `GET` tells it; null: none."
+    )
+    share: float = Field(
+        default=USUAL_SHARE, gt=0, le=MAX_SHARE, description="Of images and specimens, chosen by their hash."
+    )
 
 
 class ShadowBody(ReasonBody):
@@ -96,20 +111,25 @@ class AdaptationsApi:
         A form whose fields tell the class of their files, and the specimen where it is known:
         `S-1/Neutrophil`, or `Neutrophil`, whose images then count as a specimen each; under `holdout/`, as in
         `holdout/S-3/Neutrophil`, what is scored and never learnt from. Or JSON with the ids of signed
-        differentials. The head stays off until it is switched on. An image that cannot be analysed is named
-        in `failed`, and fails nothing else. Cells are named by their number in the form, from 1.
+        differentials. `cells_of` is the number of a head whose cells were kept with it, as they are where the
+        store has a key: they are learnt from, too, without their images. The head stays off until it is
+        switched on. An image that cannot be analysed is named in `failed`, and fails nothing else. Cells are
+        named by their number in the form, from 1.
         """
         with self._places.taken():
             if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
                 ids = await read_json(request, SignedBody)
                 images = await self._adaptations.signed(ids.signed)
                 held = await self._adaptations.signed(ids.holdout)
+                cells_of = ids.cells_of
             else:
                 uploads = await read_uploads(request, self._uploads, self._limits.upload_timeout_s)
                 found = [(_is_held(uploads, n), _image(uploads, n)) for n in range(len(uploads.files))]
                 images = [image for is_held, image in found if not is_held]
                 held = [image for is_held, image in found if is_held]
-            learning = await self._adaptations.learn(profile, acting_person(request), images, held)
+                cells_of = _number_of(uploads.fields.get("cells_of", ""))
+            who = acting_person(request)
+            learning = await self._adaptations.learn(profile, who, images, held, cells_of=cells_of)
         return LearntHead.of(learning)
 
     async def suggest(self, request: Request, profile: _Profile) -> SuggestedCells:
@@ -137,6 +157,15 @@ class AdaptationsApi:
         await self._adaptations.switch_on(profile, number, acting_person(request), body.reason)
         return await self.heads(profile)
 
+    async def canary(self, request: Request, profile: _Profile) -> HeadList:
+        """Let a head answer for a share in place of the one that is on, or none. The same image gets the same
+        head each time, and so do all images of a specimen; results name it. It takes what activation takes, a
+        reason too. Switching a head on ends it, and so does rolling back."""
+        body = await read_json(request, CanaryBody)
+        who = acting_person(request)
+        await self._adaptations.try_out(profile, body.number, who, body.share, body.reason)
+        return await self.heads(profile)
+
     async def shadow(self, request: Request, profile: _Profile) -> HeadList:
         """Let a head run beside the one that answers, or none. It answers nobody: what it would say of each
         image is counted in `shadow`. It takes no reason, whatever was found of the head; refused where it
@@ -146,10 +175,16 @@ class AdaptationsApi:
         return await self.heads(profile)
 
     async def roll_back(self, request: Request, profile: _Profile) -> HeadList:
-        """Let the head answer that did so before the one that does, or the model's own."""
+        """Let the head answer that did so before the one that does, or the model's own. A canary ends."""
         body = await read_json(request, ReasonBody)
         await self._adaptations.roll_back(profile, acting_person(request), body.reason)
         return await self.heads(profile)
+
+
+def _number_of(said: str) -> int | None:
+    if re.fullmatch(r"([1-9][0-9]{0,4})?", said) is None:
+        raise InvalidParameter(FieldProblem("cells_of", "expected the number of a head"))
+    return int(said) if said else None
 
 
 def _is_held(uploads: Uploads, number: int) -> bool:
@@ -178,6 +213,7 @@ _LEARN: Final = (
     errors.ImageTooLarge,
     errors.UnsupportedBody,
     errors.UnknownDifferential,
+    errors.UnknownHead,
     errors.RecordAltered,
     errors.Overloaded,
     errors.ModelServerUnavailable,
@@ -185,11 +221,11 @@ _LEARN: Final = (
 )
 
 
-def _form(required: str, what: str) -> dict[str, object]:
+def _form(required: str, what: str, **others: object) -> dict[str, object]:
     one = {"type": "string", "contentMediaType": "application/octet-stream"}
     schema = {
         "type": "object",
-        "properties": {required: {"type": "array", "items": one, "description": what}},
+        "properties": {required: {"type": "array", "items": one, "description": what}, **others},
         "additionalProperties": {"type": "array", "items": one},
     }
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
@@ -200,7 +236,14 @@ def adaptation_routes(
 ) -> list[Endpoint]:
     """The routes, for the application's list."""
     api = AdaptationsApi(adaptations, services, limits)
-    learn_body = _form("S-1/Neutrophil", "Neutrophils of specimen S-1; so for each class and specimen.")
+    learn_body = _form(
+        "S-1/Neutrophil",
+        "Neutrophils of specimen S-1; so for each class and specimen.",
+        cells_of={
+            "type": "integer",
+            "description": "Number of a head whose kept cells are learnt from, too.",
+        },
+    )
     learn_body["content"] |= json_schema(SignedBody)["content"]
     reason = {"requestBody": json_schema(ReasonBody)}
     route = partial(Endpoint, tags=["adaptation"])
@@ -225,6 +268,15 @@ def adaptation_routes(
             name="suggest_cells",
             refusals=_LEARN,
             openapi_extra={"requestBody": _form(FILES_FIELD, "Images without a label.")},
+        ),
+        route(
+            "POST",
+            f"{PATH}/canary",
+            api.canary,
+            SIGN,
+            name="canary_adaptation",
+            refusals=(*_CHANGE, errors.UnknownHead, errors.ModelServerUnavailable),
+            openapi_extra={"requestBody": json_schema(CanaryBody)},
         ),
         route(
             "POST",

@@ -68,6 +68,10 @@ def request_examples(address: str, model_version: int | None) -> dict[str, str]:
             '  -d \'{"reason": "painted cells, to try it"}\' \\\n'
             f"  {at(f'{adaptations}/1/activation')}"
         ),
+        "canary_adaptation": (
+            f'{_CURL} {_JSON} -d \'{{"number": 1, "share": 0.1, "reason": "painted, to try it"}}\' \\\n'
+            f"  {at(f'{adaptations}/canary')}"
+        ),
         "shadow_adaptation": (f"{_CURL} {_JSON} -d '{{\"number\": 1}}' \\\n  {at(f'{adaptations}/shadow')}"),
         "roll_back_adaptation": (f"{_CURL} {_JSON} -d '{{}}' \\\n  {at(f'{adaptations}/roll-back')}"),
         "v2_infer": (

@@ -1,20 +1,25 @@
 """A new microscope on the page: labelled by keyboard, learnt, judged, switched on, and rolled back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
+from orchestrator.cell_features import projection
 from orchestrator.domain import ModelIdentity
 from orchestrator.model_contract import MODEL_NAME
-from orchestrator.site_head.head_file import made
-from orchestrator.site_head.registry import HeadRegistry
-from tests.e2e.page.conftest import CLASSES, LOOKS, WAIT_MS, choose, kept, violations
+from orchestrator.profiles import load_profiles
+from orchestrator.site_head.head_file import SiteHead, made
+from orchestrator.site_head.registry import Canary, HeadRegistry
+from tests.e2e.page.conftest import CLASSES, CLIENT, LOOKS, WAIT_MS, choose, kept, violations
 from tests.running_service import RunningService, running_service
 from tests.synthetic_cells import synthetic_cell
 
@@ -120,26 +125,36 @@ def test_a_new_microscope_is_taught_switched_on_and_rolled_back(
     assert (again["head"], again["probabilities"]) == (None, before["probabilities"])
 
 
+def head_of(profile: str, model: ModelIdentity, recipe_sha256: str, delta: NDArray[np.float32]) -> SiteHead:
+    return made(
+        name=f"{profile}.1",
+        model=model,
+        recipe_sha256=recipe_sha256,
+        delta=delta,
+        temperature=1.0,
+        review_threshold=0.5,
+        max_energy=0.0,
+        features=None,
+        made_at=datetime(2026, 11, 30, tzinfo=UTC),
+        made_by="anna",
+        decision="recommended",
+        summary={"why": "it was better"},
+    )
+
+
+def of_basophils(profile: str, service: RunningService) -> SiteHead:
+    """A head to which every cell is one."""
+    said = CLIENT.get(f"{service.url}/v1/model").json()["model"]
+    model = ModelIdentity(said["name"], said["version"], said["sha256"])
+    delta = np.zeros((len(projection().directions) + 1, len(CLASSES)), np.float32)
+    delta[-1, 0] = 100.0
+    return head_of(profile, model, load_profiles()[profile].recipe_sha256, delta)
+
+
 def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Page, heads: Path) -> None:
     registry = HeadRegistry(heads)
-    kept = registry.add(
-        made(
-            name="chula.1",
-            model=ModelIdentity(MODEL_NAME, 1, None),
-            recipe_sha256="ab" * 32,
-            delta=np.zeros((4, 5), np.float32),
-            temperature=1.0,
-            review_threshold=0.5,
-            max_energy=0.0,
-            features=None,
-            made_at=datetime(2026, 11, 30, tzinfo=UTC),
-            made_by="anna",
-            decision="recommended",
-            summary={"why": "it was better"},
-        ),
-        "anna",
-    )
-    registry.switch_on(kept.name, "anna")
+    head = head_of("chula", ModelIdentity(MODEL_NAME, 1, None), "ab" * 32, np.zeros((4, 5), np.float32))
+    registry.switch_on(registry.add(head, "anna").name, "anna")
     page.goto("/#/adapt/chula")
     expect(page.locator("#unused")).to_contain_text("chula.1 was learnt on version 1")
     expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
@@ -147,6 +162,82 @@ def test_a_head_that_does_not_answer_is_said_so_and_can_be_rolled_back(page: Pag
     page.click("#back-yes")
     expect(page.locator("#unused")).to_have_count(0)
     expect(page.locator("#roll-back")).to_have_count(0)
+
+
+def test_a_head_in_the_shadow_is_said_with_how_often_it_agreed_and_why_it_is_not_compared(
+    page: Page, service: RunningService, heads: Path, new_microscope: list[Path]
+) -> None:
+    head = of_basophils("raabin", service)
+    registry = HeadRegistry(heads)
+    beside = registry.add(head, "anna")
+    registry.run_in_shadow(beside.name, "anna", "to see")
+    choose(page, language="en", theme="light", profile="raabin")
+    page.goto("/#/adapt/raabin")
+    shadow = page.locator("#shadow")
+    expect(shadow).to_have_text(
+        "In the shadow, raabin.1 answers nobody; in this process it agreed on 0 of 0 images."
+    )
+    answer = analysed(page, new_microscope[1])
+    assert (answer["head"], answer["profile"]) == (None, "raabin")
+    alike = int(answer["decision"]["class"] == CLASSES[0])
+    page.click("nav a[data-view='adapt']")
+    expect(shadow).to_contain_text(f"it agreed on {alike} of 1 images")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    choose(page, language="tr")
+    page.click("nav a[data-view='adapt']")
+    expect(shadow).to_contain_text(f"1 görüntünün {alike} tanesinde")
+    assert violations(page) == []
+    page.click("#trail summary")
+    expect(page.locator("#trail")).to_contain_text("gölgeye aldı")
+    choose(page, language="en")
+
+    of_other_images = registry.add(replace(head, recipe_sha256="ab" * 32), "anna")
+    registry.run_in_shadow(of_other_images.name, "anna")
+    page.click("nav a[data-view='adapt']")
+    expect(shadow).to_contain_text("is not compared: raabin.2 was learnt from images that were prepared")
+
+
+def test_a_head_answers_a_share_from_a_chosen_button_until_it_is_ended(
+    page: Page, service: RunningService, heads: Path, new_microscope: list[Path]
+) -> None:
+    registry = HeadRegistry(heads)
+    tried = registry.add(of_basophils("bccd", service), "anna")
+    taken = next(
+        path
+        for path in new_microscope
+        if Canary(tried, 0.25).takes(sha256(path.read_bytes()).hexdigest())
+        and not Canary(tried, 0.1).takes(sha256(path.read_bytes()).hexdigest())
+    )
+    choose(page, language="en", theme="light", profile="bccd")
+    page.goto("/#/adapt/bccd")
+    expect(page.locator("#canary")).to_have_count(0)
+    page.click("#canary-1")
+    expect(page.locator("#canary-share")).to_have_value("0.1")
+    page.select_option("#canary-share", "0.25")
+    assert violations(page) == []
+    page.click("#canary-yes")
+    line = page.locator("#canary")
+    expect(line).to_contain_text("As the canary, bccd.1 answers for 25% of images and specimens.")
+    expect(line).to_contain_text("the model’s own answered 0 images")
+    expect(page.locator("#answers")).to_have_text("The model’s own head answers.")
+    answer = analysed(page, taken)
+    assert answer["head"] == tried.label
+    assert answer["decision"]["class"] == "Basophil"
+    review = int(any(one["code"] != "device_unknown" for one in answer["review"]["reasons"]))
+    page.click("nav a[data-view='adapt']")
+    expect(line).to_contain_text(f"bccd.1 answered 1 images, {review} of them for review")
+    kept(page, "adapt_canary")
+    choose(page, language="tr")
+    page.click("nav a[data-view='adapt']")
+    expect(line).to_contain_text("deneme olarak bccd.1 yanıtlıyor")
+    assert violations(page) == []
+    page.click("#canary-end")
+    expect(line).to_have_count(0)
+    page.click("#trail summary")
+    expect(page.locator("#trail")).to_contain_text("denemeyi bitirdi")
+    expect(page.locator("#trail")).to_contain_text("denemeye aldı · %25")
+    choose(page, language="en")
+    assert analysed(page, taken)["head"] is None
 
 
 def test_no_specimen_is_held_out_or_mixed_with_another_by_its_name(

@@ -1,6 +1,8 @@
 """What ``wbc audit-device add`` does with images, and what the commands refuse; without a network."""
 
 import asyncio
+import hashlib
+import time
 from contextlib import contextmanager
 
 import cv2
@@ -15,18 +17,22 @@ from orchestrator.commands.image_files import ImageFile
 from orchestrator.device_audits.audit import Audit, AuditedModel, AuditFile
 from orchestrator.domain import DISCLAIMER
 from orchestrator.errors import ConfigurationError
+from orchestrator.model_contract import NUM_CLASSES
 from orchestrator.settings import Settings
+from orchestrator.site_head.head_file import made
+from orchestrator.site_head.registry import Canary, HeadRegistry
 from tests.audited_cells import (
     MODEL,
     NOW,
     PRECISION,
+    PROFILE,
     audit_of,
     eosinophils,
     image_sha256,
     passed_audit,
     plan_of,
 )
-from tests.fakes.model_server import IDENTITY, FakeModelServer
+from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
 
 
 @pytest.fixture
@@ -51,8 +57,8 @@ def no_bar():
     yield lambda: None
 
 
-def added(file, paths, *, specimen="S-1", model=MODEL, precision=PRECISION, bar=no_bar):
-    services = build_services(Settings(), model_server=FakeModelServer(model))
+def added(file, paths, *, specimen="S-1", model=MODEL, precision=PRECISION, bar=no_bar, heads=None):
+    services = build_services(Settings(heads_dir=heads), model_server=FakeModelServer(model))
     with file.held():
         adding = Adding(file, specimen, services, precision)
         asyncio.run(adding.run([ImageFile(path) for path in paths], bar()))
@@ -127,6 +133,68 @@ def test_another_profile_than_that_of_the_plan_answers_nothing(tmp_path, images)
 
     with pytest.raises(ConfigurationError, match="begin a new audit"):
         added(file, images)
+
+
+@pytest.fixture
+def tried(tmp_path):
+    """A head that answers for half, and otherwise than the model's own, which is on; and its registry."""
+    delta = np.zeros((FEATURES + 1, NUM_CLASSES), np.float32)
+    delta[-1, 0] = 100.0
+    head = made(
+        name=f"{PROFILE.name}.1",
+        model=MODEL,
+        recipe_sha256=PROFILE.recipe_sha256,
+        delta=delta,
+        temperature=1.0,
+        review_threshold=0.5,
+        max_energy=0.0,
+        features=None,
+        made_at=NOW,
+        made_by="anna",
+        decision="recommended",
+        summary={},
+    )
+    (tmp_path / "heads").mkdir()
+    registry = HeadRegistry(tmp_path / "heads")
+    kept = registry.add(head, "anna")
+    registry.begin_canary(kept.name, "anna", 0.5)
+    return registry, kept
+
+
+def test_a_canary_gives_no_answer_of_an_audit(file, images, tried, tmp_path):
+    _, head = tried
+    taken = [Canary(head, 0.5).takes(hashlib.sha256(image.read_bytes()).hexdigest()) for image in images]
+    assert set(taken) == {False, True}
+
+    added(file, images, heads=tmp_path / "heads")
+
+    beside = file.read().sealed
+    other = AuditFile(tmp_path / "other.json")
+    other.create(Audit.of(plan_of()))
+    added(other, images)
+    assert beside == other.read().sealed
+
+
+def test_a_head_that_is_switched_on_while_an_audit_is_answered_ends_its_answers(
+    file, images, tried, tmp_path
+):
+    registry, head = tried
+
+    @contextmanager
+    def then_switched_on():
+        def advance():
+            if registry.active(PROFILE.name) is None:
+                registry.switch_on(head.name, "anna")
+                time.sleep(1.1)  # the service looks at the trail once a second
+
+        yield advance
+
+    adding = added(file, images, heads=tmp_path / "heads", bar=then_switched_on)
+
+    assert adding.added + len(adding.refused) == len(images)
+    assert {why for _, why in adding.refused} == {
+        "the profile 'raabin' is not what it was when planned; begin a new audit"
+    }
 
 
 def test_a_judged_audit_answers_nothing(tmp_path, images):

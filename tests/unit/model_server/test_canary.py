@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from orchestrator.common.on_trial import is_on_trial
 from orchestrator.domain import ModelIdentity, ViewBatch
 from orchestrator.errors import ContractViolation, ModelServerUnavailable, Overloaded
 from orchestrator.model_contract import MODEL_NAME, NUM_CLASSES
-from orchestrator.model_server.canary import CanaryModelServer, is_on_trial
+from orchestrator.model_server.canary import CanaryModelServer
 from tests.fakes.model_server import FEATURES, FakeModelServer
 from tests.fakes.scripted_model_server import ScriptedModelServer
 

@@ -1,5 +1,6 @@
 """A head's file, and who switched on which head: what is kept holds, and what was changed counts as none."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 
@@ -147,6 +148,138 @@ def test_a_shadow_is_ended_by_who_says_so_once(registry, shadowed):
     assert acts(registry)[-1] == ("shadow ended", shadowed.name)
     with pytest.raises(ConfigurationError, match="no head in the shadow"):
         registry.end_shadow("my-scope", "anna")
+
+
+@pytest.fixture
+def tried(registry):
+    """Version 1 is on, and version 2 answers for a quarter."""
+    first = registry.add(a_head(), "anna")
+    registry.switch_on(first.name, "anna")
+    second = registry.add(a_head(weight=0.25), "anna")
+    registry.begin_canary(second.name, "berk", 0.25, "to see it answer")
+    return second
+
+
+def test_a_canary_leaves_the_head_that_is_on_and_the_trail_says_who_began_it_with_which_share(
+    registry, tried, tmp_path
+):
+    canary = registry.canary("my-scope")
+    assert (canary.head.sha256, canary.share) == (tried.sha256, 0.25)
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert registry.canary("another-scope") is None
+    assert [(e.who, e.act, e.head, e.sha256, e.share, e.reason) for e in registry.trail("my-scope")][-1] == (
+        "berk", "canary begun", tried.name, tried.sha256, 0.25, "to see it answer"
+    )  # fmt: skip
+    assert ["share" in json.loads(line) for line in (tmp_path / TRAIL).read_text().splitlines()] == [
+        False, False, False, True
+    ]  # fmt: skip
+
+
+def test_the_same_image_always_gets_the_same_head_and_so_it_does_when_the_share_grows(registry, tried):
+    images = [f"{number:064x}" for number in range(2000)]
+    few = {image for image in images if registry.canary("my-scope").takes(image)}
+    assert few == {image for image in images if registry.canary("my-scope").takes(image)}
+    assert 0.2 < len(few) / len(images) < 0.3
+
+    registry.begin_canary(tried.name, "berk", 0.5)
+
+    assert {image for image in images if registry.canary("my-scope").takes(image)} > few
+    third = registry.add(a_head(weight=0.125), "anna")
+    registry.begin_canary(third.name, "berk", 0.25)
+    assert {image for image in images if registry.canary("my-scope").takes(image)} != few
+
+
+@pytest.mark.usefixtures("tried")
+@pytest.mark.parametrize("ends", ["end_canary", "roll_back", "switch_on", "switch_on another"])
+def test_a_canary_ends_by_word_and_by_whatever_changes_the_head_that_is_on(registry, ends):
+    third = registry.add(a_head(), "anna")
+    match ends:
+        case "end_canary":
+            registry.end_canary("my-scope", "anna", "seen enough")
+        case "roll_back":
+            assert registry.roll_back("my-scope", "anna") is None
+        case "switch_on":
+            registry.switch_on("my-scope.2", "anna")
+        case _:
+            registry.switch_on(third.name, "anna")
+
+    assert registry.canary("my-scope") is None
+    answers = {"end_canary": "my-scope.1", "switch_on": "my-scope.2", "switch_on another": "my-scope.3"}
+    head = registry.active("my-scope")
+    assert (head and head.name) == answers.get(ends)
+    with pytest.raises(ConfigurationError, match="has no canary"):
+        registry.end_canary("my-scope", "anna")
+
+
+def test_rolling_back_where_nothing_but_a_canary_answers_ends_it_and_can_be_done_once(registry):
+    registry.begin_canary(registry.add(a_head(), "anna").name, "anna")
+
+    assert registry.roll_back("my-scope", "anna", "it errs") is None
+    assert registry.canary("my-scope") is None
+    assert acts(registry)[-1] == ("canary ended", "my-scope.1")
+    with pytest.raises(ConfigurationError, match="no head that could be rolled back"):
+        registry.roll_back("my-scope", "anna")
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason", "why"),
+    [("too few", "painted cells, and nobody is hurt", "stays off"), ("not better", "why not", "at least 10")],
+)
+def test_a_canary_takes_what_switching_on_takes_as_it_answers_callers(registry, decision, reason, why):
+    head = registry.add(a_head(decision=decision), "anna")
+
+    with pytest.raises(ConfigurationError, match=why):
+        registry.begin_canary(head.name, "anna", 0.1, reason)
+
+    assert registry.canary("my-scope") is None
+    assert acts(registry) == [("made", head.name)]
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 0.51, 1, float("nan")])
+def test_a_share_that_is_none_or_most_of_all_is_refused(registry, share):
+    head = registry.add(a_head(), "anna")
+
+    with pytest.raises(ConfigurationError, match=r"share: expected more than 0 and at most 0\.5"):
+        registry.begin_canary(head.name, "anna", share)
+
+
+@pytest.mark.usefixtures("tried")
+def test_a_head_that_is_on_is_no_canary_and_a_canary_runs_in_no_shadow(registry):
+    with pytest.raises(ConfigurationError, match="is on already"):
+        registry.begin_canary("my-scope.1", "anna")
+    with pytest.raises(ConfigurationError, match="answers already"):
+        registry.run_in_shadow("my-scope.2", "anna")
+    third = registry.add(a_head(weight=0.125), "anna")
+    registry.run_in_shadow(third.name, "anna")
+    assert registry.shadow("my-scope").name == third.name
+
+    registry.begin_canary(third.name, "anna")
+
+    assert registry.shadow("my-scope") is None
+    assert registry.canary("my-scope").head.name == third.name
+
+
+@pytest.mark.parametrize("share", [None, 1.0, "0.1", [0.1]])
+def test_a_trail_with_a_share_that_cannot_be_is_not_used(registry, tmp_path, share):
+    registry.begin_canary(registry.add(a_head(), "anna").name, "anna")
+    lines = [json.loads(line) for line in (tmp_path / TRAIL).read_text().splitlines()]
+    last = {key: value for key, value in lines[-1].items() if key != "hash"} | {"share": share}
+    last["hash"] = hashlib.sha256(json.dumps(last, sort_keys=True).encode()).hexdigest()
+    (tmp_path / TRAIL).write_text("".join(json.dumps(line) + "\n" for line in (lines[0], last)))
+
+    assert registry.canary("my-scope") is None
+    with pytest.raises(ConfigurationError, match="line 2 is not as it was written"):
+        registry.trail("my-scope")
+
+
+def test_a_canary_whose_file_was_changed_leaves_the_head_that_is_on(registry, tmp_path, tried, caplog):
+    (tmp_path / f"{tried.name}.head").write_text("{}")
+    registry = HeadRegistry(tmp_path)
+
+    assert registry.canary("my-scope") is None
+    assert registry.active("my-scope").name == "my-scope.1"
+    assert "profile my-scope has no canary" in caplog.text
+    registry.end_canary("my-scope", "anna")
 
 
 @pytest.mark.usefixtures("shadowed")

@@ -7,7 +7,7 @@ import {ask, model} from "./api.js";
 import {CLASSES} from "./cell_detail.js";
 import {intake} from "./intake.js";
 import {lazyImage} from "./lazy_image.js";
-import {className, dateTime, errorText, keyName, number, t} from "./messages.js";
+import {className, dateTime, errorText, keyName, number, percent, t} from "./messages.js";
 import {progressLine} from "./progress_line.js";
 import {settings} from "./settings.js";
 import {trustView} from "./trust_view.js";
@@ -15,6 +15,9 @@ import {trustView} from "./trust_view.js";
 /** Cells of each class from which on more is known; as the service's `MIN_CELLS`, then twice that each. */
 const USEFUL = [5, 10, 20];
 const SUGGESTED = 50;
+/** Of images and specimens, that a canary may answer; the service takes up to its `MAX_SHARE`. */
+const SHARES = [0.05, 0.1, 0.25, 0.5];
+const USUAL_SHARE = 0.1;
 /** Under this name a form tells what is held out, so that no specimen can have it. */
 const HELD_OUT = "holdout";
 const LABELS = [...CLASSES, "other"];
@@ -195,11 +198,12 @@ export class AdaptView {
   }
 
   #showHeads() {
-    const {active, unused, shadow, versions, broken, trail} = this.#heads;
+    const {active, unused, canary, shadow, versions, broken, trail} = this.#heads;
     fill(this.#parts.heads, el("h3", {}, t("headsTitle")),
       el("p", {id: "answers"}, active ? t("headAnswers", {head: active}) : t("modelAnswers")),
       unused ? el("p", {class: "problem", id: "unused"}, t("headUnused", {why: unused})) : null,
       active || unused ? el("p", {}, el("button", {type: "button", id: "roll-back", disabled: Boolean(this.#busy), onclick: () => this.#rollBack()}, t("rollBack"))) : null,
+      canary ? this.#canaryLine(canary) : null,
       shadow ? el("p", {id: "shadow"}, shadow.unused ? t("shadowUnused", {why: shadow.unused})
         : t("shadowAgrees", {head: shadow.name, alike: number(shadow.alike), images: number(shadow.images)})) : null,
       versions.length ? el("ul", {id: "versions", class: "plain-list"}, versions.toReversed().map((head) => el("li", {},
@@ -208,7 +212,14 @@ export class AdaptView {
         head.is_active ? el("strong", {}, t("isOn")) : this.#switch(head)))) : null,
       broken.map((why) => el("p", {class: "problem"}, t("headBroken", {why}))),
       trail.length ? el("details", {id: "trail"}, el("summary", {}, t("whoDidWhat")), el("ul", {}, trail.map((entry) => el("li", {},
-        [dateTime(entry.at), entry.who, t(`head_${entry.act}`), entry.head ?? t("modelsOwn"), entry.reason].filter(Boolean).join(" · "))))) : null);
+        [dateTime(entry.at), entry.who, t(`head_${entry.act}`), entry.share && percent(entry.share, 0), entry.head ?? t("modelsOwn"), entry.reason].filter(Boolean).join(" · "))))) : null);
+  }
+
+  #canaryLine({name, share, unused, answers}) {
+    const told = answers.map((one) => t("canaryAnswers", {head: one.head ?? t("modelsOwn"), images: number(one.images), review: number(one.for_review)}));
+    return el("p", {id: "canary", class: "buttons"},
+      el("span", {}, unused ? t("canaryUnused", {why: unused}) : [t("canaryOn", {head: name, share: percent(share, 0)}), ...told].join(" ")),
+      el("button", {type: "button", id: "canary-end", disabled: Boolean(this.#busy), onclick: () => this.#changed("/canary", {number: null})}, t("canaryEnd")));
   }
 
   /** None where too few cells tell anything; with a reason where it was not shown to be better. */
@@ -217,7 +228,8 @@ export class AdaptView {
     const id = `reason-${head.number}`;
     const reason = head.decision === "recommended" ? null : el("input", {type: "text", id, maxlength: 1000, autocomplete: "off"});
     return el("p", {class: "buttons"}, reason ? [el("label", {for: id}, t("reasonToSwitch")), reason] : null,
-      el("button", {type: "button", id: `switch-${head.number}`, disabled: Boolean(this.#busy), onclick: () => this.#switchOn(head, reason?.value ?? "")}, t("switchOn")));
+      el("button", {type: "button", id: `switch-${head.number}`, disabled: Boolean(this.#busy), onclick: () => this.#switchOn(head, reason?.value ?? "")}, t("switchOn")),
+      el("button", {type: "button", id: `canary-${head.number}`, disabled: Boolean(this.#busy), onclick: () => this.#tryOut(head, reason?.value ?? "")}, t("canaryBegin")));
   }
 
   #go(step) {
@@ -277,18 +289,25 @@ export class AdaptView {
 
   async #switchOn(head, reason) {
     if (!await askFirst("switch", t("switchTitle", {head: head.name}), el("p", {}, t("switchQuestion")), t("switchOn"))) return;
-    await this.#changed(`/${head.number}/activation`, reason);
+    await this.#changed(`/${head.number}/activation`, {reason});
+  }
+
+  async #tryOut(head, reason) {
+    const share = el("select", {id: "canary-share"}, SHARES.map((one) => el("option", {value: one, selected: one === USUAL_SHARE}, percent(one, 0))));
+    const words = [el("p", {}, t("canaryQuestion")), el("p", {}, el("label", {for: "canary-share"}, t("canaryShare")), " ", share)];
+    if (!await askFirst("canary", t("canaryTitle", {head: head.name}), words, t("canaryBegin"))) return;
+    await this.#changed("/canary", {number: head.number, share: Number(share.value), reason});
   }
 
   async #rollBack() {
     if (!await askFirst("back", t("rollBack"), el("p", {}, t("rollBackQuestion")), t("rollBack"))) return;
-    await this.#changed("/roll-back", "");
+    await this.#changed("/roll-back", {});
   }
 
-  async #changed(rest, reason) {
+  async #changed(rest, said) {
     await this.#during("", async () => {
       const headers = {"Content-Type": "application/json"};
-      this.#heads = await (await ask(this.#path(rest), {method: "POST", body: JSON.stringify({reason}), headers})).json();
+      this.#heads = await (await ask(this.#path(rest), {method: "POST", body: JSON.stringify(said), headers})).json();
     });
   }
 

@@ -120,12 +120,15 @@ const ENGLISH = {
   lookAgain: "Look at these labels again: all else speaks against them", stillWrong: "Still wrong when their specimen is left out",
   notLearntFrom: "{count} images cannot be analysed; nothing was learnt from them.",
   headsTitle: "Versions", headAnswers: "{head} answers for this microscope.", modelAnswers: "The model’s own head answers.", headBroken: "Left out: {why}", specimenReserved: "No specimen can be called “{name}”: choose another name, and the images again.", headUnused: "The head that is switched on is not used: {why}", modelsOwn: "the model’s own", isOn: "on",
+  canaryOn: "As the canary, {head} answers for {share} of images and specimens.", canaryUnused: "The canary does not answer: {why}", canaryAnswers: "In this process {head} answered {images} images, {review} of them for review.",
+  canaryEnd: "End the canary", canaryBegin: "Answer a share", canaryTitle: "Let {head} answer a share?", canaryShare: "Of images and specimens",
+  canaryQuestion: "From then on it answers for this share; the same image, and all images of a specimen, get the same head each time. Audits of the microscope do not hold for its answers.",
   shadowAgrees: "In the shadow, {head} answers nobody; in this process it agreed on {alike} of {images} images.", shadowUnused: "The head in the shadow is not compared: {why}",
   decision_recommended: "Recommended.", "decision_not better": "Not shown to be better: it takes a reason to switch it on.",
   "decision_too few": "Too few cells: it stays off. Label cells of a second specimen.",
   switchOn: "Switch on", switchTitle: "Switch {head} on?", switchQuestion: "From then on it answers for this microscope. An audit of the microscope holds no more.",
   reasonToSwitch: "Reason", rollBack: "Roll back", rollBackQuestion: "The head before this one answers again, or the model’s own.", whoDidWhat: "Who did what",
-  head_made: "learnt", head_imported: "imported", "head_switched on": "switched on", "head_rolled back": "rolled back", head_shadowed: "put in the shadow", "head_shadow ended": "taken out of the shadow",
+  head_made: "learnt", head_imported: "imported", "head_switched on": "switched on", "head_rolled back": "rolled back", "head_canary begun": "begun as the canary", "head_canary ended": "ended as the canary", head_shadowed: "put in the shadow", "head_shadow ended": "taken out of the shadow",
   audits: "Audits", auditsTitle: "Audits of microscopes", auditsNote:
     "May answers for a microscope's images go without a person? A plan is frozen, fresh cells are labelled by a person who does not "
     + "see the answers, and all is judged once. “wbc audit-device” makes the plan and adds the cells.",
@@ -300,12 +303,15 @@ const TURKISH = {
   lookAgain: "Bu etiketlere yeniden bakın: her şey onlara karşı", stillWrong: "Örneği dışarıda bırakılınca hâlâ yanlış",
   notLearntFrom: "{count} görüntü incelenemiyor; onlardan bir şey öğrenilmedi.",
   headsTitle: "Sürümler", headAnswers: "Bu mikroskop için {head} yanıtlıyor.", modelAnswers: "Modelin kendisi yanıtlıyor.", headBroken: "Dışarıda bırakıldı: {why}", specimenReserved: "Hiçbir örneğin adı “{name}” olamaz: başka bir ad seçip görüntüleri yeniden seçin.", headUnused: "Açık olan sürüm kullanılmıyor: {why}", modelsOwn: "modelin kendisi", isOn: "açık",
+  canaryOn: "Görüntü ve örneklerin {share} kadarını deneme olarak {head} yanıtlıyor.", canaryUnused: "Denenen sürüm yanıtlamıyor: {why}", canaryAnswers: "Bu süreçte {head}: {images} görüntü yanıtlandı, {review} tanesi inceleme istiyor.",
+  canaryEnd: "Denemeyi bitir", canaryBegin: "Bir kısmını yanıtlasın", canaryTitle: "{head} bir kısmını yanıtlasın mı?", canaryShare: "Görüntü ve örneklerin payı",
+  canaryQuestion: "O andan sonra bu kadarını o yanıtlar; aynı görüntü ve bir örneğin bütün görüntüleri her seferinde aynı sürümle yanıtlanır. Mikroskobun denetimi onun yanıtları için geçerli olmaz.",
   shadowAgrees: "Gölgedeki {head} kimseye yanıt vermiyor; bu süreçte {images} görüntünün {alike} tanesinde aynı yanıtı verdi.", shadowUnused: "Gölgedeki sürüm karşılaştırılmıyor: {why}",
   decision_recommended: "Önerilir.", "decision_not better": "Daha iyi olduğu gösterilmedi: açmak için bir gerekçe gerekir.",
   "decision_too few": "Hücreler çok az: kapalı kalır. İkinci bir örneğin hücrelerini etiketleyin.",
   switchOn: "Aç", switchTitle: "{head} açılsın mı?", switchQuestion: "O andan sonra bu mikroskop için o yanıtlar. Mikroskobun denetimi artık geçerli olmaz.",
   reasonToSwitch: "Gerekçe", rollBack: "Geri dön", rollBackQuestion: "Bundan önceki ya da modelin kendisi yeniden yanıtlar.", whoDidWhat: "Kim ne yaptı",
-  head_made: "öğrendi", head_imported: "içe aktardı", "head_switched on": "açtı", "head_rolled back": "geri döndü", head_shadowed: "gölgeye aldı", "head_shadow ended": "gölgeden çıkardı",
+  head_made: "öğrendi", head_imported: "içe aktardı", "head_switched on": "açtı", "head_rolled back": "geri döndü", "head_canary begun": "denemeye aldı", "head_canary ended": "denemeyi bitirdi", head_shadowed: "gölgeye aldı", "head_shadow ended": "gölgeden çıkardı",
   audits: "Denetimler", auditsTitle: "Mikroskop denetimleri", auditsNote:
     "Bir mikroskobun görüntülerine verilen yanıtlar kişi görmeden geçebilir mi? Plan dondurulur, yeni hücreleri yanıtları görmeyen bir "
     + "kişi etiketler, hepsi bir kez değerlendirilir. Planı “wbc audit-device” yapar, hücreleri o ekler.",

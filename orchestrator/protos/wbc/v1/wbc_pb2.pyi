@@ -1084,16 +1084,18 @@ class LabelledImage(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., label: _Optional[_Union[CellClass, str]] = ..., specimen: _Optional[str] = ..., hold_out: _Optional[bool] = ...) -> None: ...
 
 class Adaptation(_message.Message):
-    __slots__ = ("profile", "images", "signed", "hold_out")
+    __slots__ = ("profile", "images", "signed", "hold_out", "cells_of")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     SIGNED_FIELD_NUMBER: _ClassVar[int]
     HOLD_OUT_FIELD_NUMBER: _ClassVar[int]
+    CELLS_OF_FIELD_NUMBER: _ClassVar[int]
     profile: str
     images: int
     signed: _containers.RepeatedScalarFieldContainer[str]
     hold_out: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., signed: _Optional[_Iterable[str]] = ..., hold_out: _Optional[_Iterable[str]] = ...) -> None: ...
+    cells_of: int
+    def __init__(self, profile: _Optional[str] = ..., images: _Optional[int] = ..., signed: _Optional[_Iterable[str]] = ..., hold_out: _Optional[_Iterable[str]] = ..., cells_of: _Optional[int] = ...) -> None: ...
 
 class LearnAdaptationRequest(_message.Message):
     __slots__ = ("adaptation", "image")
@@ -1191,6 +1193,24 @@ class ActivateAdaptationResponse(_message.Message):
     heads: SiteHeads
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
+class CanaryAdaptationRequest(_message.Message):
+    __slots__ = ("profile", "number", "share", "reason")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    number: int
+    share: float
+    reason: str
+    def __init__(self, profile: _Optional[str] = ..., number: _Optional[int] = ..., share: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class CanaryAdaptationResponse(_message.Message):
+    __slots__ = ("heads",)
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    heads: SiteHeads
+    def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
+
 class ShadowAdaptationRequest(_message.Message):
     __slots__ = ("profile", "number", "reason")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
@@ -1222,7 +1242,7 @@ class RollBackAdaptationResponse(_message.Message):
     def __init__(self, heads: _Optional[_Union[SiteHeads, _Mapping]] = ...) -> None: ...
 
 class SiteHeads(_message.Message):
-    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken", "shadow")
+    __slots__ = ("profile", "active", "versions", "trail", "disclaimer", "unused", "broken", "shadow", "canary")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
@@ -1231,6 +1251,7 @@ class SiteHeads(_message.Message):
     UNUSED_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
     profile: str
     active: str
     versions: _containers.RepeatedCompositeFieldContainer[SiteHead]
@@ -1239,7 +1260,30 @@ class SiteHeads(_message.Message):
     unused: str
     broken: _containers.RepeatedScalarFieldContainer[str]
     shadow: HeadShadow
-    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[HeadShadow, _Mapping]] = ...) -> None: ...
+    canary: HeadCanary
+    def __init__(self, profile: _Optional[str] = ..., active: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[SiteHead, _Mapping]]] = ..., trail: _Optional[_Iterable[_Union[HeadAct, _Mapping]]] = ..., disclaimer: _Optional[str] = ..., unused: _Optional[str] = ..., broken: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[HeadShadow, _Mapping]] = ..., canary: _Optional[_Union[HeadCanary, _Mapping]] = ...) -> None: ...
+
+class HeadCanary(_message.Message):
+    __slots__ = ("name", "share", "unused", "answers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    share: float
+    unused: str
+    answers: _containers.RepeatedCompositeFieldContainer[HeadAnswers]
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., unused: _Optional[str] = ..., answers: _Optional[_Iterable[_Union[HeadAnswers, _Mapping]]] = ...) -> None: ...
+
+class HeadAnswers(_message.Message):
+    __slots__ = ("head", "images", "for_review")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FOR_REVIEW_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    images: int
+    for_review: int
+    def __init__(self, head: _Optional[str] = ..., images: _Optional[int] = ..., for_review: _Optional[int] = ...) -> None: ...
 
 class HeadShadow(_message.Message):
     __slots__ = ("name", "unused", "images", "alike", "otherwise")
@@ -1266,7 +1310,7 @@ class ShadowAnswers(_message.Message):
     def __init__(self, answered: _Optional[_Union[CellClass, str]] = ..., shadow: _Optional[_Union[CellClass, str]] = ..., images: _Optional[int] = ...) -> None: ...
 
 class SiteHead(_message.Message):
-    __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust")
+    __slots__ = ("name", "number", "sha256", "model", "made_at", "made_by", "decision", "why", "is_active", "trust", "cells_kept")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
@@ -1277,6 +1321,7 @@ class SiteHead(_message.Message):
     WHY_FIELD_NUMBER: _ClassVar[int]
     IS_ACTIVE_FIELD_NUMBER: _ClassVar[int]
     TRUST_FIELD_NUMBER: _ClassVar[int]
+    CELLS_KEPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     number: int
     sha256: str
@@ -1287,7 +1332,8 @@ class SiteHead(_message.Message):
     why: str
     is_active: bool
     trust: HeadTrust
-    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., sha256: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., made_by: _Optional[str] = ..., decision: _Optional[str] = ..., why: _Optional[str] = ..., is_active: _Optional[bool] = ..., trust: _Optional[_Union[HeadTrust, _Mapping]] = ...) -> None: ...
+    cells_kept: bool
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ..., sha256: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., made_by: _Optional[str] = ..., decision: _Optional[str] = ..., why: _Optional[str] = ..., is_active: _Optional[bool] = ..., trust: _Optional[_Union[HeadTrust, _Mapping]] = ..., cells_kept: _Optional[bool] = ...) -> None: ...
 
 class HeadTrust(_message.Message):
     __slots__ = ("counts", "kept", "left_out", "hold_out", "curve", "ten_more")
@@ -1344,17 +1390,19 @@ class CurvePoint(_message.Message):
     def __init__(self, cells: _Optional[int] = ..., balanced_accuracy: _Optional[float] = ...) -> None: ...
 
 class HeadAct(_message.Message):
-    __slots__ = ("at", "who", "act", "head", "sha256", "reason")
+    __slots__ = ("at", "who", "act", "head", "sha256", "reason", "share")
     AT_FIELD_NUMBER: _ClassVar[int]
     WHO_FIELD_NUMBER: _ClassVar[int]
     ACT_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     at: _timestamp_pb2.Timestamp
     who: str
     act: str
     head: str
     sha256: str
     reason: str
-    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., act: _Optional[str] = ..., head: _Optional[str] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    share: float
+    def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., who: _Optional[str] = ..., act: _Optional[str] = ..., head: _Optional[str] = ..., sha256: _Optional[str] = ..., reason: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...

@@ -110,6 +110,11 @@ class AnalyzerStub:
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
                 response_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
                 _registered_method=True)
+        self.CanaryAdaptation = channel.unary_unary(
+                '/wbc.v1.Analyzer/CanaryAdaptation',
+                request_serializer=wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationRequest.SerializeToString,
+                response_deserializer=wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationResponse.FromString,
+                _registered_method=True)
         self.ShadowAdaptation = channel.unary_unary(
                 '/wbc.v1.Analyzer/ShadowAdaptation',
                 request_serializer=wbc_dot_v1_dot_wbc__pb2.ShadowAdaptationRequest.SerializeToString,
@@ -242,6 +247,14 @@ class AnalyzerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CanaryAdaptation(self, request, context):
+        """Lets a head answer for a share in place of the one that is on, or none: the same image, and all images of a
+        specimen, get the same head each time. FAILED_PRECONDITION (ADAPTATION_REFUSED) as in ActivateAdaptation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ShadowAdaptation(self, request, context):
         """Lets a head run beside the one that answers, or none; it answers nobody, and is compared. FAILED_PRECONDITION
         (ADAPTATION_REFUSED) where it answers already, or does not fit as in ActivateAdaptation.
@@ -251,7 +264,7 @@ class AnalyzerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollBackAdaptation(self, request, context):
-        """Lets the head answer that did so before the one that does, or the model's own.
+        """Lets the head answer that did so before the one that does, or the model's own. A canary ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -341,6 +354,11 @@ def add_AnalyzerServicer_to_server(servicer, server):
                     servicer.ActivateAdaptation,
                     request_deserializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.FromString,
                     response_serializer=wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.SerializeToString,
+            ),
+            'CanaryAdaptation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CanaryAdaptation,
+                    request_deserializer=wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationRequest.FromString,
+                    response_serializer=wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationResponse.SerializeToString,
             ),
             'ShadowAdaptation': grpc.unary_unary_rpc_method_handler(
                     servicer.ShadowAdaptation,
@@ -764,6 +782,33 @@ class Analyzer:
             '/wbc.v1.Analyzer/ActivateAdaptation',
             wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationRequest.SerializeToString,
             wbc_dot_v1_dot_wbc__pb2.ActivateAdaptationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CanaryAdaptation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wbc.v1.Analyzer/CanaryAdaptation',
+            wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationRequest.SerializeToString,
+            wbc_dot_v1_dot_wbc__pb2.CanaryAdaptationResponse.FromString,
             options,
             channel_credentials,
             insecure,
