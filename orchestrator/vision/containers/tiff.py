@@ -12,7 +12,7 @@ from orchestrator.domain import UInt8Array
 from orchestrator.errors import UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers.base import ImageContainer, SizeCheck
 from orchestrator.vision.containers.tiff_directory import ORIENTATION, TiffDirectory, read_directory
-from orchestrator.vision.tiff_pixels import COLOURS, DEPTHS, JPEG, PALETTE, YCBCR, TiffLayout
+from orchestrator.vision.tiff_pixels import COLOURS, DEPTHS, JPEG, PALETTE, UNCOMPRESSED, YCBCR, TiffLayout
 
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -21,12 +21,12 @@ _STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _FILL_ORDER, _PREDICTOR, _COLOUR_MAP, _INK_SET, _EXTRA_SAMPLES, _JPEG_TABLES = 266, 317, 320, 332, 338, 347
 
-_COMPRESSIONS: Final = (1, 5, JPEG, 8, 32773, 32946)
+_COMPRESSIONS: Final = (UNCOMPRESSED, 5, JPEG, 8, 32773, 32946)
 """None, LZW, JPEG, Deflate, PackBits, Deflate (old code). LZMA and Zstandard let a header ask for
 gigabytes of working memory; old-style JPEG and fax codes do not carry photographs."""
 _PREDICTED: Final = (5, 8, 32946)
 """Of PackBits with a predictor readers differ in whether the differences are ever summed up."""
-_UNPREDICTED: Final = (1, JPEG)
+_UNPREDICTED: Final = (UNCOMPRESSED, JPEG)
 """With which the tag means nothing to any reader."""
 _OTHER_COMPRESSIONS: Final = {
     **dict.fromkeys((2, 3, 4, 32771), "a fax code"),
@@ -76,7 +76,7 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     directory = _image_directory(payload)
     width, height = directory.integer(_WIDTH, 0), directory.integer(_HEIGHT, 0)
     check_size(width, height)
-    compression = directory.integer(_COMPRESSION, 1)
+    compression = directory.integer(_COMPRESSION, UNCOMPRESSED)
     photometric = directory.integer(_PHOTOMETRIC, 0)
     samples = directory.integer(_SAMPLES, 1)
     depths = set(directory.integers(_BITS).tolist()) or {1}
@@ -189,7 +189,7 @@ def _require_whole(payload: bytes, layout: TiffLayout, blocks: _Blocks, height: 
         raise UndecodableImage(f"The TIFF lists {len(offsets)} blocks of pixels; expected {expected}.")
     if counts.min() < 1 or (offsets + counts).max() > len(payload):
         raise UndecodableImage("Pixels of the TIFF lie outside the file: it is truncated.")
-    if layout.compression == 1:
+    if layout.compression == UNCOMPRESSED:
         rows = np.full((layout.planes, blocks.down, blocks.across), blocks.height)
         if not blocks.is_tiled:
             rows[:, -1] = height - (blocks.down - 1) * blocks.height
