@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from orchestrator.domain import UInt8Array
-from orchestrator.errors import UndecodableImage, UnsupportedImage
+from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers.base import ImageContainer, SizeCheck
 from orchestrator.vision.containers.tiff_directory import ORIENTATION, TiffDirectory, read_directory
 from orchestrator.vision.tiff_pixels import COLOURS, DEPTHS, JPEG, PALETTE, UNCOMPRESSED, YCBCR, TiffLayout
@@ -72,10 +72,18 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     Raises:
         UndecodableImage: truncated or corrupt.
         UnsupportedImage: another kind of the format.
+        ImageTooLarge: the image itself is; no reduced copy is read in its place.
     """
-    directory = _image_directory(payload)
+    directory, is_alone = _image_directory(payload)
     width, height = directory.integer(_WIDTH, 0), directory.integer(_HEIGHT, 0)
-    check_size(width, height)
+    try:
+        check_size(width, height)
+    except ImageTooLarge as error:
+        if is_alone:
+            raise
+        raise ImageTooLarge(
+            f"{error} The reduced copies in this TIFF are not read in its place: send a part of it."
+        ) from error
     compression = directory.integer(_COMPRESSION, UNCOMPRESSED)
     photometric = directory.integer(_PHOTOMETRIC, 0)
     samples = directory.integer(_SAMPLES, 1)
@@ -132,8 +140,8 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     )
 
 
-def _image_directory(payload: bytes) -> TiffDirectory:
-    """Of the one page that is neither a reduced copy of another one nor a mask."""
+def _image_directory(payload: bytes) -> tuple[TiffDirectory, bool]:
+    """Of the one page that is neither a reduced copy of another one nor a mask; and whether it is alone."""
     pages = [read_directory(payload)]
     while pages[-1].next_offset:
         if len(pages) == _MAX_PAGES:
@@ -145,8 +153,11 @@ def _image_directory(payload: bytes) -> TiffDirectory:
         if not page.integer(_NEW_SUBFILE, 0) & _REDUCED_OR_MASK and page.integer(_SUBFILE, 1) != 2
     ]
     if len(whole) > 1:
-        raise UnsupportedImage("The TIFF has more than one page; send a single image.")
-    return (whole or pages)[0]
+        raise UnsupportedImage(
+            "The TIFF has more than one page that is not marked as a reduced copy (NewSubfileType); send a "
+            "single image."
+        )
+    return (whole or pages)[0], len(pages) == 1
 
 
 def _unread(
