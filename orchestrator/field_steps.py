@@ -67,8 +67,8 @@ def prepare_field(
         with stage("preprocess"):
             cell = as_drawn(rgb, drawn, recipe, usual, keep_crops=keep_crops)
         return PreparedField((height, width), red_cell_px, image_sha256, () if cell is None else (cell,))
-    with stage("search"):
-        searched = search_field(rgb, red_cell_px)
+    with stage("search"), ThreadPoolExecutor(available_cores()) as pool:
+        searched = search_field(rgb, red_cell_px, pool.map)
     if searched.red_cell_px is not None and searched.red_cell_px < MIN_RED_CELL_PX:
         raise FieldTooSmall(
             f"The red cells of this field are about {searched.red_cell_px:.0f} pixels wide; at least "

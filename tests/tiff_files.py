@@ -31,11 +31,14 @@ def tiff_of(
     fill_order: int = 1,
     tags: Mapping[int, tuple[str, list[int]]] | None = None,
     following: bytes = b"",
+    begins_at: int = 0,
+    shared_tables: bool = False,
 ) -> bytes:
     """The file of unsigned ``[height, width, samples]``. Strips have 8 rows, tiles 16 x 16 pixels.
 
     ``tags`` replace what would be written; ``following`` is the whole of a second directory, whose offsets
-    count from nowhere.
+    count from nowhere. Offsets count from ``begins_at`` bytes before this. ``shared_tables``: those of the
+    JPEGs stand in a tag of their own.
     """
     height, width, count = samples.shape
     parts = [samples[..., [n]] for n in range(count)] if planar else [samples]
@@ -46,7 +49,7 @@ def tiff_of(
                 block = block.copy()
                 block[:, 1:] -= part_left(block)
             if compression == JPEG:
-                blocks.append(_jpeg(block, photometric))
+                blocks.append(_jpeg(block, photometric, 2 if shared_tables else 0))
             else:
                 packed = _packed(block, depth, byte_order)
                 data = _compressed(packed, compression)
@@ -61,9 +64,11 @@ def tiff_of(
         entries |= {322: ("H", [16]), 323: ("H", [16])}
     else:
         entries[278] = ("H", [8])
+    if shared_tables:
+        entries[347] = ("B", list(_jpeg(block, photometric, 1)))
     entries |= tags or {}
     head = 16 if big else 8
-    offsets = head + np.cumsum([0, *map(len, blocks)])
+    offsets = begins_at + head + np.cumsum([0, *map(len, blocks)])
     entries[324 if tiled else 273] = (number, [int(offset) for offset in offsets[:-1]])
     entries[325 if tiled else 279] = (number, [len(block) for block in blocks])
     at = int(offsets[-1])
@@ -84,6 +89,15 @@ def tiff_of(
     magic += struct.pack(byte_order + "HHQ", 8, 0, start) if big else struct.pack(byte_order + "I", start)
     following_at = struct.pack(byte_order + number, end if following else 0)
     return magic + b"".join(blocks) + values + directory + following_at + following
+
+
+def pyramid_of(whole: NDArray[Any], copy: NDArray[Any], *, kind: int = 1, **options: Any) -> bytes:
+    """A file of two RGB images of tiles; ``kind`` is what the second says of itself (NewSubfileType)."""
+    first = tiff_of(whole, 8, 2, tiled=True, **options)
+    tags = {254: ("I", [kind])}
+    second = tiff_of(copy, 8, 2, tiled=True, begins_at=len(first), tags=tags, **options)
+    number, at = ("<Q", 8) if options.get("big") else ("<I", 4)
+    return first[: -struct.calcsize(number)] + second[at : at + struct.calcsize(number)] + second
 
 
 def part_left(block: NDArray[Any]) -> NDArray[Any]:
@@ -165,15 +179,18 @@ def _lzw(data: bytes) -> bytes:
     return int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
 
 
-def _jpeg(block: NDArray[Any], photometric: int) -> bytes:
+def _jpeg(block: NDArray[Any], photometric: int, part: int) -> bytes:
+    """``part`` 0 is all of it, 1 its tables alone, 2 all but its tables."""
     stream = io.BytesIO()
     pixels = np.ascontiguousarray(block.astype(np.uint8))
     if pixels.shape[-1] == 1:
-        Image.fromarray(pixels[..., 0]).save(stream, "JPEG", quality=100)
+        Image.fromarray(pixels[..., 0]).save(stream, "JPEG", quality=100, streamtype=part)
     elif pixels.shape[-1] == 4:
-        Image.fromarray(255 - pixels, "CMYK").save(stream, "JPEG", quality=100)  # which it inverts
+        Image.fromarray(255 - pixels, "CMYK").save(
+            stream, "JPEG", quality=100, streamtype=part
+        )  # which it inverts
     elif photometric == 6:
-        Image.fromarray(pixels, "YCbCr").save(stream, "JPEG", quality=100, subsampling=0)
+        Image.fromarray(pixels, "YCbCr").save(stream, "JPEG", quality=100, streamtype=part, subsampling=0)
     else:
-        Image.fromarray(pixels).save(stream, "JPEG", quality=100, keep_rgb=True)
+        Image.fromarray(pixels).save(stream, "JPEG", quality=100, streamtype=part, keep_rgb=True)
     return stream.getvalue()

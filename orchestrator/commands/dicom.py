@@ -26,14 +26,14 @@ from orchestrator.interop.destination import parse_destination
 from orchestrator.interop.dicom_process import require_dicom
 from orchestrator.interop.http_peer import HttpPeer, authorization_of
 from orchestrator.interop.mllp import client_tls
-from orchestrator.interop.site import NO_CONTEXT, Site
+from orchestrator.interop.site import Site
 from orchestrator.interop.stow import Outcome, found, store
 from orchestrator.settings import load_settings
 from orchestrator.vision.containers import is_dicom, read_container
 from orchestrator.vision.tta import TtaMode
 
 if TYPE_CHECKING:
-    from orchestrator.interop.dicom import DicomObject, StudyContext
+    from orchestrator.interop.dicom import DicomObject
 
 CONCURRENCY: Final = 4
 
@@ -187,7 +187,7 @@ async def _analyse_all(paths: list[ImageFile], services: Services, order: _Order
 
 def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "tuple[DicomObject, ...]":
     """Both objects of one image, in their files."""
-    from orchestrator.interop.dicom import CellSource  # these cost two seconds and 140 MB
+    from orchestrator.interop.dicom import CellSource, study_of_image  # these cost two seconds and 140 MB
     from orchestrator.interop.dicom_overlay import overlay_image
     from orchestrator.interop.dicom_report import cell_report
 
@@ -195,7 +195,7 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
     model_key = f"{model.name}/{model.version}/{model.sha256}"
     head = () if analysis.head is None else (analysis.head,)
     profile = (analysis.profile, analysis.profile_sha256 or "", *head, analysis.device_state)
-    study = _belonging(payload, image, order.specimen_id)
+    study = study_of_image(image, payload if is_dicom(payload) else None, specimen=order.specimen_id)
     source = CellSource(
         key="/".join((image, model_key, *profile, order.tta, __version__)),
         number=number,
@@ -212,15 +212,6 @@ def _write(analysis: Analysis, payload: bytes, number: int, order: _Order) -> "t
         site=order.site,
     )
     return overlay, _kept(order.output, report)
-
-
-def _belonging(payload: bytes, image: str, specimen_id: str | None) -> "StudyContext":
-    from orchestrator.interop.dicom import derived_uid, new_study, study_of
-
-    if is_dicom(payload):
-        return study_of(payload)
-    study = derived_uid("study of images", specimen_id or image)
-    return new_study(study, NO_CONTEXT, specimen=specimen_id)
 
 
 def _kept(folder: Path, made: "DicomObject") -> "DicomObject":

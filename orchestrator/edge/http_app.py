@@ -164,9 +164,10 @@ async def running(
             try:
                 yield
             finally:
-                if beginning is not None and reports is not None:
+                if beginning is not None:
                     beginning.cancel()
                     await asyncio.gather(beginning, return_exceptions=True)
+                if reports is not None:
                     await reports.close()
 
 
@@ -253,7 +254,7 @@ def create_app(
     unavailable = (errors.ModelServerUnavailable,)
     endpoints = [
         *analysis_routes(services, admission, deadlines),
-        *field_routes(services, admission, deadlines),
+        *field_routes(services, admission, deadlines, site, reports),
         Endpoint("GET", "/v1/model", api.model, READ, tags=["model"], refusals=unavailable),
         *_specimen_endpoints(specimens, services, order_limits, deadlines, site, reports),
         *_adaptation_endpoints(adaptations, services, order_limits),

@@ -106,10 +106,11 @@ class FieldParameters(BaseModel):
     profile: ProfileName = None
     tta: Tta = None
     format: Annotated[
-        Literal["json", "geojson", "csv", "png", "jpeg"],
+        Literal["json", "geojson", "csv", "png", "jpeg", "dicom"],
         Field(
             description="`geojson`: outlines as QuPath reads them; `csv`: a row for each cell; `png`, "
-            "`jpeg`: the field with boxes and classes drawn on it."
+            "`jpeg`: the field with boxes and classes drawn on it; `dicom`: a Comprehensive SR with a region "
+            "for each cell, of the study of a DICOM image, else of one without a patient."
         ),
     ] = "json"
     spreadsheet: Annotated[

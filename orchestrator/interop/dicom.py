@@ -27,9 +27,8 @@ from pydicom.valuerep import PersonName
 
 from orchestrator.errors import MalformedMessage
 from orchestrator.interop import dicom_values
-from orchestrator.interop.site import OrderContext
+from orchestrator.interop.site import NO_CONTEXT, OrderContext
 
-MEDIA_TYPE: Final = "application/dicom"
 MANUFACTURER: Final = "WBC Analyzer (research use only)"
 MODEL_NAME: Final = "WBC Analyzer"
 
@@ -140,6 +139,16 @@ def _study_of(source: Dataset) -> StudyContext:
         _uid(specimen, "SpecimenUID"),
         was_lossy=source.get("LossyImageCompression") == "01",
     )
+
+
+def study_of_image(
+    image_sha256: str, dicom_file: bytes | None, *, specimen: str | None = None
+) -> StudyContext:
+    """That of the image's DICOM file; of a mere picture (None) one of its own, without a patient, which those
+    of the same ``specimen`` share. Raises as :func:`study_of`."""
+    if dicom_file is not None:
+        return study_of(dicom_file)
+    return new_study(derived_uid("study of images", specimen or image_sha256), NO_CONTEXT, specimen=specimen)
 
 
 def new_study(

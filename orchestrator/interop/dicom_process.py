@@ -1,4 +1,4 @@
-"""Writes the report of a differential in a process of its own, which stays for the next one.
+"""Writes the report of a differential or of a field in a process of its own, which stays for the next one.
 
 The libraries behind it cost 140 MB and seconds of imports: the process that answers requests has neither, and
 who asks for a report does not wait for them.
@@ -12,11 +12,17 @@ import struct
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from orchestrator.errors import DeadlineExceeded, DicomOff
+from orchestrator import __version__
+from orchestrator.domain import FieldAnalysis
+from orchestrator.errors import DeadlineExceeded, DicomOff, WbcError
 from orchestrator.interop.site import Site
 from orchestrator.specimen import Differential
+
+DICOM_TYPE: Final = "application/dicom"
+"""The media type, for who must not load the libraries."""
 
 BEGIN_AFTER_S: Final = 5.0
 _TIMEOUT_S: Final = 60.0
@@ -65,8 +71,21 @@ class ReportProcess:
             DicomOff: the extra ``dicom`` is not installed.
             DeadlineExceeded: it took longer than a minute.
         """
-        plain_site = replace(site, snomed=dict(site.snomed))  # a read-only view cannot be sent
-        question = pickle.dumps((differential, plain_site))
+        return await self._asked("differential_report", differential, _sendable(site))
+
+    async def written_of_field(
+        self, field: FieldAnalysis, image_sha256: str, dicom_file: bytes | None, site: Site, moment: datetime
+    ) -> bytes:
+        """The DICOM file of :func:`~orchestrator.interop.dicom_report.field_report`.
+
+        Raises as :meth:`written`, and MalformedMessage where the field's ``dicom_file`` names no study.
+        """
+        about = {"moment": moment, "service_version": __version__}
+        return await self._asked("field_report", field, image_sha256, dicom_file, _sendable(site), **about)
+
+    async def _asked(self, report: str, *args: object, **kwargs: object) -> bytes:
+        """What the function of this name in ``dicom_report`` writes."""
+        question = pickle.dumps((report, args, kwargs))
         async with self._lock:
             process = await self._running()
             assert process.stdin is not None
@@ -76,7 +95,7 @@ class ReportProcess:
                     process.stdin.write(_LENGTH.pack(len(question)) + question)
                     await process.stdin.drain()
                     (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
-                    return await process.stdout.readexactly(length)
+                    answer: bytes | WbcError = pickle.loads(await process.stdout.readexactly(length))
             except TimeoutError as error:
                 await self.close()
                 raise DeadlineExceeded("The DICOM report was not written in time.") from error
@@ -86,6 +105,9 @@ class ReportProcess:
             except BaseException:
                 await self.close()
                 raise
+        if isinstance(answer, WbcError):
+            raise answer
+        return answer
 
     async def _running(self) -> asyncio.subprocess.Process:
         require_dicom()
@@ -104,16 +126,25 @@ class ReportProcess:
         return self._process
 
 
+def _sendable(site: Site) -> Site:
+    return replace(site, snomed=dict(site.snomed))  # a read-only view cannot be sent
+
+
 def main() -> None:
-    """Read differentials and their sites from standard input, and write each one's file to standard output,
-    with its length before it, until there are no more."""
-    from orchestrator.interop.dicom_report import differential_report
+    """Read from standard input which report is wanted and of what, and write each one's file, or why there is
+    none, to standard output, with its length before it, until there are no more."""
+    from orchestrator.interop import dicom_report
 
     gc.freeze()  # what the libraries hold stays: it need not be looked through at each report
     while len(head := sys.stdin.buffer.read(_LENGTH.size)) == _LENGTH.size:
         # From the service that started this process, and nobody else.
-        differential, site = pickle.loads(sys.stdin.buffer.read(*_LENGTH.unpack(head)))
-        data = differential_report(differential, site).data
+        report, args, kwargs = pickle.loads(sys.stdin.buffer.read(*_LENGTH.unpack(head)))
+        answer: bytes | WbcError
+        try:
+            answer = getattr(dicom_report, report)(*args, **kwargs).data
+        except WbcError as error:
+            answer = error
+        data = pickle.dumps(answer)
         sys.stdout.buffer.write(_LENGTH.pack(len(data)) + data)
         sys.stdout.buffer.flush()
 

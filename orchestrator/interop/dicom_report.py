@@ -39,7 +39,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ComprehensiveSRStorage, VLMicroscopicImageStorage
 
-from orchestrator.domain import DISCLAIMER, Analysis, Box, ModelIdentity
+from orchestrator.domain import DISCLAIMER, Analysis, Box, FieldAnalysis, FieldCell, Finding, ModelIdentity
 from orchestrator.interop import coding, dicom_codes
 from orchestrator.interop.coding import Code, Unit
 from orchestrator.interop.dicom import (
@@ -55,6 +55,7 @@ from orchestrator.interop.dicom import (
     person_name,
     quiet,
     set_moment,
+    study_of_image,
 )
 from orchestrator.interop.dicom_codes import class_code, concept
 from orchestrator.interop.dicom_values import unlimited
@@ -69,7 +70,6 @@ from orchestrator.specimen import (
     Range,
     Signature,
     Specimen,
-    SpecimenField,
 )
 
 SERIES_NUMBER: Final = 9002
@@ -132,6 +132,52 @@ def cell_report(
         return finished(report, derived_uid("cell report", study.study_uid, source.key, *names))
 
 
+def field_report(
+    field: FieldAnalysis,
+    image_sha256: str,
+    dicom_file: bytes | None,
+    site: Site = DEFAULT_SITE,
+    *,
+    moment: datetime,
+    service_version: str,
+) -> DicomObject:
+    """One whole field: of each find its class, probabilities, why a person should look at it, and its region.
+
+    The report belongs to patient and study of the field's ``dicom_file``, which its regions name; that of a
+    mere picture (None) has a study of its own, and names it as :func:`field_uid`. ``moment`` (aware) is when
+    the field was analysed. Nobody signs a single field.
+
+    Raises :class:`~orchestrator.errors.MalformedMessage` where the DICOM file names no study.
+    """
+    study = study_of_image(image_sha256, dicom_file)
+    with quiet():
+        image = study.source or (VLMicroscopicImageStorage, field_uid(image_sha256))
+        models = () if field.model is None else (field.model,)
+        finds = list(enumerate((*field.cells, *field.unidentified), start=1))
+        named = () if study.source else (_field_in_words(1, field.image_size, image_sha256),)
+        report = _document(
+            _content(
+                procedure=dicom_codes.FIELD_ANALYSIS,
+                groups=[
+                    _field_group(field, models, image),
+                    *(_find_group(number, cell, field, models, image, site) for number, cell in finds),
+                ],
+                study=study,
+                service_version=service_version,
+                sentences=(DISCLAIMER, FIVE_CLASSES, *named, *_finds_in_words(finds)),
+            ),
+            study,
+            [study.study if study.source else _field_stand_in(study, field.image_size, image_sha256)],
+            series=derived_uid("reports", study.study_uid, *(f"{m.name}/{m.version}" for m in models)),
+            number=1,
+            moment=moment,
+            service_version=service_version,
+            signature=None,
+            site=site,
+        )
+        return finished(report)
+
+
 def differential_report(
     differential: Differential, site: Site = DEFAULT_SITE, context: OrderContext = NO_CONTEXT
 ) -> DicomObject:
@@ -163,7 +209,7 @@ def differential_report(
             sentences=(
                 *notes(differential),
                 f"Method: {METHOD}.",
-                *map(_field_in_words, fields),
+                *(_field_in_words(one.number, one.image_size, one.image_sha256) for one in fields),
                 *_lines(remarks(differential)),
             ),
             person=None if signature is None else signature.person,
@@ -171,7 +217,7 @@ def differential_report(
         report = _document(
             content,
             study,
-            [_field_stand_in(study, field) for field in fields]
+            [_field_stand_in(study, one.image_size, one.image_sha256) for one in fields]
             or [_stand_in(study, ComprehensiveSRStorage, derived_uid("none"))],
             series=derived_uid("reports", study.study_uid),
             number=1,
@@ -280,32 +326,13 @@ def _stand_in(study: StudyContext, sop_class_uid: str, sop_instance_uid: str) ->
 
 
 def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
-    finding, focus = analysis.finding, analysis.focus
-    measurements = [
-        _measured(coding.probability(name), probability, coding.RATIO, _DIGITS)
-        for name, probability in zip(CLASS_NAMES, finding.probabilities, strict=True)
-    ]
-    measurements.append(_measured(coding.NOT_WBC, finding.not_wbc, coding.RATIO, _DIGITS))
-    measurements.append(_measured(dicom_codes.MARGIN, finding.margin, coding.RATIO, _DIGITS))
-    measurements.append(_measured(dicom_codes.ENERGY, finding.energy, coding.RATIO, _DIGITS))
-    if focus is not None:
-        measurements.append(_measured(dicom_codes.FOCUS_RATIO, focus.focus_ratio, coding.RATIO, _DIGITS))
-    needs_review = dicom_codes.YES if finding.needs_review else dicom_codes.NO
-    evaluations = [
-        _evaluated(dicom_codes.CLASS, class_code(finding.class_name, site)),
-        _evaluated(dicom_codes.NEEDS_REVIEW, needs_review),
-        _evaluated(coding.DEVICE_STATE, coding.device_state(analysis.device_state)),
-    ]
-    for reason in finding.review_reasons:
-        code = Code(coding.OWN, reason.code.replace("_", "-"), reason.message)
-        evaluations.append(_evaluated(dicom_codes.REVIEW_REASON, code))
+    finding = analysis.finding
     images = None
     if source.study.source is not None:
         images = [SourceImageForMeasurementGroup(*source.study.source)]
     details = (
         _profile(analysis),
-        f"views: {analysis.views}",
-        f"routing: {finding.decided_by}",
+        *_decided(analysis),
     )
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
@@ -313,10 +340,88 @@ def _cell_group(analysis: Analysis, source: CellSource, site: Site) -> Group:
         ),
         finding_type=concept(class_code(finding.class_name, site)),
         algorithm_id=_algorithm((analysis.model,), *details),
-        measurements=measurements,
-        qualitative_evaluations=evaluations,
+        measurements=list(_finding_measurements(analysis)),
+        qualitative_evaluations=[
+            *_judged(finding.class_name, finding.needs_review, site),
+            _evaluated(coding.DEVICE_STATE, coding.device_state(analysis.device_state)),
+            *_review_reasons(finding),
+        ],
         source_images=images,
     )
+
+
+def _finding_measurements(of: Analysis | FieldCell) -> Iterator[Measurement]:
+    finding, focus = of.finding, of.focus
+    for name, probability in zip(CLASS_NAMES, finding.probabilities, strict=True):
+        yield _measured(coding.probability(name), probability, coding.RATIO, _DIGITS)
+    yield _measured(coding.NOT_WBC, finding.not_wbc, coding.RATIO, _DIGITS)
+    yield _measured(dicom_codes.MARGIN, finding.margin, coding.RATIO, _DIGITS)
+    yield _measured(dicom_codes.ENERGY, finding.energy, coding.RATIO, _DIGITS)
+    if focus is not None:
+        yield _measured(dicom_codes.FOCUS_RATIO, focus.focus_ratio, coding.RATIO, _DIGITS)
+
+
+def _judged(label: str, needs_review: bool, site: Site) -> Iterator[QualitativeEvaluation]:
+    yield _evaluated(dicom_codes.CLASS, class_code(label, site))
+    yield _evaluated(dicom_codes.NEEDS_REVIEW, dicom_codes.YES if needs_review else dicom_codes.NO)
+
+
+def _review_reasons(finding: Finding) -> Iterator[QualitativeEvaluation]:
+    for reason in finding.review_reasons:
+        code = Code(coding.OWN, reason.code.replace("_", "-"), reason.message)
+        yield _evaluated(dicom_codes.REVIEW_REASON, code)
+
+
+def _decided(of: Analysis | FieldCell) -> tuple[str, str]:
+    return f"views: {of.views}", f"routing: {of.finding.decided_by}"
+
+
+def _field_group(field: FieldAnalysis, models: Sequence[ModelIdentity], image: tuple[str, str]) -> Group:
+    """The field as a whole: how many cells it has."""
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(derived_uid("field group", image[1]), "Field"),
+        algorithm_id=_algorithm(models, _profile(field)),
+        measurements=[
+            _measured(coding.CELLS_COUNTED, len(field.cells), coding.CELLS, 0),
+            _measured(dicom_codes.FINDS_UNIDENTIFIED, len(field.unidentified), coding.CELLS, 0),
+        ],
+        qualitative_evaluations=[_evaluated(coding.DEVICE_STATE, coding.device_state(field.device_state))],
+        source_images=[SourceImageForMeasurementGroup(*image)],
+    )
+
+
+def _find_group(
+    number: int,
+    cell: FieldCell,
+    field: FieldAnalysis,
+    models: Sequence[ModelIdentity],
+    image: tuple[str, str],
+    site: Site,
+) -> Group:
+    label = cell.finding.class_name if cell.is_identified else UNIDENTIFIED
+    return _region(
+        TrackingIdentifier(derived_uid("find", image[1], str(cell.box)), f"Cell {number}"),
+        label,
+        cell.box,
+        SourceImageForRegion(*image),
+        [
+            *_judged(label, cell.finding.needs_review or not cell.is_identified, site),
+            *_review_reasons(cell.finding),
+        ],
+        site,
+        algorithm=_algorithm(models, _profile(field), *_decided(cell)),
+        measurements=list(_finding_measurements(cell)),
+    )
+
+
+def _finds_in_words(finds: Sequence[tuple[int, FieldCell]]) -> Iterator[str]:
+    """Each reason for a review once, with the numbers of its cells."""
+    numbers: dict[str, list[str]] = {}
+    for number, cell in finds:
+        for reason in cell.finding.review_reasons:
+            numbers.setdefault(reason.message, []).append(str(number))
+    for message, of in numbers.items():
+        yield f"A person should look at cell {', '.join(of)}: {message}"
 
 
 def _in_words(analysis: Analysis) -> Iterator[str]:
@@ -359,21 +464,38 @@ def _regions(specimen: Specimen, site: Site) -> Iterator[PlanarROIMeasurementsAn
         if cell.label is None and not cell.needs_review:
             continue
         label = cell.label or UNIDENTIFIED
-        yield PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=TrackingIdentifier(
+        yield _region(
+            TrackingIdentifier(
                 derived_uid("cell", specimen.differential_id, cell.cell_id), f"Cell {cell.number}"
             ),
-            referenced_region=ImageRegion(
-                GraphicTypeValues.POLYLINE, _corners(cell.result.box), images[cell.place.number]
-            ),
-            finding_type=concept(class_code(label, site)),
-            qualitative_evaluations=[
-                _evaluated(dicom_codes.CLASS, class_code(label, site)),
-                _evaluated(
-                    dicom_codes.NEEDS_REVIEW, dicom_codes.YES if cell.needs_review else dicom_codes.NO
-                ),
-            ],
+            label,
+            cell.result.box,
+            images[cell.place.number],
+            list(_judged(label, cell.needs_review, site)),
+            site,
         )
+
+
+def _region(
+    tracking: TrackingIdentifier,
+    label: str,
+    box: Box,
+    image: SourceImageForRegion,
+    evaluations: list[QualitativeEvaluation],
+    site: Site,
+    *,
+    algorithm: AlgorithmIdentification | None = None,
+    measurements: list[Measurement] | None = None,
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    """A cell with its place in an image (TID 1410, SCOORD)."""
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=tracking,
+        referenced_region=ImageRegion(GraphicTypeValues.POLYLINE, _corners(box), image),
+        finding_type=concept(class_code(label, site)),
+        algorithm_id=algorithm,
+        measurements=measurements,
+        qualitative_evaluations=evaluations,
+    )
 
 
 def _corners(box: Box) -> NDArray[np.float64]:
@@ -382,18 +504,18 @@ def _corners(box: Box) -> NDArray[np.float64]:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom], [left, top]])
 
 
-def _field_stand_in(study: StudyContext, field: SpecimenField) -> Dataset:
-    known = _stand_in(study, VLMicroscopicImageStorage, field_uid(field.image_sha256))
+def _field_stand_in(study: StudyContext, image_size: tuple[int, int], image_sha256: str) -> Dataset:
+    known = _stand_in(study, VLMicroscopicImageStorage, field_uid(image_sha256))
     known.SeriesInstanceUID = derived_uid("fields", study.study_uid)
-    known.Rows, known.Columns = field.image_size
+    known.Rows, known.Columns = image_size
     return known
 
 
-def _field_in_words(field: SpecimenField) -> str:
-    height, width = field.image_size
+def _field_in_words(number: int, image_size: tuple[int, int], image_sha256: str) -> str:
+    height, width = image_size
     return (
-        f"Field {field.number} has {width} x {height} pixels and the SHA-256 {field.image_sha256}; regions "
-        f"in it name it as {field_uid(field.image_sha256)}."
+        f"Field {number} has {width} x {height} pixels and the SHA-256 {image_sha256}; regions in it name it "
+        f"as {field_uid(image_sha256)}."
     )
 
 
@@ -475,6 +597,6 @@ def _profiles(differential: Differential) -> set[str]:
     return {_profile(result) for result in results}
 
 
-def _profile(of: Analysis | CellResult) -> str:
+def _profile(of: Analysis | CellResult | FieldAnalysis) -> str:
     words = f"profile: {of.profile}" + ("" if of.profile_sha256 is None else f" sha256: {of.profile_sha256}")
     return words if of.head is None else f"{words} head: {of.head}"

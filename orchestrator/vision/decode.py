@@ -13,8 +13,11 @@ import ctypes
 import io
 import logging
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, _imaging
@@ -64,7 +67,7 @@ _DARK: Final = 16
 """What the highest value of 12 bits, of 16, is at 8 bits: an image without a brighter one, or of inverted
 colours without a darker one, is no photograph of a slide but one of a camera with fewer bits."""
 
-_STRIP_PIXELS: Final = 2**22
+_STRIP_PIXELS: Final = 2**20
 
 _PROBE: Final = b"\x5a\xa5\x3c" * 20
 
@@ -109,7 +112,9 @@ def decode(payload: bytes, limits: DecodeLimits = DecodeLimits()) -> CellImage:
     container = read_container(payload, limits.max_pixels)
     rgb = _decode_pixels(container, container.data)
     if container.codec == "image/jpeg" and _may_be_incomplete(container, rgb):
-        _require_complete_jpeg(container, rgb)
+        seen = sha256(rgb.data).digest()
+        del rgb  # before it is there a second time
+        rgb = _complete_jpeg(container, seen)
     if container.is_deep and (rgb.max() <= _DARK or rgb.min() >= 255 - _DARK):
         raise UnsupportedImage(
             "The values of this image use 12 of its 16 bits at most, as some cameras write; scale them "
@@ -141,7 +146,6 @@ def _decode_pixels(container: ImageContainer, data: bytes) -> UInt8Array:
                 raise UnsupportedImage(
                     "This kind of pixel (such as 32-bit or floating point) is not supported."
                 )
-            image.load()
             return _to_rgb(image, container)
     except (UndecodableImage, UnsupportedImage, MemoryError):
         raise
@@ -149,41 +153,67 @@ def _decode_pixels(container: ImageContainer, data: bytes) -> UInt8Array:
         raise UndecodableImage("The image data is truncated or corrupt.") from error
 
 
-def _to_rgb(image: Image.Image, container: ImageContainer) -> UInt8Array:
-    if image.mode in _DEEP_GREY:
-        rgb = _deep_grey_to_rgb(np.asarray(image), container)
+def _to_rgb(image: ImageFile, container: ImageContainer) -> UInt8Array:
+    if image.mode == "RGB":
+        rgb = _loaded_rgb(image)
     else:
-        rgb = _copied(_to_rgb_mode(image, is_bmp=container.media_type == "image/bmp"))
+        image.load()
+        rgb = _converted(image, container)
     if container.transparent_rgb is not None:
-        transparent = (rgb == container.transparent_rgb).all(axis=-1, keepdims=True)
-        rgb = np.where(transparent, np.uint8(255), rgb)
+        transparent = (rgb == container.transparent_rgb).all(axis=-1)
+        rgb[transparent] = 255
     return rgb
 
 
-def _copied(image: Image.Image) -> UInt8Array:
-    """The pixels of an RGB image; Pillow by itself would hold those of a large one twice more meanwhile."""
+def _loaded_rgb(image: ImageFile) -> UInt8Array:
+    """The pixels of an RGB image that is not yet decoded.
+
+    Pillow has four bytes for a pixel, and would give them away as a copy. It decodes into memory of ours
+    instead, in which the three that count then move together: four bytes for a pixel at most, not seven.
+    """
     width, height = image.size
+    memory = np.zeros(4 * width * height, np.uint8)
+    image.im = Image.frombuffer("RGBX", image.size, memory, "raw", "RGBX", 0, 1).im
+    image.load()
+    image.close()  # which gives the memory back
+    for first, last in pairwise([*range(0, width * height, _STRIP_PIXELS), width * height]):
+        strip = memory[4 * first : 4 * last].reshape(1, -1, 4)
+        memory[3 * first : 3 * last] = cv2.cvtColor(strip, cv2.COLOR_RGBA2RGB).reshape(-1)
+    memory.resize(3 * width * height, refcheck=False)
+    return memory.reshape(height, width, 3)
+
+
+def _converted(image: Image.Image, container: ImageContainer) -> UInt8Array:
+    """The pixels of an image of another mode, strip by strip: each is held in other modes meanwhile."""
+    width, height = image.size
+    # Many programs write bitmaps with an unused alpha of 0.
+    is_opaque = (
+        container.media_type == "image/bmp"
+        and image.mode == "RGBA"
+        and image.getchannel("A").getextrema() == (0, 0)
+    )
+    # Adobe stores CMYK inverted and marks the file; Pillow inverts whether or not it is marked.
+    is_inverted = isinstance(image, JpegImageFile) and image.mode == "CMYK" and "adobe" not in image.info
     rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        rgb[top:bottom] = np.asarray(image.crop((0, top, width, bottom)) if rows < height else image)
+        strip = image.crop((0, top, width, bottom))
+        if strip.mode in _DEEP_GREY:
+            rgb[top:bottom] = _deep_grey_to_rgb(np.asarray(strip), container)
+            continue
+        if is_inverted:
+            strip = ImageChops.invert(strip)
+        elif strip.mode in _WITH_ALPHA and not is_opaque:
+            strip = _on_white(strip.convert("RGBA"))
+        rgb[top:bottom] = np.asarray(strip.convert("RGB"))
     return rgb
 
 
-def _to_rgb_mode(image: Image.Image, *, is_bmp: bool) -> Image.Image:
-    if image.mode in _WITH_ALPHA:
-        with_alpha = image.convert("RGBA")
-        alpha = with_alpha.getchannel("A")
-        if is_bmp and alpha.getextrema() == (0, 0):
-            return image.convert("RGB")  # Many programs write such bitmaps with an unused alpha of 0.
-        on_white = Image.new("RGB", image.size, "white")
-        on_white.paste(with_alpha.convert("RGB"), mask=alpha)
-        return on_white
-    if isinstance(image, JpegImageFile) and image.mode == "CMYK" and "adobe" not in image.info:
-        # Adobe stores CMYK inverted and marks the file; Pillow inverts whether or not it is marked.
-        return ImageChops.invert(image).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image.convert("RGB"), mask=image.getchannel("A"))
+    return white
 
 
 def _deep_grey_to_rgb(grey: NDArray[np.uint16], container: ImageContainer) -> UInt8Array:
@@ -197,16 +227,18 @@ def _may_be_incomplete(container: ImageContainer, rgb: UInt8Array) -> bool:
     return container.needs_probe or bool((rgb[-1, -8:] == _JPEG_GREY).all())
 
 
-def _require_complete_jpeg(container: ImageContainer, rgb: UInt8Array) -> None:
-    """Refuse a JPEG that was cut and closed with an end marker.
+def _complete_jpeg(container: ImageContainer, seen: bytes) -> UInt8Array:
+    """The pixels of a JPEG, of which those first decoded have the hash ``seen``; refuses one that was cut and
+    closed with an end marker.
 
     libjpeg shows what is missing as uniform grey (or, in a progressive file, as blur) without an error.
     Bytes put before the end marker change nothing in a complete image, since the decoder has stopped
     reading; in a cut one they take the place of what is missing.
     """
-    probe = container.data[:-2] + _PROBE + container.data[-2:]
-    if not np.array_equal(rgb, _decode_pixels(container, probe)):
+    rgb = _decode_pixels(container, container.data[:-2] + _PROBE + container.data[-2:])
+    if sha256(rgb.data).digest() != seen:
         raise UndecodableImage("The JPEG data ends early: the file is truncated.")
+    return rgb
 
 
 def _upright(rgb: UInt8Array, orientation: int) -> UInt8Array:

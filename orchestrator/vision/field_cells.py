@@ -11,9 +11,10 @@ back, and on painted ones.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ from orchestrator.vision.histogram import percentiles
 from orchestrator.vision.red_cells import round_things
 
 T = TypeVar("T", np.uint8, np.bool_)
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 WORKING_RED_CELL_PX: Final = 24
 """Fields are searched where a red cell has this diameter."""
@@ -125,18 +128,32 @@ class SearchedField:
     cells: tuple[NucleiOfCell, ...]
 
 
-def search_field(rgb: UInt8Array, red_cell_px: float | None = None) -> SearchedField:
+class Mapped(Protocol):
+    """Applies a function to all parts of something, and gives what it found in their order."""
+
+    def __call__(self, function: Callable[[Part], Found], parts: Iterable[Part], /) -> Iterator[Found]: ...
+
+
+def one_by_one(function: Callable[[Part], Found], parts: Iterable[Part], /) -> Iterator[Found]:
+    """As :func:`map`."""
+    return map(function, parts)
+
+
+def search_field(
+    rgb: UInt8Array, red_cell_px: float | None = None, mapped: Mapped = one_by_one
+) -> SearchedField:
     """All that may be a white cell in a field, uint8 ``[H, W, 3]`` of any size.
 
-    ``red_cell_px`` is the diameter of its red cells, where that is known.
+    ``red_cell_px`` is the diameter of its red cells, where that is known. ``mapped`` may work on several
+    parts of the field side by side, as a pool of threads does: each takes some 60 MB.
     """
-    red_cell_px = red_cell_px or field_scale(rgb)
+    red_cell_px = red_cell_px or field_scale(rgb, mapped)
     if red_cell_px is None or red_cell_px < MIN_RED_CELL_PX:
         return SearchedField(red_cell_px, ())
     found: list[_Group] = []
     best = 0.0
-    for tile in _tiles(rgb.shape, red_cell_px):
-        groups = _search_tile(rgb, tile, red_cell_px)
+    search = partial(_search_tile, rgb, red_cell_px=red_cell_px)
+    for groups in mapped(search, _tiles(rgb.shape, red_cell_px)):
         best = max([best, *(group.stain for group in groups)])
         found += groups
     least = PEAK_OF_BEST * best
@@ -169,21 +186,20 @@ def nuclei_in(rgb: UInt8Array, box: Box) -> NucleiOfCell:
     return NucleiOfCell(rows, columns, nuclei, strength, is_cut=False, is_clump=False)
 
 
-def field_scale(rgb: UInt8Array) -> float | None:
+def field_scale(rgb: UInt8Array, mapped: Mapped = one_by_one) -> float | None:
     """Median diameter in pixels of the field's red cells; by the largest nucleus where they are not round or
-    not there; None where there is neither."""
-    scales = [scale for tile in _scale_tiles(rgb) if (scale := _scale_of(tile)) is not None]
+    not there; None where there is neither. ``mapped`` as of :func:`search_field`."""
+    scales = [scale for tile in _scale_tiles(rgb, mapped) if (scale := _scale_of(tile)) is not None]
     return float(np.median(scales)) if scales else None
 
 
 # Scale
 
 
-def _scale_tiles(rgb: UInt8Array) -> Iterator[UInt8Array]:
+def _scale_tiles(rgb: UInt8Array, mapped: Mapped) -> list[UInt8Array]:
     height, width = rgb.shape[:2]
     if max(height, width) <= SCALE_TILE_PX:
-        yield rgb
-        return
+        return [rgb]
     rows, columns = (max(1, round(side / SCALE_TILE_PX)) for side in (height, width))
     tiles = [
         rgb[r * height // rows : (r + 1) * height // rows, c * width // columns : (c + 1) * width // columns]
@@ -195,7 +211,9 @@ def _scale_tiles(rgb: UInt8Array) -> Iterator[UInt8Array]:
         thumb = np.asarray(cv2.resize(tile, (96, 96), interpolation=cv2.INTER_AREA), np.uint8)
         return float(np.percentile(_densities(thumb, 32)[:, :, 1], 99))
 
-    yield from sorted(tiles, key=stain, reverse=True)[:3]
+    stains = list(mapped(stain, tiles))
+    strongest = sorted(range(len(tiles)), key=lambda index: stains[index], reverse=True)
+    return [tiles[index] for index in strongest[:3]]
 
 
 def _scale_of(rgb: UInt8Array) -> float | None:

@@ -10,7 +10,7 @@ Reference: Adobe, *TIFF Revision 6.0* (1992).
 
 import io
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from orchestrator.domain import UInt8Array
 from orchestrator.errors import UnsupportedImage
 from orchestrator.vision.native_pixels import levels
 
+UNCOMPRESSED: Final = 1
 JPEG: Final = 7
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 COLOURS: Final = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3}
@@ -77,6 +78,8 @@ def tiff_to_rgb(data: bytes, layout: TiffLayout, width: int, height: int) -> UIn
     Raises UnsupportedImage where values are over the highest that the file says, and whatever Pillow raises
     for damaged data.
     """
+    if layout.compression == UNCOMPRESSED and not layout.is_tiled:
+        layout = _row_by_row(layout, height)
     rgb = np.empty((height, width, 3), np.uint8)
     down = -(-height // layout.block_height)
     row_bytes = layout.block_height * layout.across * layout.block_row_bytes * layout.planes
@@ -94,6 +97,15 @@ def tiff_to_rgb(data: bytes, layout: TiffLayout, width: int, height: int) -> UIn
             here = np.concatenate(parts, axis=-1)[: bottom - top - start]
             rgb[top + start : top + start + len(here)] = _colours(here, layout)
     return rgb
+
+
+def _row_by_row(layout: TiffLayout, height: int) -> TiffLayout:
+    """The same with a strip for each row, so that one of all rows is not read at once."""
+    rows = np.arange(height)
+    starts = layout.offsets.reshape(layout.planes, -1)[:, rows // layout.block_height]
+    offsets = (starts + rows % layout.block_height * layout.block_row_bytes).ravel()
+    counts = np.full_like(offsets, layout.block_row_bytes)
+    return replace(layout, block_height=1, offsets=offsets, counts=counts)
 
 
 def _is_mixed(layout: TiffLayout) -> bool:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from highdicom.sr import MeasurementReport, srread
 
 from orchestrator.bootstrap.services import build_app, build_services
 from orchestrator.domain import DISCLAIMER
@@ -28,6 +29,8 @@ async def test_the_command_finds_what_the_service_finds(tmp_path: Path, project_
         str(tmp_path / "out"),
         "--format",
         "geojson",
+        "--format",
+        "dicom",
     ]
 
     run = subprocess.run(command, cwd=project_root, capture_output=True, text=True, timeout=120, check=True)
@@ -41,3 +44,6 @@ async def test_the_command_finds_what_the_service_finds(tmp_path: Path, project_
     geojson = json.loads((tmp_path / "out" / "001_field.geojson").read_text(encoding="utf-8"))
     assert len(geojson["features"]) == 2
     assert geojson["disclaimer"] == DISCLAIMER
+    report = srread(tmp_path / "out" / "001_field.dcm")
+    assert isinstance(report.content, MeasurementReport)
+    assert len(report.content.get_planar_roi_measurement_groups()) == 2

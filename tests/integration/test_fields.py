@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +13,9 @@ from typing import Any
 import cv2
 import httpx2
 import numpy as np
+import pydicom
 import pytest
+from highdicom.sr import MeasurementReport, srread
 from prometheus_client import REGISTRY
 
 from orchestrator.bootstrap.services import build_app, build_services
@@ -24,6 +27,8 @@ from orchestrator.painting.looks import scanner
 from orchestrator.settings import ImageSettings, Settings
 from orchestrator.site_head.head_file import SiteHead, made
 from orchestrator.site_head.registry import HeadRegistry
+from orchestrator.vision.decode import decode
+from tests.dicom_files import described, native_file
 from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
 from tests.grpc_edge import grpc_edge, using
 from tests.http_edge import client_of
@@ -135,6 +140,42 @@ async def test_the_annotated_picture_has_the_fields_size_and_boxes(
     assert drawn is not None
     assert drawn.shape == plain.shape
     assert (np.abs(drawn.astype(int) - plain).max(axis=2) > 60).sum() > 500
+
+
+async def test_the_dicom_report_has_a_region_for_each_find_of_a_study_of_its_own(
+    client: httpx2.AsyncClient, field: bytes
+) -> None:
+    response = await asked(client, field, format="dicom")
+
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/dicom"
+    assert "attachment" in response.headers["content-disposition"]
+    report = srread(io.BytesIO(response.content))
+    assert isinstance(report.content, MeasurementReport)
+    assert len(report.content.get_planar_roi_measurement_groups()) == len(NAMES)
+    assert (report.PatientName, report.VerificationFlag) == ("", "UNVERIFIED")
+
+
+async def test_the_dicom_report_of_a_dicom_field_belongs_to_its_study_and_is_refused_without_one(
+    client: httpx2.AsyncClient, field: bytes
+) -> None:
+    rgb = decode(field).rgb
+    report = await asked(client, native_file(rgb), format="dicom")
+    refused = await asked(client, native_file(rgb, StudyInstanceUID=""), format="dicom")
+
+    assert pydicom.dcmread(io.BytesIO(report.content)).StudyInstanceUID == described().StudyInstanceUID
+    assert refused.status_code == 400
+    assert "StudyInstanceUID" in refused.json()["detail"]
+
+
+async def test_without_the_extra_no_field_is_analysed_for_a_dicom_report(
+    client: httpx2.AsyncClient, field: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "highdicom", None)  # how the import system says that there is none
+    response = await asked(client, field, format="dicom")
+
+    assert response.status_code == 501
+    assert "wbc-analyzer[dicom]" in response.json()["detail"]
 
 
 async def test_heat_comes_where_it_is_asked_for(client: httpx2.AsyncClient, field: bytes) -> None:

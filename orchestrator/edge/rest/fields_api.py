@@ -1,6 +1,8 @@
 """One whole field in, all its white cells out: ``POST /v1/fields``."""
 
 import asyncio
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Annotated, Any, Final
 
 from fastapi import Query
@@ -22,6 +24,9 @@ from orchestrator.edge.rest.analyses_api import UPLOAD_PROBLEMS, begun, merged
 from orchestrator.edge.rest.forms import form_schema
 from orchestrator.image_steps import RenderOptions
 from orchestrator.interop import csv_tables, field_formats
+from orchestrator.interop.dicom_process import DICOM_TYPE, ReportProcess, require_dicom
+from orchestrator.interop.site import Site
+from orchestrator.vision.containers import is_dicom
 
 _FIELD: Final = "One field: JPEG, PNG, BMP, TIFF, WebP or DICOM."
 
@@ -30,12 +35,15 @@ _OTHERS: Final[dict[str, dict[str, Any]]] = {
     "text/csv": {},
     "image/png": {},
     "image/jpeg": {},
+    DICOM_TYPE: {"schema": {"type": "string", "format": "binary"}},
 }
 
 
-def field_routes(services: Services, admission: Admission, deadlines: Deadlines) -> list[Endpoint]:
+def field_routes(
+    services: Services, admission: Admission, deadlines: Deadlines, site: Site, reports: ReportProcess
+) -> list[Endpoint]:
     """The routes of fields."""
-    api = FieldsApi(services, admission, deadlines)
+    api = FieldsApi(services, admission, deadlines, site, reports)
     return [
         Endpoint(
             "POST",
@@ -45,7 +53,7 @@ def field_routes(services: Services, admission: Admission, deadlines: Deadlines)
             tags=["analysis"],
             response_description="All white cells of the field.",
             response_model=FieldResult,
-            refusals=(*UPLOAD_PROBLEMS, errors.FieldTooSmall),
+            refusals=(*UPLOAD_PROBLEMS, errors.FieldTooSmall, errors.DicomOff),
             responses={200: {"content": _OTHERS}},
             openapi_extra={"requestBody": form_schema(FieldParameters, FILE_FIELD, _FIELD)},
         )
@@ -55,8 +63,17 @@ def field_routes(services: Services, admission: Admission, deadlines: Deadlines)
 class FieldsApi:
     """The endpoint, bound to the services that it speaks to."""
 
-    def __init__(self, services: Services, admission: Admission, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        services: Services,
+        admission: Admission,
+        deadlines: Deadlines,
+        site: Site,
+        reports: ReportProcess,
+    ) -> None:
         self._services = services
+        self._site = site
+        self._reports = reports
         self._frame = RequestFrame(services, admission)
         self._deadlines = deadlines
         max_bytes = services.field_limits.max_bytes
@@ -84,9 +101,13 @@ class FieldsApi:
                 red_cell_px=chosen.red_cell_px,
                 drawing=RenderOptions(chosen.colour_map, chosen.heatmap_format),
             )
+            if chosen.format == "dicom":
+                require_dicom()
             field = await self._frame.field_analysed(uploads.files[0], options)
             if chosen.format in ("png", "jpeg"):
                 return await self._picture(uploads.files[0], field, chosen.format)
+            if chosen.format == "dicom":
+                return await self._report(uploads.files[0], field)
         if chosen.format == "geojson":
             text = await asyncio.to_thread(field_formats.geojson, field)
             return Response(text, media_type=field_formats.GEOJSON_TYPE)
@@ -104,3 +125,17 @@ class FieldsApi:
             image_format,
         )
         return Response(data, media_type=f"image/{image_format}")
+
+    async def _report(self, payload: bytes, field: FieldAnalysis) -> Response:
+        image_sha256 = await asyncio.to_thread(lambda: sha256(payload).hexdigest())
+        dicom_file = payload if is_dicom(payload) else None
+        try:
+            data = await self._reports.written_of_field(
+                field, image_sha256, dicom_file, self._site, datetime.now(UTC)
+            )
+        except errors.MalformedMessage as error:
+            raise errors.UndecodableImage(
+                f"A DICOM report cannot be written of this image: {error}"
+            ) from error
+        headers = {"Content-Disposition": 'attachment; filename="field.dcm"'}
+        return Response(data, media_type=DICOM_TYPE, headers=headers)

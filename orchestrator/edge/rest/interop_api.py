@@ -19,7 +19,7 @@ from orchestrator.edge.admission import Places
 from orchestrator.edge.http.endpoint import Endpoint
 from orchestrator.errors import InvalidParameter
 from orchestrator.interop import csv_tables, fhir, hl7v2
-from orchestrator.interop.dicom_process import ReportProcess
+from orchestrator.interop.dicom_process import DICOM_TYPE, ReportProcess
 from orchestrator.interop.fhir import BundleType
 from orchestrator.interop.hl7v2 import MessageKind
 from orchestrator.interop.site import Site
@@ -33,8 +33,6 @@ _Id = Annotated[str, Path(min_length=1, max_length=64, description="Of the diffe
 
 MOST_DICOM_ASKED: Final = 4
 """Reports at once: one is written, the others wait for it, each holding a differential."""
-
-_DICOM: Final = "application/dicom"
 
 _PREFIX: Final = "/v1/differentials/{differential_id}"
 
@@ -108,7 +106,7 @@ class InteropApi:
             differential = await self._differential_of(differential_id)
             data = await self._reports.written(differential, self._site)
         headers = {"Content-Disposition": 'attachment; filename="differential.dcm"'}
-        return Response(data, media_type=_DICOM, headers=headers)
+        return Response(data, media_type=DICOM_TYPE, headers=headers)
 
     def _bundle(self, differential: Differential, bundle_type: BundleType, cells: bool) -> str:
         """Thousands of cells take longer than the event loop has."""
@@ -147,7 +145,7 @@ def interop_routes(differential_of: DifferentialOf, site: Site, reports: ReportP
 
     file = {
         "description": "The file.",
-        "content": {_DICOM: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {DICOM_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     }
     return [
         route("fhir", api.fhir, _content(fhir.MEDIA_TYPE, "object")),

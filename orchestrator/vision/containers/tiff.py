@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from orchestrator.domain import UInt8Array
-from orchestrator.errors import UndecodableImage, UnsupportedImage
+from orchestrator.errors import ImageTooLarge, UndecodableImage, UnsupportedImage
 from orchestrator.vision.containers.base import ImageContainer, SizeCheck
 from orchestrator.vision.containers.tiff_directory import ORIENTATION, TiffDirectory, read_directory
-from orchestrator.vision.tiff_pixels import COLOURS, DEPTHS, JPEG, PALETTE, YCBCR, TiffLayout
+from orchestrator.vision.tiff_pixels import COLOURS, DEPTHS, JPEG, PALETTE, UNCOMPRESSED, YCBCR, TiffLayout
 
 _NEW_SUBFILE, _SUBFILE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -21,12 +21,12 @@ _STRIP_OFFSETS, _STRIP_BYTES = 273, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
 _FILL_ORDER, _PREDICTOR, _COLOUR_MAP, _INK_SET, _EXTRA_SAMPLES, _JPEG_TABLES = 266, 317, 320, 332, 338, 347
 
-_COMPRESSIONS: Final = (1, 5, JPEG, 8, 32773, 32946)
+_COMPRESSIONS: Final = (UNCOMPRESSED, 5, JPEG, 8, 32773, 32946)
 """None, LZW, JPEG, Deflate, PackBits, Deflate (old code). LZMA and Zstandard let a header ask for
 gigabytes of working memory; old-style JPEG and fax codes do not carry photographs."""
 _PREDICTED: Final = (5, 8, 32946)
 """Of PackBits with a predictor readers differ in whether the differences are ever summed up."""
-_UNPREDICTED: Final = (1, JPEG)
+_UNPREDICTED: Final = (UNCOMPRESSED, JPEG)
 """With which the tag means nothing to any reader."""
 _OTHER_COMPRESSIONS: Final = {
     **dict.fromkeys((2, 3, 4, 32771), "a fax code"),
@@ -72,11 +72,19 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     Raises:
         UndecodableImage: truncated or corrupt.
         UnsupportedImage: another kind of the format.
+        ImageTooLarge: the image itself is; no reduced copy is read in its place.
     """
-    directory = _image_directory(payload)
+    directory, is_alone = _image_directory(payload)
     width, height = directory.integer(_WIDTH, 0), directory.integer(_HEIGHT, 0)
-    check_size(width, height)
-    compression = directory.integer(_COMPRESSION, 1)
+    try:
+        check_size(width, height)
+    except ImageTooLarge as error:
+        if is_alone:
+            raise
+        raise ImageTooLarge(
+            f"{error} The reduced copies in this TIFF are not read in its place: send a part of it."
+        ) from error
+    compression = directory.integer(_COMPRESSION, UNCOMPRESSED)
     photometric = directory.integer(_PHOTOMETRIC, 0)
     samples = directory.integer(_SAMPLES, 1)
     depths = set(directory.integers(_BITS).tolist()) or {1}
@@ -132,8 +140,8 @@ def read_tiff(payload: bytes, check_size: SizeCheck) -> ImageContainer:
     )
 
 
-def _image_directory(payload: bytes) -> TiffDirectory:
-    """Of the one page that is neither a reduced copy of another one nor a mask."""
+def _image_directory(payload: bytes) -> tuple[TiffDirectory, bool]:
+    """Of the one page that is neither a reduced copy of another one nor a mask; and whether it is alone."""
     pages = [read_directory(payload)]
     while pages[-1].next_offset:
         if len(pages) == _MAX_PAGES:
@@ -145,8 +153,11 @@ def _image_directory(payload: bytes) -> TiffDirectory:
         if not page.integer(_NEW_SUBFILE, 0) & _REDUCED_OR_MASK and page.integer(_SUBFILE, 1) != 2
     ]
     if len(whole) > 1:
-        raise UnsupportedImage("The TIFF has more than one page; send a single image.")
-    return (whole or pages)[0]
+        raise UnsupportedImage(
+            "The TIFF has more than one page that is not marked as a reduced copy (NewSubfileType); send a "
+            "single image."
+        )
+    return (whole or pages)[0], len(pages) == 1
 
 
 def _unread(
@@ -189,7 +200,7 @@ def _require_whole(payload: bytes, layout: TiffLayout, blocks: _Blocks, height: 
         raise UndecodableImage(f"The TIFF lists {len(offsets)} blocks of pixels; expected {expected}.")
     if counts.min() < 1 or (offsets + counts).max() > len(payload):
         raise UndecodableImage("Pixels of the TIFF lie outside the file: it is truncated.")
-    if layout.compression == 1:
+    if layout.compression == UNCOMPRESSED:
         rows = np.full((layout.planes, blocks.down, blocks.across), blocks.height)
         if not blocks.is_tiled:
             rows[:, -1] = height - (blocks.down - 1) * blocks.height

@@ -20,6 +20,7 @@ from orchestrator.errors import ImageTooLarge, InvalidImage, UndecodableImage, U
 from orchestrator.vision.decode import FIELD_LIMITS, MOST_PIXELS, DecodeLimits, decode
 from tests.malformed_images import FORMATS, malformed_images, png_chunk, png_file, tiff_file, whole_image
 from tests.synthetic_cells import image_file, synthetic_cell
+from tests.tiff_files import DEFLATE, tiff_of
 
 CELL = synthetic_cell("Eosinophil", seed=1, size=96)[:80]  # not square: 80 rows, 96 columns
 SMOOTH = cv2.GaussianBlur(CELL, (0, 0), 1.5)  # lossy formats keep little of the sensor's noise
@@ -440,6 +441,48 @@ print(grown // 1024 if sys.platform == "darwin" else grown)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) < 20_000  # KiB
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak in /proc")
+    @pytest.mark.parametrize(
+        ("name", "options", "bytes_per_pixel"),
+        [
+            ("JPEG", {}, 5),
+            ("PNG", {"compress_level": 1}, 5),
+            ("BMP", {}, 5),
+            ("TIFF", {}, 6),  # all rows in one strip
+            ("TIFF", {"compression": "tiff_lzw"}, 6),
+            ("tiled TIFF", {"compression": DEFLATE}, 6),
+            ("grey PNG", {"compress_level": 1}, 5),
+            ("transparent PNG", {"compress_level": 1}, 8.5),
+        ],
+    )
+    def test_a_large_image_is_held_little_more_than_once(self, tmp_path, name, options, bytes_per_pixel):
+        """Its own three bytes a pixel and what a decoder needs; in a process of its own."""
+        image = Image.fromarray(np.tile(SMOOTH, (50, 42, 1)))
+        if name == "tiled TIFF":
+            payload = tiff_of(np.asarray(image), 8, 2, tiled=True, **options)
+        else:
+            *how, image_format = name.split()
+            mode = {(): "RGB", ("grey",): "L", ("transparent",): "RGBA"}[tuple(how)]
+            payload = encoded(image.convert(mode), image_format, **options)
+        (tmp_path / "image").write_bytes(payload)
+        script = """
+import pathlib, re, sys
+from orchestrator.vision.decode import FIELD_LIMITS, decode
+
+def peak_bytes():
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+payload = pathlib.Path(sys.argv[1]).read_bytes()
+before = peak_bytes()
+rgb = decode(payload, FIELD_LIMITS).rgb
+print((peak_bytes() - before) / rgb[..., 0].size)
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script, tmp_path / "image"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert 3 <= float(done.stdout) < bytes_per_pixel
 
 
 class TestManners:

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from orchestrator.errors import InvalidImage, UndecodableImage, UnsupportedImage
-from orchestrator.vision.decode import decode
+from orchestrator.errors import ImageTooLarge, InvalidImage, UndecodableImage, UnsupportedImage
+from orchestrator.vision.decode import DecodeLimits, decode
 from tests.synthetic_cells import synthetic_cell
-from tests.tiff_files import DEFLATE, JPEG, LZW, NONE, PACKBITS, tiff_of
+from tests.tiff_files import DEFLATE, JPEG, LZW, NONE, PACKBITS, pyramid_of, tiff_of
 
 HEIGHT, WIDTH = 21, 35  # neither whole strips nor whole tiles
 CELL = cv2.GaussianBlur(synthetic_cell("Monocyte", seed=3, size=64)[:HEIGHT, :WIDTH], (0, 0), 2.0)
@@ -99,6 +99,14 @@ def test_a_tiff_gives_what_was_written_or_says_that_its_kind_is_not_read(depth_n
 RGB = samples_of("rgb", 8)
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+def test_jpegs_that_share_their_tables_are_read(tiled, planar):
+    payload = tiff_of(RGB, 8, 2, compression=JPEG, planar=planar, tiled=tiled, shared_tables=True)
+    assert payload.count(b"\xff\xdb") < 5  # a table for all blocks
+    assert np.abs(decode(payload).rgb.astype(int) - RGB).max() <= 8
+
+
 @pytest.mark.parametrize("predictor", [2, 3])
 def test_differences_that_readers_do_not_agree_on_are_refused_and_no_garbage(predictor):
     payload = tiff_of(RGB, 8, 2, compression=PACKBITS, predictor=True, tags={317: ("H", [predictor])})
@@ -159,6 +167,26 @@ class TestPages:
     def test_a_second_page_is_refused(self, kind):
         with pytest.raises(UnsupportedImage, match="more than one page"):
             decode(tiff_of(RGB, 8, 2, following=reduced(kind)))
+
+    @pytest.mark.parametrize("compression", [NONE, LZW, DEFLATE, JPEG])
+    @pytest.mark.parametrize("big", [False, True])
+    def test_of_a_pyramid_of_tiles_the_whole_image_is_read(self, compression, big):
+        payload = pyramid_of(RGB, RGB[::2, ::2], compression=compression, big=big)
+        rgb = decode(payload, DecodeLimits(max_pixels=HEIGHT * WIDTH)).rgb
+        assert rgb.shape == RGB.shape
+        assert np.abs(rgb.astype(int) - RGB).max() <= (8 if compression == JPEG else 0)
+
+    def test_of_a_pyramid_that_is_too_large_no_reduced_copy_is_read_in_its_place(self):
+        limits = DecodeLimits(max_pixels=HEIGHT * WIDTH - 1)
+        with pytest.raises(ImageTooLarge, match=r"35 x 21 pixels.*reduced copies .* send a part of it"):
+            decode(pyramid_of(RGB, RGB[::2, ::2]), limits)
+        with pytest.raises(ImageTooLarge) as alone:
+            decode(tiff_of(RGB, 8, 2), limits)
+        assert "reduced" not in str(alone.value)
+
+    def test_of_levels_that_are_not_marked_none_is_guessed_to_be_the_image(self):
+        with pytest.raises(UnsupportedImage, match=r"not marked as a reduced copy .NewSubfileType."):
+            decode(pyramid_of(RGB, RGB[::2, ::2], kind=0))
 
     def test_pages_in_a_circle_end(self):
         copy = reduced((254, 1))

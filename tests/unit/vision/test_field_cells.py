@@ -1,7 +1,12 @@
 """Painted fields with known cells: which of them the finder tells, and that it needs no scale and no top."""
 
 import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, get_ident
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -95,6 +100,36 @@ def test_the_scale_is_that_of_the_red_cells(device: str) -> None:
         field = painted(device, names, crowding=0.4)
 
         assert field_scale(field.rgb) == pytest.approx(field.red_cell_px, rel=0.2)
+
+
+def test_parts_of_a_field_that_are_searched_side_by_side_hold_the_same_cells() -> None:
+    small = cv2.resize(painted("scanner", ("Monocyte",), crowding=0.4).rgb, (265, 265))
+    rgb = np.tile(np.asarray(small, np.uint8), (6, 6, 1))
+    threads = set()
+
+    with ThreadPoolExecutor(4) as pool:
+        together = Barrier(2, timeout=60)
+
+        def beside(function: Callable[[Any], Any], parts: Iterable[Any], /) -> Iterator[Any]:
+            parts = list(parts)
+
+            def one(index: int) -> Any:
+                if index < 2 <= len(parts):
+                    together.wait()  # which one after the other would never pass
+                    threads.add(get_ident())
+                return function(parts[index])
+
+            return pool.map(one, range(len(parts)))
+
+        searched = search_field(rgb, 24.0, mapped=beside)
+    alone = search_field(rgb, 24.0)
+
+    assert len(threads) > 1
+    assert searched.red_cell_px == alone.red_cell_px
+    assert len(searched.cells) == len(alone.cells) > 9
+    for one, other in zip(searched.cells, alone.cells, strict=True):
+        assert (one.rows, one.columns, one.stain) == (other.rows, other.columns, other.stain)
+        np.testing.assert_array_equal(one.mask, other.mask)
 
 
 def test_a_blank_field_has_no_scale_and_no_cells() -> None:
