@@ -23,6 +23,7 @@ import {orderForm} from "./specimen_order.js";
 import {LABELS} from "./specimen_gallery.js";
 import {SpecimenFields} from "./specimen_fields.js";
 import {SpecimenTiles} from "./specimen_tiles.js";
+import {layOut} from "./tile_window.js";
 import {Worklist} from "./worklist.js";
 
 const CLOSED = ["signed", "cancelled"];
@@ -568,6 +569,7 @@ export class SpecimenView {
     if (isOpen) tiles.whole.open();
     else tiles.whole.close();
     tiles.show(this.#found, this.#isClosed());
+    layOut();
     scrollTo({top: this.#leftAt ?? 0, behavior: "instant"});
     this.#leftAt = before;
     if (!isOpen) this.#show();
@@ -687,7 +689,7 @@ export class SpecimenView {
       if (!event.repeat) whole.say(label);
     } else if (event.key === next || event.key === previous) {
       const id = whole.order[whole.order.indexOf(at) + (event.key === next ? 1 : -1)];
-      whole.node.querySelector(`.tile[data-cell="${id}"] a`)?.focus();
+      if (id) whole.focus(id);
     } else if (event.key === PICK_KEY && at) whole.pick(at);
     else if (event.key === "Escape") whole.pickNone();
     else return false;
