@@ -141,9 +141,19 @@ export class SpecimenTiles {
     return tile;
   }
 
+  /** A small picture of a cell, cut as tiles are. */
+  picture(id) {
+    const cell = this.#cells.get(id);
+    return this.#pictureOf(cell, partOfCell(cell, this.#side));
+  }
+
+  #pictureOf(cell, part) {
+    const {id} = this.#found;
+    return lazyImage(async () => smallAddress(this.#fileOf(cell) ?? await blobOf(differentials.imageUrl(id, cell.id)), part));
+  }
+
   #tile(id, first) {
-    const picture = (part) => lazyImage(async () => (
-      smallAddress(this.#fileOf(first) ?? await blobOf(differentials.imageUrl(id, first.id)), part)));
+    const pictureOf = (of) => this.#pictureOf(first, of);
     let image = null, part = null;
     const words = el("span");
     const link = el("a", {
@@ -162,7 +172,7 @@ export class SpecimenTiles {
 
     function draw() {
       image?.remove();
-      image = picture(part);
+      image = pictureOf(part);
       link.prepend(image);
     }
     function show(cell, side) {

@@ -16,6 +16,7 @@ import {imagesIn} from "./intake.js";
 import {progressLine} from "./progress_line.js";
 import {askToSign, keysHelp} from "./review_controls.js";
 import {countSeen, look} from "./seen_cells.js";
+import {readScales} from "./scale.js";
 import {settings} from "./settings.js";
 import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
@@ -121,7 +122,7 @@ export class SpecimenView {
       fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, t("loading")));
     }
     try {
-      const [found] = await Promise.all([this.#fresh(id), readLabels(LABELS)]);
+      const [found] = await Promise.all([this.#fresh(id), readLabels(LABELS), readScales()]);
       if (signal.aborted) return;
       this.#build(found);
       const asked = found.cells.find((cell) => String(cell.number) === cellNumber)?.id;
@@ -310,6 +311,7 @@ export class SpecimenView {
         comments: [parts.commentsOfCell, parts.cellField.node],
         decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
         imagesAgain: (files) => this.#imagesAgain(files),
+        compare: {picture: (id) => tiles.picture(id), choose: (id) => this.#choose(id)},
       }),
     });
     parts.dock = dockable(parts.panel.node);
