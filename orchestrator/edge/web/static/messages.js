@@ -182,6 +182,8 @@ const ENGLISH = {
   "worklist-review": "only with cells to review",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
   sizes: "Cell {cell}, nucleus {nucleus} in diameter; the nucleus is {share} of the cell's area.",
+  cellsWithPictures: "Counted cells with their pictures ({count})", onPaperNote: "By what each counts as; ✓: a person has decided. All at one scale, but for cells larger than nearly all others.",
+  printComes: "The pictures of the cells are put on paper …",
   compare: "To compare", mostAlike: "Decided, and most like it", decidedAs: "Decided: {label}", painted: "painted", paintedCell: "{label}, painted, not a photograph",
   // The criteria of the blood film in stained light microscopy (B. J. Bain, Blood Cells, 5th ed., 2015, chapter 3; ICSH, Palmer et al., 2015).
   apart_Basophil_Eosinophil:
@@ -385,6 +387,8 @@ const TURKISH = {
   "worklist-review": "yalnızca incelenecek hücresi olanlar",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
   sizes: "Çap: hücre {cell}, çekirdek {nucleus}; çekirdek, hücre alanının {share} kadarıdır.",
+  cellsWithPictures: "Sayılan hücreler, resimleriyle ({count})", onPaperNote: "Sayıldıkları sınıfa göre; ✓: bir kişi karar verdi. Hemen hepsinden büyük hücreler dışında tümü aynı ölçekte.",
+  printComes: "Hücrelerin resimleri kâğıda yerleştiriliyor …",
   compare: "Karşılaştırma", mostAlike: "Karar verilmiş, en benzerleri", decidedAs: "Karar verilmiş: {label}", painted: "çizim", paintedCell: "{label}, çizim; fotoğraf değil",
   // The criteria of the blood film in stained light microscopy (B. J. Bain, Blood Cells, 5th ed., 2015, chapter 3; ICSH, Palmer et al., 2015).
   apart_Basophil_Eosinophil:

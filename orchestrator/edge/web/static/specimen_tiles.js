@@ -147,9 +147,24 @@ export class SpecimenTiles {
     return this.#pictureOf(cell, partOfCell(cell, this.#side));
   }
 
+  /** The same, as soon as it is there, whether it is near the screen or not; null where there is none. */
+  async pictureThere(id) {
+    const cell = this.#cells.get(id);
+    try {
+      const image = el("img", {alt: "", src: await this.#addressOf(cell, partOfCell(cell, this.#side))});
+      await image.decode();
+      return image;
+    } catch {
+      return null;
+    }
+  }
+
   #pictureOf(cell, part) {
-    const {id} = this.#found;
-    return lazyImage(async () => smallAddress(this.#fileOf(cell) ?? await blobOf(differentials.imageUrl(id, cell.id)), part));
+    return lazyImage(() => this.#addressOf(cell, part));
+  }
+
+  async #addressOf(cell, part) {
+    return smallAddress(this.#fileOf(cell) ?? await blobOf(differentials.imageUrl(this.#found.id, cell.id)), part);
   }
 
   #tile(id, first) {

@@ -13,6 +13,7 @@ import {labelOfKey, PICK_KEY, readLabels} from "./labels.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {following} from "./following.js";
 import {imagesIn} from "./intake.js";
+import {cellsOnPaper, headPages} from "./paper.js";
 import {progressLine} from "./progress_line.js";
 import {askToSign, keysHelp} from "./review_controls.js";
 import {countSeen, look} from "./seen_cells.js";
@@ -101,6 +102,7 @@ export class SpecimenView {
   /** What follows the service, once something else is looked at. */
   leave() {
     this.#worklist.leave();
+    headPages("");
   }
 
   /** The worklist and the order form, or the specimen with this id, and the cell with this number. */
@@ -291,6 +293,7 @@ export class SpecimenView {
       signed: el("p", {id: "signed"}),
       device: el("div", {id: "device"}),
       sheet: el("div", {id: "sheet"}),
+      onPaper: el("div", {}),
       reviewTitle: el("h3", {id: "review-title"}),
       help: keysHelp(),
       gallery: el("button", {type: "button", id: "open-gallery", "aria-expanded": "false", "aria-controls": "gallery", onclick: () => this.#toggleGallery()},
@@ -328,7 +331,8 @@ export class SpecimenView {
       parts.workspace = el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
-        el("div", {class: "paper"}, parts.sheet, parts.comments, exports(found.id), trail(found.id, numberOf))),
+        el("div", {class: "paper"}, parts.sheet, parts.comments, parts.onPaper,
+          exports(found.id, () => this.#layOnPaper()), trail(found.id, numberOf))),
       parts.fields.node, tiles.gallery,
     ];
     this.#parts = parts;
@@ -343,6 +347,7 @@ export class SpecimenView {
     if (!this.#cell(this.#current)) this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
     const {sheet: paper, signed, tiles, state} = this.#parts;
     this.#showDecisions();
+    headPages(found.specimen_id);
     document.title = `${found.specimen_id} · ${t("specimen")} · WBC Analyzer`;
     state.textContent = specimenState(found.state);
     signed.hidden = !found.signature;
@@ -361,6 +366,13 @@ export class SpecimenView {
     this.#showComments();
     this.#showAssignee();
     this.#showProgress();
+  }
+
+  /** Paper has the pictures of cells too, all of which must be there before it is printed. */
+  async #layOnPaper() {
+    const {tiles, onPaper} = this.#parts;
+    fill(onPaper, await cellsOnPaper(this.#found, (id) => tiles.pictureThere(id)));
+    addEventListener("afterprint", () => fill(onPaper), {once: true});
   }
 
   #showFields() {
