@@ -46,6 +46,9 @@ class ProfileDescription(Document):
     training_prior: list[float] | None = Field(
         examples=[None], description="Shares of the classes in training; null without routing `prior`."
     )
+    um_per_px: float | None = Field(
+        examples=[0.1], description="Micrometres per pixel of its images; null where nobody has said."
+    )
 
     @classmethod
     def of(cls, profile: Profile, *, default: bool) -> Self:
@@ -68,6 +71,7 @@ class ProfileDescription(Document):
             max_not_wbc=routing.max_not_wbc,
             prior=None if routing.prior is None else list(routing.prior),
             training_prior=None if routing.training_prior is None else list(routing.training_prior),
+            um_per_px=profile.um_per_px,
         )
 
 

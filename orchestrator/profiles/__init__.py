@@ -9,6 +9,8 @@ name. The built-in ones lie beside this module; a site's own folder adds to them
     tta = "light"                # none | light (8 views) | adaptive (1, or 8 where that one is not clear)
     adaptive_margin = 0.33       # optional: how clear; belongs to one model (wbc-train adaptive-margin)
     red_cell_px = 61.5           # optional: diameter of a red cell in a whole field; else as each field tells
+    um_per_px = 0.10             # optional: micrometres per pixel, as the maker or a stage micrometer says;
+                                 # sizes are told in micrometres, and no answer follows from it
 
     [preprocessing]
     version = "v1"               # v1 | v2 | v3 | v4 | v5 | v6
@@ -92,6 +94,7 @@ ProfiledDevice = Literal["unknown", "profiled", "known"]
 """What a profile can say of its device; no profile says that an audit passed."""
 
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_UNDECISIVE: Final = ("name", "description", "head", "um_per_px")
 _PREAMBLE: Final = re.compile(r"^\w+ should (be|have) ")  # of pydantic's messages
 
 
@@ -117,6 +120,9 @@ class Profile:
     names it."""
     red_cell_px: float | None = None
     """Diameter of a red cell in the device's whole fields, in pixels; None where each field is to tell."""
+    um_per_px: float | None = None
+    """Micrometres per pixel of the device's images as they are sent; None where nobody has said. Nothing is
+    decided by it."""
 
     @property
     def sha256(self) -> str:
@@ -149,7 +155,7 @@ class Profile:
 @lru_cache(maxsize=256)  # each result asks
 def _sha256_of(profile: Profile) -> str:
     whole = asdict(replace(profile, head=None))
-    decisive = {key: value for key, value in whole.items() if key not in ("name", "description", "head")}
+    decisive = {key: value for key, value in whole.items() if key not in _UNDECISIVE}
     if profile.red_cell_px is None:  # which says nothing, as before there was the key
         del decisive["red_cell_px"]
     if profile.head is not None:
@@ -364,6 +370,7 @@ class _ProfileFile(_Table):
     tta: TtaMode
     adaptive_margin: float = Field(default=1.0, ge=0, le=1)
     red_cell_px: float | None = Field(default=None, ge=MIN_RED_CELL_PX, le=1000)
+    um_per_px: float | None = Field(default=None, ge=0.01, le=2)
     preprocessing: _Preprocessing
     routing: _Routing
     quality: _Quality = _Quality()
@@ -381,4 +388,5 @@ class _ProfileFile(_Table):
             quality=self.quality.to_limits(),
             features=None if self.features is None else self.features.to_statistics(),
             red_cell_px=self.red_cell_px,
+            um_per_px=self.um_per_px,
         )

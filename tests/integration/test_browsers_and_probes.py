@@ -49,6 +49,17 @@ async def test_any_other_client_on_an_unknown_path_gets_a_problem_document(clien
         assert (response.status_code, response.headers["content-type"]) == (404, MEDIA_TYPE)
 
 
+async def test_the_page_names_all_of_its_modules_so_that_a_browser_asks_for_them_at_once(client):
+    page = (await client.get("/", headers=BROWSER)).text
+    named = re.findall(r'<link rel="modulepreload" href="(web/\w+\.js)">', page)
+    imported = {"trouble", "app"}
+    for name in named:
+        script = await client.get(f"/{name}")
+        assert script.status_code == 200
+        imported |= set(re.findall(r'from "\./(\w+)\.js"', script.text))
+    assert sorted(named) == sorted(f"web/{name}.js" for name in imported)
+
+
 async def test_a_browser_gets_problem_documents_for_all_but_a_get_of_an_unknown_path(client):
     for method, path, status in (("POST", "/nowhere", 404), ("GET", "/predict", 405)):
         response = await client.request(method, path, headers=BROWSER)

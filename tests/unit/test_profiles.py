@@ -177,6 +177,17 @@ def test_the_scale_of_whole_fields_is_read_and_decides_only_where_it_is_said(tmp
     assert "red_cell_px: expected" in message_of(tmp_path)
 
 
+def test_micrometres_per_pixel_are_read_and_decide_nothing(tmp_path: Path) -> None:
+    without = load_profiles(write(tmp_path, VALID))["site"]
+    text = VALID.replace('tta = "none"', 'tta = "none"\num_per_px = 0.1')
+    with_scale = load_profiles(write(tmp_path, text))["site"]
+
+    assert (without.um_per_px, with_scale.um_per_px) == (None, 0.1)
+    assert with_scale.sha256 == without.sha256
+    write(tmp_path, text.replace("0.1", "100"))
+    assert "um_per_px: expected" in message_of(tmp_path)
+
+
 def test_an_energy_limit_and_the_shares_of_the_classes_are_read(tmp_path: Path) -> None:
     text = VALID.replace(
         'mode = "aux"',

@@ -40,14 +40,20 @@ class _File:
 
 
 def _read() -> dict[str, _File]:
-    return {
-        path.relative_to(_FOLDER).as_posix(): _File(
-            path.read_bytes(),
-            _MEDIA_TYPES[path.suffix],
-            f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"',
-        )
+    contents = {
+        path.relative_to(_FOLDER).as_posix(): path.read_bytes()
         for path in sorted(_FOLDER.rglob("*"))
         if path.suffix in _MEDIA_TYPES
+    }
+    # Named at once: else a browser asks for a module only when it has read the one that imports it.
+    preloads = "".join(
+        f'  <link rel="modulepreload" href="web/{name}">\n' for name in contents if name.endswith(".js")
+    )
+    head, foot = contents["index.html"].split(b"</head>")
+    contents["index.html"] = head + preloads.encode() + b"</head>" + foot
+    return {
+        name: _File(content, _MEDIA_TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        for name, content in contents.items()
     }
 
 

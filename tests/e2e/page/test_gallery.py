@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +83,19 @@ def test_a_tile_is_dragged_to_another_class(page: Page, cells: list[Path]) -> No
 
 
 def test_a_class_is_accepted_but_for_cells_that_were_not_on_the_screen(page: Page, cells: list[Path]) -> None:
+    waiting(page, cells, "G-accept")
     page.set_viewport_size({"width": 420, "height": 420})
-    opened(page, cells, "G-accept")
-    last = page.locator("#gallery .group:not([hidden])", has=page.locator(".tile")).last
-    label, unseen = last.get_attribute("data-group"), last.locator(".tile").count()
+    page.keyboard.press("g")
+    last = page.locator("#gallery .group:not([hidden])", has=page.locator(".accept-group:not([hidden])")).last
+    label = last.get_attribute("data-group")
+    unseen = int(re.findall(r"\d+", last.locator("h4").text_content() or "")[0])
 
     last.locator(".accept-group").dispatch_event("click")  # without bringing it into sight
 
     expect(page.locator("#gallery-picked")).to_have_text(f"{unseen} were not on the screen yet and are left.")
     assert said(kept_document(page)) == {}
+    last.scroll_into_view_if_needed()
+    expect(last.locator(".tile")).to_have_count(unseen)
     for one in last.locator(".tile").all():
         seen(page, one.get_attribute("data-cell") or "")
     last.locator(".accept-group").click()
@@ -139,6 +144,42 @@ def test_the_gallery_is_used_by_keyboard_alone_and_breaks_no_rule_of_accessibili
     page.keyboard.press("Enter")
     expect(page.locator("#review-detail")).to_be_visible()
     expect(page.locator("#gallery")).to_be_hidden()
+
+
+def test_only_tiles_near_the_screen_are_in_the_document_and_all_are_reached_by_keyboard(
+    page: Page, cells: list[Path]
+) -> None:
+    waiting(page, cells, "G-many")
+    page.set_viewport_size({"width": 320, "height": 300})
+    page.keyboard.press("g")
+    page.locator("#gallery-size").evaluate(
+        "(size) => { size.value = 240; size.dispatchEvent(new Event('input')); }"
+    )
+    expect(page.locator(TILES)).not_to_have_count(0)
+    page.wait_for_timeout(500)
+    assert page.locator(TILES).count() < len(cells)
+
+    first = page.locator(TILES).first
+    id_of_first = first.get_attribute("data-cell") or ""
+    first.locator(".tile-pick").check()
+    page.evaluate("document.activeElement.blur()")
+    page.locator(f"{TILES} a").first.focus()
+    reached = [id_of_first]
+    for _ in cells[1:]:
+        page.keyboard.press("j")
+        focused = page.locator(f"{TILES}:has(a:focus)")
+        expect(focused).to_be_in_viewport()
+        reached.append(focused.get_attribute("data-cell") or "")
+
+    assert len(set(reached)) == len(cells)
+    expect(tile(page, id_of_first)).to_have_count(0)
+    last = page.locator(f"{TILES}:has(a:focus)")
+    of_all = int(last.get_attribute("aria-setsize") or "")
+    assert int(last.get_attribute("aria-posinset") or "") == of_all
+    assert f"({of_all})" in (page.locator("#gallery .group:has(a:focus) h4").text_content() or "")
+    assert violations(page) == []
+    page.evaluate("scrollTo(0, 0)")
+    expect(tile(page, id_of_first).locator(".tile-pick")).to_be_checked()
 
 
 def shown(picture: Locator, width: int) -> UInt8Array:

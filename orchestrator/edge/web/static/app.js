@@ -10,6 +10,7 @@ import {keep} from "./history.js";
 import {filesOf} from "./intake.js";
 import {errorText, language, t} from "./messages.js";
 import {Queue} from "./queue.js";
+import {knowScales} from "./scale.js";
 import {analysisChoice, settings} from "./settings.js";
 import {SettingsView} from "./settings_view.js";
 import {SpecimenView} from "./specimen_view.js";
@@ -108,6 +109,7 @@ async function watch() {
     await isReady();
     if (!service) {
       service = await model();
+      knowScales(service);
       showWhereDataGoes();
       if (address()[0] === "settings") views.settings.render();
     }

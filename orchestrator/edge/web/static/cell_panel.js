@@ -3,6 +3,7 @@
 
 import {el, fill, say} from "./dom.js";
 import {findings, howSure, reportSection, technicalFacts} from "./cell_detail.js";
+import {Comparison} from "./comparison.js";
 import {ExplainedCells} from "./explained_cells.js";
 import {className, number, t} from "./messages.js";
 import {decisionControls} from "./review_controls.js";
@@ -33,6 +34,7 @@ export class CellPanel {
   #viewer;
   #plain = el("div", {});
   #findings = el("div", {class: "findings"});
+  #comparison;
   /** Report and facts, for another place. */
   more = el("div", {class: "cell-more"});
   #controls;
@@ -40,9 +42,10 @@ export class CellPanel {
   /**
    * `decide(label)` is told of a button, `seen(cell)` when the picture of a cell is on the screen, `imagesAgain(files)`
    * of files that may hold what is missing; `fileOf(cell)` gives an image that the page has, or null. `comments` stand
-   * below what was found.
+   * below what was found. `compare` is what a Comparison asks for.
    */
-  constructor({decide, seen, imagesAgain, fileOf, comments}) {
+  constructor({decide, seen, imagesAgain, fileOf, comments, compare}) {
+    this.#comparison = new Comparison(compare);
     this.#fileOf = fileOf;
     this.#seen = seen;
     this.#controls = decisionControls(decide);
@@ -55,7 +58,7 @@ export class CellPanel {
         onchange: ({target}) => imagesAgain([...target.files]).finally(() => { target.value = ""; })}),
       el("label", {for: "images-again", class: "button"}, t("imagesAgain")));
     this.node = el("div", {class: "panel", id: "review-detail", tabindex: "-1"},
-      el("div", {class: "cell-picture"}, this.#viewer.node, this.#plain, this.#pictureNote, this.#again),
+      el("div", {class: "cell-picture"}, this.#viewer.node, this.#plain, this.#pictureNote, this.#again, this.#comparison.node),
       el("div", {class: "cell-words"},
         this.#head, el("div", {class: "detail-head"}, this.#title, this.#sure), this.#failure,
         this.#controls.node, this.#findings, comments));
@@ -89,11 +92,13 @@ export class CellPanel {
       this.#controls.show(cell, isClosed, this.hasPicture);
     };
     showPicture();
+    this.#comparison.show(cell);
     const known = this.#explained.get(cell.id);
     if (!cell.result) this.#drawUnanalysed(cell, picture.file);
     else if (known || this.#drawn.cell !== cell.id || !this.#drawn.detail) {
       this.#draw(cell, known ?? this.#explained.beforehand(cell, picture.file));
     }
+    this.#compareSoon(found, cell);
     if (known) return;
     if (picture.file === undefined) {
       await picture.promise;
@@ -112,6 +117,11 @@ export class CellPanel {
     if (!cell.result) return;
     const detail = await this.#explained.explain(found, cell, file);
     if (this.#cell.id === cell.id) this.#draw(cell, detail);
+  }
+
+  async #compareSoon(found, cell) {
+    await after(REST_MS);
+    if (this.#cell === cell) this.#comparison.showPictures(found, cell);
   }
 
   #isThere() {

@@ -6,22 +6,47 @@ import {el} from "./dom.js";
 /** As wide as a tile may be: of a thousand images in full a browser decodes each anew whenever it comes into sight. */
 const WIDTH = 240;
 
+/** While the page is scrolled nothing is fetched; and so few at once leave room for the cell that is looked at. */
+const REST_MS = 100;
+const AT_ONCE = 3;
+
 const sources = new WeakMap();
+const near = new Set();
+let resting = null;
+let underWay = 0;
 
 const seen = new IntersectionObserver((entries) => {
-  for (const {isIntersecting, target} of entries) {
-    if (!isIntersecting) continue;
-    seen.unobserve(target);
-    load(target);
-  }
+  for (const {isIntersecting, target} of entries) near[isIntersecting ? "add" : "delete"](target);
+  if (!resting) rest();
 }, {rootMargin: "300px"});
+document.addEventListener("scroll", rest, {capture: true, passive: true});
+
+function rest() {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    resting = null;
+    loadSome();
+  }, REST_MS);
+}
+
+function loadSome() {
+  for (const image of near) {
+    if (resting || underWay === AT_ONCE) return;
+    load(image);
+  }
+}
 
 async function load(image) {
+  near.delete(image);
+  seen.unobserve(image);
+  underWay += 1;
   try {
     image.src = await sources.get(image)();
   } catch {
     image.remove();
   }
+  underWay -= 1;
+  loadSome();
 }
 
 /**
@@ -37,7 +62,9 @@ export async function smallAddress(blob, part = null) {
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
     bitmap.close();
-    const copy = await canvas.convertToBlob({type: part ? "image/webp" : "image/jpeg", quality: 0.85});
+    // What reaches beyond the image has clear parts; JPEG has none, and takes a fraction of the time.
+    const isClear = part && Math.min(part.left, part.top) < 0;
+    const copy = await canvas.convertToBlob({type: isClear ? "image/webp" : "image/jpeg", quality: 0.85});
     return URL.createObjectURL(part || copy.size < blob.size ? copy : blob);
   } catch {
     return URL.createObjectURL(blob);

@@ -184,6 +184,31 @@ const ENGLISH = {
   "worklist-whose_nobody": "nobody's", "worklist-age": "Age", "worklist-age_any": "any", "worklist-age_newer": "under 24 hours", "worklist-age_older": "over 24 hours",
   "worklist-review": "only with cells to review",
   st_waiting: "waiting", st_running: "being analysed", st_analysed: "not signed yet", st_signed: "signed", st_cancelled: "cancelled",
+  sizes: "Cell {cell}, nucleus {nucleus} in diameter; the nucleus is {share} of the cell's area.",
+  cellsWithPictures: "Counted cells with their pictures ({count})", onPaperNote: "By what each counts as; ✓: a person has decided. All at one scale, but for cells larger than nearly all others.",
+  printComes: "The pictures of the cells are put on paper …",
+  compare: "To compare", mostAlike: "Decided, and most like it", decidedAs: "Decided: {label}", painted: "painted", paintedCell: "{label}, painted, not a photograph",
+  // The criteria of the blood film in stained light microscopy (B. J. Bain, Blood Cells, 5th ed., 2015, chapter 3; ICSH, Palmer et al., 2015).
+  apart_Basophil_Eosinophil:
+    "Basophil: dark violet granules, coarse and of unequal size, that cover the nucleus. Eosinophil: even, round, orange-red granules that fill the cytoplasm; the nucleus, mostly of two lobes, lies open.",
+  apart_Basophil_Lymphocyte:
+    "Basophil: coarse dark violet granules over a nucleus of vague lobes. Lymphocyte: round nucleus of dense, clumped chromatin in a rim of clear blue cytoplasm with no or few fine granules.",
+  apart_Basophil_Monocyte:
+    "Basophil: coarse dark violet granules that cover the nucleus. Monocyte: large; folded nucleus of lacy chromatin, plenty of grey-blue cytoplasm with dust-like granules and often vacuoles.",
+  apart_Basophil_Neutrophil:
+    "Basophil: coarse dark violet granules, also over the nucleus, of vague lobes. Neutrophil: fine lilac granules in pink cytoplasm (dark but fine where toxic), dense lobes joined by threads, or a band.",
+  apart_Eosinophil_Lymphocyte:
+    "Eosinophil: coarse, even, orange-red granules that fill the cytoplasm, nucleus mostly of two lobes. Lymphocyte: round nucleus of clumped chromatin, a rim of clear blue cytoplasm with no or few granules.",
+  apart_Eosinophil_Monocyte:
+    "Eosinophil: coarse, even, orange-red granules, nucleus mostly of two dense lobes. Monocyte: folded nucleus of lacy chromatin, grey-blue cytoplasm with dust-like granules and often vacuoles.",
+  apart_Eosinophil_Neutrophil:
+    "Eosinophil: coarse, even, round, orange-red granules that shine, mostly two lobes. Neutrophil: fine lilac granules in pink cytoplasm, two to five lobes joined by threads, or a band.",
+  apart_Lymphocyte_Monocyte:
+    "Lymphocyte: round or slightly indented nucleus of dense, clumped chromatin that takes most of the cell; clear blue cytoplasm. Monocyte: larger; folded nucleus of lacy chromatin, more cytoplasm, grey-blue, dusty, often with vacuoles.",
+  apart_Lymphocyte_Neutrophil:
+    "Lymphocyte: one round nucleus, a rim of clear blue cytoplasm without fine granules. Neutrophil: nucleus of two to five lobes joined by threads, or a band; plenty of pink cytoplasm with fine lilac granules.",
+  apart_Monocyte_Neutrophil:
+    "Monocyte: broad, folded nucleus of lacy chromatin, grey-blue cytoplasm, often with vacuoles. Neutrophil, a band too: narrow nucleus or lobes of dense, clumped chromatin, pink cytoplasm with fine lilac granules.",
 };
 
 const TURKISH = {
@@ -367,6 +392,31 @@ const TURKISH = {
   "worklist-whose_nobody": "kimsenin değil", "worklist-age": "Yaş", "worklist-age_any": "hepsi", "worklist-age_newer": "24 saatten yeni", "worklist-age_older": "24 saatten eski",
   "worklist-review": "yalnızca incelenecek hücresi olanlar",
   st_waiting: "bekliyor", st_running: "inceleniyor", st_analysed: "henüz imzalanmadı", st_signed: "imzalandı", st_cancelled: "iptal edildi",
+  sizes: "Çap: hücre {cell}, çekirdek {nucleus}; çekirdek, hücre alanının {share} kadarıdır.",
+  cellsWithPictures: "Sayılan hücreler, resimleriyle ({count})", onPaperNote: "Sayıldıkları sınıfa göre; ✓: bir kişi karar verdi. Hemen hepsinden büyük hücreler dışında tümü aynı ölçekte.",
+  printComes: "Hücrelerin resimleri kâğıda yerleştiriliyor …",
+  compare: "Karşılaştırma", mostAlike: "Karar verilmiş, en benzerleri", decidedAs: "Karar verilmiş: {label}", painted: "çizim", paintedCell: "{label}, çizim; fotoğraf değil",
+  // The criteria of the blood film in stained light microscopy (B. J. Bain, Blood Cells, 5th ed., 2015, chapter 3; ICSH, Palmer et al., 2015).
+  apart_Basophil_Eosinophil:
+    "Bazofil: kaba, farklı boyda, koyu mor granüller çekirdeği örter. Eozinofil: eş boyda, yuvarlak, turuncu-kırmızı granüller sitoplazmayı doldurur; çoğu kez iki loblu çekirdek açıkta kalır.",
+  apart_Basophil_Lymphocyte:
+    "Bazofil: lobları belirsiz çekirdeğin üzerinde kaba, koyu mor granüller. Lenfosit: yoğun, kümeli kromatinli yuvarlak çekirdek; granülsüz ya da az sayıda ince granüllü, berrak mavi dar sitoplazma.",
+  apart_Basophil_Monocyte:
+    "Bazofil: kaba, koyu mor granüller çekirdeği örter. Monosit: iri; kıvrımlı çekirdek, dantelsi kromatin, toz gibi granüllü, sıklıkla vakuollü, bol gri-mavi sitoplazma.",
+  apart_Basophil_Neutrophil:
+    "Bazofil: çekirdeğin üzerinde de kaba, koyu mor granüller, belirsiz loblar. Nötrofil: pembe sitoplazmada ince leylak rengi granüller (toksik ise koyu ama ince), ipliklerle bağlı yoğun loblar ya da çomak.",
+  apart_Eosinophil_Lymphocyte:
+    "Eozinofil: sitoplazmayı dolduran kaba, eş boyda, turuncu-kırmızı granüller, çoğu kez iki loblu çekirdek. Lenfosit: kümeli kromatinli yuvarlak çekirdek, granülsüz ya da az granüllü, berrak mavi dar sitoplazma.",
+  apart_Eosinophil_Monocyte:
+    "Eozinofil: kaba, eş boyda, turuncu-kırmızı granüller, çoğu kez iki yoğun loblu çekirdek. Monosit: kıvrımlı çekirdek, dantelsi kromatin, toz gibi granüllü, sıklıkla vakuollü gri-mavi sitoplazma.",
+  apart_Eosinophil_Neutrophil:
+    "Eozinofil: kaba, eş boyda, yuvarlak, parlak turuncu-kırmızı granüller, çoğu kez iki lob. Nötrofil: pembe sitoplazmada ince leylak rengi granüller, ipliklerle bağlı iki ila beş lob ya da çomak.",
+  apart_Lymphocyte_Monocyte:
+    "Lenfosit: hücrenin çoğunu kaplayan, yuvarlak ya da hafif çentikli, yoğun, kümeli kromatinli çekirdek; berrak mavi sitoplazma. Monosit: daha iri; kıvrımlı çekirdek, dantelsi kromatin, daha bol, gri-mavi, tozlu, sıklıkla vakuollü sitoplazma.",
+  apart_Lymphocyte_Neutrophil:
+    "Lenfosit: tek, yuvarlak çekirdek; ince granülsüz, berrak mavi dar sitoplazma. Nötrofil: ipliklerle bağlı iki ila beş loblu ya da çomak çekirdek; ince leylak rengi granüllü bol pembe sitoplazma.",
+  apart_Monocyte_Neutrophil:
+    "Monosit: geniş, kıvrımlı çekirdek, dantelsi kromatin, sıklıkla vakuollü gri-mavi sitoplazma. Nötrofil, çomak da: yoğun, kümeli kromatinli dar çekirdek ya da loblar, ince leylak rengi granüllü pembe sitoplazma.",
 };
 
 const MESSAGES = {en: ENGLISH, tr: TURKISH};

@@ -1,13 +1,14 @@
 // What is done with a whole specimen: export, print, and who did what with it.
 
-import {el, fill, save} from "./dom.js";
+import {announce, el, fill, save} from "./dom.js";
 import {apiKey, blobOf} from "./api.js";
 import * as differentials from "./differentials.js";
 import {actionName, className, dateTime, errorText, nameOf, number, t} from "./messages.js";
 
 const FILES = {csv: "csv", cells: "cells.csv", json: "json", fhir: "fhir.json", hl7: "hl7", dicom: "dcm"};
 
-export function exports(id) {
+/** The files of a differential, and a button that `toPrint()` answers: it promises that all is ready for paper. */
+export function exports(id, toPrint) {
   const problem = el("p", {class: "problem", role: "alert"});
   const links = Object.entries(differentials.exports(id)).map(([kind, href]) => el("a", {
     href, download: `differential-${id.slice(0, 8)}.${FILES[kind]}`, class: "button", data: {export: kind},
@@ -15,8 +16,16 @@ export function exports(id) {
   }, kind === "cells" ? t("csvOfCells") : kind.toUpperCase()));
   return el("div", {class: "no-print"},
     el("div", {class: "buttons", role: "group", "aria-label": t("export")}, el("span", {}, t("export")), links,
-      el("button", {type: "button", id: "print", onclick: () => print()}, t("print"))),
+      el("button", {type: "button", id: "print", onclick: ({target}) => printWhenReady(target, toPrint)}, t("print"))),
     problem);
+}
+
+async function printWhenReady(button, toPrint) {
+  button.disabled = true;
+  announce(t("printComes"));
+  await toPrint();
+  button.disabled = false;
+  print();
 }
 
 async function download(event, path, problem) {

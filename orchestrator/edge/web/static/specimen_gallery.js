@@ -8,6 +8,7 @@ import {folded, labelButton} from "./label_buttons.js";
 import {moreLabels} from "./labels.js";
 import {className, number, t} from "./messages.js";
 import {settings} from "./settings.js";
+import {TileWindow} from "./tile_window.js";
 
 export const LABELS = [...CLASSES, "Unidentified"];
 /** The names of all groups: of each label, and of what has none. */
@@ -47,7 +48,7 @@ export class Gallery {
   #look;
   #found = null;
   #isClosed = true;
-  #tiles = new Map();
+  #tileOf;
   #order = [];
   #picked = new Set();
   #last = null;
@@ -61,9 +62,13 @@ export class Gallery {
   #filter = choice("gallery-filter", FILTERS, () => this.#lay());
   #size = el("input", {type: "range", id: "gallery-size", min: "96", max: "240", value: "120", oninput: () => this.#resize()});
 
-  /** `decide(cells, label)` is told what a person says of several; `look(cell)` of a picture that was on the screen. */
-  constructor({decide, look}) {
+  /**
+   * `decide(cells, label)` is told what a person says of several; `look(cell)` of a picture that was on the screen;
+   * `tileOf(id)` gives the tile of a cell.
+   */
+  constructor({decide, look, tileOf}) {
     this.#decide = decide;
+    this.#tileOf = tileOf;
     this.#look = look;
     this.#watcher = new IntersectionObserver((entries) => this.#watch(entries), {threshold: 0.9});
     const keys = settings.get("keys");
@@ -81,6 +86,12 @@ export class Gallery {
     this.node.append(...[...this.#groups.values()].map(({section}) => section));
   }
 
+  /** Bring the tile of a cell under the keyboard. */
+  focus(id) {
+    for (const {tiles} of this.#groups.values()) tiles.hold(id);
+    this.#tileOf(id).link.focus();
+  }
+
   get isOpen() {
     return !this.node.hidden;
   }
@@ -94,16 +105,16 @@ export class Gallery {
     this.node.hidden = false;
   }
 
-  /** Lay the tiles out, by the ids of their cells. */
-  show(found, tiles, isClosed) {
+  /** Lay the tiles out, by their cells. */
+  show(found, isClosed) {
     this.#found = found;
-    this.#tiles = tiles;
     this.#isClosed = isClosed;
     this.#lay();
   }
 
   close() {
     this.node.hidden = true;
+    for (const {tiles} of this.#groups.values()) tiles.show([]);
     this.#watcher.disconnect();
     for (const timer of this.#watched.values()) clearTimeout(timer);
     this.#watched.clear();
@@ -166,7 +177,11 @@ export class Gallery {
         this.say(name);
       });
     }
-    return {section, title, accept, list};
+    return {section, title, accept, tiles: new TileWindow(list, (id) => {
+      const node = this.#dress(id);
+      this.#watcher.observe(node);
+      return node;
+    })};
   }
 
   #lay() {
@@ -175,15 +190,14 @@ export class Gallery {
     for (const cell of cells) (byGroup.get(groupOf(cell)) ?? byGroup.get("none")).push(cell);
     this.#order = [...byGroup.values()].flat().map(({id}) => id);
     for (const [name, of] of byGroup) {
-      const {section, title, accept, list} = this.#groups.get(name);
+      const {section, title, accept, tiles} = this.#groups.get(name);
       section.hidden = !of.length && (!LABELS.includes(name) || this.#isClosed);
       say(title, `${name === "none" ? t("withoutClass") : className(name)} (${number(of.length)})`);
       const open = of.filter(isAcceptable);
       accept.hidden = !open.length || this.#isClosed || name === "none";
       say(accept, t("acceptAll", {count: number(open.length)}));
-      place(list, of.map(({id}) => this.#tiles.get(id).node));
+      tiles.show(of.map(({id}) => id));
     }
-    for (const cell of cells) this.#watcher.observe(this.#tiles.get(cell.id).node);
     for (const id of this.#picked) if (!this.#order.includes(id)) this.#picked.delete(id);
     this.#resize();
     this.#mark();
@@ -195,15 +209,20 @@ export class Gallery {
 
   #mark() {
     for (const cell of this.#found?.cells ?? []) if (!canBeDecided(cell)) this.#picked.delete(cell.id);
-    for (const [id, {node, box}] of this.#tiles) {
-      const isPicked = this.#picked.has(id);
-      node.classList.toggle("picked", isPicked);
-      box.checked = isPicked;
-      box.disabled = this.#isClosed;
-      node.draggable = !this.#isClosed;
-    }
+    for (const {dataset} of this.node.querySelectorAll(".tile")) this.#dress(dataset.cell);
     say(this.#counts, this.#picked.size ? t("picked", {count: number(this.#picked.size)}) : "");
     this.#bar.hidden = !this.#picked.size || this.#isClosed;
+  }
+
+  /** A tile as it is here: whether it is selected, and may be. */
+  #dress(id) {
+    const {node, box} = this.#tileOf(id);
+    const isPicked = this.#picked.has(id);
+    node.classList.toggle("picked", isPicked);
+    box.checked = isPicked;
+    box.disabled = this.#isClosed;
+    node.draggable = !this.#isClosed;
+    return node;
   }
 
   /** A tile is dragged: with it go all that are selected, or else it alone. */
@@ -253,15 +272,6 @@ export class Gallery {
     this.#watched.delete(id);
     this.#look(this.#found.cells.find((cell) => cell.id === id));
   }
-}
-
-/** Make `nodes` the children of `list`, and move no more of them than need be. */
-export function place(list, nodes) {
-  const wanted = new Set(nodes);
-  for (const child of [...list.children]) if (!wanted.has(child)) child.remove();
-  nodes.forEach((node, at) => {
-    if (list.children[at] !== node) list.insertBefore(node, list.children[at] ?? null);
-  });
 }
 
 const choice = (id, values, onchange) => el("select", {id, onchange}, values.map((value) => el("option", {value}, t(`${id}_${value}`))));

@@ -6,8 +6,9 @@ import {partOf, usualSide} from "./cell_part.js";
 import {isDouble} from "./decisions.js";
 import * as differentials from "./differentials.js";
 import {lazyImage, smallAddress} from "./lazy_image.js";
-import {Gallery, groups, place} from "./specimen_gallery.js";
+import {Gallery, groups} from "./specimen_gallery.js";
 import {className, number, t} from "./messages.js";
+import {TileWindow} from "./tile_window.js";
 
 /** An address of a file, the same each time. */
 export function urlOf(file) {
@@ -28,7 +29,11 @@ function partOfCell({result, place}, side) {
 export class SpecimenTiles {
   #choose;
   #fileOf;
+  #found = null;
+  /** By their ids: the cells as they are, the tiles of those that came near the screen. */
+  #cells = new Map();
   #tiles = new Map();
+  #side = null;
   #order = [];
   #current = null;
   /** The link that is marked as the current one, and the frame in which its tile comes into sight. */
@@ -37,6 +42,7 @@ export class SpecimenTiles {
   #groups = new Map();
   #whole;
   #waiting = el("ul", {class: "tiles review-list"});
+  #waitingTiles = new TileWindow(this.#waiting, (id) => this.#tileOf(id).node);
   #gallery = el("section", {class: "gallery no-print", id: "specimen-gallery", "aria-labelledby": "gallery-title"},
     el("h3", {id: "gallery-title"}, t("byClass")));
 
@@ -47,12 +53,12 @@ export class SpecimenTiles {
   constructor({choose, fileOf, decide, look}) {
     this.#choose = choose;
     this.#fileOf = fileOf;
-    this.#whole = new Gallery({decide, look});
+    this.#whole = new Gallery({decide, look, tileOf: (id) => this.#tileOf(id)});
     for (const name of groups()) {
       const title = el("h4");
       const list = el("ul", {class: "tiles"});
       const section = el("section", {class: "group", data: {group: name}}, title, list);
-      this.#groups.set(name, {title, list, section});
+      this.#groups.set(name, {title, tiles: new TileWindow(list, (id) => this.#tileOf(id).node), section});
       this.#gallery.append(section);
     }
   }
@@ -76,39 +82,26 @@ export class SpecimenTiles {
     return this.#order;
   }
 
-  /** Tiles are made once; after a decision only those move that it concerns. */
   show(found, isClosed) {
+    this.#found = found;
+    this.#cells = new Map(found.cells.map((cell) => [cell.id, cell]));
+    this.#side = sideOf(found);
     const waits = new Set(found.review_list);
-    const side = sideOf(found);
     const byGroup = new Map(groups().map((name) => [name, []]));
-    for (const cell of found.cells) {
-      let tile = this.#tiles.get(cell.id);
-      if (!tile) {
-        tile = this.#tile(found.id, cell);
-        this.#tiles.set(cell.id, tile);
-      }
-      tile.show(cell, side);
-      if (!this.#whole.isOpen && !waits.has(cell.id)) (byGroup.get(cell.label) ?? byGroup.get("none")).push(cell.id);
+    for (const {id, label} of this.#whole.isOpen ? [] : found.cells) {
+      if (!waits.has(id)) (byGroup.get(label) ?? byGroup.get("none")).push(id);
     }
-    if (this.#whole.isOpen) {
-      this.#whole.show(found, this.#tiles, isClosed);
-      this.#gallery.hidden = true;
-      this.#order = this.#whole.order;
-      this.#mark();
-      return;
-    }
-    this.#order = [...found.review_list, ...[...byGroup.values()].flat()];
-    this.#gallery.hidden = this.#order.length === found.review_list.length;
-    const nodes = (ids) => ids.map((id) => this.#tiles.get(id).node);
-    place(this.#waiting, nodes(found.review_list));
-    this.#waiting.hidden = !found.review_list.length;
+    if (this.#whole.isOpen) this.#whole.show(found, isClosed);
+    this.#waitingTiles.show(this.#whole.isOpen ? [] : found.review_list);
     for (const [name, ids] of byGroup) {
-      const group = this.#groups.get(name);
-      group.section.hidden = !ids.length;
-      group.title.textContent = `${name === "none" ? t("withoutClass") : className(name)} (${number(ids.length)})`;
-      place(group.list, nodes(ids));
+      const {section, title, tiles} = this.#groups.get(name);
+      section.hidden = !ids.length;
+      title.textContent = `${name === "none" ? t("withoutClass") : className(name)} (${number(ids.length)})`;
+      tiles.show(ids);
     }
-    this.#mark();
+    const others = [...byGroup.values()].flat();
+    this.#order = this.#whole.isOpen ? this.#whole.order : [...found.review_list, ...others];
+    this.#gallery.hidden = !others.length;
   }
 
   /** Images came that were missing. */
@@ -122,6 +115,7 @@ export class SpecimenTiles {
     // With the next frame, which lays all out anyway: to ask where a tile is lays it out at once.
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
+      this.#waitingTiles.hold(this.#current);
       const node = this.#tiles.get(this.#current)?.node;
       if (node?.parentElement !== this.#waiting) return;
       // In its own row only: the page stays where it is.
@@ -137,9 +131,44 @@ export class SpecimenTiles {
     this.#marked = link;
   }
 
+  /** Made once, and shown as its cell is now. */
+  #tileOf(id) {
+    const cell = this.#cells.get(id);
+    if (!this.#tiles.has(id)) this.#tiles.set(id, this.#tile(this.#found.id, cell));
+    const tile = this.#tiles.get(id);
+    tile.show(cell, this.#side);
+    if (id === this.#current) this.#mark();
+    return tile;
+  }
+
+  /** A small picture of a cell, cut as tiles are. */
+  picture(id) {
+    const cell = this.#cells.get(id);
+    return this.#pictureOf(cell, partOfCell(cell, this.#side));
+  }
+
+  /** The same, as soon as it is there, whether it is near the screen or not; null where there is none. */
+  async pictureThere(id) {
+    const cell = this.#cells.get(id);
+    try {
+      const image = el("img", {alt: "", src: await this.#addressOf(cell, partOfCell(cell, this.#side))});
+      await image.decode();
+      return image;
+    } catch {
+      return null;
+    }
+  }
+
+  #pictureOf(cell, part) {
+    return lazyImage(() => this.#addressOf(cell, part));
+  }
+
+  async #addressOf(cell, part) {
+    return smallAddress(this.#fileOf(cell) ?? await blobOf(differentials.imageUrl(this.#found.id, cell.id)), part);
+  }
+
   #tile(id, first) {
-    const picture = (part) => lazyImage(async () => (
-      smallAddress(this.#fileOf(first) ?? await blobOf(differentials.imageUrl(id, first.id)), part)));
+    const pictureOf = (of) => this.#pictureOf(first, of);
     let image = null, part = null;
     const words = el("span");
     const link = el("a", {
@@ -158,7 +187,7 @@ export class SpecimenTiles {
 
     function draw() {
       image?.remove();
-      image = picture(part);
+      image = pictureOf(part);
       link.prepend(image);
     }
     function show(cell, side) {
@@ -177,7 +206,7 @@ export class SpecimenTiles {
         .filter(Boolean).join(", "));
     }
     function lookAgain() {
-      if (!image.isConnected) draw();
+      if (!image.parentNode) draw();
     }
     return {node, link, box, show, lookAgain};
   }

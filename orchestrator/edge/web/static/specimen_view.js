@@ -13,9 +13,11 @@ import {labelOfKey, PICK_KEY, readLabels} from "./labels.js";
 import {className, dateTime, errorText, keyName, language, nameOf, number, specimenState, t} from "./messages.js";
 import {following} from "./following.js";
 import {imagesIn} from "./intake.js";
+import {cellsOnPaper, headPages} from "./paper.js";
 import {progressLine} from "./progress_line.js";
 import {askToSign, keysHelp} from "./review_controls.js";
 import {countSeen, look} from "./seen_cells.js";
+import {readScales} from "./scale.js";
 import {settings} from "./settings.js";
 import {sha256} from "./sha256.js";
 import {exports, trail} from "./specimen_actions.js";
@@ -23,6 +25,7 @@ import {orderForm} from "./specimen_order.js";
 import {LABELS} from "./specimen_gallery.js";
 import {SpecimenFields} from "./specimen_fields.js";
 import {SpecimenTiles} from "./specimen_tiles.js";
+import {layOut} from "./tile_window.js";
 import {Worklist} from "./worklist.js";
 
 const CLOSED = ["signed", "cancelled"];
@@ -99,6 +102,7 @@ export class SpecimenView {
   /** What follows the service, once something else is looked at. */
   leave() {
     this.#worklist.leave();
+    headPages("");
   }
 
   /** The worklist and the order form, or the specimen with this id, and the cell with this number. */
@@ -120,7 +124,7 @@ export class SpecimenView {
       fill(this.#place, el("h2", {id: "specimen-title"}, t("specimenTitle")), el("p", {role: "status"}, t("loading")));
     }
     try {
-      const [found] = await Promise.all([this.#fresh(id), readLabels(LABELS)]);
+      const [found] = await Promise.all([this.#fresh(id), readLabels(LABELS), readScales()]);
       if (signal.aborted) return;
       this.#build(found);
       const asked = found.cells.find((cell) => String(cell.number) === cellNumber)?.id;
@@ -289,6 +293,7 @@ export class SpecimenView {
       signed: el("p", {id: "signed"}),
       device: el("div", {id: "device"}),
       sheet: el("div", {id: "sheet"}),
+      onPaper: el("div", {}),
       reviewTitle: el("h3", {id: "review-title"}),
       help: keysHelp(),
       gallery: el("button", {type: "button", id: "open-gallery", "aria-expanded": "false", "aria-controls": "gallery", onclick: () => this.#toggleGallery()},
@@ -309,6 +314,7 @@ export class SpecimenView {
         comments: [parts.commentsOfCell, parts.cellField.node],
         decide: (label) => this.#decide(label), seen: (cell) => look(found.id, cell), fileOf: (cell) => this.#fileOf(cell),
         imagesAgain: (files) => this.#imagesAgain(files),
+        compare: {picture: (id) => tiles.picture(id), choose: (id) => this.#choose(id)},
       }),
     });
     parts.dock = dockable(parts.panel.node);
@@ -325,7 +331,8 @@ export class SpecimenView {
       parts.workspace = el("div", {class: "workspace"},
         el("section", {class: "no-print review", "aria-labelledby": "review-title"},
           parts.dock.place, parts.reviewTitle, tiles.waiting, parts.help, parts.panel.more),
-        el("div", {class: "paper"}, parts.sheet, parts.comments, exports(found.id), trail(found.id, numberOf))),
+        el("div", {class: "paper"}, parts.sheet, parts.comments, parts.onPaper,
+          exports(found.id, () => this.#layOnPaper()), trail(found.id, numberOf))),
       parts.fields.node, tiles.gallery,
     ];
     this.#parts = parts;
@@ -340,6 +347,7 @@ export class SpecimenView {
     if (!this.#cell(this.#current)) this.#current = found.review_list[0] ?? found.cells[0]?.id ?? null;
     const {sheet: paper, signed, tiles, state} = this.#parts;
     this.#showDecisions();
+    headPages(found.specimen_id);
     document.title = `${found.specimen_id} · ${t("specimen")} · WBC Analyzer`;
     state.textContent = specimenState(found.state);
     signed.hidden = !found.signature;
@@ -358,6 +366,13 @@ export class SpecimenView {
     this.#showComments();
     this.#showAssignee();
     this.#showProgress();
+  }
+
+  /** Paper has the pictures of cells too, all of which must be there before it is printed. */
+  async #layOnPaper() {
+    const {tiles, onPaper} = this.#parts;
+    fill(onPaper, await cellsOnPaper(this.#found, (id) => tiles.pictureThere(id)));
+    addEventListener("afterprint", () => fill(onPaper), {once: true});
   }
 
   #showFields() {
@@ -568,6 +583,7 @@ export class SpecimenView {
     if (isOpen) tiles.whole.open();
     else tiles.whole.close();
     tiles.show(this.#found, this.#isClosed());
+    layOut();
     scrollTo({top: this.#leftAt ?? 0, behavior: "instant"});
     this.#leftAt = before;
     if (!isOpen) this.#show();
@@ -687,7 +703,7 @@ export class SpecimenView {
       if (!event.repeat) whole.say(label);
     } else if (event.key === next || event.key === previous) {
       const id = whole.order[whole.order.indexOf(at) + (event.key === next ? 1 : -1)];
-      whole.node.querySelector(`.tile[data-cell="${id}"] a`)?.focus();
+      if (id) whole.focus(id);
     } else if (event.key === PICK_KEY && at) whole.pick(at);
     else if (event.key === "Escape") whole.pickNone();
     else return false;

@@ -1,9 +1,10 @@
 // One image with its heat and outlines over it, in the image's own proportions; zoom and pan.
 
-import {el, svg} from "./dom.js";
+import {el, say, svg} from "./dom.js";
 import {contour, groundsOf, levelsOf, paint, paintLegend} from "./heat.js";
+import {scaleBar, scaleOf, sizesOf} from "./scale.js";
 import {settings} from "./settings.js";
-import {t} from "./messages.js";
+import {number, percent, t} from "./messages.js";
 
 const MAX_ZOOM = 8;
 const MAPS = ["green", "viridis", "inferno", "cividis", "jet"];
@@ -41,6 +42,9 @@ export function viewer({
   const frame = el("div", {
     class: "frame", id: "frame", tabindex: "0", role: "group", "aria-label": help,
   }, stage);
+  const bar = el("div", {class: "scale-bar", id: "scale-bar", hidden: true});
+  const sizes = el("p", {class: "note", id: "sizes"});
+  frame.append(bar);
   const legend = el("canvas", {class: "legend-strip", role: "img", "aria-label": t("legendLabel")});
 
   function showHeat() {
@@ -57,7 +61,25 @@ export function viewer({
     frame.classList.toggle("beside", isBeside && Boolean(levels));
     if (levels) paint(canvas, levels, name, !isBeside);
   }
-  const view = zoomable(frame, stage);
+  const view = zoomable(frame, stage, showScale);
+
+  function showScale(zoom) {
+    const found = shown.result && scaleBar(scaleOf(shown.result), shown.result.image.width, zoom);
+    bar.hidden = !found;
+    if (!found) return;
+    bar.style.setProperty("--share", String(found.share * zoom));
+    say(bar, `${number(found.um)} µm`);
+  }
+
+  /** In micrometres, or else in pixels; of a field, which is not outlined, nothing. */
+  function sizesInWords(result) {
+    const found = sizesOf(result);
+    if (!found) return "";
+    const scale = scaleOf(result);
+    const length = (px) => (scale ? `${number(px * scale, 1)} µm` : `${number(px)} px`);
+    return t("sizes", {cell: length(found.cell), nucleus: length(found.nucleus), share: percent(found.share, 0)});
+  }
+
   const opacity = el("input", {
     type: "range", id: "opacity", min: "0", max: "100", value: settings.get("opacity"),
     oninput: (event) => { settings.change({opacity: Number(event.target.value)}); showHeat(); },
@@ -92,7 +114,7 @@ export function viewer({
       el("span", {class: "check"}, contours, el("label", {for: "contours"}, t("contours"))),
       el("span", {class: "check"}, outline, el("label", {for: "outlines"}, t("outlines")))));
   const node = el("figure", {class: "viewer"},
-    frame, el("figcaption", {}, heatControls, note, el("div", {class: "controls"}, zoomButtons)));
+    frame, el("figcaption", {}, sizes, heatControls, note, el("div", {class: "controls"}, zoomButtons)));
 
   function show(url, result = null, heatNote = null) {
     node.hidden = !url;
@@ -135,6 +157,9 @@ export function viewer({
       showHeat();
     }
     shown = {url, result};
+    view.reshow();
+    sizes.hidden = !("outlines" in result);
+    say(sizes, sizesInWords(result));
     heatControls.hidden = !result.heatmap;
     note.hidden = Boolean(result.heatmap) || !heatNote;
     note.textContent = heatNote ? t(heatNote) : "";
@@ -154,8 +179,11 @@ function outlines(found, height, width) {
   return drawing;
 }
 
-/** Let a `stage` be zoomed and moved in its `frame` by wheel, pointer and keys: `zoom(factor)`, `reset()`, `look(x, y)`. */
-export function zoomable(frame, stage) {
+/**
+ * Let a `stage` be zoomed and moved in its `frame` by wheel, pointer and keys: `zoom(factor)`, `reset()`, `look(x, y)`.
+ * `zoomed(scale)` is told how large it is shown, also by `reshow()`.
+ */
+export function zoomable(frame, stage, zoomed = () => {}) {
   let scale = 1, left = 0, top = 0, drag = null;
 
   function show() {
@@ -164,6 +192,7 @@ export function zoomable(frame, stage) {
     top = Math.min(0, Math.max(top, height * (1 - scale)));
     stage.style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
     stage.style.setProperty("--zoom", String(scale));
+    zoomed(scale);
   }
 
   function zoom(factor, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
@@ -234,5 +263,5 @@ export function zoomable(frame, stage) {
     event.preventDefault();
     event.stopPropagation();
   });
-  return {zoom, reset, look};
+  return {zoom, reset, look, reshow: () => zoomed(scale)};
 }

@@ -1024,7 +1024,7 @@ class ModelSignature(_message.Message):
     def __init__(self, name: _Optional[str] = ..., outputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Profile(_message.Message):
-    __slots__ = ("name", "description", "is_default", "preprocessing", "crop_scale", "reinhard", "tta", "adaptive_margin", "routing", "temperature", "review_threshold", "review_margin", "max_energy", "prior", "training_prior", "max_not_wbc", "device")
+    __slots__ = ("name", "description", "is_default", "preprocessing", "crop_scale", "reinhard", "tta", "adaptive_margin", "routing", "temperature", "review_threshold", "review_margin", "max_energy", "prior", "training_prior", "max_not_wbc", "device", "um_per_px")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
@@ -1042,6 +1042,7 @@ class Profile(_message.Message):
     TRAINING_PRIOR_FIELD_NUMBER: _ClassVar[int]
     MAX_NOT_WBC_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    UM_PER_PX_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     is_default: bool
@@ -1059,7 +1060,8 @@ class Profile(_message.Message):
     training_prior: _containers.RepeatedScalarFieldContainer[float]
     max_not_wbc: float
     device: DeviceState
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: _Optional[bool] = ..., preprocessing: _Optional[str] = ..., crop_scale: _Optional[float] = ..., reinhard: _Optional[bool] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., adaptive_margin: _Optional[float] = ..., routing: _Optional[_Union[Routing, str]] = ..., temperature: _Optional[float] = ..., review_threshold: _Optional[float] = ..., review_margin: _Optional[float] = ..., max_energy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ..., training_prior: _Optional[_Iterable[float]] = ..., max_not_wbc: _Optional[float] = ..., device: _Optional[_Union[DeviceState, str]] = ...) -> None: ...
+    um_per_px: float
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: _Optional[bool] = ..., preprocessing: _Optional[str] = ..., crop_scale: _Optional[float] = ..., reinhard: _Optional[bool] = ..., tta: _Optional[_Union[TestTimeAugmentation, str]] = ..., adaptive_margin: _Optional[float] = ..., routing: _Optional[_Union[Routing, str]] = ..., temperature: _Optional[float] = ..., review_threshold: _Optional[float] = ..., review_margin: _Optional[float] = ..., max_energy: _Optional[float] = ..., prior: _Optional[_Iterable[float]] = ..., training_prior: _Optional[_Iterable[float]] = ..., max_not_wbc: _Optional[float] = ..., device: _Optional[_Union[DeviceState, str]] = ..., um_per_px: _Optional[float] = ...) -> None: ...
 
 class ReportWriter(_message.Message):
     __slots__ = ("name", "model", "sends_to")
