@@ -428,6 +428,7 @@ def test_a_cell_opened_from_the_gallery_is_shown_where_the_reader_is(page: Page,
     # What comes above it later would move what is measured.
     expect(page.locator("#review-detail .legend")).to_be_visible()
     expect(page.locator(".report")).to_have_attribute("aria-busy", "false")
+    page.locator("#specimen-gallery").scroll_into_view_if_needed()
     tile = page.locator("#specimen-gallery .tile a").first
     tile.scroll_into_view_if_needed()
 
