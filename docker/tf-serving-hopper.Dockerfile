@@ -16,7 +16,9 @@ RUN bazel build --config=release --config=cuda \
         tensorflow_serving/model_servers:tensorflow_model_server \
     && cp bazel-bin/tensorflow_serving/model_servers/tensorflow_model_server /usr/local/bin/
 
-FROM tensorflow/serving:2.21.0-gpu
+# The CUDA and cuDNN (9.8.0) that it was built with. TensorFlow takes no older cuDNN ("matching major version and equal or higher
+# minor version"), and the published server is built for 9.3 (read of 2.20; 2.21's was not seen).
+FROM nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04
 COPY --from=build /usr/local/bin/tensorflow_model_server /usr/bin/tensorflow_model_server
 ARG VERSION=unknown
 LABEL org.opencontainers.image.version="${VERSION}"

@@ -48,9 +48,10 @@ def request_of(rows: int, signature: str = "classify") -> predict_pb2.PredictReq
 class TestWarmUp:
     def test_the_shipped_records_replay_without_error(self, project_root: Path) -> None:
         shipped = project_root / "model_repository" / "wbc"
+        (version,) = shipped.iterdir()
         answered = set()
         with StandIn(shipped) as server, grpc.insecure_channel(server.target, UNBOUNDED) as channel:
-            for request in warmup_requests(shipped / "8"):
+            for request in warmup_requests(version):
                 if max(tensor.tensor_shape.dim[0].size for tensor in request.inputs.values()) > 4:
                     continue  # the same at another size, and minutes of two cores
                 response = PredictionServiceStub(channel).Predict(request, timeout=60)

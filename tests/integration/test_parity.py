@@ -16,8 +16,9 @@ async def test_on_every_image_of_testa_the_class_is_the_same_and_probabilities_w
 ):
     recipe = chosen_profile("default").recipe
     repository = project_root / "model_repository" / "wbc"
-    in_tensorflow = saved_model_predictor(repository / "8")
-    embedded = EmbeddedModelServer(repository, version=8)
+    (version,) = repository.iterdir()
+    in_tensorflow = saved_model_predictor(version)
+    embedded = EmbeddedModelServer(repository, version=int(version.name))
     await embedded.start()
     worst = drift = 0.0
     try:

@@ -235,7 +235,7 @@ class TestStore:
                 for rule in policy["spec"].get("egress", [])
                 for port in _ports(rule)
             }
-            assert {53, 5432} <= ports
+            assert {53, 5353, 5432} <= ports
 
 
 def _ingress_rules(manifests: list[Manifest], workload: Manifest) -> list[Manifest]:

@@ -89,6 +89,12 @@ def test_the_server_is_the_one_that_training_is_pinned_to(project_root: Path) ->
     assert set(pins) == {"2.21"}
 
 
+def test_a_server_that_is_built_runs_on_the_cuda_that_it_was_built_with(project_root: Path) -> None:
+    build, served = dockerfiles.read(_path(project_root, "tf-serving-hopper"))
+    (built_with,) = re.findall(r"HERMETIC_CUDA_VERSION=(\S+)", " ".join(build.values("RUN")))
+    assert served.base.startswith(f"nvidia/cuda:{built_with}-cudnn-runtime-")
+
+
 def test_images_are_not_root(stages: list[Stage], name: str) -> None:
     finals = [stage for stage in stages if stage.name in IMAGES[name]]
     assert len(finals) == len(IMAGES[name])

@@ -20,12 +20,14 @@ from orchestrator.model_contract import MODEL_NAME
 from orchestrator.settings import Settings
 from tests.fakes.model_server import FakeModelServer
 from tests.unit.deployment import dockerfiles
+from tests.unit.deployment.custom_resources import is_custom
 from tests.unit.deployment.manifests import (
     Manifest,
     containers_of,
     leaves,
     named,
     of_kind,
+    pod_labels,
     pod_of,
     workloads,
 )
@@ -96,10 +98,12 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
         case ["kubectl", "--namespace", _, "port-forward", target, ports]:
             service = named(manifests, "Service", target.removeprefix("service/"))
             assert int(ports.split(":")[1]) in {port["port"] for port in service["spec"]["ports"]}
-        case ["kubectl", "label", "namespace", _, label]:
-            key, value = label.split("=")
+        case ["kubectl", "label", "namespace", _, *labels]:
             policies = of_kind(manifests, "NetworkPolicy")
-            assert ((key, value)) in {(path[-1], leaf) for p in policies for path, leaf in leaves(p)}
+            selected = {f"{path[-1]}={leaf}" for p in policies for path, leaf in leaves(p)}
+            assert set(labels) <= selected
+        case ["kubectl", "get", "crd", *definitions]:
+            assert set(definitions) <= _definitions(manifests)
         case ["kubectl", "get", "nodes", "--selector", label]:
             key, value = label.split("=")
             terms = dict[str, list[str]]()
@@ -113,6 +117,8 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
             assert (told["kind"], told["metadata"]["name"]) == ("Namespace", namespace["metadata"]["name"])
         case ["kubectl", "--namespace", _, "wait", "--for", "condition=complete", job, "--timeout", _]:
             named(manifests, "Job", job.removeprefix("job/"))
+        case ["kubectl", "--namespace", _, "wait", "--for", "delete", "pod", "--selector", label, *_]:
+            assert [w for w in workloads(manifests) if label.split("=") in map(list, pod_labels(w).items())]
         case ["kubectl", "--namespace", _, "delete", "job", job, "--ignore-not-found"]:
             named(manifests, "Job", job)
         case ["kubectl", "--namespace", _, "annotate", "scaledobject", name, annotation, *_]:
@@ -157,6 +163,22 @@ def _check(words: list[str], project_root: Path, manifests: list[Manifest], over
             pytest.fail(f"no check knows this command: {shlex.join(words)}")
 
 
+def _definitions(manifests: list[Manifest]) -> set[str]:
+    """The names of the definitions that its custom resources need."""
+    custom = (manifest for manifest in manifests if is_custom(manifest))
+    return {f"{m['kind'].lower()}s.{m['apiVersion'].partition('/')[0]}" for m in custom}
+
+
+def _doors(manifests: list[Manifest]) -> set[str]:
+    """The labels of namespaces from which something comes in."""
+    return {
+        path[-1]
+        for policy in of_kind(manifests, "NetworkPolicy")
+        for path, _ in leaves(policy["spec"].get("ingress", []))
+        if path[-1].startswith("wbc.access/")
+    }
+
+
 def _keys_of_secret(manifests: list[Manifest], name: str) -> set[str]:
     """What the pods read of a Secret: keys for variables, or a file."""
     found = set()
@@ -187,6 +209,11 @@ def test_the_commands_of_each_day_fit_what_is_there(
     commands = _days((project_root / "docs" / "operate.md").read_text())
     for words in commands:
         _check(words, project_root, overlays["production-gpu"], "production-gpu")
+    (first,) = (number for number, words in enumerate(commands) if words[:3] == ["kubectl", "get", "nodes"])
+    asked = {name for words in commands[:first] for name in words[3:]}
+    assert asked == _definitions(overlays["production-gpu"])
+    labels = {w.partition("=")[0] for words in commands if words[1] == "label" for w in words[4:]}
+    assert _doors(overlays["production-gpu"]) <= labels
     made = [words[6] for words in commands if words[3:6] == ["create", "secret", "generic"]]
     applied = commands.index(["kubectl", "apply", "--kustomize", "k8s/overlays/production-gpu"])
     before = [words[6] for words in commands[:applied] if words[3:6] == ["create", "secret", "generic"]]
