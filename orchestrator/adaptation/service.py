@@ -29,6 +29,7 @@ from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.profiles import Profile
 from orchestrator.site_head.choosing import suggest
 from orchestrator.site_head.examples import require_number
+from orchestrator.site_head.head_file import SUFFIX as HEAD_SUFFIX
 from orchestrator.site_head.head_file import SiteHead
 from orchestrator.site_head.learning import applied
 from orchestrator.site_head.registry import Entry, HeadRegistry, foreign
@@ -165,15 +166,21 @@ class Adaptations:
         name = self._own(profile).name
         try:
             heads, broken = await asyncio.to_thread(self._registry.versions, name)
-            kept = [head for head in heads if self._registry.cells_sha256(head.name) is not None]
+            added = await asyncio.to_thread(self._registry.added, name)
         except ConfigurationError as error:
             return (str(error),)
         troubles = list(broken)
-        for head in kept:
-            try:
-                await asyncio.to_thread(self._cells_kept().of, head)
-            except ConfigurationError as error:
-                troubles.append(str(error))
+        there = {f"{name}.{number}" for number in self._registry.numbers(name)}
+        troubles += [f"{one}{HEAD_SUFFIX}: is not there" for one in added if one not in there]
+        for head in heads:
+            entry = added.get(head.name)
+            if entry is None or entry.sha256 != head.sha256:
+                troubles.append(f"{head.name}{HEAD_SUFFIX}: is not the head of the trail")
+            elif entry.cells_sha256 is not None:
+                try:
+                    await asyncio.to_thread(self._cells_kept().of, head)
+                except ConfigurationError as error:
+                    troubles.append(str(error))
         return tuple(troubles)
 
     async def signed(self, ids: Sequence[str]) -> list[LabelledImage]:

@@ -166,6 +166,8 @@ def adapt_command(
     """
     if not profile:
         raise ConfigurationError("--profile: name the microscope's profile; `wbc check` lists them")
+    if cells_of is not None and (suggest_count is not None or not (images or signed)):
+        raise ConfigurationError("--cells-of: give labelled images or --signed to learn from, too")
     settings = load_settings()
     services = build_services(settings)
     chosen = profile_of(services, profile).name

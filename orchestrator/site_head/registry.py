@@ -231,6 +231,13 @@ class HeadRegistry:
         acts = (entry for entry in self.trail() if entry.head == name and entry.act in _ADDING)
         return next((entry.cells_sha256 for entry in acts), None)
 
+    def added(self, profile: str) -> Mapping[str, Entry]:
+        """How each version of a profile came, by its name, whether its file is still there or not.
+
+        Raises :class:`~orchestrator.errors.ConfigurationError` where the trail was changed.
+        """
+        return {str(entry.head): entry for entry in self.trail(profile) if entry.act in _ADDING}
+
     def require_writable(self) -> None:
         """Raises :class:`~orchestrator.errors.ConfigurationError` where no head could be kept now."""
         with self._held(), TemporaryFile(dir=self._folder):

@@ -116,6 +116,13 @@ def test_a_shadow_takes_the_number_of_a_version_and_ends_where_there_is_one(tmp_
 
 
 @pytest.mark.usefixtures("learnt")
+@pytest.mark.parametrize("beside", [(), ("--activate",), ("--suggest", "5", "unlabelled")])
+def test_kept_cells_are_learnt_from_beside_labelled_images_and_never_ignored(tmp_path, beside):
+    result = wbc(tmp_path, "adapt", "--profile", "painted", "--cells-of", "1", *beside)
+
+    assert "--cells-of: give labelled images" in str(result.exception)
+
+
 def test_a_version_runs_in_the_shadow_of_the_model_s_own_head_until_it_is_ended(site):
     before = analysed(site)
 

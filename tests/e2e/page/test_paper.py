@@ -36,6 +36,25 @@ def test_all_pictures_are_there_before_it_is_printed_and_each_page_has_its_margi
     expect(pictures).to_have_count(0)  # nothing of it stays in the page
 
 
+def test_who_goes_on_before_the_pictures_are_there_prints_nothing_else(page: Page, cells: list[Path]) -> None:
+    order(page, cells, "P-2")
+    page.evaluate("""() => {
+        window.print = () => { window.isPrinted = true; };
+        window.pressed = document.querySelector("#print");
+        const made = createImageBitmap;
+        const held = new Promise((go) => { window.go = go; });
+        window.createImageBitmap = async (...of) => { await held; return made(...of); };
+    }""")
+
+    page.click("#print")
+    page.evaluate("() => { location.hash = '#/specimen'; }")
+    expect(page.locator("#specimen-id")).to_be_visible()
+    page.evaluate("() => window.go()")
+
+    comes_true(page, "!window.pressed.disabled")
+    assert not page.evaluate("Boolean(window.isPrinted)")
+
+
 def texts_of_pages(pdf: bytes) -> list[str]:
     """What stands on the pages of a PDF as Chromium writes it, without spaces; each font maps to Unicode."""
     objects = {int(one[1]): one[2] for one in re.finditer(rb"\n(\d+) 0 obj\n(.*?)\nendobj", pdf, re.DOTALL)}

@@ -14,6 +14,7 @@ from orchestrator.bootstrap.services import build_services
 from orchestrator.errors import AdaptationRefused, ConfigurationError
 from orchestrator.model_contract import CLASS_NAMES
 from orchestrator.settings import ImageSettings, Settings
+from orchestrator.site_head.head_file import write_head
 from orchestrator.site_head.registry import TRAIL, HeadRegistry
 from orchestrator.store.encryption import Cipher, new_key
 from tests.fakes.model_server import FEATURES, IDENTITY, FakeModelServer
@@ -176,6 +177,24 @@ async def test_what_was_changed_exchanged_or_removed_is_found_and_not_learnt_fro
     lines[0]["cells_sha256"] = lines[1]["cells_sha256"]
     (site.folder / TRAIL).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert await adaptations.verify(PROFILE) == ("heads.jsonl: line 1 is not as it was written",)
+
+
+async def test_a_head_that_was_exchanged_or_removed_or_is_not_of_the_trail_is_found(site):
+    first = await learnt_first(site)
+    second = site.registry.add(replace(first, temperature=2 * first.temperature), "anna")
+    adaptations = site.adaptations()
+    assert await adaptations.verify(PROFILE) == ()
+
+    paths = [site.folder / f"{head.name}.head" for head in (first, second)]
+    write_head(paths[0], replace(second, name=first.name))
+    paths[1].rename(site.folder / "elsewhere")
+    write_head(site.folder / "painted.3.head", replace(second, name="painted.3"))
+
+    assert set(await adaptations.verify(PROFILE)) == {
+        "painted.1.head: is not the head of the trail",
+        "painted.2.head: is not there",
+        "painted.3.head: is not the head of the trail",
+    }
 
 
 async def test_a_head_whose_cells_cannot_be_kept_is_not_kept_either(site):

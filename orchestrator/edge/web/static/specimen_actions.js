@@ -23,9 +23,12 @@ export function exports(id, toPrint) {
 async function printWhenReady(button, toPrint) {
   button.disabled = true;
   announce(t("printComes"));
-  await toPrint();
-  button.disabled = false;
-  print();
+  try {
+    await toPrint();
+  } finally {
+    button.disabled = false;
+  }
+  if (button.isConnected) print(); // else something else is on the screen by now
 }
 
 async function download(event, path, problem) {
