@@ -22,4 +22,4 @@ DataRoot = Annotated[
 DEFAULT_DATA_ROOT: Final = Path("data/wbc")
 DEFAULT_RUN_DIR: Final = Path("runs/latest")
 DEFAULT_REPOSITORY: Final = Path("model_repository")
-DEFAULT_MODEL: Final = DEFAULT_REPOSITORY / "wbc" / "8"
+DEFAULT_MODEL: Final = DEFAULT_REPOSITORY / "wbc" / "9"
