@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.request
@@ -24,6 +25,7 @@ from tests.contract.model_server_suite import views_of
 from tests.export_fixture import ExportedModel
 from tests.fakes.batch_scheduler import BatchingParameters, BatchScheduler, QueueFull
 from tests.fakes.tf_serving_stand_in import StandIn, State, ended_by_sigint, main, warmup_requests
+from tests.running_service import free_port
 from tests.waiting import becomes_meanwhile
 
 UNBOUNDED = [("grpc.max_receive_message_length", -1)]
@@ -280,6 +282,18 @@ class TestAsAProcess:
             server.unload(version)
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 told("wbc")
+
+    def test_a_model_that_does_not_load_leaves_both_ports_closed(self, tmp_path: Path) -> None:
+        """server.cc opens them after ServerCore::Create; the real one tries for five minutes, then ends."""
+        model_dir = tmp_path / "wbc"
+        (model_dir / "1").mkdir(parents=True)
+        (model_dir / "1" / "saved_model.pb").write_bytes(b"no graph")
+        ports = free_port(), free_port()
+        with pytest.raises(OSError, match="saved_model"):
+            StandIn(model_dir, port=ports[0], rest_port=ports[1]).start()
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=10)
 
     def test_sigterm_does_not_end_it(self) -> None:
         before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}

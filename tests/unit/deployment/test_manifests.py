@@ -15,8 +15,9 @@ from tests.unit.deployment.manifests import COMPONENTS, Manifest, WithComponent,
 
 # The oldest that these manifests are for (preStop sleep), and the newest of the schemas.
 KUBERNETES_VERSIONS = ("1.31", kubernetes_validate.latest_version())
-IMAGE_VOLUMES = "1.33"
-"""The first that admits them under `restricted`: before, the gate could be on, and no pod started."""
+IMAGE_VOLUMES = ("1.33", "1.35")
+"""The first that admits them under `restricted` (before, the gate could be on, and no pod started), and the
+first that has the gate on."""
 
 
 def _validate(manifest: Manifest, version: str) -> None:
@@ -103,11 +104,16 @@ def test_every_component_can_be_chosen_alone(with_component: WithComponent, comp
         _validate(manifest, KUBERNETES_VERSIONS[-1])
 
 
-def test_image_volumes_are_said_to_need_a_cluster_that_admits_them(project_root: Path) -> None:
+def test_image_volumes_are_valid_from_the_cluster_on_that_they_are_said_to_need(
+    project_root: Path, with_component: WithComponent
+) -> None:
     told = (project_root / "k8s" / "README.md").read_text()
     (row,) = (line for line in told.splitlines() if line.startswith("| `model-oci-volume` |"))
-    assert IMAGE_VOLUMES in row
-    assert "1.35" in row  # has the gate on by default
+    manifests = with_component("model-oci-volume")
+    for version in IMAGE_VOLUMES:
+        assert version in row
+        for manifest in manifests:
+            _validate(manifest, version)
 
 
 def test_every_component_is_tested(project_root: Path) -> None:
