@@ -214,8 +214,8 @@ def _time(moment: datetime) -> str:
 
 def _written(cell: Cell, spreadsheet: Spreadsheet | None) -> Cell:
     if isinstance(cell, float):  # 78 and not 78.0, wherever the number came from
-        number = int(cell) if cell.is_integer() else round(cell, 6)
-        return (
-            f"{number:f}".rstrip("0").replace(".", ",") if spreadsheet == "comma" and number % 1 else number
-        )
+        number = round(cell, 6)
+        if number.is_integer():
+            return int(number)
+        return f"{number:f}".rstrip("0").replace(".", ",") if spreadsheet == "comma" else number
     return safe(cell).encode(errors="replace").decode() if isinstance(cell, str) else cell

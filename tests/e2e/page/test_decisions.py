@@ -266,6 +266,8 @@ def opened(colleague: Page, address: str, cells: list[Path]) -> None:
 def decided(page: Page, cell: str, key: str) -> None:
     """A person goes to a cell and decides it; the service knows."""
     tile = page.locator(f".tile[data-cell='{cell}'] a")
+    if not tile.count():  # only tiles near the screen are in the document: a person scrolls to the others
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
     tile.click()
     expect(tile).to_have_attribute("aria-current", "true")
     expect(page.locator("#accept")).to_be_enabled()
