@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.domain import DISCLAIMER
 from orchestrator.emulator.examples import examples
-from orchestrator.interop.csv_tables import CELL_COLUMNS, CLASS_COLUMNS, cell_table, class_table, safe, table
+from orchestrator.interop import csv_tables
+from orchestrator.interop.csv_tables import CELL_COLUMNS, CLASS_COLUMNS, cell_table, class_table, safe
 from orchestrator.interop.site import Site
 from orchestrator.labels import CELL_LABELS
 from orchestrator.model_contract import CLASS_NAMES
@@ -177,4 +178,8 @@ def test_any_text_stays_in_its_cell(text):
 
 @pytest.mark.parametrize("spreadsheet", [None, "point", "comma"])
 def test_what_rounds_to_a_whole_number_is_written_as_one(spreadsheet):
-    assert table(["figure"], [[4e-9], [0.9999999], [78.0]], spreadsheet).split()[1:] == ["0", "1", "78"]
+    assert csv_tables.table(["figure"], [[4e-9], [0.9999999], [78.0]], spreadsheet).split()[1:] == [
+        "0",
+        "1",
+        "78",
+    ]
