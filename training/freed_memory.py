@@ -19,7 +19,7 @@ class KeepFreedMemory(keras.callbacks.Callback):
     """Takes back what TensorFlow sets when the first dataset of a Python generator is made, as ``fit`` does.
 
     It has glibc give freed memory back to the system, so that every step's buffers come anew, page by page:
-    up to 170,000 page faults a step instead of 800 (``findings/``). Without glibc nothing is done.
+    some 150,000 page faults a step instead of 800 to 17,000 (``findings/``). Without glibc nothing is done.
     """
 
     def on_train_batch_begin(self, *_: Any, **__: Any) -> None:  # the dataset is made after an epoch begins
