@@ -60,10 +60,17 @@ export async function smallAddress(blob, part = null) {
     const bitmap = part ? await createImageBitmap(blob, part.left, part.top, part.side, part.side, {...options, resizeHeight: width})
       : await createImageBitmap(blob, options);
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    const context = canvas.getContext("2d", {willReadFrequently: true});
+    context.drawImage(bitmap, 0, 0);
     bitmap.close();
-    // What reaches beyond the image has clear parts; JPEG has none, and takes a fraction of the time.
-    const isClear = part && Math.min(part.left, part.top) < 0;
+    // What reaches beyond the image has clear corners; JPEG has none, and takes a fraction of the time.
+    const opacity = (x, y) => context.getImageData(x * (canvas.width - 1), y * (canvas.height - 1), 1, 1).data[3];
+    const isClear = [[0, 0], [0, 1], [1, 0], [1, 1]].some(([x, y]) => !opacity(x, y));
+    if (!isClear) {  // what else is transparent lies on white, as the service sees it
+      context.globalCompositeOperation = "destination-over";
+      context.fillStyle = "white";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+    }
     const copy = await canvas.convertToBlob({type: isClear ? "image/webp" : "image/jpeg", quality: 0.85});
     return URL.createObjectURL(part || copy.size < blob.size ? copy : blob);
   } catch {
