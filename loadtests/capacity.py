@@ -109,7 +109,7 @@ def limits(gpu: str, replicas: int, pods: int, processes: int = 0, gbit: float =
     """
     found = [
         Limit(f"{replicas} x {gpu} (estimate)", replicas * GPUS[gpu].requests_s),
-        Limit(f"{pods} orchestrators (measured)", pods * REQUESTS_A_POD[processes]),
+        Limit(f"{pods} orchestrators (measured, version 5)", pods * REQUESTS_A_POD[processes]),
         Limit(f"{gbit:g} Gbit/s to each GPU (measured)", replicas * gbit * 1e9 / 8 / BYTES_A_REQUEST),
     ]
     return sorted(found, key=lambda limit: limit.requests_s)

@@ -434,7 +434,7 @@ def _print_canary(canary: CanaryOfProfile, profile: str) -> None:
         _out.print(f"[yellow]The canary does not answer[/]: {canary.unused}", highlight=False)
         return
     _out.print(
-        f"{canary.head.name} answers for {canary.share:.0%} in its place. Each process of the service counts "
+        f"{canary.head.name} answers for {100 * canary.share:g}% in its place. Each process of the service counts "
         f"what both answered: GET /v1/profiles/{profile}/adaptations, wbc_head_canary_answers_total",
         highlight=False,
         soft_wrap=True,
@@ -457,7 +457,7 @@ def _print_versions(heads: HeadsOfProfile) -> None:
         table.add_row(
             entry.at,
             shown(entry.who),
-            entry.act if entry.share is None else f"{entry.act}, {entry.share:.0%}",
+            entry.act if entry.share is None else f"{entry.act}, {100 * entry.share:g}%",
             entry.head or "the model's own",
             shown(entry.reason),
         )

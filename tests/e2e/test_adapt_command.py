@@ -148,20 +148,20 @@ def test_a_version_runs_in_the_shadow_of_the_model_s_own_head_until_it_is_ended(
 def test_a_version_answers_a_share_by_the_command_until_it_is_ended(site):
     reason = ("--reason", "painted cells, and nobody is hurt")
 
-    begun = wbc(site, "adapt", "--profile", "painted", "--canary", 1, "--share", 0.25, *reason)
+    begun = wbc(site, "adapt", "--profile", "painted", "--canary", 1, "--share", 0.005, *reason)
 
     assert begun.exit_code == 0, begun.output
     assert "profile painted: the model's own head answers" in begun.stdout
-    assert "painted.1 answers for 25% in its place" in begun.stdout
+    assert "painted.1 answers for 0.5% in its place" in begun.stdout
     canary = HeadRegistry(site / "heads").canary("painted")
-    assert (canary.head.name, canary.share) == ("painted.1", 0.25)
+    assert (canary.head.name, canary.share) == ("painted.1", 0.005)
     too_much = wbc(site, "adapt", "--profile", "painted", "--canary", 1, "--share", 0.9, *reason)
     assert "at most 0.5" in str(too_much.exception)
     ended = wbc(site, "adapt", "--profile", "painted", "--canary", "none")
     assert ended.exit_code == 0, ended.output
     assert "in its place" not in ended.stdout
     shown = wbc(site, "adapt", "--profile", "painted").stdout
-    assert "canary begun, 25%" in shown
+    assert "canary begun, 0.5%" in shown
     assert "canary ended" in shown
 
 
