@@ -434,8 +434,8 @@ def _print_canary(canary: CanaryOfProfile, profile: str) -> None:
         _out.print(f"[yellow]The canary does not answer[/]: {canary.unused}", highlight=False)
         return
     _out.print(
-        f"{canary.head.name} answers for {100 * canary.share:g}% in its place. Each process of the service counts "
-        f"what both answered: GET /v1/profiles/{profile}/adaptations, wbc_head_canary_answers_total",
+        f"{canary.head.name} answers for {100 * canary.share:g}% in its place. Each process of the service "
+        f"counts what both answered: GET /v1/profiles/{profile}/adaptations, wbc_head_canary_answers_total",
         highlight=False,
         soft_wrap=True,
     )
