@@ -33,7 +33,7 @@ def kept_document(page: Page) -> dict[str, Any]:
 
 
 def document_of(page: Page) -> dict[str, Any]:
-    """As it is now. Asked again where the service had just closed a connection that nobody had used for a while."""
+    """As it is now; asked again where the service had just closed a connection that lay idle."""
     return dict(page.request.get(f"/v1/differentials/{specimen_id(page)}", max_retries=2).json())
 
 
