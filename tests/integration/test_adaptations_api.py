@@ -797,13 +797,14 @@ async def test_over_grpc_bounds_are_those_of_http(heads: Path) -> None:
         async def learning(asked: pb.Adaptation) -> AsyncIterator[pb.LearnAdaptationRequest]:
             yield pb.LearnAdaptationRequest(adaptation=asked)
 
-        calls = [edge.stub.SuggestCells(suggesting(wanted)) for wanted in (-1, 10_000)]
         too_many = ["0"] * (MAX_SIGNED + 1)
-        for asked in (pb.Adaptation(signed=too_many), pb.Adaptation(hold_out=too_many)):
-            calls.append(edge.stub.LearnAdaptation(learning(asked)))
-        for call in calls:
+        adaptations = pb.Adaptation(signed=too_many), pb.Adaptation(hold_out=too_many)
+        for call, asked in (
+            *((edge.stub.SuggestCells, suggesting(wanted)) for wanted in (-1, 10_000)),
+            *((edge.stub.LearnAdaptation, learning(adaptation)) for adaptation in adaptations),
+        ):  # one after the other: there is a place for one
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call
+                await call(asked)
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
